@@ -1,0 +1,29 @@
+"""One tree of exceptions: each message says what was expected, what was got and what to do."""
+
+
+class ErfnetError(Exception):
+    """Base of every error that bad input can cause; the message is meant for the user."""
+
+
+class ClassSetError(ErfnetError):
+    """A class set (YAML file or checkpoint metadata) is not usable."""
+
+
+class CheckpointError(ErfnetError):
+    """A checkpoint is missing, truncated, foreign or does not fit the network."""
+
+
+class ImageError(ErfnetError):
+    """An image or image message cannot be segmented: size, type, encoding or length."""
+
+
+class EngineError(ErfnetError):
+    """An engine, device or precision is unknown or not available on this machine."""
+
+
+class ParameterError(ErfnetError):
+    """A parameter or option has a value outside what it accepts."""
+
+
+class SourceError(ErfnetError):
+    """A folder, video or data set of images is missing, empty or inconsistent."""
