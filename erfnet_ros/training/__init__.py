@@ -1,0 +1,1 @@
+"""Offline training. Nothing here is imported by the node."""
