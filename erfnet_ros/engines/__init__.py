@@ -1,0 +1,67 @@
+"""Who runs the Pipeline. An engine's contract: a uint8 image in, uint8 labels and confidence out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.errors import EngineError
+
+Pixels = npt.NDArray[np.uint8]
+
+ENGINES = ("auto", "pytorch")
+DEVICES = "auto, cpu, cuda or cuda:N"
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+
+
+class Engine(Protocol):
+    """One loaded network on one device.
+
+    Attributes:
+        name: One of `ENGINES`, never auto.
+        device: "cpu" or "cuda:N".
+        precision: One of `PRECISIONS`, never auto.
+        notes: What was chosen for want of something better, a sentence each.
+    """
+
+    name: str
+    device: str
+    precision: str
+    notes: tuple[str, ...]
+
+    def __call__(self, rgb: Pixels) -> tuple[Pixels, Pixels]:
+        """Return labels (H, W) and confidence (H, W), uint8, of a C-contiguous (H, W, 3) uint8 image."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory; the engine must not be called again."""
+        ...
+
+
+def open_engine(
+    checkpoint: Checkpoint,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    input_size: tuple[int, int] | None = None,
+) -> Engine:
+    """Load a checkpoint into an engine.
+
+    Args:
+        checkpoint: What to run.
+        engine: One of `ENGINES`.
+        device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        precision: auto (the fastest that the device computes natively), fp32, fp16 or bf16.
+        input_size: (width, height) that the network sees, or None to follow camera and training.
+
+    Raises:
+        EngineError: One of them is unknown or not to be had on this machine.
+    """
+    if engine not in ENGINES:
+        raise EngineError(f"Expected engine to be one of {', '.join(ENGINES)}, got '{engine}'.")
+    from erfnet_ros.engines.pytorch import PyTorchEngine
+
+    return PyTorchEngine(checkpoint, device, precision, input_size)

@@ -1,0 +1,121 @@
+"""The camera's side of the node: one image subscription, there only while it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+ImageCallback = Callable[[Any], None]
+
+
+def newest_only(reliability: ReliabilityPolicy) -> QoSProfile:
+    """Return the profile that keeps one message and forgets it when a newer one comes."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
+
+
+class CameraInput:
+    """Subscribe to the camera in the way that it publishes.
+
+    Args:
+        node: Whose topics, and whose remappings.
+        transport: raw or compressed.
+        group: Callback group that the image callback has to itself.
+        on_image: Called with every image message that is taken.
+    """
+
+    def __init__(self, node: Node, transport: str, group: CallbackGroup, on_image: ImageCallback) -> None:
+        self._node = node
+        self._group = group
+        self._on_image = on_image
+        self._type = CompressedImage if transport == "compressed" else Image
+        self.topic = _compressed_topic(node) if transport == "compressed" else node.resolve_topic_name("image")
+        self.info_topic = node.resolve_topic_name("image").rsplit("/", 1)[0] + "/camera_info"
+        self._subscription: Subscription | None = None
+        self._info_subscription: Subscription | None = None
+        self._reliability = ReliabilityPolicy.BEST_EFFORT
+        self._last_numbers: dict[bytes, int] = {}
+        self.newest_info: CameraInfo | None = None
+        self.dropped = 0
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether images are being received."""
+        return self._subscription is not None
+
+    def update(self, images_wanted: bool, info_wanted: bool) -> None:
+        """Subscribe or unsubscribe, and follow the camera's reliability; call it now and then."""
+        reliability = self._offered_reliability()
+        if self._subscription is not None and (not images_wanted or reliability != self._reliability):
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+        if images_wanted and self._subscription is None:
+            self._reliability = reliability
+            # Frames published before are nobody's loss.
+            self._last_numbers = {}
+            self._subscription = self._node.create_subscription(
+                self._type, self.topic, self._receive, newest_only(reliability), callback_group=self._group
+            )
+        self._update_info(images_wanted and info_wanted)
+
+    def close(self) -> None:
+        """Let go of the camera."""
+        self.update(images_wanted=False, info_wanted=False)
+
+    def complaint(self) -> str | None:
+        """Say why no image can arrive, or None where nothing speaks against it."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        if not publishers:
+            return f"Nobody publishes {self.topic}; start the camera, or remap image to its topic."
+        expected = f"sensor_msgs/msg/{self._type.__name__}"
+        types = sorted({publisher.topic_type for publisher in publishers})
+        if expected not in types:
+            return f"Expected {expected} on {self.topic}, got {', '.join(types)}; check image_transport and the remapping."
+        return None
+
+    def _offered_reliability(self) -> ReliabilityPolicy:
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        offered = {publisher.qos_profile.reliability for publisher in publishers}
+        # A best-effort reader hears every publisher; a reliable one hears only reliable ones.
+        return ReliabilityPolicy.RELIABLE if offered == {ReliabilityPolicy.RELIABLE} else ReliabilityPolicy.BEST_EFFORT
+
+    def _receive(self, message: Image | CompressedImage, info: dict[str, Any]) -> None:
+        self._count_missing(info)
+        self._on_image(message)
+
+    def _count_missing(self, info: dict[str, Any]) -> None:
+        """Count the frames between this one and the one before, by the publisher's own numbers (not in Humble)."""
+        number = info.get("publication_sequence_number")
+        if number is None:
+            return
+        publisher = bytes(info.get("publisher_gid", {}).get("data", b""))
+        last = self._last_numbers.get(publisher)
+        if last is not None and number > last + 1:
+            self.dropped += number - last - 1
+        self._last_numbers[publisher] = number
+
+    def _update_info(self, wanted: bool) -> None:
+        if wanted and self._info_subscription is None and self.info_topic != self._node.resolve_topic_name("camera_info"):
+            self._info_subscription = self._node.create_subscription(
+                CameraInfo, self.info_topic, self._receive_info, newest_only(ReliabilityPolicy.BEST_EFFORT)
+            )
+        if not wanted and self._info_subscription is not None:
+            self._node.destroy_subscription(self._info_subscription)
+            self._info_subscription = None
+            self.newest_info = None
+
+    def _receive_info(self, message: CameraInfo) -> None:
+        self.newest_info = message
+
+
+def _compressed_topic(node: Node) -> str:
+    """Return the compressed topic: where `image/compressed` is remapped to, else what image_transport calls it."""
+    own = node.resolve_topic_name("image/compressed")
+    if own != node.resolve_topic_name("image/compressed", only_expand=True):
+        return own
+    return node.resolve_topic_name("image") + "/compressed"

@@ -1,0 +1,41 @@
+"""What large images need from the middleware and from malloc."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+"""Option numbers of mallopt(3) in glibc's malloc.h."""
+
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+
+def keep_large_blocks() -> bool:
+    """Stop glibc from mapping and unmapping a block for every image, which costs more than copying it.
+
+    Returns:
+        False where the C library is not glibc and nothing was changed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((_M_MMAP_THRESHOLD, 256 << 20), (_M_TRIM_THRESHOLD, 1 << 30), (_M_TOP_PAD, 64 << 20))
+    return all([mallopt(option, size) == 1 for option, size in settings])
+
+
+def missing_profile(implementation: str) -> str | None:
+    """Say what is missing for large images, or None where nothing is.
+
+    Args:
+        implementation: `rclpy.get_rmw_implementation_identifier()`.
+    """
+    if not implementation.startswith("rmw_fastrtps"):
+        return None
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return None
+    return (
+        "Fast DDS runs with its default shared memory, which loses most images above 0.5 MB: set "
+        "FASTDDS_DEFAULT_PROFILES_FILE to config/fastdds.xml of this package, for the camera as well "
+        "(segment.launch.py does it for the node)."
+    )

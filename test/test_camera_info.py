@@ -1,0 +1,44 @@
+"""A consumer that projects the mask's pixels gets the geometry of the mask."""
+
+from __future__ import annotations
+
+import pytest
+
+sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="ROS messages are not installed")
+
+from std_msgs.msg import Header  # noqa: E402
+
+from erfnet_ros.ros.camera_info import fitted  # noqa: E402
+
+HEADER = Header(frame_id="camera")
+
+
+def calibration() -> sensor_msgs.CameraInfo:
+    info = sensor_msgs.CameraInfo(width=640, height=480, distortion_model="plumb_bob", d=[0.1, 0.0, 0.0, 0.0, 0.0])
+    info.k = [500.0, 0.0, 320.0, 0.0, 510.0, 240.0, 0.0, 0.0, 1.0]
+    info.p = [500.0, 0.0, 320.0, -50.0, 0.0, 510.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def test_a_mask_of_the_cameras_size_has_the_cameras_geometry_and_the_images_header() -> None:
+    info = fitted(calibration(), 640, 480, HEADER)
+    assert list(info.k) == list(calibration().k)
+    assert info.header == HEADER
+
+
+def test_a_smaller_image_scales_focal_lengths_and_centre_per_axis() -> None:
+    info = fitted(calibration(), 320, 160, HEADER)
+    assert (info.width, info.height) == (320, 160)
+    assert list(info.k) == pytest.approx([250, 0, 160, 0, 170, 80, 0, 0, 1])
+    assert list(info.p) == pytest.approx([250, 0, 160, -25, 0, 170, 80, 0, 0, 0, 1, 0])
+    assert list(info.d) == list(calibration().d)
+
+
+def test_the_cameras_own_message_is_left_alone() -> None:
+    info = calibration()
+    fitted(info, 320, 160, HEADER)
+    assert (info.width, info.k[0]) == (640, 500.0)
+
+
+def test_an_uncalibrated_camera_stays_uncalibrated() -> None:
+    assert fitted(sensor_msgs.CameraInfo(), 320, 160, HEADER).width == 0

@@ -1,0 +1,42 @@
+"""What a person sees in RViz is the class colours, in RGB, over the image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from erfnet_ros.metrics import VOID
+from erfnet_ros.overlay import blend, color_mask
+
+PALETTE = np.zeros((256, 3), np.uint8)
+PALETTE[0], PALETTE[1] = (255, 0, 0), (0, 100, 200)
+LABELS = np.array([[0, 1], [VOID, 0]], np.uint8)
+IMAGE = np.full((2, 2, 3), 100, np.uint8)
+
+
+def test_each_pixel_gets_its_class_colour_in_the_palettes_channel_order() -> None:
+    np.testing.assert_array_equal(color_mask(LABELS, PALETTE), PALETTE[LABELS])
+
+
+def test_large_masks_of_all_ids_are_coloured_exactly() -> None:
+    random = np.random.default_rng(0)
+    palette = random.integers(0, 256, (256, 3), np.uint8)
+    labels = random.integers(0, 256, (97, 211), np.uint8)
+    np.testing.assert_array_equal(color_mask(labels, palette), palette[labels])
+
+
+def test_alpha_weighs_the_colours_and_void_shows_the_image() -> None:
+    mixed = blend(IMAGE, LABELS, PALETTE, 0.25)
+    np.testing.assert_array_equal(mixed[0, 0], [139, 75, 75])
+    np.testing.assert_array_equal(mixed[1, 0], IMAGE[1, 0])
+
+
+def test_alpha_zero_is_the_image_and_one_the_colours() -> None:
+    np.testing.assert_array_equal(blend(IMAGE, LABELS, PALETTE, 0.0), IMAGE)
+    known = LABELS != VOID
+    np.testing.assert_array_equal(blend(IMAGE, LABELS, PALETTE, 1.0)[known], PALETTE[LABELS][known])
+
+
+def test_the_input_image_is_left_alone() -> None:
+    image = IMAGE.copy()
+    blend(image, LABELS, PALETTE, 0.5)
+    np.testing.assert_array_equal(image, IMAGE)

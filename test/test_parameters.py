@@ -1,0 +1,43 @@
+"""A parameter out of range is refused with its name, its value and what would be right."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from erfnet_ros.errors import ParameterError
+from erfnet_ros.ros.parameters import BY_NAME, PARAMETERS
+
+
+def test_every_default_is_accepted_by_its_own_row() -> None:
+    for parameter in PARAMETERS:
+        assert parameter.check(parameter.default) == parameter.default
+        assert parameter.description.endswith(".")
+
+
+def test_a_whole_number_passes_for_a_double() -> None:
+    assert BY_NAME["overlay_alpha"].check(1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("overlay_alpha", math.nan, r"'overlay_alpha': expected a number from 0.0 to 1.0, got nan"),
+        ("overlay_alpha", 1.5, "got 1.5"),
+        ("overlay_alpha", True, "got True"),
+        ("max_rate", math.inf, "got inf"),
+        ("max_rate", -1, "got -1"),
+        ("confidence_threshold", "high", "got 'high'"),
+        ("engine", "caffe", "'engine': expected one of auto, pytorch, got 'caffe'"),
+        ("engine", 3, "expected one of auto, pytorch, got 3"),
+        ("checkpoint", 3, "expected a string, got 3"),
+        ("input_size", "0", "got '0'"),
+        ("input_size", "0x0", "0x0"),
+        ("image_transport", "theora", "expected one of raw, compressed, got 'theora'"),
+        ("autostart", "yes", "expected true or false, got 'yes'"),
+    ],
+)
+def test_a_bad_value_is_refused_with_name_value_and_remedy(name: str, value: object, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        BY_NAME[name].check(value)
