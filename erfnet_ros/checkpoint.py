@@ -1,7 +1,7 @@
 """One file: weights and what they mean.
 
-A checkpoint is a safetensors file; its metadata holds one JSON object under the key `erfnet_ros`. Nothing is ever unpickled
-but tensors: the authors' files go through `torch.load(weights_only=True)`.
+A checkpoint is a safetensors file; its metadata holds one JSON object under the key `erfnet_ros`. Nothing is ever
+unpickled but tensors: the authors' files go through `torch.load(weights_only=True)`.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def load(path: str | Path | None = None) -> Checkpoint:
     """Read a checkpoint; None means the shipped CamVid weights.
 
     Raises:
-        CheckpointError: The file is missing, truncated, no safetensors file, not written by this package, or its tensors do
-            not make the network that its class set needs.
+        CheckpointError: The file is missing, truncated, no safetensors file, not written by this package, or its
+            tensors do not make the network that its class set needs.
     """
     path = DEFAULT if path is None else Path(path)
     if not path.is_file():
@@ -124,11 +124,17 @@ def load(path: str | Path | None = None) -> Checkpoint:
 
 
 def import_weights(
-    path: str | Path, class_set: ClassSet, input_size: tuple[int, int], data: str = "", licence: str = "", miou: float | None = None
+    path: str | Path,
+    class_set: ClassSet,
+    input_size: tuple[int, int],
+    data: str = "",
+    licence: str = "",
+    miou: float | None = None,
 ) -> Checkpoint:
     """Turn a `.pth` or `.pth.tar` file of the authors' PyTorch code into a checkpoint.
 
-    Names may carry the prefix `module.`; the tensors may lie under `state_dict`. The authors' networks have one logit more than
+    Names may carry the prefix `module.`; the tensors may lie under `state_dict`. The authors' networks have one
+    logit more than
     classes, for void: it is left out, since a pixel always belongs to one of the classes in the scores they report.
 
     Args:
@@ -137,18 +143,22 @@ def import_weights(
         input_size: (width, height) that it was trained on.
 
     Raises:
-        CheckpointError: The file cannot be read without running code from it, or tensors are missing, extra or misshapen.
+        CheckpointError: The file cannot be read without running code from it, or tensors are missing, extra or
+            misshapen.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"Expected a .pth or .pth.tar file at {path}, got {'a folder' if path.is_dir() else 'no such file'}.")
+        raise CheckpointError(
+            f"Expected a .pth or .pth.tar file at {path}, got {'a folder' if path.is_dir() else 'no such file'}."
+        )
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch.load raises nearly anything on a file that is not its own.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} was refused: it is damaged, or holds more than tensors, which would run as code when loaded ({reason})."
+            f"{path} was refused: it is damaged, or holds more than tensors, which would run as code when "
+            f"loaded ({reason})."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -173,7 +183,8 @@ def _from_metadata(text: str, tensors: dict[str, Tensor], path: Path) -> Checkpo
         content = json.loads(text)
         if content["format"] != FORMAT:
             raise CheckpointError(
-                f"{path} has checkpoint format {content['format']!r}, and this version reads {FORMAT}; update erfnet_ros."
+                f"{path} has checkpoint format {content['format']!r}, and this version reads {FORMAT}; update "
+                "erfnet_ros."
             )
         class_set = ClassSet.from_dict(content["class_set"], f"the checkpoint {path}")
         width, height = (int(side) for side in content["input_size"])
@@ -181,10 +192,13 @@ def _from_metadata(text: str, tensors: dict[str, Tensor], path: Path) -> Checkpo
         miou = None if content["miou"] is None else float(content["miou"])
         data, licence = str(content["data"]), str(content["licence"])
     except (KeyError, TypeError, ValueError, ClassSetError) as error:
-        raise CheckpointError(f"The metadata of {path} is damaged ({type(error).__name__}: {error}); get the file again.") from error
+        raise CheckpointError(
+            f"The metadata of {path} is damaged ({type(error).__name__}: {error}); get the file again."
+        ) from error
     if min(width, height) < 1 or min(std) <= 0:
         raise CheckpointError(
-            f"Expected a positive input_size and std in the metadata of {path}, got {width}x{height} and {std}; get the file again."
+            f"Expected a positive input_size and std in the metadata of {path}, got {width}x{height} and {std}; "
+            "get the file again."
         )
     return Checkpoint(class_set, _checked(tensors, class_set, path), (width, height), data, miou, licence, mean, std)
 
@@ -213,7 +227,8 @@ def _checked(tensors: Mapping[str, Tensor], class_set: ClassSet, path: Path) -> 
     ]
     if faults:
         raise CheckpointError(
-            f"The tensors of {path} do not make an ERFNet of {len(class_set)} classes ({class_set.name}). {'. '.join(faults)}."
+            f"The tensors of {path} do not make an ERFNet of {len(class_set)} classes ({class_set.name}). "
+            f"{'. '.join(faults)}."
         )
     _check_finite(tensors, path)
     return {name: tensors[name].to(like.dtype) for name, like in wanted.items()}
@@ -222,7 +237,9 @@ def _checked(tensors: Mapping[str, Tensor], class_set: ClassSet, path: Path) -> 
 def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise CheckpointError(f"Expected finite weights in {path}, got NaN or infinity in {_shown(broken)}; train or get it again.")
+        raise CheckpointError(
+            f"Expected finite weights in {path}, got NaN or infinity in {_shown(broken)}; train or get it again."
+        )
 
 
 def _shown(names: list[str]) -> str:

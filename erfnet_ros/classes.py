@@ -39,7 +39,9 @@ class ClassSet:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= MAX_CLASSES:
-            raise ClassSetError(f"Expected 1 to {MAX_CLASSES} classes in class set '{self.name}', got {len(self.names)}.")
+            raise ClassSetError(
+                f"Expected 1 to {MAX_CLASSES} classes in class set '{self.name}', got {len(self.names)}."
+            )
         if len(self.colors) != len(self.names):
             raise ClassSetError(
                 f"Expected a colour for each of the {len(self.names)} classes of '{self.name}', got {len(self.colors)}."
@@ -51,7 +53,9 @@ class ClassSet:
             if len(color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in color):
                 raise ClassSetError(f"Expected three numbers 0..255 as the colour of '{name}', got {list(color)}.")
         if not len(self.names) <= self.void <= VOID:
-            raise ClassSetError(f"Expected a void id from {len(self.names)} to {VOID} in '{self.name}', got {self.void}.")
+            raise ClassSetError(
+                f"Expected a void id from {len(self.names)} to {VOID} in '{self.name}', got {self.void}."
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,11 +79,12 @@ class ClassSet:
         unknown = [i for i in range(len(self), VOID) if counts[i] and i != self.void]
         if unknown:
             raise ClassSetError(
-                f"Expected class ids 0..{len(self) - 1}, void {self.void} or {VOID} of class set '{self.name}', got {unknown}."
+                f"Expected class ids 0..{len(self) - 1}, void {self.void} or {VOID} of class set '{self.name}', "
+                f"got {unknown}."
             )
         if self.void == VOID or not counts[self.void]:
             return ids
-        truth = ids.copy()
+        truth: npt.NDArray[np.uint8] = ids.copy()
         truth[truth == self.void] = VOID
         return truth
 

@@ -13,7 +13,7 @@ from erfnet_ros.network import DownsamplerBlock, ERFNet, NonBottleneck1d, Upsamp
 
 
 class FoldedDownsampler(nn.Module):
-    """A `DownsamplerBlock` for inference: the norm of the convolution's channels is folded, that of the pooled ones is not."""
+    """A `DownsamplerBlock` for inference: only the norm of the convolution's channels can be folded."""
 
     scale: Tensor
     shift: Tensor

@@ -24,7 +24,8 @@ def check_size(width: int, height: int) -> None:
     """
     if width < MIN_SIDE or height < MIN_SIDE:
         raise ImageError(
-            f"Expected an image of at least {MIN_SIDE}x{MIN_SIDE} pixels, got {width}x{height}; check the camera driver."
+            f"Expected an image of at least {MIN_SIDE}x{MIN_SIDE} pixels, got {width}x{height}; check the "
+            "camera driver."
         )
     if width * height > MAX_PIXELS:
         raise ImageError(
@@ -49,8 +50,8 @@ def check_image(image: Pixels) -> None:
 def contiguous_rgb(image: Pixels) -> Pixels:
     """Return an (H, W, 3) uint8 view as one C-contiguous block; itself where it already is one.
 
-    A BGR image seen through reversed channels (`bgr[..., ::-1]`) and a mono image seen three times are turned by OpenCV,
-    which takes a tenth of NumPy's time for such strides.
+    A BGR image seen through reversed channels (`bgr[..., ::-1]`) and a mono image seen three times are turned by
+    OpenCV, which takes a tenth of NumPy's time for such strides.
     """
     if image.flags.c_contiguous:
         return image

@@ -122,7 +122,8 @@ class ERFNet(nn.Module):
     """The whole network: 2.06 M parameters at 20 classes.
 
     Args:
-        num_classes: Number of logits per pixel, at least 1. The authors' own networks have 20: the 19 classes of Cityscapes and void.
+        num_classes: Number of logits per pixel, at least 1. The authors' own networks have 20: the 19 classes of
+            Cityscapes and void.
         dropout: Rate of the spatial dropout in the dilated layers (paper: 0.3).
         early_dropout: Rate in the five layers at a quarter of the resolution (paper: 0.03).
 

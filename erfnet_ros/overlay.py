@@ -38,7 +38,7 @@ def blend(rgb: Pixels, labels: Pixels, palette: Pixels, alpha: float) -> Pixels:
         (H, W, 3) uint8.
     """
     mixed = cv2.addWeighted(rgb, 1 - alpha, color_mask(labels, palette), alpha, 0)
-    void = cv2.compare(labels, VOID, cv2.CMP_EQ)
-    if cv2.hasNonZero(void):
+    void = cv2.inRange(labels, VOID, VOID)
+    if cv2.countNonZero(void):
         cv2.copyTo(rgb, void, mixed)
     return mixed.astype(np.uint8, copy=False)

@@ -72,7 +72,7 @@ class Pipeline(nn.Module):
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (N, 3, H, W) to (height, width); whole blocks of pixels are averaged first where it shrinks by 2 or more."""
+    """Resize (N, 3, H, W) to (height, width); whole blocks of pixels are averaged first where it halves or more."""
     blocks = (max(1, x.shape[-2] // size[0]), max(1, x.shape[-1] // size[1]))
     if blocks != (1, 1):
         # Bilinear alone looks at 4 pixels only and turns fine texture into noise.

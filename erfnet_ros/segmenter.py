@@ -54,7 +54,7 @@ class Segmentation:
         import cv2
 
         # Unsure pixels become 255 by a saturating maximum with a 0/255 image: no fancy indexing over the whole frame.
-        unsure = cv2.compare(self.confidence, lowest, cv2.CMP_LT)
+        unsure = cv2.inRange(self.confidence, 0, lowest - 1)
         return cv2.max(self.labels, unsure).astype(np.uint8, copy=False)
 
 
@@ -112,5 +112,3 @@ class Segmenter:
     def close(self) -> None:
         """Free the network's memory; the segmenter must not be called again."""
         self.engine.close()
-
-

@@ -16,7 +16,9 @@ def check_input_size(width: int, height: int) -> None:
         ParameterError: A side is out of range.
     """
     if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
-        raise ParameterError(f"Expected an input_size of {MIN_SIDE} to {MAX_SIDE} pixels per side, got {width}x{height}.")
+        raise ParameterError(
+            f"Expected an input_size of {MIN_SIDE} to {MAX_SIDE} pixels per side, got {width}x{height}."
+        )
 
 
 def parse_input_size(text: str) -> tuple[int, int] | None:

@@ -86,7 +86,9 @@ def test_a_flat_grey_survives_every_conversion(encoding: str, padding: int) -> N
     np.testing.assert_allclose(rgb.astype(int), 128, atol=3)
 
 
-@pytest.mark.parametrize(("encoding", "red"), [("bayer_rggb8", (0, 0)), ("bayer_bggr8", (1, 1)), ("bayer_gbrg8", (1, 0))])
+@pytest.mark.parametrize(
+    ("encoding", "red"), [("bayer_rggb8", (0, 0)), ("bayer_bggr8", (1, 1)), ("bayer_gbrg8", (1, 0))]
+)
 def test_bayer_patterns_put_red_where_the_encoding_says(encoding: str, red: tuple[int, int]) -> None:
     mosaic = np.zeros((8, 10, 1), np.uint8)
     mosaic[red[0] :: 2, red[1] :: 2] = 200
@@ -101,7 +103,9 @@ def test_yuv_and_16_bit_keep_their_colours() -> None:
     assert red[0] > 200 > 60 > max(red[1], red[2])
     deep = np.array([65535, 32768, 0], "<u2")
     np.testing.assert_allclose(
-        to_array(message("rgb16", np.broadcast_to(deep.view(np.uint8), (8, 10, 6))))[3, 3].astype(int), [255, 128, 0], atol=1
+        to_array(message("rgb16", np.broadcast_to(deep.view(np.uint8), (8, 10, 6))))[3, 3].astype(int),
+        [255, 128, 0],
+        atol=1,
     )
 
 

@@ -13,7 +13,9 @@ import torch
 from erfnet_ros.network import ERFNet
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
-needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the authors' reference numbers (../shared/parity) are absent")
+needs_parity = pytest.mark.skipif(
+    not PARITY.is_dir(), reason="the authors' reference numbers (../shared/parity) are absent"
+)
 
 
 def reference_tensor(name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -35,8 +37,12 @@ def reference_tensor(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 @needs_parity
 def test_parameters_are_named_and_shaped_as_the_authors_have_them() -> None:
-    expected = [(name, tuple(shape), dtype) for name, shape, dtype in json.loads((PARITY / "state_dict.json").read_text())]
-    actual = [(name, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in ERFNet(20).state_dict().items()]
+    expected = [
+        (name, tuple(shape), dtype) for name, shape, dtype in json.loads((PARITY / "state_dict.json").read_text())
+    ]
+    actual = [
+        (name, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in ERFNet(20).state_dict().items()
+    ]
     assert actual == expected
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.engines.names import ENGINES
 from erfnet_ros.errors import EngineError
 
-Pixels = npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    # Launch files read the engines' names, and must not wait for torch.
+    from erfnet_ros.checkpoint import Checkpoint
 
-ENGINES = ("auto", "pytorch")
-DEVICES = "auto, cpu, cuda or cuda:N"
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+Pixels = npt.NDArray[np.uint8]
 
 
 class Engine(Protocol):

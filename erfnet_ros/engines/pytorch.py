@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from erfnet_ros.checkpoint import Checkpoint
-from erfnet_ros.engines import DEVICES, PRECISIONS
+from erfnet_ros.engines.names import DEVICES, PRECISIONS
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
 
@@ -34,7 +34,9 @@ class PyTorchEngine:
         self.device = str(self._device)
         self.precision, self.notes = pick_precision(precision, self._device)
         pipeline = Pipeline(checkpoint, input_size).eval()
-        self._pipeline = pipeline.to(self._device, _DTYPES[self.precision], memory_format=torch.channels_last)
+        # Channels last: what both cuDNN's and oneDNN's fast convolutions read.
+        self._pipeline = pipeline.to(self._device, _DTYPES[self.precision])
+        self._pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, rgb: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`.
@@ -77,7 +79,9 @@ def pick_device(device: str) -> torch.device:
     index = int(match[1] or 0)
     if index >= count:
         found = f"{count} GPU(s)" if count else "no GPU (no driver, or a CPU build of PyTorch)"
-        raise EngineError(f"Device '{device}' was asked for, but PyTorch {torch.__version__} sees {found}; set device to auto or cpu.")
+        raise EngineError(
+            f"Device '{device}' was asked for, but PyTorch {torch.__version__} sees {found}; set device to auto or cpu."
+        )
     return torch.device("cuda", index)
 
 
@@ -92,7 +96,9 @@ def pick_precision(precision: str, device: torch.device) -> tuple[str, tuple[str
     if device.type == "cuda":
         return ("fp16" if precision == "auto" else precision), ()
     if precision == "fp16":
-        raise EngineError("Precision 'fp16' was asked for on a CPU, which computes it slower than fp32; set auto, bf16 or fp32.")
+        raise EngineError(
+            "Precision 'fp16' was asked for on a CPU, which computes it slower than fp32; set auto, bf16 or fp32."
+        )
     if precision != "auto":
         return precision, ()
     if has_bf16_units():
@@ -102,5 +108,5 @@ def pick_precision(precision: str, device: torch.device) -> tuple[str, tuple[str
 
 def has_bf16_units() -> bool:
     """Tell whether this processor multiplies bf16 natively (AVX-512 BF16, AMX, or ARM's BF16)."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))

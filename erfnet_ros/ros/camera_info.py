@@ -1,6 +1,7 @@
 """A camera's calibration, fitted to the mask.
 
-Source of fields: sensor_msgs/CameraInfo; of scaling: image_proc's resize, pixel centres at half-integers ignored as it does.
+Source of fields: sensor_msgs/CameraInfo; of scaling: image_proc's resize, pixel centres at half-integers ignored as
+it does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ def fitted(info: CameraInfo, width: int, height: int, header: Header) -> CameraI
     scale_x, scale_y = width / info.width, height / info.height
     result.width, result.height = width, height
     # A tuple: the setter takes any sequence of the right length, but array types differ between distributions.
-    result.k = tuple(value * scale for value, scale in zip(info.k, (*[scale_x] * 3, *[scale_y] * 3, 1, 1, 1), strict=True))
-    result.p = tuple(value * scale for value, scale in zip(info.p, (*[scale_x] * 4, *[scale_y] * 4, 1, 1, 1, 1), strict=True))
+    result.k = tuple(
+        value * scale for value, scale in zip(info.k, (*[scale_x] * 3, *[scale_y] * 3, 1, 1, 1), strict=True)
+    )
+    result.p = tuple(
+        value * scale for value, scale in zip(info.p, (*[scale_x] * 4, *[scale_y] * 4, 1, 1, 1, 1), strict=True)
+    )
     return result

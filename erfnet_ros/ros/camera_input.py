@@ -75,7 +75,9 @@ class CameraInput:
         expected = f"sensor_msgs/msg/{self._type.__name__}"
         types = sorted({publisher.topic_type for publisher in publishers})
         if expected not in types:
-            return f"Expected {expected} on {self.topic}, got {', '.join(types)}; check image_transport and the remapping."
+            return (
+                f"Expected {expected} on {self.topic}, got {', '.join(types)}; check image_transport and the remapping."
+            )
         return None
 
     def _offered_reliability(self) -> ReliabilityPolicy:
@@ -100,7 +102,11 @@ class CameraInput:
         self._last_numbers[publisher] = number
 
     def _update_info(self, wanted: bool) -> None:
-        if wanted and self._info_subscription is None and self.info_topic != self._node.resolve_topic_name("camera_info"):
+        if (
+            wanted
+            and self._info_subscription is None
+            and self.info_topic != self._node.resolve_topic_name("camera_info")
+        ):
             self._info_subscription = self._node.create_subscription(
                 CameraInfo, self.info_topic, self._receive_info, newest_only(ReliabilityPolicy.BEST_EFFORT)
             )

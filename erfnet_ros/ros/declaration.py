@@ -19,8 +19,8 @@ _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 class Declaration:
     """The node's parameters.
 
-    A value from the command line or a file that does not fit is not applied and kept in `faults`: the node stays up and can
-    say what is wrong.
+    A value from the command line or a file that does not fit is not applied and kept in `faults`: the node stays up
+    and can say what is wrong.
 
     Args:
         node: Where to declare.
@@ -83,7 +83,9 @@ class Declaration:
             if parameter is None:
                 continue
             if parameter.fixed_while_configured and self._is_configured():
-                reason = f"Parameter '{change.name}' is fixed while the node is configured; deactivate and clean it up first."
+                reason = (
+                    f"Parameter '{change.name}' is fixed while the node is configured; deactivate and clean up first."
+                )
                 return SetParametersResult(successful=False, reason=reason)
             try:
                 accepted[change.name] = parameter.check(change.value)

@@ -38,7 +38,13 @@ class Diagnostics:
 
     def publish(self, health: Health) -> None:
         """Publish now."""
-        level = DiagnosticStatus.ERROR if health.errors else DiagnosticStatus.WARN if health.warnings else DiagnosticStatus.OK
+        level = (
+            DiagnosticStatus.ERROR
+            if health.errors
+            else DiagnosticStatus.WARN
+            if health.warnings
+            else DiagnosticStatus.OK
+        )
         status = DiagnosticStatus(name=self._name, hardware_id="", level=level)
         status.message = " ".join((*health.errors, *health.warnings)) or health.state
         figures = {"state": health.state, **health.figures}

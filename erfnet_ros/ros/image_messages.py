@@ -49,7 +49,8 @@ class _CompactImage:
 def to_array(message: Image) -> Pixels:
     """Return the image as (H, W, 3) uint8 RGB.
 
-    8-bit RGB, BGR, RGBA, BGRA and mono are views of the message's data, of whatever strides that takes: they live as long as
+    8-bit RGB, BGR, RGBA, BGRA and mono are views of the message's data, of whatever strides that takes: they live as
+    long as
     the message, and `erfnet_ros.images.contiguous_rgb` lays them out. Alpha is ignored. Rows are `step` bytes apart.
 
     Raises:
@@ -65,7 +66,8 @@ def to_array(message: Image) -> Pixels:
         )
     if message.step < width * pixel_bytes:
         raise ImageError(
-            f"Expected a step of at least {width * pixel_bytes} bytes for {width} pixels of {encoding}, got {message.step}; "
+            f"Expected a step of at least {width * pixel_bytes} bytes for {width} pixels of {encoding}, got "
+            f"{message.step}; "
             "the camera driver fills the message wrongly."
         )
     needed = message.step * height
@@ -118,7 +120,8 @@ def _by_rosbags(image: _CompactImage) -> Pixels:
         from rosbags.image import message_to_cvimage
     except ImportError as error:
         raise ImageError(
-            f"Encoding '{image.encoding}' needs a conversion, and neither cv_bridge nor rosbags-image can be used here; "
+            f"Encoding '{image.encoding}' needs a conversion, and neither cv_bridge nor rosbags-image can be "
+            "used here; "
             "pip install rosbags-image."
         ) from error
     return np.ascontiguousarray(message_to_cvimage(image, "rgb8"), np.uint8)
@@ -136,7 +139,9 @@ def compressed_to_array(message: CompressedImage) -> Pixels:
         try:
             image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error as error:
-            raise ImageError(f"Cannot decode the compressed image of format '{message.format}': {error.err}.") from error
+            raise ImageError(
+                f"Cannot decode the compressed image of format '{message.format}': {error.err}."
+            ) from error
     if image is None:
         raise ImageError(
             f"Expected a JPEG or PNG in the compressed image, got {len(data)} bytes of format '{message.format}' "
@@ -171,5 +176,5 @@ def png_from_array(labels: Pixels, header: Header) -> CompressedImage:
 def _bytes_of(pixels: Pixels) -> array[int]:
     """Copy contiguous pixels into what message setters take as it is; they check anything else byte by byte."""
     data = array("B")
-    data.frombytes(memoryview(pixels).cast("B"))
+    data.frombytes(pixels.data.cast("B"))
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,8 +56,10 @@ class Counters:
 class SegmenterNode(LifecycleNodeMixin, Node):
     """Subscribe to a camera, publish what the network sees.
 
-    Configure loads the engine, activate subscribes (while somebody reads an output), deactivate lets go of the camera, cleanup
-    frees the memory. One bad frame is counted and reported; one bad parameter leaves the node unconfigured and answering.
+    Configure loads the engine, activate subscribes (while somebody reads an output), deactivate lets go of the
+    camera, cleanup
+    frees the memory. One bad frame is counted and reported; one bad parameter leaves the node unconfigured and
+    answering.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -106,13 +109,16 @@ class SegmenterNode(LifecycleNodeMixin, Node):
                 parameters.text("precision"),
                 parse_input_size(parameters.text("input_size")),
             )
+            outputs = Outputs(self, segmenter.class_set)
         except ErfnetError as error:
-            self._fault = str(error)
-            self.get_logger().error(f"Not configured: {error}")
-            return TransitionCallbackReturn.FAILURE
+            return self._refuse(str(error))
+        except Exception as error:
+            # rclpy swallows what a transition raises; a user would see a node that fails and says nothing.
+            self.get_logger().error(traceback.format_exc())
+            return self._refuse(f"Internal error, {type(error).__name__}: {error}; please report it with the log.")
         self._fault = None
         self._settings = self._read_settings()
-        self._outputs = Outputs(self, segmenter.class_set)
+        self._outputs = outputs
         self._camera = CameraInput(self, parameters.text("image_transport"), self._image_group, self._receive)
         self._segmenter = segmenter
         self._notes = self._collect_notes(segmenter, self._outputs)
@@ -157,6 +163,11 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self._release()
         self._fault = self._fault or "An internal error stopped the node; see the log, and configure it again."
         return TransitionCallbackReturn.SUCCESS
+
+    def _refuse(self, reason: str) -> TransitionCallbackReturn:
+        self._fault = reason
+        self.get_logger().error(f"Not configured: {reason}")
+        return TransitionCallbackReturn.FAILURE
 
     def _start(self) -> None:
         if self._autostart is not None:
@@ -203,9 +214,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
                 # Whatever one frame does, the next one is served; an unexpected error is shown with its type.
                 self._reject(f"Frame dropped by an internal error, {type(error).__name__}: {error}; please report it.")
 
-    def _process(
-        self, message: Any, start: float, segmenter: Segmenter, outputs: Outputs, camera: CameraInput
-    ) -> None:
+    def _process(self, message: Any, start: float, segmenter: Segmenter, outputs: Outputs, camera: CameraInput) -> None:
         wanted = outputs.wanted()
         settings = self._settings
         image = compressed_to_array(message) if hasattr(message, "format") else to_array(message)
@@ -261,7 +270,9 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         if profile is not None:
             notes.append(profile)
         if not outputs.names_labels:
-            notes.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")
+            notes.append(
+                "label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs)."
+            )
         for name in self._parameters_in_use.unknown:
             notes.append(f"Parameter '{name}' was set but this node has none of that name; see ros2 param list.")
         return tuple(notes)

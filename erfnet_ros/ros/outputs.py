@@ -74,7 +74,8 @@ class Outputs:
         self._class_set = class_set
         self._palette = class_set.palette()
         self._publishers = {
-            topic: node.create_lifecycle_publisher(message_type, topic, _RELIABLE) for topic, message_type in TOPICS.items()
+            topic: node.create_lifecycle_publisher(message_type, topic, _RELIABLE)
+            for topic, message_type in TOPICS.items()
         }
         self._label_info = _label_info_publisher(node)
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from erfnet_ros.engines import DEVICES, ENGINES, PRECISIONS
+from erfnet_ros.engines.names import DEVICES, ENGINES, PRECISIONS
 from erfnet_ros.errors import ParameterError
 from erfnet_ros.sizes import parse_input_size
 
@@ -27,7 +27,8 @@ class Parameter:
         maximum: Largest accepted number, inclusive; None for other types.
         choices: Accepted words; empty where any string may be right.
         parse: Raises ParameterError for a string that cannot be right.
-        fixed_while_configured: It decides what is loaded or subscribed, so it changes only while the node is unconfigured.
+        fixed_while_configured: It decides what is loaded or subscribed, so it changes only while the node is
+            unconfigured.
         read_only: It is read at start and cannot be set later at all.
     """
 
@@ -79,7 +80,10 @@ class Parameter:
 
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
-        "checkpoint", "string", "", "Weights: a .safetensors file of this package; empty means the shipped CamVid weights."
+        "checkpoint",
+        "string",
+        "",
+        "Weights: a .safetensors file of this package; empty means the shipped CamVid weights.",
     ),
     Parameter(
         "engine", "string", "auto", "Who runs the network; auto takes the fastest that is installed.", choices=ENGINES
@@ -96,7 +100,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "input_size",
         "string",
         "auto",
-        "What the network sees: WIDTHxHEIGHT in pixels, or auto: as many pixels as in training at the camera's aspect ratio.",
+        "What the network sees: WIDTHxHEIGHT in pixels, or auto: as many pixels as in training at the camera's "
+        "aspect ratio.",
         parse=parse_input_size,
     ),
     Parameter(
@@ -134,7 +139,11 @@ PARAMETERS: tuple[Parameter, ...] = (
         choices=("raw", "compressed"),
     ),
     Parameter(
-        "autostart", "bool", True, "Configure and activate at start; otherwise a lifecycle manager does.", read_only=True
+        "autostart",
+        "bool",
+        True,
+        "Configure and activate at start; otherwise a lifecycle manager does.",
+        read_only=True,
     ),
 )
 

@@ -44,7 +44,6 @@ class Augmentation:
             The view (height, width, 3) and its labels (height, width), void where it reaches beyond the frame.
         """
         width, height = self.crop
-        frame_height, frame_width = labels.shape
         scale = float(np.exp(random.uniform(*np.log(self.scale))))
         stretch = float(np.exp(random.uniform(-0.1, 0.1)))
         scale_x, scale_y = scale * stretch, scale / stretch
@@ -59,7 +58,7 @@ class Augmentation:
         if scale < 0.7:
             # A plain bilinear warp skips pixels when it shrinks this far, which looks like no camera's image.
             blur = 0.35 / scale
-            rgb = cv2.GaussianBlur(rgb, (0, 0), blur).reshape(frame_height, frame_width, 3)
+            rgb = cv2.GaussianBlur(rgb, (0, 0), blur).astype(np.uint8, copy=False)
         view = cv2.warpAffine(rgb, matrix, self.crop, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         truth = cv2.warpAffine(
             labels, matrix, self.crop, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=VOID

@@ -49,8 +49,8 @@ class Recipe:
 
     phases: tuple[Phase, ...] = (
         Phase(1500, Augmentation(crop=(240, 176), scale=(0.4, 0.8)), dropout=0.02),
-        Phase(3600, Augmentation(crop=(352, 272), scale=(0.6, 1.5)), dropout=0.05),
-        Phase(600, Augmentation(crop=(480, 360), scale=(0.8, 1.5), light=0.25), dropout=0.05),
+        Phase(1900, Augmentation(crop=(352, 272), scale=(0.6, 1.5)), dropout=0.05),
+        Phase(400, Augmentation(crop=(480, 360), scale=(0.8, 1.5), light=0.25), dropout=0.05),
     )
     batch_size: int = 8
     learning_rate: float = 1.5e-3
@@ -92,7 +92,8 @@ class Frames:
     def class_shares(self, num_classes: int) -> npt.NDArray[np.float64]:
         """Share of the non-void pixels per class, summing to 1."""
         counts = np.bincount(self.labels.ravel(), minlength=256)[:num_classes].astype(np.float64)
-        return counts / counts.sum()
+        shares: npt.NDArray[np.float64] = counts / counts.sum()
+        return shares
 
 
 def loss_of(logits: Tensor, labels: Tensor, class_weights: Tensor, overlap_weight: float) -> Tensor:
@@ -115,6 +116,11 @@ def loss_of(logits: Tensor, labels: Tensor, class_weights: Tensor, overlap_weigh
     return cross_entropy + overlap_weight * (1 - overlap)
 
 
+def _channels_last(network: ERFNet) -> ERFNet:
+    converted: ERFNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return converted
+
+
 class Trainer:
     """Network, optimiser and running average, and where they stand."""
 
@@ -122,7 +128,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = device
-        self.network = ERFNet(num_classes).to(device=device, memory_format=torch.channels_last)
+        self.network = _channels_last(ERFNet(num_classes).to(device))
         self.average = {name: t.detach().clone() for name, t in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), recipe.learning_rate)
         self.class_weights = class_weights.to(device)
@@ -146,9 +152,11 @@ class Trainer:
         x = images.to(self.device, torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.network(x)
-        loss = loss_of(logits.float(), labels.to(self.device, torch.int64), self.class_weights, self.recipe.overlap_weight)
+        loss = loss_of(
+            logits.float(), labels.to(self.device, torch.int64), self.class_weights, self.recipe.overlap_weight
+        )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self.step += 1
@@ -167,7 +175,7 @@ class Trainer:
 
     def averaged_network(self) -> ERFNet:
         """Return a copy for inference that holds the averaged weights."""
-        network = ERFNet(self.network.num_classes).to(device=self.device, memory_format=torch.channels_last)
+        network = _channels_last(ERFNet(self.network.num_classes).to(self.device))
         network.load_state_dict(self.average)
         return network.eval()
 
@@ -209,7 +217,9 @@ def make_batch(
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(labels))
 
 
-def prefetch(make: Callable[[int], tuple[Tensor, Tensor]], steps: range, ahead: int = 4) -> Iterator[tuple[Tensor, Tensor]]:
+def prefetch(
+    make: Callable[[int], tuple[Tensor, Tensor]], steps: range, ahead: int = 4
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield `make(step)` for each step, made in a thread so that the network never waits."""
     ready: queue.Queue[tuple[Tensor, Tensor]] = queue.Queue(ahead)
 

@@ -1,0 +1,135 @@
+"""The `erfnet` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from erfnet_ros import __version__
+from erfnet_ros.errors import ErfnetError, ParameterError
+
+_FORWARDED = {
+    "demo": ("erfnet_ros.ros.demo", "play a camera to the real node over DDS and score what comes back (needs ROS 2)"),
+    "benchmark": ("erfnet_ros.ros.benchmark", "measure the node's overhead and the transport of images (needs ROS 2)"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 1 where some inputs failed, 2 for an error, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        # Their options are their own, --help included.
+        if arguments and arguments[0] in _FORWARDED:
+            return _ros_command(arguments[0])(arguments[1:])
+        options = _parser().parse_args(arguments)
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except ErfnetError as error:
+        print(f"erfnet: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="erfnet", description="ERFNet semantic segmentation.")
+    parser.add_argument("--version", action="version", version=f"erfnet_ros {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    segment = commands.add_parser(
+        "segment", help="segment image files", description="Segment image files, without ROS."
+    )
+    segment.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image file, or folder of images")
+    segment.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for masks and overlays")
+    segment.add_argument("--checkpoint", metavar="FILE", help=".safetensors file (default: the shipped CamVid weights)")
+    segment.add_argument("--engine", default="auto", help="auto or pytorch")
+    segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    segment.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    segment.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
+    segment.add_argument("--threshold", type=float, default=0.0, help="pixels below this confidence become void (0..1)")
+    segment.add_argument("--alpha", type=float, default=0.5, help="weight of the colours in the overlay (0..1)")
+    segment.set_defaults(run=_segment)
+
+    weights = commands.add_parser(
+        "import-weights",
+        help="turn the authors' .pth or .pth.tar into a checkpoint",
+        description="Turn a .pth or .pth.tar file of the authors' PyTorch code into a checkpoint of this package.",
+    )
+    weights.add_argument(
+        "file", type=Path, metavar="FILE", help="the authors' file; nothing but tensors is loaded from it"
+    )
+    weights.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+    weights.add_argument(
+        "--classes", default="cityscapes", help="cityscapes, camvid, or a YAML file (default: cityscapes)"
+    )
+    weights.add_argument(
+        "--input-size", default="1024x512", metavar="WxH", help="size it was trained on (default: 1024x512)"
+    )
+    weights.add_argument("--data", default="", metavar="TEXT", help="what it was trained on")
+    weights.add_argument("--licence", default="", metavar="TEXT", help="terms of the weights and their data")
+    weights.add_argument("--miou", type=float, metavar="X", help="measured mIoU, 0..1")
+    weights.set_defaults(run=_import_weights)
+
+    for name, (_, description) in _FORWARDED.items():
+        commands.add_parser(name, help=description, add_help=False)
+    return parser
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from erfnet_ros.segment_files import find_images, segment_files
+    from erfnet_ros.segmenter import Segmenter
+    from erfnet_ros.sizes import parse_input_size
+
+    for name in ("threshold", "alpha"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise ParameterError(f"Expected --{name} from 0 to 1, got {getattr(options, name)}.")
+    tasks = find_images(options.images)
+    size = parse_input_size(options.input_size)
+    segmenter = Segmenter(options.checkpoint, options.engine, options.device, options.precision, size)
+    faults = segment_files(tasks, segmenter, options.out, options.threshold, options.alpha)
+    for fault in faults:
+        print(f"erfnet: left out {fault}", file=sys.stderr)
+    print(f"{len(tasks) - len(faults)} of {len(tasks)} images segmented into {options.out}")
+    return 1 if faults else 0
+
+
+def _import_weights(options: argparse.Namespace) -> int:
+    from erfnet_ros.checkpoint import import_weights, save
+    from erfnet_ros.classes import named
+    from erfnet_ros.sizes import parse_input_size
+
+    size = parse_input_size(options.input_size)
+    if size is None:
+        raise ParameterError(
+            "Expected --input-size WIDTHxHEIGHT, got auto; give the size that the network was trained on."
+        )
+    if options.miou is not None and not 0 <= options.miou <= 1:
+        raise ParameterError(f"Expected --miou from 0 to 1, got {options.miou}.")
+    checkpoint = import_weights(options.file, named(options.classes), size, options.data, options.licence, options.miou)
+    save(checkpoint, options.out)
+    print(
+        f"{options.out}: {len(checkpoint.class_set)} classes ({checkpoint.class_set.name}), trained at "
+        f"{options.input_size}"
+    )
+    return 0
+
+
+def _ros_command(name: str) -> Callable[[Sequence[str]], int]:
+    try:
+        module = importlib.import_module(_FORWARDED[name][0])
+    except ImportError as error:
+        if (error.name or "").split(".")[0] == "erfnet_ros" and error.name != "erfnet_ros.msg":
+            raise
+        raise ErfnetError(
+            f"'erfnet {name}' needs ROS 2 and the built package, and '{error.name}' cannot be imported: "
+            "source ROS 2 and the workspace, or use 'make demo', which brings its own."
+        ) from error
+    command: Callable[[Sequence[str]], int] = module.main
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

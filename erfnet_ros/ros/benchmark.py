@@ -1,0 +1,215 @@
+"""`erfnet benchmark`: transport of large images, and what the node adds to the engine's time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import rclpy
+
+from erfnet_ros.errors import ErfnetError
+from erfnet_ros.ros import transport_benchmark
+from erfnet_ros.ros.ledger import Percentiles, percentiles
+from erfnet_ros.ros.process import exit_on_signals, keep_to_this_machine
+from erfnet_ros.ros.rig import Rig
+from erfnet_ros.ros.transport import keep_large_blocks
+from erfnet_ros.ros.transport_benchmark import TransportFigures, measure_transport
+
+NODE_SIZES = ((640, 480), (1920, 1080))
+
+_NODE_TOPICS = ("mask", "confidence", "statistics")
+_DISTINCT = 4
+_WARM_UP = 3
+"""Frames that pay for memory and kernels of a new size; they do not count."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the figures come from."""
+
+    processor: str
+    cores: int
+    load: float
+    pytorch: str
+    ros: str
+    middleware: str
+
+
+@dataclass(frozen=True)
+class NodeFigures:
+    """What the node does to frames of one size, mask and confidence being read.
+
+    Attributes:
+        width: Of the image, pixels.
+        height: Of the image, pixels.
+        frames: How many were measured, one at a time.
+        overhead_ms: Callback begin to last image published, less the engine's own time.
+        inference_ms: The engine's own time.
+        latency_ms: Stamp to mask received in another process.
+    """
+
+    width: int
+    height: int
+    frames: int
+    overhead_ms: Percentiles | None
+    inference_ms: Percentiles | None
+    latency_ms: Percentiles | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what was asked for, print it; return the exit status."""
+    options = _parser().parse_args(argv)
+    everything = not (options.transport or options.node)
+    exit_on_signals()
+    try:
+        keep_large_blocks()
+        keep_to_this_machine()
+        machine = describe_machine()
+        print("\n".join(_machine_lines(machine)), flush=True)
+        report: dict[str, Any] = {"machine": asdict(machine)}
+        if options.transport or everything:
+            transport = measure_transport(options.seconds)
+            print("\n".join(_transport_lines(transport)), flush=True)
+            report["transport"] = [asdict(figures) for figures in transport]
+        if options.node or everything:
+            parameters = {"checkpoint": str(Path(options.checkpoint).resolve())} if options.checkpoint else {}
+            node = [measure_node(width, height, options.frames, parameters) for width, height in NODE_SIZES]
+            print("\n".join(_node_lines(node)), flush=True)
+            report["node"] = [asdict(figures) for figures in node]
+        if options.json:
+            Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+    except (ErfnetError, OSError) as error:
+        print(f"erfnet benchmark: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("erfnet benchmark: interrupted; everything is stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def describe_machine() -> Machine:
+    """Return the processor and the versions that the figures depend on."""
+    return Machine(
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)),
+        load=os.getloadavg()[0],
+        pytorch=metadata.version("torch"),
+        ros=os.environ.get("ROS_DISTRO") or f"rclpy {_version('ros-rclpy', 'rclpy')}",
+        middleware=rclpy.get_rmw_implementation_identifier(),
+    )
+
+
+def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, str]) -> NodeFigures:
+    """Send frames of one size to the real node, each after the answer to the one before.
+
+    Args:
+        width: Of the image, pixels.
+        height: Of the image, pixels.
+        frames: How many to measure.
+        parameters: The node's.
+    """
+    statistics: list[Any] = []
+
+    def keep(topic: str, index: int, message: Any) -> None:
+        if topic == "statistics":
+            statistics.append(message)
+
+    camera = ["--source", "synthetic", "--size", f"{width}x{height}", "--frames", str(_DISTINCT)]
+    with Rig(parameters, camera, _NODE_TOPICS, keep) as rig:
+        rig.wait_until_ready()
+        for index in range(_WARM_UP + frames):
+            rig.play([index % _DISTINCT], lambda: None)
+    measured = statistics[_WARM_UP:]
+    return NodeFigures(
+        width,
+        height,
+        len(measured),
+        percentiles([message.total_ms - message.inference_ms for message in measured]),
+        percentiles([message.inference_ms for message in measured]),
+        percentiles(rig.ledger.latencies_ms[_WARM_UP:]),
+    )
+
+
+def _machine_lines(machine: Machine) -> list[str]:
+    return [
+        f"machine     {machine.processor}, {machine.cores} cores, load {machine.load:.1f}",
+        f"software    PyTorch {machine.pytorch}, ROS 2 {machine.ros}, {machine.middleware}",
+    ]
+
+
+def _transport_lines(figures: Sequence[TransportFigures]) -> list[str]:
+    size = f"{transport_benchmark.WIDTH}x{transport_benchmark.HEIGHT} rgb8 at {transport_benchmark.RATE_HZ} Hz"
+    lines = ["", f"Transport, {size}, best effort, camera and subscriber as two processes, engine left out:"]
+    lines.append(f"  {'':<28}{'received / sent':>16}{'median':>12}{'p99':>12}")
+    for row in figures:
+        lines.append(f"  {row.setting:<28}{f'{row.received} / {row.sent}':>16}{_cells(row.transport_ms)}")
+    return lines
+
+
+def _node_lines(figures: Sequence[NodeFigures]) -> list[str]:
+    lines = [
+        "",
+        "Node, mask and confidence read, one frame at a time (overhead: callback to published, less the engine):",
+    ]
+    lines.append(f"  {'':<12}{'':>20}{'median':>12}{'p99':>12}")
+    for row in figures:
+        size = f"{row.width}x{row.height}"
+        lines.append(f"  {size:<12}{'overhead':>20}{_cells(row.overhead_ms)}")
+        lines.append(f"  {'':<12}{'engine':>20}{_cells(row.inference_ms)}")
+        lines.append(f"  {'':<12}{'stamp to mask read':>20}{_cells(row.latency_ms)}")
+    return lines
+
+
+def _cells(values: Percentiles | None) -> str:
+    if values is None:
+        return f"{'-':>12}{'-':>12}"
+    return f"{f'{values.p50:.2f} ms':>12}{f'{values.p99:.2f} ms':>12}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _version(*distributions: str) -> str:
+    for name in distributions:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "of unknown version"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="erfnet benchmark", description="Measure transport and node; both by default."
+    )
+    parser.add_argument("--transport", action="store_true", help="large images from one process to another")
+    parser.add_argument("--node", action="store_true", help="what the node adds to the engine's time")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="length of each transport turn (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=40, help="frames of each size for the node (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--checkpoint", default="", help="weights, a .safetensors file (default: those that are shipped)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

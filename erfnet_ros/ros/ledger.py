@@ -1,0 +1,134 @@
+"""Which frame left the camera when, and when its answers came back."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_LOG_DELAY_S = 2.0
+"""How long an answer may overtake the camera's own word that it sent the frame."""
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Latency of some frames, milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+def percentiles(values_ms: Sequence[float]) -> Percentiles | None:
+    """Return the percentiles of `values_ms`, interpolated linearly; None without values."""
+    if not values_ms:
+        return None
+    p50, p90, p99 = np.percentile(values_ms, (50, 90, 99))
+    return Percentiles(float(p50), float(p90), float(p99))
+
+
+class Ledger:
+    """Match what the node publishes with what the camera sent, by stamp; safe to use from several threads.
+
+    Args:
+        frame_id: What every output's header must carry.
+        topics: Outputs that make a frame complete, "mask" among them.
+    """
+
+    def __init__(self, frame_id: str, topics: Sequence[str]) -> None:
+        self._frame_id = frame_id
+        self._topics = frozenset(topics)
+        self._changed = threading.Condition()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: nothing was sent, nothing received."""
+        self._index_of: dict[int, int] = {}
+        self._seen: dict[int, set[str]] = {}
+        self._last_stamp: int | None = None
+        self._pass_start: int | None = None
+        self._past_passes_s = 0.0
+        self._pass_s = 0.0
+        self._latencies_ms: list[float] = []
+        self._answered: set[int] = set()
+        self.counts: Counter[str] = Counter()
+        self.mismatched = 0
+
+    @property
+    def frames_in(self) -> int:
+        """Frames that the camera sent."""
+        return len(self._index_of)
+
+    @property
+    def frames_out(self) -> int:
+        """Frames whose mask came back."""
+        return len(self._latencies_ms)
+
+    @property
+    def latencies_ms(self) -> tuple[float, ...]:
+        """Stamp to mask received, in the order of arrival."""
+        return tuple(self._latencies_ms)
+
+    @property
+    def playing_s(self) -> float:
+        """Seconds from the first stamp to the last mask, over all passes."""
+        return self._past_passes_s + self._pass_s
+
+    def begin_pass(self) -> None:
+        """Begin to count `playing_s` anew from the next frame on; the time between two passes does not count."""
+        with self._changed:
+            self._past_passes_s, self._pass_s, self._pass_start = self.playing_s, 0.0, None
+
+    def sent(self, index: int, stamp_ns: int) -> None:
+        """Note that the camera is about to publish frame `index` with this stamp."""
+        with self._changed:
+            self._index_of[stamp_ns] = index
+            self._last_stamp = stamp_ns
+            self._pass_start = self._pass_start or stamp_ns
+            self._changed.notify_all()
+
+    def received(self, topic: str, stamp_ns: int, frame_id: str, at_ns: int) -> int | None:
+        """Note an output.
+
+        Args:
+            topic: One of the topics, or another that is only counted.
+            stamp_ns: Stamp in its header, ns.
+            frame_id: Frame id in its header.
+            at_ns: When it came in, ns on the camera's clock.
+
+        Returns:
+            The frame that it belongs to, or None where no frame has this stamp and frame id; that is counted.
+        """
+        with self._changed:
+            known = self._changed.wait_for(lambda: stamp_ns in self._index_of, _LOG_DELAY_S)
+            if not known or frame_id != self._frame_id:
+                self.mismatched += 1
+                return None
+            index = self._index_of[stamp_ns]
+            self.counts[topic] += 1
+            self._seen.setdefault(stamp_ns, set()).add(topic)
+            if topic == "mask":
+                self._latencies_ms.append((at_ns - stamp_ns) / 1e6)
+                self._answered.add(index)
+                if self._pass_start is not None:
+                    self._pass_s = (at_ns - self._pass_start) / 1e9
+            return index
+
+    def is_last_complete(self) -> bool:
+        """Tell whether every output of the frame sent last has come in; the node never drops the newest frame."""
+        with self._changed:
+            return self._last_stamp is not None and self._topics <= self._seen.get(self._last_stamp, set())
+
+    def unanswered(self, indexes: Sequence[int]) -> list[int]:
+        """Return those of `indexes` whose mask has not come back yet."""
+        with self._changed:
+            return [index for index in indexes if index not in self._answered]
+
+    def quarters(self) -> list[Percentiles]:
+        """Return the latency of each quarter of the run, by order of arrival; nothing below 4 frames."""
+        parts = np.array_split(np.array(self._latencies_ms), 4)
+        found = [percentiles(part.tolist()) for part in parts]
+        return [part for part in found if part is not None] if len(self._latencies_ms) >= 4 else []

@@ -1,0 +1,71 @@
+"""`erfnet benchmark` measures real processes over real DDS."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
+
+from erfnet_ros import checkpoint as checkpoints
+from erfnet_ros.classes import CAMVID
+from erfnet_ros.network import ERFNet
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    left_out = ("ROS_DOMAIN_ID", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+    result = subprocess.run(
+        [sys.executable, "-m", "erfnet_ros.cli", "benchmark", *arguments],
+        cwd=ROOT,
+        env={key: text for key, text in os.environ.items() if key not in left_out},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+    return result.returncode, result.stdout
+
+
+def test_transport_counts_images_with_and_without_the_profile(tmp_path: Path) -> None:
+    status, output = run("--transport", "--seconds", "1", "--json", str(tmp_path / "figures.json"))
+    assert status == 0, output
+    report = json.loads((tmp_path / "figures.json").read_text())
+    ours, plain = report["transport"]
+    assert ours["sent"] == plain["sent"] == 60
+    assert ours["received"] >= 45, output
+    assert 0 < ours["transport_ms"]["p50"] <= ours["transport_ms"]["p99"]
+    assert f"{ours['received']} / 60" in output
+    assert set(report) == {"machine", "transport"}
+
+
+def test_node_overhead_is_measured_at_both_sizes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    checkpoint = checkpoints.Checkpoint(CAMVID, ERFNet(len(CAMVID)).state_dict(), (96, 72), "none", None, "Apache-2.0")
+    checkpoints.save(checkpoint, tmp_path / "random.safetensors")
+    figures = tmp_path / "figures.json"
+    status, output = run(
+        "--node", "--frames", "4", "--checkpoint", str(tmp_path / "random.safetensors"), "--json", str(figures)
+    )
+    assert status == 0, output
+    report = json.loads(figures.read_text())
+    assert [(row["width"], row["height"], row["frames"]) for row in report["node"]] == [(640, 480, 4), (1920, 1080, 4)]
+    for row in report["node"]:
+        assert row["overhead_ms"]["p50"] > 0
+        assert row["overhead_ms"]["p50"] + row["inference_ms"]["p50"] < 1.5 * row["latency_ms"]["p99"]
+    assert report["machine"]["processor"] in output
+
+
+def test_a_missing_checkpoint_is_said_in_one_message(tmp_path: Path) -> None:
+    status, output = run("--node", "--checkpoint", str(tmp_path / "nowhere.safetensors"))
+    assert status == 2
+    assert "nowhere.safetensors" in output
+    assert "Traceback" not in output

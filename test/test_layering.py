@@ -1,0 +1,109 @@
+"""The layers hold: a module knows only what lies below it, and can be used and tested without what lies above."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "erfnet_ros"
+
+LAYERS = (
+    {"errors", "metrics"},
+    {"classes", "images", "network", "overlay", "sizes", "statistics", "synthetic"},
+    {"checkpoint", "folding", "pictures", "sources"},
+    {"pipeline"},
+    {"engines"},
+    {"segmenter"},
+    {"replay", "ros", "segment_files", "training"},
+    {"cli"},
+)
+"""From the bottom up. A layer imports only lower ones; a subpackage counts as one and may import within itself."""
+
+ROS_PACKAGES = {"ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "rcl_interfaces", "rclpy"}
+
+
+def module_name(path: Path) -> str:
+    """Return `erfnet_ros.ros.node` for erfnet_ros/ros/node.py and `erfnet_ros.ros` for erfnet_ros/ros/__init__.py."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(name: str) -> set[str]:
+    """Return the dotted names that a module imports anywhere in its text; modules of ours where they are such."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} line {node.lineno}: expected an absolute import, got a relative one"
+            source = node.module or ""
+            found.update(full if (full := f"{source}.{alias.name}") in MODULES else source for alias in node.names)
+    return found
+
+
+IMPORTS = {name: imports_of(name) for name in MODULES}
+
+
+def subject(name: str) -> str:
+    """Return the module or subpackage right below erfnet_ros, or "" for erfnet_ros itself."""
+    return [*name.split("."), ""][1]
+
+
+def test_every_module_has_a_place_in_the_layers() -> None:
+    placed = set().union(*LAYERS)
+    assert {subject(name) for name in MODULES} - {""} <= placed, "give the new module its place in LAYERS"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_from_layers_below(name: str) -> None:
+    if not subject(name):
+        assert not [other for other in IMPORTS[name] if other.startswith("erfnet_ros")]
+        return
+    height = {member: index for index, layer in enumerate(LAYERS) for member in layer}
+    own = subject(name)
+    wrong = [
+        other
+        for other in IMPORTS[name]
+        if other in MODULES and subject(other) not in ("", own) and height[subject(other)] >= height[own]
+    ]
+    assert not wrong, f"{name} points up or sideways to {wrong}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if subject(name) != "ros"])
+def test_only_the_ros_folder_imports_ros(name: str) -> None:
+    """Otherwise a machine without ROS loses more than the node."""
+    tops = {other.split(".")[0] for other in IMPORTS[name]}
+    assert not {top for top in tops if top in ROS_PACKAGES or top.endswith("_msgs")}
+    assert "erfnet_ros.msg" not in IMPORTS[name]
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    finished: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"a circle of imports: {' -> '.join([*path[path.index(name) :], name])}"
+        if name in finished:
+            return
+        for other in sorted(IMPORTS[name] & MODULES.keys()):
+            visit(other, (*path, name))
+        finished.add(name)
+
+    for name in MODULES:
+        visit(name, ())
+
+
+def test_importing_the_package_is_light() -> None:
+    """A tool that only asks for the version must neither wait for torch nor need ROS."""
+    program = "import sys, erfnet_ros; print(*{'torch', 'rclpy', 'cv2', 'numpy'} & set(sys.modules))"
+    environment = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=PACKAGE.parent, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,89 @@
+"""The ledger tells which output belongs to which frame; a wrong match would make every figure of the demo wrong."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from erfnet_ros.ros.ledger import Ledger, Percentiles, percentiles
+
+MS = 1_000_000
+
+
+def test_latency_runs_from_the_stamp_to_the_masks_arrival() -> None:
+    ledger = Ledger("camera", ("mask",))
+    ledger.sent(7, 100 * MS)
+    assert ledger.received("mask", 100 * MS, "camera", 130 * MS) == 7
+    assert ledger.latencies_ms == (30.0,)
+    assert (ledger.frames_in, ledger.frames_out, ledger.mismatched) == (1, 1, 0)
+
+
+def test_an_output_with_a_stamp_that_no_frame_has_is_counted_as_mismatched() -> None:
+    ledger = Ledger("camera", ("mask",))
+    ledger.sent(0, 100 * MS)
+    assert ledger.received("mask", 101 * MS, "camera", 130 * MS) is None
+    assert (ledger.frames_out, ledger.mismatched) == (0, 1)
+
+
+def test_an_output_with_another_frame_id_is_counted_as_mismatched() -> None:
+    ledger = Ledger("camera", ("mask",))
+    ledger.sent(0, 100 * MS)
+    assert ledger.received("mask", 100 * MS, "base_link", 130 * MS) is None
+    assert ledger.mismatched == 1
+
+
+def test_an_answer_may_overtake_the_cameras_log() -> None:
+    ledger = Ledger("camera", ("mask",))
+    late = threading.Timer(0.1, lambda: ledger.sent(3, 100 * MS))
+    late.start()
+    assert ledger.received("mask", 100 * MS, "camera", 130 * MS) == 3
+    late.join()
+
+
+def test_the_last_frame_is_complete_once_every_topic_is_there() -> None:
+    ledger = Ledger("camera", ("mask", "overlay"))
+    assert not ledger.is_last_complete()
+    ledger.sent(0, 1 * MS)
+    ledger.sent(1, 2 * MS)
+    ledger.received("mask", 1 * MS, "camera", 3 * MS)
+    ledger.received("overlay", 1 * MS, "camera", 3 * MS)
+    ledger.received("mask", 2 * MS, "camera", 4 * MS)
+    assert not ledger.is_last_complete()
+    ledger.received("overlay", 2 * MS, "camera", 4 * MS)
+    assert ledger.is_last_complete()
+
+
+def test_dropped_frames_are_named_to_be_played_again() -> None:
+    ledger = Ledger("camera", ("mask",))
+    for index in range(4):
+        ledger.sent(index, (10 + index) * MS)
+    for index in (0, 3):
+        ledger.received("mask", (10 + index) * MS, "camera", 20 * MS)
+    assert ledger.unanswered(range(4)) == [1, 2]
+
+
+def test_the_pause_between_two_passes_does_not_count_as_playing() -> None:
+    """Otherwise the reported fps would depend on how long it took to start the second pass."""
+    ledger = Ledger("camera", ("mask",))
+    for start_ms in (1_000, 60_000):
+        ledger.begin_pass()
+        ledger.sent(start_ms, start_ms * MS)
+        ledger.received("mask", start_ms * MS, "camera", (start_ms + 500) * MS)
+    assert ledger.playing_s == pytest.approx(1.0)
+
+
+def test_quarters_follow_the_order_of_arrival() -> None:
+    ledger = Ledger("camera", ("mask",))
+    for index in range(8):
+        ledger.sent(index, index * 1_000 * MS + 1)
+        ledger.received("mask", index * 1_000 * MS + 1, "camera", index * 1_000 * MS + 1 + (10 + index // 2) * MS)
+    assert [quarter.p99 for quarter in ledger.quarters()] == [10, 11, 12, 13]
+
+
+def test_percentiles_equal_numpys() -> None:
+    values = np.random.default_rng(0).uniform(0, 100, 57).tolist()
+    expected = [float(value) for value in np.percentile(values, (50, 90, 99))]
+    assert percentiles(values) == Percentiles(*expected)
+    assert percentiles([]) is None

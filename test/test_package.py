@@ -1,0 +1,102 @@
+"""What is declared about the package agrees with its code, so that an installation is complete."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import re
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from packaging.requirements import Requirement
+
+import erfnet_ros
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "erfnet_ros"
+
+PIP_NAMES = {"cv2": "opencv-python-headless", "rosbags": "rosbags-image", "yaml": "PyYAML"}
+"""Where the name on the package index differs from the module's."""
+
+ROSDEP_KEYS = {"cv2": "python3-opencv", "numpy": "python3-numpy", "rich": "python3-rich", "yaml": "python3-yaml"}
+ONLY_FROM_PIP = {"rosbags", "safetensors", "torch"}
+
+
+def manifest() -> ElementTree.Element:
+    """Return the root of package.xml."""
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def setup_options() -> configparser.ConfigParser:
+    """Return setup.cfg."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return config
+
+
+def requirements() -> list[Requirement]:
+    """Return what setup.cfg asks for, extras included."""
+    config = setup_options()
+    lists = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    return [Requirement(line) for text in lists for line in text.split("\n") if line]
+
+
+def imported_packages() -> set[str]:
+    """Return the top-level names of all packages that the code imports, less Python's own and ours."""
+    names: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"erfnet_ros"}
+
+
+def is_from_ros(package: str) -> bool:
+    """Return whether a package comes with ROS and never from pip."""
+    return package.endswith("_msgs") or package in {"ament_index_python", "cv_bridge", "rcl_interfaces", "rclpy"}
+
+
+def test_both_installers_name_the_same_version() -> None:
+    assert manifest().findtext("version") == erfnet_ros.__version__
+
+
+def test_rosdep_installs_everything_that_the_code_imports() -> None:
+    declared = {element.text for element in manifest() if element.tag in ("depend", "exec_depend")}
+    wanted = {ROSDEP_KEYS.get(package, package) for package in imported_packages() - ONLY_FROM_PIP}
+    assert not wanted - declared
+
+
+def test_pip_installs_everything_that_the_code_imports_without_ros() -> None:
+    declared = {requirement.name for requirement in requirements()}
+    wanted = {PIP_NAMES.get(package, package) for package in imported_packages() if not is_from_ros(package)}
+    assert not wanted - declared
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_every_requirement_has_a_lower_bound_and_the_lock_file_keeps_it(requirement: Requirement) -> None:
+    assert [specifier.operator for specifier in requirement.specifier] == [">="]
+    lock = (ROOT / "requirements" / "lock.txt").read_text()
+    pinned = re.findall(rf"^{requirement.name}==(\S+)", lock, re.IGNORECASE | re.MULTILINE)
+    assert pinned, f"requirements/lock.txt does not pin {requirement.name}"
+    assert all(requirement.specifier.contains(version) for version in pinned)
+
+
+def test_pip_installs_every_data_file() -> None:
+    """Without its weights an installed package fails at the first image."""
+    patterns = setup_options()["options.package_data"]["erfnet_ros"].split()
+    files = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*") if path.is_file()]
+    data = [name for name in files if not name.endswith(".py") and "__pycache__" not in name]
+    assert not [name for name in data if not any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda path: path.name)
+def test_a_script_runs_in_whichever_environment_is_active(script: Path) -> None:
+    """A fixed interpreter would miss torch, and a mode without x is not found by ros2 run."""
+    assert script.read_text().startswith("#!/usr/bin/env python3\n")
+    assert os.access(script, os.X_OK)
