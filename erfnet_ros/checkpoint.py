@@ -7,8 +7,11 @@ unpickled but tensors: the authors' files go through `torch.load(weights_only=Tr
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
-from collections.abc import Mapping
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from erfnet_ros.classes import ClassSet
-from erfnet_ros.errors import CheckpointError, ClassSetError
+from erfnet_ros.errors import CheckpointError, ClassSetError, ParameterError
 from erfnet_ros.network import ERFNet
+from erfnet_ros.sizes import check_input_size
+from erfnet_ros.tensors import fitted, not_finite, shown, with_unread_tensors, without_void_logit
+
+log = logging.getLogger(__name__)
 
 DEFAULT = Path(__file__).parent / "weights" / "camvid.safetensors"
 """The weights that come with the package."""
@@ -29,7 +36,6 @@ FORMAT = 1
 """Version of the metadata's layout."""
 
 _METADATA_KEY = "erfnet_ros"
-_NAMES_SHOWN = 5
 
 Triple = tuple[float, float, float]
 
@@ -70,12 +76,21 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write a checkpoint, weights as float16; the file is complete or not there.
 
     Raises:
-        CheckpointError: The file cannot be written, or a weight does not fit float16.
+        CheckpointError: The file cannot be written, or a weight is NaN or too large for float16.
     """
-    tensors = {}
-    for name, tensor in checkpoint.state_dict.items():
-        tensors[name] = (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-    _check_finite(tensors, Path(path))
+    path = Path(path)
+    if not path.name or path.is_dir():
+        raise CheckpointError(f"Expected a file name for the checkpoint, got the folder '{path}'.")
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in checkpoint.state_dict.items()
+    }
+    broken = not_finite(tensors)
+    if broken:
+        raise CheckpointError(
+            f"Expected finite weights of at most {torch.finfo(torch.float16).max:.0f} to write to {path}, got others "
+            f"in {shown(broken)}; train again."
+        )
     metadata = {
         "format": FORMAT,
         "class_set": checkpoint.class_set.to_dict(),
@@ -86,7 +101,6 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "miou": checkpoint.miou,
         "licence": checkpoint.licence,
     }
-    path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         save_file(tensors, partial, {_METADATA_KEY: json.dumps(metadata)})
@@ -94,8 +108,10 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         partial.chmod(0o644)
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(f"Cannot write checkpoint {path}: {error}.") from error
+        raise CheckpointError(f"Cannot write checkpoint {path}: {error}; choose another place.") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def load(path: str | Path | None = None) -> Checkpoint:
@@ -106,9 +122,7 @@ def load(path: str | Path | None = None) -> Checkpoint:
             tensors do not make the network that its class set needs.
     """
     path = DEFAULT if path is None else Path(path)
-    if not path.is_file():
-        kind = "a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"Expected a checkpoint (.safetensors) at {path}, got {kind}.")
+    _check_file(path, "a checkpoint (.safetensors)")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -118,7 +132,7 @@ def load(path: str | Path | None = None) -> Checkpoint:
     if _METADATA_KEY not in metadata:
         raise CheckpointError(
             f"{path} is a safetensors file of another program: it has no '{_METADATA_KEY}' metadata. "
-            "Use a file written by erfnet train or erfnet import-weights."
+            "Use a file that this package wrote, or turn a .pth into one with: erfnet import-weights."
         )
     return _from_metadata(metadata[_METADATA_KEY], tensors, path)
 
@@ -133,49 +147,62 @@ def import_weights(
 ) -> Checkpoint:
     """Turn a `.pth` or `.pth.tar` file of the authors' PyTorch code into a checkpoint.
 
-    Names may carry the prefix `module.`; the tensors may lie under `state_dict`. The authors' networks have one
-    logit more than
-    classes, for void: it is left out, since a pixel always belongs to one of the classes in the scores they report.
+    Names may carry the prefix `module.`; the tensors may lie under `state_dict`. Where the network has one logit more
+    than the class set has classes, the last is void and is left out. Tensors that older files lack and segmentation
+    never reads become zeros. Both are logged.
 
     Args:
         path: The file; only tensors and plain containers in it are read.
         class_set: What the logits stand for.
         input_size: (width, height) that it was trained on.
+        data: What it was trained on.
+        licence: Terms of the weights and of the data behind them.
+        miou: Measured mIoU, 0..1.
 
     Raises:
         CheckpointError: The file cannot be read without running code from it, or tensors are missing, extra or
             misshapen.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            f"Expected a .pth or .pth.tar file at {path}, got {'a folder' if path.is_dir() else 'no such file'}."
-        )
+    tensors, filled = with_unread_tensors(_unpickled_tensors(path), len(class_set))
+    classes_only = without_void_logit(tensors, len(class_set))
+    state_dict = fitted(classes_only, class_set, path)
+    if filled:
+        log.info("%s lacks tensors that segmentation never reads, which are set to 0: %s.", path, shown(filled))
+    if any(classes_only[name] is not tensors[name] for name in tensors):
+        log.info("%s has %d logits; the last, void, is left out.", path, len(class_set) + 1)
+    return Checkpoint(class_set, state_dict, input_size, data, miou, licence)
+
+
+def _unpickled_tensors(path: Path) -> dict[str, Tensor]:
+    _check_file(path, "a .pth or .pth.tar file")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # torch.load raises nearly anything on a file that is not its own.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # torch.load raises nearly anything on a file that is not its own, and its text advises to load it unsafely.
+        asked_for = re.search(r"GLOBAL (\S+)", str(error))
         raise CheckpointError(
-            f"{path} was refused: it is damaged, or holds more than tensors, which would run as code when "
-            f"loaded ({reason})."
+            f"{path} was refused: it is damaged, or holds more than tensors, which would run as code when loaded"
+            f"{f' (it asks for {asked_for[1]})' if asked_for else ''}. Save the network's state_dict() alone."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"Expected tensors by name in {path}, got {type(content).__name__} with other content.")
-    tensors = {str(name).removeprefix("module."): value for name, value in content.items()}
-    _drop_void_logit(tensors, len(class_set))
-    return Checkpoint(class_set, _checked(tensors, class_set, path), input_size, data, miou, licence)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"Expected tensors by name in {path}, got {type(content).__name__}; save a state_dict().")
+    others = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
+    if others:
+        raise CheckpointError(
+            f"Expected tensors by name in {path}, got {shown(others)} as well; save the state_dict() alone or "
+            "under 'state_dict'."
+        )
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
-def _drop_void_logit(tensors: dict[str, Tensor], num_classes: int) -> None:
-    # Classes are the first axis of a convolution's weight and the second of a transposed one's.
-    for name, axis in (("encoder.output_conv", 0), ("decoder.output_conv", 1)):
-        weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
-        if weight is not None and bias is not None and weight.ndim == 4 and weight.shape[axis] == num_classes + 1:
-            tensors[f"{name}.weight"] = weight.narrow(axis, 0, num_classes).clone()
-            tensors[f"{name}.bias"] = bias[:num_classes].clone()
+def _check_file(path: Path, expected: str) -> None:
+    # os.path, unlike pathlib, answers no where a folder on the way may not be entered.
+    if not os.path.isfile(path):
+        found = "a folder" if os.path.isdir(path) else "no such file (or no permission to see it)"
+        raise CheckpointError(f"Expected {expected} at {path}, got {found}; check the path.")
 
 
 def _from_metadata(text: str, tensors: dict[str, Tensor], path: Path) -> Checkpoint:
@@ -188,70 +215,41 @@ def _from_metadata(text: str, tensors: dict[str, Tensor], path: Path) -> Checkpo
             )
         class_set = ClassSet.from_dict(content["class_set"], f"the checkpoint {path}")
         width, height = (int(side) for side in content["input_size"])
+        check_input_size(width, height)
         mean, std = _triple(content["mean"]), _triple(content["std"])
-        miou = None if content["miou"] is None else float(content["miou"])
+        if min(std) <= 0:
+            raise ValueError(f"std {std} is not positive")
+        miou = None if content["miou"] is None else _finite(content["miou"])
         data, licence = str(content["data"]), str(content["licence"])
-    except (KeyError, TypeError, ValueError, ClassSetError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, ClassSetError, ParameterError) as error:
         raise CheckpointError(
             f"The metadata of {path} is damaged ({type(error).__name__}: {error}); get the file again."
         ) from error
-    if min(width, height) < 1 or min(std) <= 0:
-        raise CheckpointError(
-            f"Expected a positive input_size and std in the metadata of {path}, got {width}x{height} and {std}; "
-            "get the file again."
-        )
-    return Checkpoint(class_set, _checked(tensors, class_set, path), (width, height), data, miou, licence, mean, std)
+    return Checkpoint(class_set, fitted(tensors, class_set, path), (width, height), data, miou, licence, mean, std)
 
 
 def _triple(values: Any) -> Triple:
-    red, green, blue = (float(value) for value in values)
+    red, green, blue = (_finite(value) for value in values)
     return red, green, blue
 
 
-def _checked(tensors: Mapping[str, Tensor], class_set: ClassSet, path: Path) -> dict[str, Tensor]:
-    """Return the tensors in the network's types and order, or say all that does not fit."""
-    wanted = ERFNet(len(class_set)).state_dict()
-    misshapen = [
-        f"{name} (expected {tuple(wanted[name].shape)}, got {tuple(tensors[name].shape)})"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
-    ]
-    faults = [
-        f"{kind}: {_shown(names)}"
-        for kind, names in (
-            ("missing", [name for name in wanted if name not in tensors]),
-            ("not part of it", [name for name in tensors if name not in wanted]),
-            ("of another shape", misshapen),
-        )
-        if names
-    ]
-    if faults:
-        raise CheckpointError(
-            f"The tensors of {path} do not make an ERFNet of {len(class_set)} classes ({class_set.name}). "
-            f"{'. '.join(faults)}."
-        )
-    _check_finite(tensors, path)
-    return {name: tensors[name].to(like.dtype) for name, like in wanted.items()}
-
-
-def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise CheckpointError(
-            f"Expected finite weights in {path}, got NaN or infinity in {_shown(broken)}; train or get it again."
-        )
-
-
-def _shown(names: list[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not finite")
+    return number
 
 
 def _what_else(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        return "it is a pickled PyTorch file; turn it into one with: erfnet import-weights FILE -o OUT.safetensors"
-    if path.stat().st_size == 0:
+    """Return what a file that is no safetensors file seems to be, and what to do."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as failure:
+        return f"it cannot be read ({failure.strerror}); check its permissions."
+    if not head:
         return "it is empty; get the file again."
+    # A pickle begins with its protocol; so may a safetensors header's length, but then JSON follows.
+    if head[:2] == b"PK" or (head[:1] == b"\x80" and head[8:] != b"{"):
+        return f"it is a pickled PyTorch file; turn it into one with: erfnet import-weights {path} -o OUT.safetensors"
     return f"it is truncated or of another kind ({error}); get the file again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class ClassSet:
         if twice:
             raise ClassSetError(f"Expected each class name of '{self.name}' once, got {', '.join(twice)} again.")
         for name, color in zip(self.names, self.colors, strict=True):
-            if len(color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in color):
+            if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
                 raise ClassSetError(f"Expected three numbers 0..255 as the colour of '{name}', got {list(color)}.")
         if not len(self.names) <= self.void <= VOID:
             raise ClassSetError(
@@ -103,7 +104,7 @@ class ClassSet:
         """Read a class set out of plain lists and numbers.
 
         Args:
-            content: A mapping with `name`, `classes` (each with `name` and `color`) and, if it is not 255, `void`.
+            content: A mapping with `name`, `classes` (each with `name` and `color`) and, where it is not 255, `void`.
             where: What to call the content in an error.
 
         Raises:
@@ -117,15 +118,16 @@ class ClassSet:
         for entry in content["classes"]:
             if not isinstance(entry, dict) or set(entry) != {"name", "color"} or not isinstance(entry["color"], list):
                 raise ClassSetError(f"Expected a name and a color [R, G, B] for each class in {where}, got {entry!r}.")
+        names = [content.get("name"), *(entry["name"] for entry in content["classes"])]
+        for name in names:
+            if not isinstance(name, str) or not name.strip():
+                # YAML reads no, on and 12 as something else than text.
+                raise ClassSetError(f"Expected a text as each name in {where}, got {name!r}; write it in quotes.")
         void = content.get("void", VOID)
-        if not isinstance(void, int):
+        if type(void) is not int:
             raise ClassSetError(f"Expected a number as void in {where}, got {void!r}.")
-        return cls(
-            str(content.get("name", where)),
-            tuple(str(entry["name"]) for entry in content["classes"]),
-            tuple(tuple(entry["color"]) for entry in content["classes"]),
-            void,
-        )
+        colors = tuple(tuple(entry["color"]) for entry in content["classes"])
+        return cls(names[0], tuple(names[1:]), colors, void)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> ClassSet:
@@ -139,9 +141,10 @@ class ClassSet:
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise ClassSetError(f"Cannot read class set {path}: {error.strerror}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ClassSetError(f"Class set {path} is not YAML: {error}") from error
+            raise ClassSetError(f"Cannot read class set {path}: {error.strerror}; check the path.") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            problem = " ".join(str(error).split())
+            raise ClassSetError(f"Expected YAML in class set {path}, got: {problem}.") from error
         return cls.from_dict(content, str(path))
 
 
@@ -221,4 +224,11 @@ def named(name_or_path: str) -> ClassSet:
     Raises:
         ClassSetError: Neither a built-in name nor a readable class set file.
     """
-    return _BUILT_IN.get(name_or_path) or ClassSet.from_yaml(name_or_path)
+    built_in = _BUILT_IN.get(name_or_path)
+    if built_in is not None:
+        return built_in
+    if not os.path.isfile(name_or_path):
+        raise ClassSetError(
+            f"Expected {', '.join(_BUILT_IN)} or a YAML file as class set, got '{name_or_path}', which is no file."
+        )
+    return ClassSet.from_yaml(name_or_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and arguments[0] in _FORWARDED:
             return _ros_command(arguments[0])(arguments[1:])
         options = _parser().parse_args(arguments)
+        # What was chosen for want of something better is said once, beside the results.
+        logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except ErfnetError as error:
@@ -124,7 +127,7 @@ def _ros_command(name: str) -> Callable[[Sequence[str]], int]:
         if (error.name or "").split(".")[0] == "erfnet_ros" and error.name != "erfnet_ros.msg":
             raise
         raise ErfnetError(
-            f"'erfnet {name}' needs ROS 2 and the built package, and '{error.name}' cannot be imported: "
+            f"'erfnet {name}' needs ROS 2 and the built package, and '{error.name or error}' cannot be imported: "
             "source ROS 2 and the workspace, or use 'make demo', which brings its own."
         ) from error
     command: Callable[[Sequence[str]], int] = module.main

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -14,12 +16,15 @@ import yaml
 
 from erfnet_ros.errors import ErfnetError, SourceError
 from erfnet_ros.overlay import blend, color_mask
-from erfnet_ros.segmenter import Segmenter
+from erfnet_ros.segmenter import Segmentation, Segmenter
 
 Pixels = npt.NDArray[np.uint8]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """What counts as an image in a folder; a file that is named is read whatever it is called."""
+
+KINDS = ("mask", "color", "overlay", "confidence")
+"""What is written of each image, as NAME_KIND.png."""
 
 
 @dataclass(frozen=True)
@@ -36,41 +41,45 @@ def find_images(arguments: Sequence[Path]) -> list[Task]:
     Files of one stem get their folder's name in front, and where that is not enough a number behind.
 
     Raises:
-        SourceError: A path does not exist, or a folder holds no image.
+        SourceError: A path does not exist, or a folder cannot be read or holds no image.
     """
-    paths: list[Path] = []
-    for argument in arguments:
-        if argument.is_dir():
-            found = sorted(path for path in argument.iterdir() if path.suffix.lower() in EXTENSIONS)
-            if not found:
-                raise SourceError(f"Expected images ({', '.join(EXTENSIONS)}) in {argument}, found none.")
-            paths += found
-        elif argument.exists():
-            paths.append(argument)
-        else:
-            raise SourceError(f"Expected an image or a folder of images at {argument}, got no such file.")
-    stems = [path.stem for path in paths]
+    paths = list(dict.fromkeys(path for argument in arguments for path in _images_at(argument)))
+    stems = Counter(path.stem for path in paths)
     tasks: list[Task] = []
     taken: set[str] = set()
-    for path in dict.fromkeys(paths):
-        name = path.stem if stems.count(path.stem) == 1 else f"{path.resolve().parent.name}_{path.stem}"
-        number = 2
-        while name in taken:
-            name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
-            number += 1
+    for path in paths:
+        wanted = path.stem if stems[path.stem] == 1 else f"{path.resolve().parent.name}_{path.stem}"
+        names = (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
+        name = next(name for name in names if name not in taken)
         taken.add(name)
         tasks.append(Task(path, name))
     return tasks
 
 
+def _images_at(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if not path.exists():
+            raise SourceError(f"Expected an image or a folder of images at {path}, got no such file; check the path.")
+        return [path]
+    try:
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS and file.is_file())
+    except OSError as error:
+        raise SourceError(f"Cannot read the folder {path}: {error.strerror}; check its permissions.") from error
+    if not found:
+        raise SourceError(f"Expected images ({', '.join(EXTENSIONS)}) in {path}, found none; name another folder.")
+    return found
+
+
 def segment_files(
-    tasks: Iterable[Task], segmenter: Segmenter, folder: Path, threshold: float, alpha: float
+    tasks: Sequence[Task], segmenter: Segmenter, folder: Path, threshold: float, alpha: float
 ) -> list[str]:
-    """Segment each image and write mask, colours, overlay and confidence as PNG.
+    """Segment each image and write mask, colours, overlay and confidence as PNG; show the progress on stderr.
 
     A bad image is left out and the others are done.
 
     Args:
+        tasks: What to segment.
+        segmenter: Who does it.
         folder: Where to; made where it is missing. `classes.yaml` in it names the ids.
         threshold: Pixels of a lower confidence become void (255) in the mask, 0..1.
         alpha: Weight of the colours in the overlay, 0..1.
@@ -79,18 +88,18 @@ def segment_files(
         A message for each image that could not be segmented.
 
     Raises:
-        SourceError: The folder cannot be written.
+        SourceError: The folder cannot be written, or one of the outputs would replace one of the images.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    tasks = list(tasks)
+    _check_outputs(tasks, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "classes.yaml").write_text(yaml.safe_dump(segmenter.class_set.to_dict(), sort_keys=False))
+        classes = yaml.safe_dump(segmenter.class_set.to_dict(), sort_keys=False, allow_unicode=True)
+        (folder / "classes.yaml").write_text(classes, encoding="utf-8")
     except OSError as error:
         raise SourceError(f"Cannot write to {folder}: {error.strerror}; choose another folder with -o.") from error
-    palette = segmenter.class_set.palette()
     faults: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr)) as progress:
@@ -101,32 +110,52 @@ def segment_files(
             except ErfnetError as error:
                 faults.append(f"{task.path}: {error}")
                 continue
-            mask = result.mask(threshold)
-            _write(folder / f"{task.name}_mask.png", mask)
-            _write(folder / f"{task.name}_confidence.png", result.confidence)
-            _write(folder / f"{task.name}_color.png", cv2.cvtColor(color_mask(mask, palette), cv2.COLOR_RGB2BGR))
-            _write(
-                folder / f"{task.name}_overlay.png", cv2.cvtColor(blend(rgb, mask, palette, alpha), cv2.COLOR_RGB2BGR)
-            )
+            _write_outputs(task, folder, rgb, result, segmenter.class_set.palette(), threshold, alpha)
     return faults
 
 
+def _check_outputs(tasks: Sequence[Task], folder: Path) -> None:
+    inputs = {task.path.resolve() for task in tasks}
+    outputs = (folder.resolve() / f"{task.name}_{kind}.png" for task in tasks for kind in KINDS)
+    replaced = next((output for output in outputs if output in inputs), None)
+    if replaced is not None:
+        raise SourceError(f"The outputs would replace the image {replaced}; choose another folder with -o.")
+
+
+def _write_outputs(
+    task: Task, folder: Path, rgb: Pixels, result: Segmentation, palette: Pixels, threshold: float, alpha: float
+) -> None:
+    mask = result.mask(threshold)
+    colors = color_mask(mask, palette)
+    overlay = blend(rgb, mask, palette, alpha)
+    pictures = (
+        mask,
+        cv2.cvtColor(colors, cv2.COLOR_RGB2BGR),
+        cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR),
+        result.confidence,
+    )
+    for kind, picture in zip(KINDS, pictures, strict=True):
+        path = folder / f"{task.name}_{kind}.png"
+        try:
+            path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        except OSError as error:
+            raise SourceError(f"Cannot write {path}: {error.strerror}; choose another folder with -o.") from error
+
+
 def read_rgb(path: Path) -> Pixels:
-    """Read an image file as (H, W, 3) uint8 RGB.
+    """Read an image file as (H, W, 3) uint8 RGB, turned as its EXIF data says; alpha is left out.
 
     Raises:
         SourceError: The file cannot be read or decoded.
     """
     try:
-        data = np.fromfile(path, np.uint8)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
-        raise SourceError(f"Cannot read {path}: {error.strerror}.") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if image is None:
-        raise SourceError(f"Expected an image, got {len(data)} bytes that OpenCV cannot decode; is the file damaged?")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image).astype(np.uint8, copy=False)
-
-
-def _write(path: Path, pixels: Pixels | cv2.typing.MatLike) -> None:
-    if not cv2.imwrite(str(path), pixels):
-        raise SourceError(f"Cannot write {path}; is the disk full?")
+        raise SourceError(f"Cannot read it: {error.strerror}.") from error
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:
+        bgr = None
+    if bgr is None:
+        raise SourceError(f"Expected an image, got {len(data)} bytes that no decoder knows; delete or replace it.")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr).astype(np.uint8, copy=False)

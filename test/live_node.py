@@ -161,15 +161,18 @@ class NodeProcess:
     """The node's process and what it wrote."""
 
     def __init__(self, parameters: Mapping[str, Any], remap: Mapping[str, str], environment: Mapping[str, str]) -> None:
-        # A domain of its own: nodes of the same name, and other runs on this machine, never meet. Above 101 ports
-        # may be taken.
-        self.domain = 1 + next(_domains) % 101
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         arguments = [f"{name}:={value}" for name, value in remap.items()]
         settings = [f"{name}:={_yaml(value)}" for name, value in parameters.items()]
         command = [sys.executable, "-m", "erfnet_ros.ros.node", "--ros-args"]
         command += [part for argument in arguments for part in ("-r", argument)]
         command += [part for setting in settings for part in ("-p", setting)]
+        self._start(command, environment)
+
+    def _start(self, command: list[str], environment: Mapping[str, str]) -> None:
+        # A domain of its own: nodes of the same name, and other runs on this machine, never meet. Above 101 ports may
+        # be taken.
+        self.domain = 1 + next(_domains) % 101
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         inherited = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
         local = {"ROS_DOMAIN_ID": str(self.domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         self.process = subprocess.Popen(

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "erfnet_ros"
 LAYERS = (
     {"errors", "metrics"},
     {"classes", "images", "network", "overlay", "sizes", "statistics", "synthetic"},
-    {"checkpoint", "folding", "pictures", "sources"},
+    {"folding", "pictures", "sources", "tensors"},
+    {"checkpoint"},
     {"pipeline"},
     {"engines"},
     {"segmenter"},

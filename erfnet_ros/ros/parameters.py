@@ -148,3 +148,19 @@ PARAMETERS: tuple[Parameter, ...] = (
 )
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def from_text(parameter: Parameter, text: str) -> Value:
+    """Read a launch argument or command-line option as the parameter's type, and check it.
+
+    Raises:
+        ParameterError: The text is no such value, or out of range.
+    """
+    if parameter.type_name == "bool":
+        return parameter.check({"true": True, "false": False}.get(text.lower(), text))
+    if parameter.type_name == "double":
+        try:
+            return parameter.check(float(text))
+        except ValueError:
+            return parameter.check(text)
+    return parameter.check(text)

@@ -10,6 +10,13 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
+MALLOC_VARIABLES = {
+    "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+"""The same as `keep_large_blocks`, for the environment of a process that does not call it."""
+
 
 def keep_large_blocks() -> bool:
     """Stop glibc from mapping and unmapping a block for every image, which costs more than copying it.
@@ -20,8 +27,9 @@ def keep_large_blocks() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    settings = ((_M_MMAP_THRESHOLD, 256 << 20), (_M_TRIM_THRESHOLD, 1 << 30), (_M_TOP_PAD, 64 << 20))
-    return all([mallopt(option, size) == 1 for option, size in settings])
+    options = (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD)
+    settings = zip(options, MALLOC_VARIABLES.values(), strict=True)
+    return all([mallopt(option, int(size)) == 1 for option, size in settings])
 
 
 def missing_profile(implementation: str) -> str | None:

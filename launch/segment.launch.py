@@ -1,0 +1,88 @@
+"""Start the segmenter node: ros2 launch erfnet_ros segment.launch.py image:=/camera/image_raw"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+from erfnet_ros.ros.parameters import PARAMETERS, Parameter, from_text
+from erfnet_ros.ros.transport import MALLOC_VARIABLES, PROFILE_VARIABLES
+
+_UNSET = ""
+"""An argument left so does not override the parameter file."""
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare an argument for each parameter, and start node and, if asked for, RViz."""
+    config = Path(get_package_share_directory("erfnet_ros")) / "config"
+    arguments = [
+        DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
+        DeclareLaunchArgument("namespace", default_value="segmentation", description="Namespace of node and outputs."),
+        DeclareLaunchArgument(
+            "params_file", default_value=str(config / "segment.yaml"), description="Parameter file of the node."
+        ),
+        DeclareLaunchArgument(
+            "fastdds_profile",
+            default_value=str(config / "fastdds.xml"),
+            description="Fast DDS profile for large images; empty leaves Fast DDS as it is. "
+            "FASTDDS_DEFAULT_PROFILES_FILE in the environment wins. Give the camera the same.",
+        ),
+        DeclareLaunchArgument("log_level", default_value="info", description="Severity from which the node logs."),
+        DeclareLaunchArgument(
+            "rviz", default_value="false", choices=["true", "false"], description="Start RViz with the outputs."
+        ),
+        *(_argument(parameter) for parameter in PARAMETERS),
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
+
+
+def _argument(parameter: Parameter) -> DeclareLaunchArgument:
+    description = f"{parameter.description} Empty: as in params_file (default {parameter.default!r})."
+    choices = [_UNSET, *parameter.choices] if parameter.choices else None
+    return DeclareLaunchArgument(parameter.name, default_value=_UNSET, choices=choices, description=description)
+
+
+def _start(context: LaunchContext) -> list[Node]:
+    def text(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    given = {p.name: from_text(p, text(p.name)) for p in PARAMETERS if text(p.name) != _UNSET}
+    image, namespace = text("image"), text("namespace")
+    node = LifecycleNode(
+        package="erfnet_ros",
+        executable="segment",
+        name="segmenter",
+        namespace=namespace,
+        parameters=[text("params_file"), *([given] if given else [])],
+        remappings=[("image", image), ("image/compressed", f"{image}/compressed")],
+        additional_env=_environment(text("fastdds_profile")),
+        arguments=["--ros-args", "--log-level", text("log_level")],
+        output="screen",
+        emulate_tty=True,
+    )
+    if text("rviz") == "false":
+        return [node]
+    # The displays' topics are relative, so that they follow the namespace; the camera's is remapped like the node's.
+    rviz_config = Path(get_package_share_directory("erfnet_ros")) / "config" / "segment.rviz"
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=namespace,
+        arguments=["-d", str(rviz_config)],
+        remappings=[("image", image)],
+        additional_env=_environment(text("fastdds_profile")),
+    )
+    return [node, rviz]
+
+
+def _environment(profile: str) -> dict[str, str]:
+    """What large images need; a profile that the user has set already stays."""
+    own = any(os.environ.get(name) for name in PROFILE_VARIABLES)
+    profiles = {} if own or not profile else {PROFILE_VARIABLES[0]: profile}
+    return {**MALLOC_VARIABLES, **profiles}

@@ -1,0 +1,55 @@
+"""The files that users start from say the same as the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from erfnet_ros.classes import CAMVID, CITYSCAPES, ClassSet
+from erfnet_ros.images import MAX_PIXELS
+from erfnet_ros.ros.parameters import PARAMETERS
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "config"
+
+
+def test_the_parameter_file_holds_every_parameter_with_its_default() -> None:
+    content = yaml.safe_load((CONFIG / "segment.yaml").read_text())
+    assert content == {"/**/segmenter": {"ros__parameters": {p.name: p.default for p in PARAMETERS}}}
+
+
+def test_the_readmes_table_is_the_parameter_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| `(.*?)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.M)
+    assert [(name, kind, default) for name, kind, default, _, _ in rows] == [
+        (p.name, p.type_name, str(p.default).lower() if p.type_name == "bool" else str(p.default) or '""')
+        for p in PARAMETERS
+    ]
+    for (*_, when, description), parameter in zip(rows, PARAMETERS, strict=True):
+        assert description == parameter.description
+        fixed = "at start" if parameter.read_only else "unconfigured" if parameter.fixed_while_configured else "any time"
+        assert when == fixed
+
+
+@pytest.mark.parametrize("class_set", [CAMVID, CITYSCAPES], ids=lambda class_set: class_set.name)
+def test_the_class_files_equal_the_built_in_sets(class_set: ClassSet) -> None:
+    assert ClassSet.from_yaml(CONFIG / "classes" / f"{class_set.name}.yaml") == class_set
+
+
+def test_the_shared_memory_holds_the_largest_image_that_is_accepted() -> None:
+    """A segment smaller than one image makes Fast DDS fall back to UDP, which loses most of it."""
+    root = ElementTree.parse(CONFIG / "fastdds.xml").getroot()
+    sizes = [int(e.text or 0) for e in root.iter("{http://www.eprosima.com}segment_size")]
+    assert len(sizes) == 1
+    assert sizes[0] > 3 * MAX_PIXELS
+
+
+def test_rviz_shows_topics_that_exist() -> None:
+    displays = yaml.safe_load((CONFIG / "segment.rviz").read_text())["Visualization Manager"]["Displays"]
+    outputs = (ROOT / "erfnet_ros" / "ros" / "outputs.py").read_text()
+    for display in displays:
+        topic = display["Topic"]["Value"]
+        assert topic == "image" or f'"{topic}"' in outputs
