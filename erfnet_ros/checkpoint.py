@@ -88,8 +88,8 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
     broken = not_finite(tensors)
     if broken:
         raise CheckpointError(
-            f"Expected finite weights of at most {torch.finfo(torch.float16).max:.0f} to write to {path}, got others "
-            f"in {shown(broken)}; train again."
+            f"Expected weights that float16 holds (up to {torch.finfo(torch.float16).max:.0f}) to write to {path}, got "
+            f"NaN or infinity in {shown(broken)}; train again."
         )
     metadata = {
         "format": FORMAT,

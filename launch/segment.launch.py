@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -12,7 +11,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from erfnet_ros.ros.parameters import PARAMETERS, Parameter, from_text
-from erfnet_ros.ros.transport import MALLOC_VARIABLES, PROFILE_VARIABLES
+from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
 _UNSET = ""
 """An argument left so does not override the parameter file."""
@@ -83,6 +82,4 @@ def _start(context: LaunchContext) -> list[Node]:
 
 def _environment(profile: str) -> dict[str, str]:
     """What large images need; a profile that the user has set already stays."""
-    own = any(os.environ.get(name) for name in PROFILE_VARIABLES)
-    profiles = {} if own or not profile else {PROFILE_VARIABLES[0]: profile}
-    return {**MALLOC_VARIABLES, **profiles}
+    return {**MALLOC_VARIABLES, **(profile_settings(profile) if profile else {})}

@@ -30,8 +30,8 @@ def test_the_readmes_table_is_the_parameter_table() -> None:
     ]
     for (*_, when, description), parameter in zip(rows, PARAMETERS, strict=True):
         assert description == parameter.description
-        fixed = "at start" if parameter.read_only else "unconfigured" if parameter.fixed_while_configured else "any time"
-        assert when == fixed
+        fixed = "unconfigured" if parameter.fixed_while_configured else "any time"
+        assert when == ("at start" if parameter.read_only else fixed)
 
 
 @pytest.mark.parametrize("class_set", [CAMVID, CITYSCAPES], ids=lambda class_set: class_set.name)

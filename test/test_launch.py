@@ -1,4 +1,4 @@
-"""`ros2 launch erfnet_ros segment.launch.py` gives the node what its arguments say. Runs where launch_ros is installed."""
+"""`ros2 launch erfnet_ros segment.launch.py` gives the node what its arguments say; runs where launch_ros is."""
 
 from __future__ import annotations
 
@@ -111,8 +111,11 @@ def test_a_profile_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("argument", "value", "reason"),
-    [("image_transport", "theora", "theora"), ("overlay_alpha", "7", "'overlay_alpha': expected a number"),
-     ("input_size", "0", "got '0'")],
+    [
+        ("image_transport", "theora", "theora"),
+        ("overlay_alpha", "7", "'overlay_alpha': expected a number"),
+        ("input_size", "0", "got '0'"),
+    ],
 )
 def test_a_bad_argument_stops_the_launch_with_the_reason(argument: str, value: str, reason: str) -> None:
     process = Launched({argument: value}, {})

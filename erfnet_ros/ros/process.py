@@ -16,7 +16,7 @@ from types import FrameType
 from typing import IO, TypeVar, cast
 
 from erfnet_ros.errors import ErfnetError
-from erfnet_ros.ros.transport import PROFILE_VARIABLES
+from erfnet_ros.ros.transport import profile_settings
 
 PACKAGE = "erfnet_ros"
 
@@ -159,9 +159,7 @@ def keep_to_this_machine() -> None:
         os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
     # Above 101 the ports that a domain uses collide with those that Linux hands out.
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 101))
-    if not any(os.environ.get(name) for name in PROFILE_VARIABLES):
-        for name in PROFILE_VARIABLES:
-            os.environ[name] = str(package_file("config/fastdds.xml"))
+    os.environ.update(profile_settings(package_file("config/fastdds.xml")))
 
 
 def package_file(name: str) -> Path:

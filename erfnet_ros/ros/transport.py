@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 """Option numbers of mallopt(3) in glibc's malloc.h."""
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""Where Fast DDS looks for its profiles: version 3 (Kilted and later) reads both, version 2 the second."""
+
+_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
 
 MALLOC_VARIABLES = {
     "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
@@ -16,6 +20,16 @@ MALLOC_VARIABLES = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 """The same as `keep_large_blocks`, for the environment of a process that does not call it."""
+
+
+def profile_settings(profile: Path | str) -> dict[str, str]:
+    """Return the environment that makes Fast DDS use `profile`; empty where the user has set a profile already.
+
+    One variable only: Fast DDS refuses a file that it is given under both names.
+    """
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    return {PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in _WITH_FAST_DDS_2]: str(profile)}
 
 
 def keep_large_blocks() -> bool:
@@ -44,6 +58,6 @@ def missing_profile(implementation: str) -> str | None:
         return None
     return (
         "Fast DDS runs with its default shared memory, which loses most images above 0.5 MB: set "
-        "FASTDDS_DEFAULT_PROFILES_FILE to config/fastdds.xml of this package, for the camera as well "
+        f"{next(iter(profile_settings('')))} to config/fastdds.xml of this package, for the camera as well "
         "(segment.launch.py does it for the node)."
     )

@@ -1,0 +1,345 @@
+"""A checkpoint says what it is, and a file that is none is refused without running anything in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from erfnet_ros.checkpoint import DEFAULT, Checkpoint, build_network, import_weights, load, save
+from erfnet_ros.classes import CAMVID, ClassSet
+from erfnet_ros.errors import CheckpointError
+from erfnet_ros.network import ERFNet
+
+CLASSES = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(0)
+    return Checkpoint(CLASSES, ERFNet(3).state_dict(), (96, 64), "noise", 0.5, "none", (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+
+
+@pytest.fixture
+def file(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    path = tmp_path / "three.safetensors"
+    save(checkpoint, path)
+    return path
+
+
+def test_what_is_saved_is_loaded_up_to_half_precision(checkpoint: Checkpoint, file: Path) -> None:
+    loaded = load(file)
+    assert replace(loaded, state_dict={}) == replace(checkpoint, state_dict={})
+    for name, tensor in checkpoint.state_dict.items():
+        torch.testing.assert_close(loaded.state_dict[name], tensor, rtol=1e-3, atol=1e-6)
+        assert loaded.state_dict[name].dtype == tensor.dtype
+    image = torch.rand(1, 3, 32, 40)
+    with torch.inference_mode():
+        expected = build_network(checkpoint)(image)
+        torch.testing.assert_close(build_network(loaded)(image), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_the_shipped_weights_load_and_state_their_source() -> None:
+    shipped = load()
+    assert shipped.class_set == CAMVID
+    assert shipped.input_size == (480, 360)
+    assert shipped.miou is not None
+    assert shipped.miou > 0.48
+    assert "non-commercial" in shipped.licence
+    assert DEFAULT.stat().st_size < 5_000_000
+
+
+def broken_metadata(path: Path, change: Callable[[dict], None]) -> None:
+    tensors = load_file(path)
+    content = metadata_of(path)
+    change(content)
+    save_file(tensors, path, {"erfnet_ros": json.dumps(content)})
+
+
+def metadata_of(path: Path) -> dict:
+    head = path.read_bytes()
+    length = int.from_bytes(head[:8], "little")
+    return json.loads(json.loads(head[8 : 8 + length])["__metadata__"]["erfnet_ros"])
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    assert "got no such file" in refusal(tmp_path / "none.safetensors")
+    assert "got a folder" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 100_000])
+def test_a_truncated_file_is_refused(file: Path, kept: int) -> None:
+    file.write_bytes(file.read_bytes()[:kept])
+    assert ("it is empty" if kept == 0 else "truncated or of another kind") in refusal(file)
+
+
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    assert "of another program" in refusal(path)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickled_file_is_sent_to_import_weights(tmp_path: Path, legacy: bool) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"a": torch.zeros(2)}, path, _use_new_zipfile_serialization=not legacy)
+    assert "erfnet import-weights" in refusal(path)
+
+
+def test_a_truncated_header_that_begins_like_a_pickle_is_still_truncated(tmp_path: Path) -> None:
+    """A header of 0x280 bytes begins with the two bytes of a pickle of protocol 2."""
+    path = tmp_path / "short.safetensors"
+    path.write_bytes((0x280).to_bytes(8, "little") + b'{"a": ')
+    assert "truncated or of another kind" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"class_set": None}, "list 'classes'"),
+        ({"input_size": [0, 64]}, "got 0x64"),
+        ({"input_size": [1_000_000, 1_000_000]}, "got 1000000x1000000"),
+        ({"input_size": [float("inf"), 64]}, "OverflowError"),
+        ({"input_size": [64]}, "ValueError"),
+        ({"std": [1, 1, 0]}, "std (1.0, 1.0, 0.0) is not positive"),
+        ({"std": [1, float("nan"), 1]}, "nan is not finite"),
+        ({"mean": [0, 0]}, "ValueError"),
+        ({"mean": "grey"}, "ValueError"),
+        ({"miou": float("inf")}, "inf is not finite"),
+    ],
+)
+def test_damaged_metadata_is_refused_with_what_is_wrong(file: Path, changes: dict, reason: str) -> None:
+    """A header is not believed: an input size of a million squared would take all memory at the first image."""
+    broken_metadata(file, lambda content: content.update(changes))
+    message = refusal(file)
+    assert "metadata" in message
+    assert reason in message
+
+
+def test_metadata_without_a_class_set_is_refused(file: Path) -> None:
+    broken_metadata(file, lambda content: content.pop("class_set"))
+    assert "damaged (KeyError" in refusal(file)
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "3", "[" * 100_000], ids=lambda text: text[:8])
+def test_metadata_that_is_no_json_object_is_refused(file: Path, text: str) -> None:
+    save_file(load_file(file), file, {"erfnet_ros": text})
+    assert "is damaged" in refusal(file)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_file_without_permission_is_refused_with_the_reason(file: Path) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        forbidden = shutil.copy(file, folder)
+        Path(forbidden).chmod(0)
+        os.seteuid(65534)
+        try:
+            assert "it cannot be read (Permission denied); check its permissions" in refusal(Path(forbidden))
+            assert "no permission to see it" in refusal(file)
+        finally:
+            os.seteuid(0)
+
+
+def with_bias(file: Path, bias: torch.Tensor) -> Path:
+    """Put another bias into the last layer of a checkpoint file."""
+    content = json.dumps(metadata_of(file))
+    save_file({**load_file(file), "decoder.output_conv.bias": bias}, file, {"erfnet_ros": content})
+    return file
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.bool])
+def test_tensors_of_another_type_are_refused_by_name(file: Path, dtype: torch.dtype) -> None:
+    message = refusal(with_bias(file, torch.zeros(3, dtype=dtype)))
+    assert f"of another type: decoder.output_conv.bias ({dtype})" in message
+
+
+def test_an_unusual_float_type_is_read_as_float32(file: Path) -> None:
+    loaded = load(with_bias(file, torch.ones(3).to(torch.float8_e4m3fn)))
+    assert torch.equal(loaded.state_dict["decoder.output_conv.bias"], torch.ones(3))
+
+
+def test_a_stored_infinity_is_refused(file: Path) -> None:
+    message = refusal(with_bias(file, torch.tensor([0.0, float("inf"), 0.0])))
+    assert "NaN or infinity in decoder.output_conv.bias" in message
+
+
+def test_a_later_format_asks_for_an_update(file: Path) -> None:
+    broken_metadata(file, lambda content: content.update(format=99))
+    assert "checkpoint format 99" in refusal(file)
+
+
+def test_weights_that_are_not_finite_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    broken = dict(checkpoint.state_dict)
+    broken["decoder.output_conv.bias"] = torch.tensor([0.0, float("nan"), 0.0])
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in decoder\.output_conv\.bias"):
+        save(replace(checkpoint, state_dict=broken), tmp_path / "broken.safetensors")
+
+
+def test_a_full_or_forbidden_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="Cannot write checkpoint"):
+        save(checkpoint, tmp_path / "no" / "such" / "folder.safetensors")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_path_that_cannot_be_a_file_is_refused_before_anything_is_written(
+    checkpoint: Checkpoint, file: Path, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    for path in (tmp_path, Path(""), Path("/")):
+        with pytest.raises(CheckpointError, match="Expected a file name for the checkpoint"):
+            save(checkpoint, path)
+    with pytest.raises(CheckpointError, match="Cannot write checkpoint"):
+        save(checkpoint, file / "inside_a_file.safetensors")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_weight_too_large_for_float16_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    large = {**checkpoint.state_dict, "decoder.output_conv.bias": torch.tensor([0.0, 1e5, 0.0])}
+    with pytest.raises(
+        CheckpointError, match=r"float16 holds \(up to 65504\) .* infinity in decoder\.output_conv\.bias"
+    ):
+        save(replace(checkpoint, state_dict=large), tmp_path / "large.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_installed_checkpoint_can_be_read_by_everyone(file: Path) -> None:
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3, "best_acc": 0.7}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_authors_files_are_imported(
+    checkpoint: Checkpoint, tmp_path: Path, wrap: Callable[[dict], dict], prefix: str
+) -> None:
+    path = tmp_path / "erfnet.pth.tar"
+    torch.save(wrap({prefix + name: tensor for name, tensor in checkpoint.state_dict.items()}), path)
+    imported = import_weights(path, CLASSES, (64, 32))
+    for name, tensor in checkpoint.state_dict.items():
+        torch.testing.assert_close(imported.state_dict[name], tensor)
+
+
+def test_the_authors_void_logit_is_left_out(tmp_path: Path) -> None:
+    """Their networks have 20 outputs for 19 classes; the classes' logits must stay what they are."""
+    torch.manual_seed(1)
+    network = ERFNet(4).eval()
+    torch.save(network.state_dict(), tmp_path / "four.pth")
+    imported = build_network(import_weights(tmp_path / "four.pth", CLASSES, (64, 32)))
+    image = torch.rand(1, 3, 16, 24)
+    with torch.inference_mode():
+        torch.testing.assert_close(imported(image), network(image)[:, :3])
+        torch.testing.assert_close(imported.encoder.predict(image), network.encoder.predict(image)[:, :3])
+
+
+def test_what_does_not_fit_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    tensors = dict(checkpoint.state_dict)
+    del tensors["encoder.initial_block.conv.bias"]
+    tensors["extra.weight"] = torch.zeros(1)
+    tensors["decoder.layers.0.bn.weight"] = torch.zeros(5)
+    torch.save(tensors, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError) as caught:
+        import_weights(tmp_path / "odd.pth", CLASSES, (64, 32))
+    for part in (
+        "missing: encoder.initial_block.conv.bias",
+        "not part of it: extra.weight",
+        "decoder.layers.0.bn.weight (expected (64,), got (5,))",
+    ):
+        assert part in str(caught.value)
+
+
+def test_another_class_count_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    torch.save(ERFNet(7).state_dict(), tmp_path / "seven.pth")
+    with pytest.raises(
+        CheckpointError, match=r"output_conv.weight \(expected \(3, 128, 1, 1\), got \(7, 128, 1, 1\)\)"
+    ):
+        import_weights(tmp_path / "seven.pth", CLASSES, (64, 32))
+
+
+def test_many_faults_are_counted_after_the_first_five(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    tensors = {name: t for name, t in checkpoint.state_dict.items() if not name.startswith("decoder.layers.1.")}
+    missing = [name for name in checkpoint.state_dict if name not in tensors]
+    torch.save(tensors, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError) as caught:
+        import_weights(tmp_path / "odd.pth", CLASSES, (64, 32))
+    assert f"missing: {', '.join(missing[:5])} and {len(missing) - 5} more." in str(caught.value)
+
+
+def test_what_was_left_out_and_filled_in_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The authors' published network ends in a void logit, and its encoder came without a head."""
+    tensors = {name: t for name, t in ERFNet(4).state_dict().items() if not name.startswith("encoder.output_conv.")}
+    torch.save(tensors, tmp_path / "four.pth")
+    with caplog.at_level("INFO"):
+        import_weights(tmp_path / "four.pth", CLASSES, (64, 32))
+    assert "set to 0: encoder.output_conv.weight, encoder.output_conv.bias." in caplog.text
+    assert "has 4 logits; the last, void, is left out" in caplog.text
+
+
+def test_trained_parameters_are_imported_without_their_gradients(tmp_path: Path) -> None:
+    network = ERFNet(3)
+    torch.save({**network.state_dict(), **dict(network.named_parameters())}, tmp_path / "parameters.pth")
+    imported = import_weights(tmp_path / "parameters.pth", CLASSES, (64, 32))
+    assert not any(tensor.requires_grad for tensor in imported.state_dict.values())
+    save(imported, tmp_path / "parameters.safetensors")
+
+
+class Malicious:
+    """Runs a command when it is unpickled without care."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
+    trap = tmp_path / "it_ran"
+    torch.save({"state_dict": {"a": Malicious(trap)}}, tmp_path / "malicious.pth")
+    with pytest.raises(CheckpointError, match=r"was refused: .* \(it asks for posix.mkdir\)") as caught:
+        import_weights(tmp_path / "malicious.pth", CLASSES, (64, 32))
+    assert not trap.exists()
+    assert "weights_only" not in str(caught.value), "PyTorch's advice is to load it unsafely"
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", b"PK\x03\x04", b"\x80\x02."], ids=repr)
+def test_a_damaged_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"odd\.pth was refused: it is damaged, or"):
+        import_weights(tmp_path / "odd.pth", CLASSES, (64, 32))
+
+
+def test_a_whole_pickled_network_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    torch.save(ERFNet(3), tmp_path / "whole.pth")
+    with pytest.raises(CheckpointError, match=r"Save the network's state_dict\(\) alone"):
+        import_weights(tmp_path / "whole.pth", CLASSES, (64, 32))
+
+
+def test_importing_nothing_or_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"Expected a \.pth or \.pth\.tar file at .* got no such file"):
+        import_weights(tmp_path / "none.pth", CLASSES, (64, 32))
+    with pytest.raises(CheckpointError, match="got a folder"):
+        import_weights(tmp_path, CLASSES, (64, 32))
+
+
+def test_content_that_is_no_state_dict_is_refused(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="Expected tensors by name"):
+        import_weights(tmp_path / "list.pth", CLASSES, (64, 32))
+    torch.save({"epoch": 3, "weight": torch.zeros(1)}, tmp_path / "mixed.pth")
+    with pytest.raises(CheckpointError, match=r"got epoch \(int\) as well"):
+        import_weights(tmp_path / "mixed.pth", CLASSES, (64, 32))

@@ -1,0 +1,199 @@
+"""`erfnet` in a terminal: results where they were asked for, and errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from erfnet_ros import __version__, cli
+from erfnet_ros.checkpoint import load
+from erfnet_ros.classes import CAMVID
+from erfnet_ros.metrics import VOID
+from erfnet_ros.network import ERFNet
+from erfnet_ros.segmenter import Segmenter
+from erfnet_ros.synthetic import Street
+
+RGB = Street(seed=1, size=(160, 120)).frame(0)[0]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "street.png"
+    cv2.imwrite(str(path), RGB[..., ::-1])
+    return path
+
+
+def test_a_picture_becomes_mask_colours_overlay_and_confidence(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(picture), "-o", str(out)]) == 0
+    expected = Segmenter()(RGB)
+    read = {name: cv2.imread(str(out / f"street_{name}.png"), cv2.IMREAD_UNCHANGED) for name in ("mask", "confidence")}
+    np.testing.assert_array_equal(read["mask"], expected.labels)
+    np.testing.assert_array_equal(read["confidence"], expected.confidence)
+    colors = cv2.imread(str(out / "street_color.png"))[..., ::-1]
+    np.testing.assert_array_equal(colors, CAMVID.palette()[expected.labels])
+    assert (out / "street_overlay.png").exists()
+    assert "road" in (out / "classes.yaml").read_text()
+
+
+def test_one_bad_file_is_named_and_the_others_are_done(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    assert cli.main(["segment", str(bad), str(picture), "-o", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "left out" in captured.err
+    assert "bad.png" in captured.err
+    assert "1 of 2 images segmented" in captured.out
+    assert (tmp_path / "out" / "street_mask.png").exists()
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(picture: Path, tmp_path: Path) -> None:
+    for folder in ("left", "right"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.png").write_bytes(picture.read_bytes())
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(tmp_path / "left"), str(tmp_path / "right"), "-o", str(out)]) == 0
+    assert sorted(p.name for p in out.glob("*_mask.png")) == ["left_0_mask.png", "right_0_mask.png"]
+
+
+def test_the_threshold_makes_unsure_pixels_void(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(picture), "-o", str(out), "--threshold", "0.9"]) == 0
+    mask = cv2.imread(str(out / "street_mask.png"), cv2.IMREAD_UNCHANGED)
+    confidence = cv2.imread(str(out / "street_confidence.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask == VOID, confidence < 0.9 * 255)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.png"], "Expected an image or a folder of images at nowhere.png, got no such file"),
+        (["."], "Expected images"),
+        (["PICTURE", "--threshold", "2"], "Expected --threshold from 0 to 1, got 2.0"),
+        (["PICTURE", "--input-size", "0"], "got '0'"),
+        (["PICTURE", "--checkpoint", "none.safetensors"], "none.safetensors"),
+        (["PICTURE", "--engine", "caffe"], "got 'caffe'"),
+        (["PICTURE", "--device", "cuda:9"], "'cuda:9'"),
+    ],
+)
+def test_an_error_is_one_line_with_the_value(
+    picture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    arguments = [str(picture) if argument == "PICTURE" else argument for argument in arguments]
+    assert cli.main(["segment", *arguments, "-o", "out"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("erfnet: error: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_the_authors_weights_become_a_checkpoint_that_segments(picture: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source, out = tmp_path / "erfnet.pth", tmp_path / "own.safetensors"
+    torch.save({f"module.{name}": tensor for name, tensor in ERFNet(20).state_dict().items()}, source)
+    assert cli.main(["import-weights", str(source), "-o", str(out), "--input-size", "160x120"]) == 0
+    assert cli.main(["segment", str(picture), "-o", str(tmp_path / "out"), "--checkpoint", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.pth"], "Expected a .pth or .pth.tar file at none.pth"),
+        (["none.pth", "--classes", "kitti"], "camvid, cityscapes or a YAML file as class set, got 'kitti'"),
+        (["none.pth", "--input-size", "auto"], "Expected --input-size WIDTHxHEIGHT, got auto"),
+        (["none.pth", "--input-size", "1024"], "got '1024'"),
+        (["none.pth", "--miou", "71.5"], "Expected --miou from 0 to 1, got 71.5"),
+        (["none.pth", "--miou", "nan"], "got nan"),
+    ],
+)
+def test_an_import_that_cannot_be_is_refused_and_writes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["import-weights", *arguments, "-o", "out.safetensors"]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_known_of_imported_weights_is_kept(tmp_path: Path) -> None:
+    source, out = tmp_path / "own.pth", tmp_path / "own.safetensors"
+    torch.save(ERFNet(11).state_dict(), source)
+    known = ["--data", "our yard", "--licence", "ours", "--miou", "0.5", "--input-size", "64x48"]
+    assert cli.main(["import-weights", str(source), "-o", str(out), "--classes", "camvid", *known]) == 0
+    loaded = load(out)
+    assert loaded.class_set == CAMVID
+    assert (loaded.data, loaded.licence, loaded.miou, loaded.input_size) == ("our yard", "ours", 0.5, (64, 48))
+
+
+@pytest.mark.parametrize("command", ["demo", "benchmark"])
+def test_commands_that_need_ros_say_so_where_it_is_missing(command: str) -> None:
+    """Without ROS the rest of the command works, and these two explain themselves."""
+    code = "import sys; sys.modules['rclpy'] = None; from erfnet_ros import cli; sys.exit(cli.main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"erfnet: error: 'erfnet {command}' needs ROS 2")
+    assert "source ROS 2 and the workspace, or use 'make demo'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["demo", "benchmark"])
+def test_options_of_demo_and_benchmark_are_their_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rclpy")
+    pytest.importorskip("erfnet_ros.msg")
+    with pytest.raises(SystemExit) as left:
+        cli.main([command, "--help"])
+    assert left.value.code == 0
+    assert f"erfnet {command}" in capsys.readouterr().out
+
+
+def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
+    """The image is a pipe that nobody fills, so the command waits in it until it is interrupted."""
+    pipe = tmp_path / "endless.png"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "erfnet_ros.cli", "segment", str(pipe), "-o", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        writer = None
+        while writer is None and process.poll() is None and time.monotonic() < deadline:
+            # Opening for writing succeeds once the command has opened the pipe for reading.
+            with contextlib.suppress(OSError):
+                writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        if writer is not None:
+            os.close(writer)
+    assert writer is not None, error
+    assert process.returncode == 130
+    assert "Traceback" not in error
+
+
+def test_help_and_version_do_not_wait_for_torch() -> None:
+    """A terminal that hangs for seconds on --help feels broken."""
+    code = "import sys; from erfnet_ros import cli; sys.argv = ['erfnet', '--version']\ntry: cli.main()\n"
+    code += "except SystemExit: pass\nassert 'torch' not in sys.modules and 'cv2' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert __version__ in done.stdout
