@@ -12,10 +12,13 @@ from pathlib import Path
 from erfnet_ros import __version__
 from erfnet_ros.errors import ErfnetError, ParameterError
 
+_ROS = "ROS 2 and the built package: source ROS 2 and the workspace, or use 'make demo', which brings its own"
+
 _FORWARDED = {
-    "demo": ("erfnet_ros.ros.demo", "play a camera to the real node over DDS and score what comes back (needs ROS 2)"),
-    "benchmark": ("erfnet_ros.ros.benchmark", "measure the node's overhead and the transport of images (needs ROS 2)"),
+    "demo": ("erfnet_ros.ros.demo", _ROS, "play a camera to the real node over DDS and score what comes back"),
+    "benchmark": ("erfnet_ros.ros.benchmark", _ROS, "measure the node's overhead and the transport of images"),
 }
+"""Commands that are modules of their own with a `main(arguments) -> exit status`: module, what it needs, help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # Their options are their own, --help included.
         if arguments and arguments[0] in _FORWARDED:
-            return _ros_command(arguments[0])(arguments[1:])
+            return _forwarded(arguments[0])(arguments[1:])
         options = _parser().parse_args(arguments)
         # What was chosen for want of something better is said once, beside the results.
         logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
@@ -76,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("--miou", type=float, metavar="X", help="measured mIoU, 0..1")
     weights.set_defaults(run=_import_weights)
 
-    for name, (_, description) in _FORWARDED.items():
+    for name, (_, _, description) in _FORWARDED.items():
         commands.add_parser(name, help=description, add_help=False)
     return parser
 
@@ -120,16 +123,14 @@ def _import_weights(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ros_command(name: str) -> Callable[[Sequence[str]], int]:
+def _forwarded(name: str) -> Callable[[Sequence[str]], int]:
+    module_name, needs, _ = _FORWARDED[name]
     try:
-        module = importlib.import_module(_FORWARDED[name][0])
+        module = importlib.import_module(module_name)
     except ImportError as error:
         if (error.name or "").split(".")[0] == "erfnet_ros" and error.name != "erfnet_ros.msg":
             raise
-        raise ErfnetError(
-            f"'erfnet {name}' needs ROS 2 and the built package, and '{error.name or error}' cannot be imported: "
-            "source ROS 2 and the workspace, or use 'make demo', which brings its own."
-        ) from error
+        raise ErfnetError(f"'erfnet {name}' cannot import '{error.name or error}'; it needs {needs}.") from error
     command: Callable[[Sequence[str]], int] = module.main
     return command
 

@@ -154,7 +154,7 @@ def test_commands_that_need_ros_say_so_where_it_is_missing(command: str) -> None
     code = "import sys; sys.modules['rclpy'] = None; from erfnet_ros import cli; sys.exit(cli.main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"erfnet: error: 'erfnet {command}' needs ROS 2")
+    assert done.stderr.startswith(f"erfnet: error: 'erfnet {command}' cannot import 'rclpy'; it needs ROS 2")
     assert "source ROS 2 and the workspace, or use 'make demo'" in done.stderr
     assert done.stderr.count("\n") == 1
 
