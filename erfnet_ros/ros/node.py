@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import traceback
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +16,11 @@ from rclpy.node import Node
 from rclpy.timer import Timer
 
 from erfnet_ros.errors import ErfnetError, ParameterError
-from erfnet_ros.images import contiguous_rgb
 from erfnet_ros.ros.camera_input import CameraInput
 from erfnet_ros.ros.declaration import Declaration
 from erfnet_ros.ros.diagnostics import Diagnostics, Health, LogForwarder
-from erfnet_ros.ros.image_messages import compressed_to_array, to_array
-from erfnet_ros.ros.outputs import FrameReport, Outputs
+from erfnet_ros.ros.frames import Frames, Settings
+from erfnet_ros.ros.outputs import Outputs
 from erfnet_ros.ros.parameters import Value
 from erfnet_ros.ros.transport import keep_large_blocks, missing_profile
 from erfnet_ros.segmenter import Segmenter
@@ -31,35 +29,30 @@ from erfnet_ros.sizes import parse_input_size
 _WATCH_PERIOD_S = 0.2
 """How soon the node notices that listeners or cameras come and go."""
 
-_COMPLAINT_PERIOD_S = 5.0
-"""How often the same bad input is logged, and how long it stays in the diagnostics."""
-
 
 @dataclass(frozen=True)
-class Settings:
-    """What may change while frames are running; replaced as a whole."""
+class Loaded:
+    """What a configured node holds.
 
-    confidence_threshold: float
-    overlay_alpha: float
-    max_rate: float
+    Attributes:
+        warnings: What is wrong with the surroundings and what to do, a sentence each.
+        notes: What was chosen for want of something better, a sentence each.
+    """
 
-
-@dataclass
-class Counters:
-    """Frames since activation."""
-
-    processed: int = 0
-    rejected: int = 0
-    throttled: int = 0
+    segmenter: Segmenter
+    outputs: Outputs
+    camera: CameraInput
+    frames: Frames
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class SegmenterNode(LifecycleNodeMixin, Node):
     """Subscribe to a camera, publish what the network sees.
 
     Configure loads the engine, activate subscribes (while somebody reads an output), deactivate lets go of the
-    camera, cleanup
-    frees the memory. One bad frame is counted and reported; one bad parameter leaves the node unconfigured and
-    answering.
+    camera, cleanup frees the memory. One bad frame is counted and reported; one bad parameter leaves the node
+    unconfigured and answering.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -73,18 +66,12 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         logging.getLogger("erfnet_ros").addHandler(self._forwarder)
         logging.getLogger("erfnet_ros").setLevel(logging.INFO)
 
-        self._segmenter: Segmenter | None = None
-        self._outputs: Outputs | None = None
-        self._camera: CameraInput | None = None
+        self._loaded: Loaded | None = None
         self._active = False
         self._fault: str | None = None
-        self._notes: tuple[str, ...] = ()
         self._frame_lock = threading.Lock()
         self._camera_lock = threading.Lock()
-        self._counters = Counters()
-        self._next_frame_s = 0.0
-        self._complaint, self._complaint_s = "", -_COMPLAINT_PERIOD_S
-        self._parameters_in_use = Declaration(self, lambda: self._segmenter is not None, self._change_settings)
+        self._parameters_in_use = Declaration(self, lambda: self._loaded is not None, self._change_settings)
         self._settings = self._read_settings()
 
         self._diagnostics = Diagnostics(self)
@@ -98,18 +85,8 @@ class SegmenterNode(LifecycleNodeMixin, Node):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the engine; a bad parameter leaves the node unconfigured, with the reason in log and diagnostics."""
-        parameters = self._parameters_in_use
         try:
-            if parameters.faults:
-                raise ParameterError(" ".join(parameters.faults.values()))
-            segmenter = Segmenter(
-                parameters.text("checkpoint") or None,
-                parameters.text("engine"),
-                parameters.text("device"),
-                parameters.text("precision"),
-                parse_input_size(parameters.text("input_size")),
-            )
-            outputs = Outputs(self, segmenter.class_set)
+            loaded = self._load()
         except ErfnetError as error:
             return self._refuse(str(error))
         except Exception as error:
@@ -118,28 +95,23 @@ class SegmenterNode(LifecycleNodeMixin, Node):
             return self._refuse(f"Internal error, {type(error).__name__}: {error}; please report it with the log.")
         self._fault = None
         self._settings = self._read_settings()
-        self._outputs = outputs
-        self._camera = CameraInput(self, parameters.text("image_transport"), self._image_group, self._receive)
-        self._segmenter = segmenter
-        self._notes = self._collect_notes(segmenter, self._outputs)
-        engine = segmenter.engine
+        self._loaded = loaded
+        engine, class_set = loaded.segmenter.engine, loaded.segmenter.class_set
         self.get_logger().info(
-            f"Configured: {engine.name} on {engine.device} in {engine.precision}, "
-            f"{len(segmenter.class_set)} classes ({segmenter.class_set.name})."
+            f"Configured: {engine.name} on {engine.device} in {engine.precision}, {len(class_set)} classes "
+            f"({class_set.name})."
         )
-        for note in self._notes:
-            self.get_logger().warning(note)
+        for warning in loaded.warnings:
+            self.get_logger().warning(warning)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to follow the listeners."""
         result = super().on_activate(state)
-        self._counters = Counters()
-        self._next_frame_s = 0.0
-        if self._outputs is not None and self._camera is not None:
-            self._camera.dropped = 0
-            self._outputs.publish_label_info(self._settings.confidence_threshold)
-            self.get_logger().info(f"Active: images from {self._camera.topic} while somebody reads an output.")
+        if self._loaded is not None:
+            self._loaded.frames.begin()
+            self._loaded.outputs.publish_label_info(self._settings.confidence_threshold)
+            self.get_logger().info(f"Active: images from {self._loaded.camera.topic} while somebody reads an output.")
         self._active = True
         return result
 
@@ -175,82 +147,61 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
+    def _load(self) -> Loaded:
+        parameters = self._parameters_in_use
+        if parameters.faults:
+            raise ParameterError(" ".join(parameters.faults.values()))
+        segmenter = Segmenter(
+            parameters.text("checkpoint") or None,
+            parameters.text("engine"),
+            parameters.text("device"),
+            parameters.text("precision"),
+            parse_input_size(parameters.text("input_size")),
+        )
+        outputs = Outputs(self, segmenter.class_set)
+        camera = CameraInput(self, parameters.text("image_transport"), self._image_group, self._receive)
+        frames = Frames(segmenter, outputs, camera, self.get_logger())
+        notes = list(segmenter.engine.notes)
+        if not outputs.names_labels:
+            notes.append(
+                "label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs)."
+            )
+            # The engine's notes come from the core's log.
+            self.get_logger().info(notes[-1])
+        return Loaded(segmenter, outputs, camera, frames, self._warnings(), tuple(notes))
+
+    def _warnings(self) -> tuple[str, ...]:
+        profile = missing_profile(rclpy.get_rmw_implementation_identifier())
+        unknown = (
+            f"Parameter '{name}' was set but this node has none of that name; see ros2 param list."
+            for name in self._parameters_in_use.unknown
+        )
+        return (*((profile,) if profile else ()), *unknown)
+
     def _release_camera(self) -> None:
         self._active = False
         with self._frame_lock, self._camera_lock:
-            if self._camera is not None:
-                self._camera.close()
+            if self._loaded is not None:
+                self._loaded.camera.close()
 
     def _release(self) -> None:
         self._release_camera()
-        if self._outputs is not None:
-            self._outputs.close()
-        if self._segmenter is not None:
-            self._segmenter.close()
-        self._outputs, self._segmenter, self._camera, self._notes = None, None, None, ()
-
-    # The way of a frame.
+        if self._loaded is not None:
+            self._loaded.outputs.close()
+            self._loaded.segmenter.close()
+        self._loaded = None
 
     def _watch(self) -> None:
         """Subscribe while somebody reads an output."""
         with self._camera_lock:
-            if self._active and self._camera is not None and self._outputs is not None:
-                wanted = self._outputs.wanted()
-                self._camera.update(bool(wanted), "camera_info" in wanted)
+            if self._active and self._loaded is not None:
+                wanted = self._loaded.outputs.wanted()
+                self._loaded.camera.update(bool(wanted), "camera_info" in wanted)
 
     def _receive(self, message: Any) -> None:
-        start = time.perf_counter()
         with self._frame_lock:
-            if not self._active or self._segmenter is None or self._outputs is None or self._camera is None:
-                return
-            if not self._due(start):
-                self._counters.throttled += 1
-                return
-            try:
-                self._process(message, start, self._segmenter, self._outputs, self._camera)
-            except ErfnetError as error:
-                self._reject(str(error))
-            except Exception as error:
-                # Whatever one frame does, the next one is served; an unexpected error is shown with its type.
-                self._reject(f"Frame dropped by an internal error, {type(error).__name__}: {error}; please report it.")
-
-    def _process(self, message: Any, start: float, segmenter: Segmenter, outputs: Outputs, camera: CameraInput) -> None:
-        wanted = outputs.wanted()
-        settings = self._settings
-        image = compressed_to_array(message) if hasattr(message, "format") else to_array(message)
-        rgb = contiguous_rgb(image)
-        preprocess_ms = 1e3 * (time.perf_counter() - start)
-        segmentation = segmenter(rgb)
-        mask = segmentation.mask(settings.confidence_threshold)
-        self._counters.processed += 1
-        report = FrameReport(
-            start, preprocess_ms, self._counters.processed, self._dropped(camera), self._counters.rejected
-        )
-        outputs.publish(
-            wanted, message.header, rgb, segmentation, mask, settings.overlay_alpha, camera.newest_info, report
-        )
-
-    def _due(self, now_s: float) -> bool:
-        """Whether `max_rate` lets a frame pass now."""
-        rate = self._settings.max_rate
-        if rate <= 0:
-            return True
-        if now_s < self._next_frame_s:
-            return False
-        # Counted on from the planned time, so that the mean rate is kept although frames do not come exactly then.
-        self._next_frame_s = max(self._next_frame_s + 1 / rate, now_s)
-        return True
-
-    def _reject(self, reason: str) -> None:
-        self._counters.rejected += 1
-        now = time.monotonic()
-        if reason != self._complaint or now - self._complaint_s >= _COMPLAINT_PERIOD_S:
-            self.get_logger().error(f"Frame rejected ({self._counters.rejected} so far): {reason}")
-            self._complaint_s = now
-        self._complaint = reason
-
-    def _dropped(self, camera: CameraInput) -> int:
-        return camera.dropped + self._counters.throttled
+            if self._active and self._loaded is not None:
+                self._loaded.frames.take(message, self._settings)
 
     # Parameters and diagnostics.
 
@@ -260,48 +211,35 @@ class SegmenterNode(LifecycleNodeMixin, Node):
 
     def _change_settings(self, changes: dict[str, Value]) -> None:
         self._settings = replace(self._settings, **{name: float(value) for name, value in changes.items()})
-        if "confidence_threshold" in changes and self._outputs is not None and self._active:
-            self._outputs.publish_label_info(self._settings.confidence_threshold)
-
-    def _collect_notes(self, segmenter: Segmenter, outputs: Outputs) -> tuple[str, ...]:
-        """What is worse than it could be, said once in the log and kept in the diagnostics."""
-        notes = list(segmenter.engine.notes)
-        profile = missing_profile(rclpy.get_rmw_implementation_identifier())
-        if profile is not None:
-            notes.append(profile)
-        if not outputs.names_labels:
-            notes.append(
-                "label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs)."
-            )
-        for name in self._parameters_in_use.unknown:
-            notes.append(f"Parameter '{name}' was set but this node has none of that name; see ros2 param list.")
-        return tuple(notes)
+        if "confidence_threshold" in changes and self._loaded is not None and self._active:
+            self._loaded.outputs.publish_label_info(self._settings.confidence_threshold)
 
     def _health(self) -> Health:
-        segmenter, camera = self._segmenter, self._camera
-        if segmenter is None or camera is None:
+        loaded = self._loaded
+        if loaded is None:
             errors = (f"Not configured: {self._fault}",) if self._fault else ()
             return Health("unconfigured", errors)
-        warnings = list(self._notes)
+        warnings = list(loaded.warnings)
         with self._camera_lock:
-            if self._active and (complaint := camera.complaint()):
+            if self._active and (complaint := loaded.camera.complaint()):
                 warnings.insert(0, complaint)
-        if time.monotonic() - self._complaint_s < 2 * _COMPLAINT_PERIOD_S:
-            warnings.insert(0, f"Frames are rejected: {self._complaint}")
+        if loaded.frames.complaint:
+            warnings.insert(0, f"Frames are rejected: {loaded.frames.complaint}")
         figures = {
-            "engine": segmenter.engine.name,
-            "device": segmenter.engine.device,
-            "precision": segmenter.engine.precision,
-            "classes": segmenter.class_set.name,
-            "image topic": camera.topic,
-            "subscribed": camera.subscribed,
-            "frames processed": self._counters.processed,
-            "frames dropped": self._dropped(camera),
-            "frames rejected": self._counters.rejected,
+            "engine": loaded.segmenter.engine.name,
+            "device": loaded.segmenter.engine.device,
+            "precision": loaded.segmenter.engine.precision,
+            "classes": loaded.segmenter.class_set.name,
+            "image topic": loaded.camera.topic,
+            "subscribed": loaded.camera.subscribed,
+            "frames processed": loaded.frames.processed,
+            "frames dropped": loaded.frames.dropped,
+            "frames rejected": loaded.frames.rejected,
+            "notes": " ".join(loaded.notes),
         }
         state = "inactive"
         if self._active:
-            state = "segmenting" if camera.subscribed else "waiting: nobody reads an output"
+            state = "segmenting" if loaded.camera.subscribed else "waiting: nobody reads an output"
         return Health(state, (), tuple(warnings), figures)
 
     def destroy_node(self) -> None:

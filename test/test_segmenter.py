@@ -1,0 +1,125 @@
+"""The library's front door: an RGB array in, labels and confidence out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from erfnet_ros.engines.pytorch import has_bf16_units
+from erfnet_ros.errors import EngineError, ImageError, ParameterError
+from erfnet_ros.metrics import confusion_matrix, mean_iou
+from erfnet_ros.segmenter import Segmentation, Segmenter, StageTimes
+from erfnet_ros.synthetic import Street
+
+RGB = np.random.default_rng(2).integers(0, 256, (90, 120, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter(device="cpu")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (97, 61), (480, 360), (640, 480)])
+def test_labels_and_confidence_have_the_images_size(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    result = segmenter(np.zeros((size[1], size[0], 3), np.uint8))
+    assert result.labels.shape == result.confidence.shape == (size[1], size[0])
+    assert result.labels.dtype == result.confidence.dtype == np.uint8
+    assert result.labels.max() < 11
+    assert result.times.inference_ms > 0
+
+
+def test_strides_of_the_image_do_not_matter(segmenter: Segmenter) -> None:
+    """A BGR view or a cropped image is not contiguous."""
+    flipped = np.ascontiguousarray(RGB[..., ::-1])[..., ::-1]
+    padded = np.zeros((90, 160, 3), np.uint8)
+    padded[:, :120] = RGB
+    expected = segmenter(RGB).labels
+    assert np.array_equal(segmenter(flipped).labels, expected)
+    assert np.array_equal(segmenter(padded[:, :120]).labels, expected)
+
+
+def test_the_same_image_gives_the_same_labels_again(segmenter: Segmenter) -> None:
+    first = segmenter(RGB)
+    segmenter(np.zeros((64, 64, 3), np.uint8))
+    again = segmenter(RGB)
+    assert np.array_equal(first.labels, again.labels)
+    assert np.array_equal(first.confidence, again.confidence)
+
+
+def test_results_are_not_overwritten_by_the_next_image(segmenter: Segmenter) -> None:
+    first = segmenter(RGB)
+    kept = first.labels.copy()
+    segmenter(255 - RGB)
+    assert np.array_equal(first.labels, kept)
+
+
+def test_the_shipped_weights_segment_a_street(segmenter: Segmenter) -> None:
+    """A wrong channel order, scale or class order would still publish something that looks like a mask."""
+    street = Street(seed=77)
+    matrix, swapped = np.zeros((2, 11, 12), np.int64)
+    for index in range(0, 90, 9):
+        rgb, truth = street.frame(index)
+        matrix += confusion_matrix(truth, segmenter(rgb).labels, 11)
+        swapped += confusion_matrix(truth, segmenter(rgb[..., ::-1]).labels, 11)
+    assert (mean_iou(matrix) or 0) > 0.35
+    assert (mean_iou(swapped) or 0) < (mean_iou(matrix) or 0) - 0.05
+
+
+@pytest.mark.skipif(not has_bf16_units(), reason="this processor has no bf16 units")
+def test_bf16_labels_are_those_of_fp32() -> None:
+    rgb, _ = Street(seed=78).frame(3)
+    fast, exact = (Segmenter(device="cpu", precision=p)(rgb).labels for p in ("bf16", "fp32"))
+    assert (fast == exact).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [
+        (np.zeros((90, 120), np.uint8), r"\(90, 120\)"),
+        (np.zeros((90, 120, 4), np.uint8), r"\(90, 120, 4\)"),
+        (np.zeros((90, 120, 3), np.float32), "float32"),
+        (np.zeros((0, 0, 3), np.uint8), "0x0"),
+        (np.zeros((1, 1, 3), np.uint8), "1x1"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_its_shape(segmenter: Segmenter, image: np.ndarray, text: str) -> None:
+    with pytest.raises(ImageError, match=text):
+        segmenter(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"engine": "fastest"}, EngineError, "got 'fastest'"),
+        ({"device": "tpu"}, EngineError, "got 'tpu'"),
+        ({"precision": "int4"}, EngineError, "got 'int4'"),
+        ({"device": "cpu", "precision": "fp16"}, EngineError, "'fp16' was asked for on a CPU"),
+        ({"input_size": (0, 0)}, ParameterError, "0x0"),
+        ({"device": "cuda:99"}, EngineError, "'cuda:99' was asked for"),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused_with_their_value(
+    options: dict[str, object], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        Segmenter(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused_with_what_to_set() -> None:
+    with pytest.raises(EngineError, match=r"sees no GPU.*set device to auto or cpu"):
+        Segmenter(device="cuda")
+
+
+@given(
+    hnp.arrays(np.uint8, (6, 5), elements=st.integers(0, 10)), hnp.arrays(np.uint8, (6, 5)), st.floats(0, 1, width=16)
+)
+def test_the_mask_is_void_exactly_where_confidence_is_below_the_threshold(
+    labels: np.ndarray, confidence: np.ndarray, threshold: float
+) -> None:
+    mask = Segmentation(labels, confidence, StageTimes(0, 0)).mask(threshold)
+    assert np.array_equal(mask, np.where(confidence / 255 < threshold, 255, labels))
