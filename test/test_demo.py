@@ -29,6 +29,7 @@ from erfnet_ros.synthetic import Street
 
 SIZE = (96, 72)
 ROOT = Path(__file__).resolve().parents[1]
+CAMVID_TEST = ROOT.parent / "shared" / "camvid" / "test"
 TIMEOUT_S = 240
 
 
@@ -185,15 +186,34 @@ def test_every_frame_of_a_folder_is_scored_although_the_camera_is_too_fast(
     assert summary["miou"] == pytest.approx(offline_miou(checkpoint, folder), abs=0.001)
 
 
-def offline_miou(checkpoint: Path, folder: Path) -> float:
+@pytest.mark.skipif(not CAMVID_TEST.is_dir(), reason="CamVid (../shared/camvid) is absent")
+def test_real_camera_frames_get_the_labels_of_the_library_through_the_node(start: type[Demo], tmp_path: Path) -> None:
+    """The figure that the weights promise must be what a robot gets, not what a script computed beside it."""
+    folder, out = tmp_path / "camvid", tmp_path / "out"
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+        for path in sorted((CAMVID_TEST / name).iterdir())[::12]:
+            (folder / name / path.name).symlink_to(path)
+    demo = start("--source", str(folder), "--out", str(out))
+    status, output = demo.finish()
+    assert status == 0, output
+    summary = read_summary(out)
+    assert summary["scored"] == 20
+    assert summary["stamps_mismatched"] == 0
+    assert summary["miou"] > 0.4
+    assert summary["miou"] == pytest.approx(offline_miou(None, folder), abs=0.001)
+
+
+def offline_miou(checkpoint: Path | None, folder: Path) -> float:
     segmenter = Segmenter(checkpoint)
     matrix = 0
     for path in sorted((folder / "images").iterdir()):
-        rgb, truth = cv2.imread(str(path)), cv2.imread(str(folder / "labels" / path.name), cv2.IMREAD_GRAYSCALE)
+        labels = (folder / "labels" / path.name).with_suffix(".png")
+        rgb, truth = cv2.imread(str(path)), cv2.imread(str(labels), cv2.IMREAD_GRAYSCALE)
         assert rgb is not None
         assert truth is not None
-        labels = segmenter(rgb[..., ::-1]).labels
-        matrix = matrix + confusion_matrix(CAMVID.truth_from_file_ids(truth), labels, len(CAMVID))
+        predicted = segmenter(rgb[..., ::-1]).labels
+        matrix = matrix + confusion_matrix(CAMVID.truth_from_file_ids(truth), predicted, len(CAMVID))
     miou = mean_iou(matrix)
     assert miou is not None
     return miou
