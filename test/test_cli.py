@@ -182,9 +182,12 @@ def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
             with contextlib.suppress(OSError):
                 writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
-        if writer is not None:
-            os.close(writer)
+        try:
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            if writer is not None:
+                os.close(writer)
     assert writer is not None, error
     assert process.returncode == 130
     assert "Traceback" not in error

@@ -11,6 +11,7 @@ unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
 VENV=.venv
 STAMP=$VENV/erfnet_env
 LOCK=requirements/lock.txt
+NO_DEPS=requirements/no_deps.txt
 
 die() {
     echo "error: $*" >&2
@@ -53,6 +54,7 @@ check_tools() {
 # Install the pinned ROS 2 wheels and everything else.
 install_wheels() {
     "$VENV/bin/python" -m pip install --requirement "$LOCK"
+    "$VENV/bin/python" -m pip install --no-deps --requirement "$NO_DEPS"
     "$VENV/bin/python" tools/fix_cmake_includes.py
 }
 
@@ -81,7 +83,7 @@ KEY=$({
     pwd
     echo "$PYTHON ${ROS_DISTRO:-wheels}"
     "$PYTHON" -c "import sys; print(sys.version)"
-    cat "$LOCK" tools/setup_env.sh tools/fix_cmake_includes.py
+    cat "$LOCK" "$NO_DEPS" tools/setup_env.sh tools/fix_cmake_includes.py
     [[ -z ${ROS_DISTRO:-} ]] || cat setup.cfg
 } | sha256sum | cut -d' ' -f1)
 [[ -f $STAMP && $(<"$STAMP") == "$KEY" ]] && exit 0

@@ -2,7 +2,9 @@
 
     python -m erfnet_ros.training.train --camvid DIR --out RUN
 
-Interrupt it at any point; the same command goes on from the last saved step.
+Interrupt it at any point; the same command goes on from the last saved step. With `--initial CHECKPOINT --steps N` it
+trains those weights further: at a constant rate, and down to zero over the last `--decay-steps`. A larger `--steps`
+than before only moves that end, as long as the decay has not begun.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from erfnet_ros.checkpoint import build_network, load
 from erfnet_ros.metrics import VOID, class_iou, confusion_matrix, mean_iou
 from erfnet_ros.network import ERFNet
 from erfnet_ros.training import camvid
@@ -60,6 +63,15 @@ class Recipe:
     class_weight_constant: float = 1.10
     overlap_weight: float = 0.5
     seed: int = 1
+    decay_steps: int | None = None
+
+    @classmethod
+    def further(cls, steps: int, decay_steps: int, learning_rate: float) -> Recipe:
+        """Return the recipe that trains a finished network further: constant rate, then down to zero."""
+        main = Augmentation(crop=(352, 272), scale=(0.6, 1.5))
+        last = Augmentation(crop=(480, 360), scale=(0.75, 1.5), light=0.3)
+        phases = (Phase(steps - decay_steps, main, dropout=0.05), Phase(decay_steps, last, dropout=0.05))
+        return cls(phases, learning_rate=learning_rate, decay_steps=decay_steps, seed=2)
 
     @property
     def steps(self) -> int:
@@ -75,9 +87,12 @@ class Recipe:
         raise IndexError("step is past the recipe's end")
 
     def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, then a cosine to zero."""
+        """Linear warm-up, then a cosine to zero: at once, or over the last `decay_steps`."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
+        if self.decay_steps is not None:
+            share = max(0, step - (self.steps - self.decay_steps)) / self.decay_steps
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
         share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
@@ -124,11 +139,15 @@ def _channels_last(network: ERFNet) -> ERFNet:
 class Trainer:
     """Network, optimiser and running average, and where they stand."""
 
-    def __init__(self, recipe: Recipe, num_classes: int, class_weights: Tensor, device: torch.device) -> None:
+    def __init__(
+        self, recipe: Recipe, class_weights: Tensor, device: torch.device, initial: Path | None, compiled: bool
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = device
-        self.network = _channels_last(ERFNet(num_classes).to(device))
+        network = ERFNet(len(class_weights)) if initial is None else build_network(load(initial))
+        self.network = _channels_last(network.to(device))
+        self._forward = torch.compile(self.network) if compiled else self.network
         self.average = {name: t.detach().clone() for name, t in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), recipe.learning_rate)
         self.class_weights = class_weights.to(device)
@@ -151,7 +170,7 @@ class Trainer:
             group["lr"] = self.recipe.learning_rate_at(self.step)
         x = images.to(self.device, torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
-            logits = self.network(x)
+            logits = self._forward(x)
         loss = loss_of(
             logits.float(), labels.to(self.device, torch.int64), self.class_weights, self.recipe.overlap_weight
         )
@@ -254,6 +273,8 @@ def report(matrix: npt.NDArray[np.int64]) -> str:
 def run(options: argparse.Namespace) -> None:
     """Train until the recipe's end, saving as it goes."""
     recipe = Recipe()
+    if options.initial is not None:
+        recipe = Recipe.further(options.steps, options.decay_steps, options.learning_rate)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     real = Frames(*camvid.load(options.camvid, options.splits))
     watched = Frames(*camvid.load(options.camvid, ["test"]))
@@ -262,7 +283,7 @@ def run(options: argparse.Namespace) -> None:
         sets.append((Frames(**np.load(options.synthetic)), options.synthetic_per_batch))
     shares = real.class_shares(camvid.NUM_CLASSES)
     weights = torch.from_numpy(1 / np.log(recipe.class_weight_constant + shares)).float()
-    trainer = Trainer(recipe, camvid.NUM_CLASSES, weights / weights.mean(), device)
+    trainer = Trainer(recipe, weights / weights.mean(), device, options.initial, options.compile)
     options.out.mkdir(parents=True, exist_ok=True)
     state = options.out / "state.pt"
     if state.exists():
@@ -278,7 +299,7 @@ def run(options: argparse.Namespace) -> None:
             log.info("step %d/%d loss %.3f, %.1f images/s", trainer.step, recipe.steps, np.mean(losses[-50:]), rate)
         if trainer.step % 100 == 0:
             trainer.save(state)
-        if trainer.step % 750 == 0:
+        if trainer.step % 500 == 0:
             log.info("every 6th test frame: %s", report(evaluate(trainer.averaged_network(), watched, device, 6)))
     trainer.save(state)
     log.info("test: %s", report(evaluate(trainer.averaged_network(), watched, device)))
@@ -291,6 +312,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; a state found there is resumed")
     parser.add_argument("--synthetic", type=Path, help=".npz with arrays `images` and `labels` of synthetic scenes")
     parser.add_argument("--synthetic-per-batch", type=int, default=0, help="how many of a batch's frames are synthetic")
+    parser.add_argument("--initial", type=Path, help="checkpoint to train further")
+    parser.add_argument("--steps", type=int, default=4000, help="steps to train it further")
+    parser.add_argument("--decay-steps", type=int, default=500, help="last steps, over which the rate goes to zero")
+    parser.add_argument("--learning-rate", type=float, default=8e-4, help="rate before that")
+    parser.add_argument("--compile", action="store_true", help="compile the network: faster after a minute's wait")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     run(parser.parse_args())
 
