@@ -75,7 +75,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self._settings = self._read_settings()
 
         self._diagnostics = Diagnostics(self)
-        self.create_timer(1.0, lambda: self._diagnostics.publish(self._health()), callback_group=self._watch_group)
+        self.create_timer(1.0, self._report_health, callback_group=self._watch_group)
         self.create_timer(_WATCH_PERIOD_S, self._watch, callback_group=self._watch_group)
         self._autostart: Timer | None = None
         if self._parameters_in_use.value("autostart"):
@@ -194,9 +194,14 @@ class SegmenterNode(LifecycleNodeMixin, Node):
     def _watch(self) -> None:
         """Subscribe while somebody reads an output."""
         with self._camera_lock:
-            if self._active and self._loaded is not None:
-                wanted = self._loaded.outputs.wanted()
-                self._loaded.camera.update(bool(wanted), "camera_info" in wanted)
+            if not self._active or self._loaded is None:
+                return
+            wanted, camera = self._loaded.outputs.wanted(), self._loaded.camera
+            before = camera.subscribed
+            camera.update(bool(wanted), "camera_info" in wanted)
+        if camera.subscribed != before:
+            # Whoever waits for the node to listen need not wait for the next second.
+            self._report_health()
 
     def _receive(self, message: Any) -> None:
         with self._frame_lock:
@@ -213,6 +218,9 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self._settings = replace(self._settings, **{name: float(value) for name, value in changes.items()})
         if "confidence_threshold" in changes and self._loaded is not None and self._active:
             self._loaded.outputs.publish_label_info(self._settings.confidence_threshold)
+
+    def _report_health(self) -> None:
+        self._diagnostics.publish(self._health())
 
     def _health(self) -> Health:
         loaded = self._loaded

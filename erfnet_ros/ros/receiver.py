@@ -13,7 +13,6 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from erfnet_ros.ros.camera_input import newest_only
@@ -40,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--reliability", choices=("reliable", "best_effort"), default="best_effort")
     options = parser.parse_args(argv)
     keep_large_blocks()
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    # rclpy's own handlers wake a spin that nothing else would: without them SIGINT waits for the next image.
+    rclpy.init(args=[])
     receiver = Receiver(options.topic, ReliabilityPolicy[options.reliability.upper()])
     threading.Thread(target=_shut_down_at_end_of_input, daemon=True).start()
     try:
