@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,18 @@ class ClassSet:
         names: Name of each class; the position is the id.
         colors: Colour of each class, (R, G, B), 0..255.
         void: Id of pixels without a class in the data set's own label files. Inside this package void is always 255.
+        categories: Name of the category of each class, for scores that forgive a neighbouring class; None where the
+            set has no categories.
 
     Raises:
-        ClassSetError: Names and colours do not pair up, a name occurs twice, or a value is out of range.
+        ClassSetError: Names, colours and categories do not pair up, a name occurs twice, or a value is out of range.
     """
 
     name: str
     names: tuple[str, ...]
     colors: tuple[Color, ...]
     void: int = VOID
+    categories: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= MAX_CLASSES:
@@ -53,6 +56,11 @@ class ClassSet:
         for name, color in zip(self.names, self.colors, strict=True):
             if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
                 raise ClassSetError(f"Expected three numbers 0..255 as the colour of '{name}', got {list(color)}.")
+        if self.categories is not None and len(self.categories) != len(self.names):
+            raise ClassSetError(
+                f"Expected a category for each of the {len(self.names)} classes of '{self.name}' or for none, got "
+                f"{len(self.categories)}."
+            )
         if not len(self.names) <= self.void <= VOID:
             raise ClassSetError(
                 f"Expected a void id from {len(self.names)} to {VOID} in '{self.name}', got {self.void}."
@@ -91,20 +99,20 @@ class ClassSet:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, in plain lists and numbers."""
-        return {
-            "name": self.name,
-            "void": self.void,
-            "classes": [
-                {"name": name, "color": list(color)} for name, color in zip(self.names, self.colors, strict=True)
-            ],
-        }
+        classes: list[dict[str, Any]] = [
+            {"name": name, "color": list(color)} for name, color in zip(self.names, self.colors, strict=True)
+        ]
+        for entry, category in zip(classes, self.categories or (), strict=False):
+            entry["category"] = category
+        return {"name": self.name, "void": self.void, "classes": classes}
 
     @classmethod
     def from_dict(cls, content: Any, where: str = "the class set") -> ClassSet:
         """Read a class set out of plain lists and numbers.
 
         Args:
-            content: A mapping with `name`, `classes` (each with `name` and `color`) and, where it is not 255, `void`.
+            content: A mapping with `name`, `classes` (each with `name`, `color` and, in all of them or none,
+                `category`) and, where it is not 255, `void`.
             where: What to call the content in an error.
 
         Raises:
@@ -116,10 +124,15 @@ class ClassSet:
         if unknown:
             raise ClassSetError(f"Expected name, void and classes in {where}, got {', '.join(unknown)} as well.")
         for entry in content["classes"]:
-            if not isinstance(entry, dict) or set(entry) != {"name", "color"} or not isinstance(entry["color"], list):
+            if (
+                not isinstance(entry, dict)
+                or set(entry) - {"category"} != {"name", "color"}
+                or not isinstance(entry["color"], list)
+            ):
                 raise ClassSetError(f"Expected a name and a color [R, G, B] for each class in {where}, got {entry!r}.")
         names = [content.get("name"), *(entry["name"] for entry in content["classes"])]
-        for name in names:
+        categories = [entry["category"] for entry in content["classes"] if "category" in entry]
+        for name in (*names, *categories):
             if not isinstance(name, str) or not name.strip():
                 # YAML reads no, on and 12 as something else than text.
                 raise ClassSetError(f"Expected a text as each name in {where}, got {name!r}; write it in quotes.")
@@ -127,7 +140,12 @@ class ClassSet:
         if type(void) is not int:
             raise ClassSetError(f"Expected a number as void in {where}, got {void!r}.")
         colors = tuple(tuple(entry["color"]) for entry in content["classes"])
-        return cls(names[0], tuple(names[1:]), colors, void)
+        class_set = cls(names[0], tuple(names[1:]), colors, void, tuple(categories) or None)
+        built_in = _BUILT_IN.get(class_set.name)
+        if built_in is not None and replace(built_in, categories=None) == class_set:
+            # Checkpoints written before there were categories lack them.
+            return built_in
+        return class_set
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> ClassSet:
@@ -165,8 +183,21 @@ CAMVID = ClassSet(
         (0, 128, 192),
     ),
     void=11,
+    categories=(
+        "sky",
+        "construction",
+        "object",
+        "flat",
+        "flat",
+        "nature",
+        "object",
+        "construction",
+        "vehicle",
+        "human",
+        "human",
+    ),
 )
-"""The 11 classes of the SegNet tutorial's CamVid split."""
+"""The 11 classes of the SegNet tutorial's CamVid split, in Cityscapes' categories (a bicyclist rides, hence human)."""
 
 CITYSCAPES = ClassSet(
     "cityscapes",
@@ -212,8 +243,17 @@ CITYSCAPES = ClassSet(
         (0, 0, 230),
         (119, 11, 32),
     ),
+    categories=(
+        *("flat",) * 2,
+        *("construction",) * 3,
+        *("object",) * 3,
+        *("nature",) * 2,
+        "sky",
+        *("human",) * 2,
+        *("vehicle",) * 6,
+    ),
 )
-"""The 19 train ids of Cityscapes."""
+"""The 19 train ids of Cityscapes, in its 7 categories."""
 
 _BUILT_IN = {class_set.name: class_set for class_set in (CAMVID, CITYSCAPES)}
 

@@ -27,3 +27,23 @@ class ParameterError(ErfnetError):
 
 class SourceError(ErfnetError):
     """A folder, video or data set of images is missing, empty or inconsistent."""
+
+
+class EvaluationError(ErfnetError):
+    """Frames and truth of a bag cannot be scored, a result file cannot be read, or a gate asks for what is not there."""
+
+
+class ScoreError(ErfnetError):
+    """A score cannot be taken, added or read: class sets differ, or its counts are damaged."""
+
+
+class BagError(ErfnetError):
+    """A bag, one of its topics or a message in it is missing, damaged, of another kind, or cannot be written."""
+
+
+class ExportError(ErfnetError):
+    """A network cannot be written as ONNX, or the graph that came out answers otherwise than PyTorch."""
+
+
+class TrainingError(ErfnetError):
+    """A training run cannot begin, go on or be saved."""

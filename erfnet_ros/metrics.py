@@ -1,9 +1,11 @@
-"""The confusion matrix and everything read off it.
+"""The confusion matrix, how far confidences can be trusted, and what is read off both.
 
 Pixels of all frames are pooled before any ratio is taken, as Cityscapes does; a mean over frames is another number.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +13,17 @@ import numpy.typing as npt
 VOID = 255
 """Id of a pixel without a class, in every label array inside this package."""
 
+CALIBRATION_BINS = 15
+"""Bins of equal width over the confidence (Guo et al. 2017); level 0 counts as the first's."""
+
+_LEVELS_PER_BIN = VOID // CALIBRATION_BINS
+
+Pixels = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int64]
 ConfusionMatrix = npt.NDArray[np.int64]
 
 
-def confusion_matrix(truth: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], num_classes: int) -> ConfusionMatrix:
+def confusion_matrix(truth: Pixels, labels: Pixels, num_classes: int) -> ConfusionMatrix:
     """Count pixels by true class (rows) and labelled class (columns).
 
     Args:
@@ -30,16 +39,14 @@ def confusion_matrix(truth: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]
     """
     if truth.shape != labels.shape:
         raise ValueError(f"Expected truth and labels of one shape, got {truth.shape} and {labels.shape}.")
-    for name, ids in (("truth", truth), ("labels", labels)):
-        counts = np.bincount(ids.ravel(), minlength=256)
+    pairs = truth.astype(np.uint16) << 8 | labels
+    joint = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+    for name, counts in (("truth", joint.sum(axis=1)), ("labels", joint.sum(axis=0))):
         unknown = [i for i in range(num_classes, VOID) if counts[i]]
         if unknown:
             raise ValueError(f"Expected class ids 0..{num_classes - 1} or void ({VOID}) in {name}, got {unknown}.")
-    columns = num_classes + 1
-    known = truth != VOID
-    column = np.minimum(labels[known], num_classes).astype(np.int64)
-    pairs = truth[known].astype(np.int64) * columns + column
-    return np.bincount(pairs, minlength=num_classes * columns).reshape(num_classes, columns)
+    matrix: ConfusionMatrix = joint[:num_classes, [*range(num_classes), VOID]]
+    return matrix
 
 
 def class_iou(matrix: ConfusionMatrix) -> npt.NDArray[np.float64]:
@@ -56,12 +63,86 @@ def class_iou(matrix: ConfusionMatrix) -> npt.NDArray[np.float64]:
 
 def mean_iou(matrix: ConfusionMatrix) -> float | None:
     """Return the mean of `class_iou` over the classes that occur, 0..1; None where no class occurs."""
-    iou = class_iou(matrix)
-    present = iou[~np.isnan(iou)]
-    return float(present.mean()) if len(present) else None
+    return mean_of_known(class_iou(matrix))
 
 
 def pixel_accuracy(matrix: ConfusionMatrix) -> float | None:
     """Return the share of true pixels that were labelled rightly, 0..1; None where there is no true pixel."""
     total = int(matrix.sum())
     return float(np.trace(matrix) / total) if total else None
+
+
+def frequency_weighted_iou(matrix: ConfusionMatrix) -> float | None:
+    """Return the mean of `class_iou` weighted by the true pixels of each class, 0..1; None where there is none.
+
+    Source: Long et al. 2015, section 5.
+    """
+    true = matrix.sum(axis=1)
+    total = int(true.sum())
+    return float((true * np.nan_to_num(class_iou(matrix))).sum() / total) if total else None
+
+
+def category_matrix(matrix: ConfusionMatrix, category_of: Sequence[int]) -> ConfusionMatrix:
+    """Sum rows and columns by category: another class of the same category then is a hit, as Cityscapes scores it.
+
+    Args:
+        matrix: (C, C + 1) as `confusion_matrix` returns it.
+        category_of: Number of the category of each class, 0 upwards without gaps.
+
+    Returns:
+        int64 (K, K + 1) for K categories.
+    """
+    count = max(category_of) + 1
+    result = np.zeros((count, count + 1), np.int64)
+    np.add.at(result, np.ix_(category_of, [*category_of, count]), matrix)
+    return result
+
+
+def mean_of_known(values: npt.NDArray[np.float64]) -> float | None:
+    """Return the mean of the values that are not NaN; None where all are."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def calibration_counts(truth: Pixels, labels: Pixels, confidence: Pixels) -> Counts:
+    """Sort the answered pixels of known truth into bins by confidence.
+
+    Args:
+        truth: Class ids of any shape, uint8; void pixels (255) are left out.
+        labels: Class ids, uint8, same shape; void (255) is no answer, and left out as well.
+        confidence: uint8, same shape; 0..255 is 0..1.
+
+    Returns:
+        int64 (3, 15): pixels, those of them that were labelled rightly, and the sum of their confidences (0..255 each).
+        Bin i holds confidences above i / 15 up to (i + 1) / 15, the first also 0.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if not truth.shape == labels.shape == confidence.shape:
+        raise ValueError(
+            "Expected truth, labels and confidence of one shape, got "
+            f"{truth.shape}, {labels.shape} and {confidence.shape}."
+        )
+    unjudged = (truth == VOID) | (labels == VOID)
+    group = (truth == labels).astype(np.uint16) + 2 * unjudged.astype(np.uint16)
+    levels = np.bincount((group << 8 | confidence).ravel(), minlength=1024).reshape(4, 256)
+    wrong, right = levels[:2]
+    rows = np.stack([wrong + right, right, (wrong + right) * np.arange(256)])
+    # Level 0 has no bin of its own.
+    rows[:, 1] += rows[:, 0]
+    counts: Counts = rows[:, 1:].reshape(3, CALIBRATION_BINS, _LEVELS_PER_BIN).sum(axis=2)
+    return counts
+
+
+def expected_calibration_error(counts: Counts) -> float | None:
+    """Return how far confidence and share of right answers lie apart on average, 0..1; None where nothing was counted.
+
+    Source: Guo et al. 2017, equation 3: the gap of each bin, weighted by the bin's pixels.
+
+    Args:
+        counts: (3, bins) as `calibration_counts` returns it; those of several frames may be added.
+    """
+    pixels, right, confidences = counts
+    total = int(pixels.sum())
+    return float(np.abs(right - confidences / VOID).sum() / total) if total else None

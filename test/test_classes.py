@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from cityscapesscripts.helpers.labels import labels
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -26,7 +28,8 @@ def class_sets(draw: st.DrawFn) -> ClassSet:
     names = draw(st.lists(texts, min_size=1, max_size=12, unique=True))
     byte = st.integers(0, 255)
     colors = draw(st.lists(st.tuples(byte, byte, byte), min_size=len(names), max_size=len(names)))
-    return ClassSet(draw(texts), tuple(names), tuple(colors), draw(st.integers(len(names), 255)))
+    categories = draw(st.none() | st.lists(texts, min_size=len(names), max_size=len(names)).map(tuple))
+    return ClassSet(draw(texts), tuple(names), tuple(colors), draw(st.integers(len(names), 255)), categories)
 
 
 def written(**changes: Any) -> dict[str, Any]:
@@ -79,6 +82,24 @@ def test_file_ids_keep_their_meaning_and_both_voids_become_255(class_set: ClassS
     assert truth.ravel().tolist() == expected
     assert truth.dtype == np.uint8
     np.testing.assert_array_equal(ids, before)
+
+
+@pytest.mark.parametrize("class_set", [CAMVID, CITYSCAPES], ids=lambda class_set: class_set.name)
+def test_a_built_in_set_written_before_there_were_categories_has_them(class_set: ClassSet) -> None:
+    """An older checkpoint would otherwise lose its category scores."""
+    content = replace(class_set, categories=None).to_dict()
+    assert "category" not in content["classes"][0]
+    assert ClassSet.from_dict(content) == class_set
+    renamed = {**content, "name": "mine"}
+    assert ClassSet.from_dict(renamed).categories is None
+
+
+def test_categories_are_those_of_the_data_set() -> None:
+    scored = {label.name: label.category for label in labels if not label.ignoreInEval}
+    assert CITYSCAPES.categories is not None
+    assert dict(zip(CITYSCAPES.names, CITYSCAPES.categories, strict=True)) == scored
+    assert CAMVID.categories is not None
+    assert set(CAMVID.categories) == set(CITYSCAPES.categories)
 
 
 def test_ids_without_a_class_are_named() -> None:
@@ -151,6 +172,11 @@ def test_a_missing_file_is_said_with_the_reason(tmp_path: Path) -> None:
         ({"classes": [{"name": "road", "color": "red"}]}, "'color': 'red'"),
         ({"classes": [{"name": False, "color": [0, 0, 0]}]}, "got False; write it in quotes"),
         ({"classes": [{"name": " ", "color": [0, 0, 0]}]}, "got ' '"),
+        ({"classes": [{"name": "road", "color": [0, 0, 0], "category": 3}]}, "got 3; write it in quotes"),
+        (
+            {"classes": [{"name": "a", "color": [0, 0, 0], "category": "x"}, {"name": "b", "color": [0, 0, 0]}]},
+            "a category for each of the 2 classes of 'warehouse' or for none, got 1",
+        ),
         (
             {"classes": [{"name": "road", "color": [0, 0]}]},
             r"three numbers 0..255 as the colour of 'road', got \[0, 0\]",
