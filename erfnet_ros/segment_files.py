@@ -15,13 +15,11 @@ import numpy.typing as npt
 import yaml
 
 from erfnet_ros.errors import ErfnetError, SourceError
+from erfnet_ros.image_files import images_in, read_rgb
 from erfnet_ros.overlay import blend, color_mask
 from erfnet_ros.segmenter import Segmentation, Segmenter
 
 Pixels = npt.NDArray[np.uint8]
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-"""What counts as an image in a folder; a file that is named is read whatever it is called."""
 
 KINDS = ("mask", "color", "overlay", "confidence")
 """What is written of each image, as NAME_KIND.png."""
@@ -37,6 +35,8 @@ class Task:
 
 def find_images(arguments: Sequence[Path]) -> list[Task]:
     """List the images among files and folders, with output names that differ.
+
+    A folder gives what its file names say are images; a file that is named is read whatever it is called.
 
     Files of one stem get their folder's name in front, and where that is not enough a number behind.
 
@@ -61,13 +61,7 @@ def _images_at(path: Path) -> list[Path]:
         if not path.exists():
             raise SourceError(f"Expected an image or a folder of images at {path}, got no such file; check the path.")
         return [path]
-    try:
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS and file.is_file())
-    except OSError as error:
-        raise SourceError(f"Cannot read the folder {path}: {error.strerror}; check its permissions.") from error
-    if not found:
-        raise SourceError(f"Expected images ({', '.join(EXTENSIONS)}) in {path}, found none; name another folder.")
-    return found
+    return images_in(path)
 
 
 def segment_files(
@@ -107,6 +101,9 @@ def segment_files(
             try:
                 rgb = read_rgb(task.path)
                 result = segmenter(rgb)
+            except SourceError as error:
+                faults.append(str(error))
+                continue
             except ErfnetError as error:
                 faults.append(f"{task.path}: {error}")
                 continue
@@ -140,22 +137,3 @@ def _write_outputs(
             path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
         except OSError as error:
             raise SourceError(f"Cannot write {path}: {error.strerror}; choose another folder with -o.") from error
-
-
-def read_rgb(path: Path) -> Pixels:
-    """Read an image file as (H, W, 3) uint8 RGB, turned as its EXIF data says; alpha is left out.
-
-    Raises:
-        SourceError: The file cannot be read or decoded.
-    """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise SourceError(f"Cannot read it: {error.strerror}.") from error
-    try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        bgr = None
-    if bgr is None:
-        raise SourceError(f"Expected an image, got {len(data)} bytes that no decoder knows; delete or replace it.")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr).astype(np.uint8, copy=False)

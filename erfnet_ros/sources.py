@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.classes import CAMVID, ClassSet
-from erfnet_ros.errors import ClassSetError, SourceError
+from erfnet_ros.errors import SourceError
+from erfnet_ros.image_files import IMAGE_SUFFIXES, check_size, images_in, read_rgb, read_truth
 from erfnet_ros.synthetic import Street
 
 Pixels = npt.NDArray[np.uint8]
 
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 _SYNTHETIC = "synthetic"
 _VIDEO_JPEG_QUALITY = 97
 
@@ -81,15 +81,15 @@ def open_source(spec: str, class_set: ClassSet, frames: int = 150, size: tuple[i
             f"Expected 'synthetic', 'synthetic:SEED', a folder of images or a video file, got '{spec}',"
             " which does not exist."
         )
-    if path.suffix.lower() in _IMAGE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         raise SourceError(
             f"Expected a folder or a video, got the single image '{spec}'; name its folder '{path.parent}'."
         )
     return _VideoSource(path, frames)
 
 
-class _Frames(ABC):
-    """Iteration by index."""
+class Frames(ABC):
+    """What every source of frames has in common: iteration by index."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -107,7 +107,7 @@ class _Frames(ABC):
         return index
 
 
-class _SyntheticSource(_Frames):
+class _SyntheticSource(Frames):
     """Frames of a synthetic street."""
 
     def __init__(self, street: Street, frames: int, class_set: ClassSet):
@@ -123,7 +123,7 @@ class _SyntheticSource(_Frames):
         return Frame(f"{index:06d}", rgb, labels if self.has_truth else None)
 
 
-class _FolderSource(_Frames):
+class _FolderSource(Frames):
     """Image files, each perhaps with a label file."""
 
     def __init__(self, images: list[Path], labels: list[Path] | None, class_set: ClassSet):
@@ -135,12 +135,16 @@ class _FolderSource(_Frames):
 
     def __getitem__(self, index: int) -> Frame:
         image = self._images[self._checked(index)]
-        rgb = cv2.cvtColor(_decode(image, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-        truth = None if self._labels is None else _truth(self._labels[index], image, rgb, self._class_set)
+        rgb = read_rgb(image)
+        if self._labels is None:
+            return Frame(image.stem, rgb, None)
+        label = self._labels[index]
+        truth = read_truth(label, self._class_set)
+        check_size(label, truth, image, rgb)
         return Frame(image.stem, rgb, truth)
 
 
-class _VideoSource(_Frames):
+class _VideoSource(Frames):
     """The first frames of a video, kept as JPEG: containers seek badly and often lie about their length."""
 
     has_truth = False
@@ -181,9 +185,7 @@ def _seed(spec: str) -> int:
 def _folder(path: Path, class_set: ClassSet) -> _FolderSource:
     """Open a folder of images, or one with images/ and, for ground truth, labels/."""
     folder = path / "images" if (path / "images").is_dir() else path
-    images = sorted((file for file in folder.iterdir() if _is_image(file)), key=_natural)
-    if not images:
-        raise SourceError(f"Expected images ({', '.join(sorted(_IMAGE_SUFFIXES))}) in '{folder}', found none.")
+    images = images_in(folder)
     if folder == path or not (path / "labels").is_dir():
         return _FolderSource(images, None, class_set)
     labels = [path / "labels" / f"{image.stem}.png" for image in images]
@@ -195,53 +197,3 @@ def _folder(path: Path, class_set: ClassSet) -> _FolderSource:
             f"add them to '{path / 'labels'}', or name '{folder}' to go without ground truth."
         )
     return _FolderSource(images, labels, class_set)
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in _IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort frame_2 before frame_10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-
-
-def _truth(label: Path, image: Path, rgb: Pixels, class_set: ClassSet) -> Pixels:
-    """Read a label file (H, W) and turn its void into 255."""
-    ids = _decode(label, cv2.IMREAD_UNCHANGED)
-    if ids.ndim != 2 or ids.dtype != np.uint8:
-        raise SourceError(
-            f"Expected one byte per pixel, the class id, in '{label}', got {ids.dtype} of shape {ids.shape}; "
-            "convert colour labels to class ids."
-        )
-    if ids.shape != rgb.shape[:2]:
-        raise SourceError(
-            f"Expected the labels '{label}' in the size of '{image.name}', {_size(rgb)}, got {_size(ids)}; "
-            "resize one of them (labels with nearest neighbour)."
-        )
-    try:
-        return class_set.truth_from_file_ids(ids)
-    except ClassSetError as error:
-        raise SourceError(f"Cannot use the labels '{label}': {error}") from error
-
-
-def _decode(path: Path, flags: int) -> Pixels:
-    # imdecode of the bytes: imread would also print to stderr, and fails for names that are not ASCII on some systems.
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise SourceError(f"Cannot read '{path}': {error.strerror}.") from error
-    try:
-        pixels = cv2.imdecode(content, flags)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise SourceError(
-            f"Expected an image in '{path}', got {content.size} bytes that no decoder knows; delete or replace it."
-        )
-    return pixels  # type: ignore[return-value]
-
-
-def _size(pixels: Pixels) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[0]}"
