@@ -21,7 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from erfnet_ros.ros.image_messages import compressed_to_array, to_array
+from erfnet_ros.message_images import compressed_to_array
+from erfnet_ros.ros.image_messages import to_array
 from erfnet_ros.synthetic import Street
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,14 +16,8 @@ sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="ROS messages are no
 from std_msgs.msg import Header  # noqa: E402
 
 from erfnet_ros.errors import ImageError  # noqa: E402
-from erfnet_ros.ros.image_messages import (  # noqa: E402
-    CONVERTED,
-    VIEWED,
-    compressed_to_array,
-    from_array,
-    png_from_array,
-    to_array,
-)
+from erfnet_ros.message_images import CONVERTED, VIEWED, compressed_to_array  # noqa: E402
+from erfnet_ros.ros.image_messages import from_array, png_from_array, to_array  # noqa: E402
 
 
 def message(encoding: str, pixels: np.ndarray, padding: int = 0) -> sensor_msgs.Image:

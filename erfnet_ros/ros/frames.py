@@ -10,8 +10,9 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from erfnet_ros.errors import ErfnetError
 from erfnet_ros.images import contiguous_rgb
+from erfnet_ros.message_images import compressed_to_array
 from erfnet_ros.ros.camera_input import CameraInput
-from erfnet_ros.ros.image_messages import compressed_to_array, to_array
+from erfnet_ros.ros.image_messages import to_array
 from erfnet_ros.ros.outputs import FrameReport, Outputs
 from erfnet_ros.segmenter import Segmenter
 

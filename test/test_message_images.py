@@ -1,0 +1,147 @@
+"""Whatever a bag holds is read as the picture that it is, or refused with the reason, without ROS."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.typesys import Stores, get_typestore
+
+from erfnet_ros.errors import ImageError
+from erfnet_ros.message_images import CONVERTED, VIEWED, compressed_to_array, to_array
+
+STORE = get_typestore(Stores.LATEST)
+TIME = STORE.types["builtin_interfaces/msg/Time"]
+HEADER = STORE.types["std_msgs/msg/Header"](TIME(0, 0), "camera")
+
+
+def message(encoding: str, pixels: np.ndarray, padding: int = 0) -> Any:
+    """Lay out (H, W, bytes) pixels in rows of `padding` extra bytes, as a bag's reader hands them over."""
+    height, width = pixels.shape[:2]
+    rows = np.pad(pixels.reshape(height, -1), ((0, 0), (0, padding)), constant_values=99)
+    image = STORE.types["sensor_msgs/msg/Image"](
+        HEADER, height, width, encoding, 0, rows.shape[1], np.frombuffer(rows.tobytes(), np.uint8)
+    )
+    return read_back(image, "sensor_msgs/msg/Image")
+
+
+def compressed(format: str, data: bytes) -> Any:
+    image = STORE.types["sensor_msgs/msg/CompressedImage"](HEADER, format, np.frombuffer(data, np.uint8))
+    return read_back(image, "sensor_msgs/msg/CompressedImage")
+
+
+def read_back(image: Any, type: str) -> Any:
+    return STORE.deserialize_cdr(bytes(STORE.serialize_cdr(image, type)), type)
+
+
+RGB = np.random.default_rng(1).integers(0, 256, (8, 10, 3), np.uint8)
+ALPHA = np.full((8, 10, 1), 7, np.uint8)
+LAYOUTS = {
+    "rgb8": RGB,
+    "bgr8": RGB[..., ::-1],
+    "rgba8": np.dstack([RGB, ALPHA]),
+    "bgra8": np.dstack([RGB[..., ::-1], ALPHA]),
+}
+
+
+@pytest.mark.parametrize("padding", [0, 1, 13])
+@pytest.mark.parametrize("encoding", LAYOUTS)
+def test_colours_and_row_steps_are_honoured(encoding: str, padding: int) -> None:
+    np.testing.assert_array_equal(to_array(message(encoding, LAYOUTS[encoding], padding)), RGB)
+
+
+def test_mono_is_grey_in_all_three_channels() -> None:
+    grey = RGB[..., :1]
+    np.testing.assert_array_equal(to_array(message("mono8", grey, 5)), np.repeat(grey, 3, axis=2))
+
+
+@pytest.mark.parametrize("encoding", VIEWED)
+def test_8_bit_images_are_views_of_the_message(encoding: str) -> None:
+    """A copy of each full-HD frame would cost a millisecond."""
+    image = message(encoding, LAYOUTS.get(encoding, RGB[..., :1]))
+    view = to_array(image)
+    assert np.shares_memory(view, np.frombuffer(image.data, np.uint8))
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("encoding", CONVERTED)
+def test_a_flat_grey_survives_every_conversion(encoding: str, padding: int) -> None:
+    """Grey is grey in Bayer, YUV and 16 bit alike; a wrong layout would tint it or shift rows."""
+    pixels = np.full((8, 10, CONVERTED[encoding]), 128, np.uint8)
+    rgb = to_array(message(encoding, pixels, padding))
+    assert rgb.shape == (8, 10, 3)
+    assert rgb.dtype == np.uint8
+    np.testing.assert_allclose(rgb.astype(int), 128, atol=3)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "red"), [("bayer_rggb8", (0, 0)), ("bayer_bggr8", (1, 1)), ("bayer_gbrg8", (1, 0))]
+)
+def test_bayer_patterns_put_red_where_the_encoding_says(encoding: str, red: tuple[int, int]) -> None:
+    mosaic = np.zeros((8, 10, 1), np.uint8)
+    mosaic[red[0] :: 2, red[1] :: 2] = 200
+    mean = to_array(message(encoding, mosaic))[2:-2, 2:-2].mean((0, 1))
+    assert mean[0] > 100 > 20 > mean[2]
+
+
+def test_yuv_and_16_bit_keep_their_colours() -> None:
+    yuyv = np.zeros((8, 10, 2), np.uint8)
+    yuyv[..., 0], yuyv[:, 0::2, 1], yuyv[:, 1::2, 1] = 81, 90, 240
+    red = to_array(message("yuyv", yuyv))[4, 4].astype(int)
+    assert red[0] > 200 > 60 > max(red[1], red[2])
+    deep = np.array([65535, 32768, 0], "<u2")
+    np.testing.assert_allclose(
+        to_array(message("rgb16", np.broadcast_to(deep.view(np.uint8), (8, 10, 6))))[3, 3].astype(int),
+        [255, 128, 0],
+        atol=1,
+    )
+
+
+def refusal(image: Any) -> str:
+    with pytest.raises(ImageError) as caught:
+        to_array(image)
+    return str(caught.value)
+
+
+def test_an_unknown_encoding_is_named_with_those_that_work() -> None:
+    image = message("rgb8", RGB)
+    image.encoding = "32FC1"
+    assert re.search("encoding out of rgb8, .*got '32FC1'; convert it", refusal(image))
+
+
+def test_a_step_too_small_for_the_row_is_refused_with_both_numbers() -> None:
+    image = message("rgb8", RGB)
+    image.step = 29
+    assert "step of at least 30 bytes for 10 pixels of rgb8, got 29" in refusal(image)
+
+
+def test_data_shorter_than_its_rows_is_refused_with_both_numbers() -> None:
+    image = message("rgb8", RGB)
+    image.data = image.data[:-1]
+    assert "240 bytes of data (step 30 x height 8), got 239" in refusal(image)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 0), (1, 1), (8000, 6000)])
+def test_sizes_that_cannot_be_segmented_are_refused_before_any_work(width: int, height: int) -> None:
+    image = message("rgb8", RGB)
+    image.width, image.height, image.step = width, height, 3 * width
+    assert f"got {width}x{height}" in refusal(image)
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+def test_compressed_images_come_as_rgb(extension: str) -> None:
+    flat = np.empty((16, 24, 3), np.uint8)
+    flat[:] = (10, 120, 240)
+    encoded = cv2.imencode(extension, flat[..., ::-1])[1]
+    image = compressed("rgb8; jpeg", encoded.tobytes())
+    np.testing.assert_allclose(compressed_to_array(image).astype(int), flat, atol=3)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n", b"not an image", b"\xff\xd8\xff\xe0 cut"])
+def test_a_broken_compressed_image_is_refused_with_its_length(data: bytes) -> None:
+    image = compressed("jpeg", data)
+    with pytest.raises(ImageError, match=rf"JPEG or PNG.*got {len(data)} bytes of format 'jpeg'"):
+        compressed_to_array(image)
