@@ -1,0 +1,176 @@
+"""From a matplotlib figure to an SVG that fits into a page: small, and the same for the same input.
+
+Charts are drawn in stand-in colours, which become the page's CSS variables: one drawing serves light, dark and print.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#010101"
+FAINT = "#010102"
+GRID = "#010103"
+SURFACE = "#010104"
+ACCENT = "#010105"
+OTHER = "#010106"
+GOOD = "#010107"
+BAD = "#010108"
+THIRD = "#010109"
+
+_VARIABLES = {
+    INK: "--ink",
+    FAINT: "--faint",
+    GRID: "--grid",
+    SURFACE: "--surface",
+    ACCENT: "--accent",
+    OTHER: "--other",
+    GOOD: "--good",
+    BAD: "--bad",
+    THIRD: "--third",
+}
+
+PLATE = {"facecolor": SURFACE, "edgecolor": "none", "pad": 1.0}
+"""The box of a text that must be read across lines."""
+
+SERIES = (ACCENT, OTHER, THIRD, GOOD, BAD)
+"""Colours of lines in one chart, in the order in which they are taken."""
+
+FONT_SIZE = 11
+"""Of the charts' text, in pixels where a chart is shown at its own size."""
+
+HALF_WIDTH = 520
+FULL_WIDTH = 1060
+"""Widths of charts in pixels: two beside each other, and one alone."""
+
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: small, found by a search, in the reader's font
+    "svg.hashsalt": "erfnet_ros",  # ids follow from the content
+    "font.family": "DejaVu Sans",  # comes with matplotlib; wide, so that text in another font fits where this one does
+    "font.size": FONT_SIZE,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": FAINT,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": FONT_SIZE,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": FAINT,
+    "ytick.labelcolor": FAINT,
+    "xtick.labelsize": FONT_SIZE,
+    "ytick.labelsize": FONT_SIZE,
+    "legend.frameon": False,
+    "legend.fontsize": FONT_SIZE,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "path.simplify": True,
+    "path.simplify_threshold": 0.2,
+}
+
+_LONGEST_NAME = 22
+_NARROWEST = 400
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the page's style; what matplotlib was set to before holds again afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # The reader's browser has the glyphs of other scripts even where the font here has not.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of `width` x `height` pixels; call inside `drawing`."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none", layout="constrained")
+
+
+def to_svg(figure: Figure, description: str) -> str:
+    """Return an <svg> element for the inside of an HTML page; call inside `drawing`.
+
+    Args:
+        figure: What to show; its colours are the constants of this module.
+        description: What is read to those who do not see it.
+    """
+    from html import escape
+
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    body = text[text.index(">") + 1 : text.rindex("</svg>")]
+    width, height = (72 * float(side) for side in figure.get_size_inches())
+    label = escape(description, quote=True)
+    # On a phone the chart is scrolled before its text gets too small to read.
+    style = f"width:{width:g}px;min-width:{min(width, max(_NARROWEST, 0.8 * width)):g}px"
+    head = f'<svg role="img" aria-label="{label}" viewBox="0 0 {width:g} {height:g}" style="{style}">'
+    return f"{head}{_compact(body)}</svg>"
+
+
+def _compact(body: str) -> str:
+    """Drop what only a file of its own needs, shorten numbers, and put CSS variables in place of the stand-in colours.
+
+    Only tags are touched: the text between them may be a class name that looks like anything.
+    """
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+
+    def shorten(attribute: re.Match[str]) -> str:
+        name, value = attribute[1], attribute[2]
+        if name == "id" and value not in used:
+            return ""
+        if name == "style":
+            value = re.sub(r"#0101[0-9a-f]{2}", lambda match: f"var({_VARIABLES[match[0]]})", value)
+            value = re.sub(r"font-family: [^;]*;? ?", "", value)
+        elif name in ("d", "transform", "x", "y", "width", "height"):
+            value = re.sub(r"\d+\.\d+", lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), value)
+            value = re.sub(r" ?rotate\(-?0 [^)]*\)", "", value).replace("\n", "").strip()
+        elif name == "xlink:href":
+            name = "href"
+        return f' {name}="{value}"' if value else ""
+
+    body = re.sub(r"<[^>]+>", lambda tag: re.sub(r'\s([\w:-]+)="([^"]*)"', shorten, tag[0]), body)
+    body = re.sub(r"<defs>\s*</defs>", "", body)
+    body = re.sub(r"<(/?)g>", "", body) if "<g " not in body else body
+    return re.sub(r"\s*\n\s*", "\n", body)
+
+
+def plain_text(text: str, longest: int = _LONGEST_NAME) -> str:
+    """Return `text` as matplotlib shows it letter for letter: one line, no mathematics, at most `longest` letters."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    if len(line) > longest:
+        line = f"{line[: longest - 1]}…"
+    return line.replace("$", r"\$")
+
+
+def percent_axis(axes: Axes, which: str) -> None:
+    """Label the x or y axis, whose values are shares 0..1, in percent."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+
+
+def legend_above(entries: int, lift: float = 0.0) -> dict[str, Any]:
+    """Return the arguments for a legend in one line above the axes, raised by `lift` of their height."""
+    return {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0 + lift), "ncol": entries, "borderaxespad": 0.0}

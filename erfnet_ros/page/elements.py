@@ -1,0 +1,169 @@
+"""What a page is made of: plain data, which `document` turns into HTML and `markdown` into text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Verdict = Literal["plain", "good", "fair", "bad"]
+"""The colour that a figure or a note is shown in; plain says nothing about it."""
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline number.
+
+    Attributes:
+        label: What it is.
+        value: The number with its unit, as it is shown.
+        note: A few words below it.
+        verdict: Whether the number is good.
+        change: The difference to another run, with its sign; empty without one.
+        change_verdict: Whether the difference is for the better.
+    """
+
+    label: str
+    value: str
+    note: str = ""
+    verdict: Verdict = "plain"
+    change: str = ""
+    change_verdict: Verdict = "plain"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell.
+
+    Attributes:
+        text: What stands in it.
+        verdict: The colour of the text.
+        color: A small square of this colour (R, G, B) stands before the text: a class as the masks show it.
+    """
+
+    text: str
+    verdict: Verdict = "plain"
+    color: Color | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column: its title, and whether numbers stand in it (flush right) or words (flush left)."""
+
+    title: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under titles; every row has a cell for each column. A wide one takes the page's whole width."""
+
+    kind: ClassVar[str] = "table"
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    title: str = ""
+    caption: str = ""
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and what they are, such as where a result comes from.
+
+    Attributes:
+        rows: A name, and a value for each run.
+        runs: What the runs are called; empty where there is one.
+    """
+
+    kind: ClassVar[str] = "facts"
+    rows: Sequence[tuple[str, tuple[str, ...]]]
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text whose lines and blanks count, such as a file to take along."""
+
+    kind: ClassVar[str] = "code"
+    text: str
+    title: str = ""
+    caption: str = ""
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence that must not be overlooked."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+    verdict: Verdict = "plain"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing.
+
+    Attributes:
+        svg: An <svg> element, made by this package: it goes into the page as it is.
+        title: What stands above it.
+        caption: How to read it.
+        wide: Whether it takes the page's whole width, or shares it with a neighbour.
+    """
+
+    kind: ClassVar[str] = "chart"
+    svg: str
+    title: str
+    caption: str = ""
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image.
+
+    Attributes:
+        uri: A data URI.
+        title: What stands above it; also read to those who do not see it.
+        caption: What stands below it.
+    """
+
+    kind: ClassVar[str] = "picture"
+    uri: str
+    title: str
+    caption: str = ""
+
+
+Block = Table | Facts | Code | Note | Chart | Picture
+
+
+@dataclass(frozen=True)
+class Section:
+    """A headline and what belongs under it."""
+
+    title: str
+    blocks: Sequence[Block]
+    introduction: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page.
+
+    Attributes:
+        title: The headline, also the browser's tab.
+        subtitle: What was run, in a line.
+        tiles: The headline numbers.
+        sections: The rest, in reading order; empty ones are left out.
+        notes: What must be known before a number is believed; stands above the tiles.
+        footer: Who wrote the page.
+    """
+
+    title: str
+    subtitle: str
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+    notes: Sequence[Note] = ()
+    footer: str = ""
