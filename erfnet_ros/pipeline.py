@@ -62,16 +62,30 @@ class Pipeline(nn.Module):
         # TensorRT wants a uint8 input cast before anything else touches it.
         x = images.to(self.mean.dtype).permute(0, 3, 1, 2)
         wide, high = network_size((width, height), self.trained_size, self.input_size)
-        x = (_resize(x, (high, wide)) - self.mean) / self.deviation
-        logits = self.network(x).float()
+        logits = self.logits(resize(x, (high, wide)))
         if logits.shape[-2:] != (height, width):
-            logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-        top, labels = logits.max(1)
-        confidence = 255 / (logits - top.unsqueeze(1)).exp_().sum(1)
-        return labels.to(torch.uint8), confidence.round_().to(torch.uint8)
+            logits = upsample(logits, (height, width))
+        return answers(logits)
+
+    def logits(self, resized: Tensor) -> Tensor:
+        """Return float32 logits (N, C, h, w) of images at the network's size: (N, 3, h, w) RGB, 0..255."""
+        logits: Tensor = self.network((resized - self.mean) / self.deviation)
+        return logits.float()
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize logits (N, C, h, w) to the camera's (height, width)."""
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+
+def answers(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return labels and confidences, (N, H, W) uint8 each, of logits (N, C, H, W)."""
+    top, labels = logits.max(1)
+    confidence = 255 / (logits - top.unsqueeze(1)).exp_().sum(1)
+    return labels.to(torch.uint8), confidence.round_().to(torch.uint8)
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (N, 3, H, W) to (height, width); whole blocks of pixels are averaged first where it halves or more."""
     blocks = (max(1, x.shape[-2] // size[0]), max(1, x.shape[-1] // size[1]))
     if blocks != (1, 1):
