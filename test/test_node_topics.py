@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from erfnet_ros.msg import SegmentationStatistics
 from live_node import Client, NodeProcess, client_of, compressed_message, image_message, pixels_of, running_node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from erfnet_ros.metrics import VOID
@@ -101,16 +101,6 @@ def test_camera_info_is_republished_beside_the_mask(client: Client) -> None:
     fitted = client.send(client.camera(), image_message(RGB), received)
     assert (fitted.width, fitted.height) == (480, 360)
     assert fitted.k[0] == pytest.approx(400)
-
-
-def test_label_info_reaches_late_subscribers(client: Client, segmenter: Segmenter) -> None:
-    vision_msgs = pytest.importorskip(
-        "vision_msgs.msg", reason="vision_msgs is not installed (not on the package index)"
-    )
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    received = client.listen("label_info", vision_msgs.LabelInfo, latched)
-    info = client.wait_for(lambda: received and received[-1], "label_info")
-    assert {entry.class_id: entry.class_name for entry in info.class_map} == dict(enumerate(segmenter.class_set.names))
 
 
 def test_diagnostics_say_who_computes_and_that_nobody_listens(client: Client) -> None:
