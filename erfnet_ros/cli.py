@@ -14,7 +14,16 @@ from erfnet_ros.errors import ErfnetError, ParameterError
 
 _ROS = "ROS 2 and the built package: source ROS 2 and the workspace, or use 'make demo', which brings its own"
 
+_TRAINING = "what training needs: pip install 'erfnet_ros[training]', or '.[training]' in a checkout"
+
 _FORWARDED = {
+    "evaluate": ("erfnet_ros.training.evaluate", "its dependencies", "score a checkpoint on a data set"),
+    "data": ("erfnet_ros.training.data_check", "its dependencies", "check a data set before training on it"),
+    "train": ("erfnet_ros.training.train", _TRAINING, "train on CamVid, Cityscapes or a folder of your own"),
+    "export": ("erfnet_ros.training.export", _TRAINING, "write a checkpoint as ONNX, image in and labels out"),
+    "bag": ("erfnet_ros.replay.bag", "its dependencies", "make rosbags of images, and look into them"),
+    "evaluate-bag": ("erfnet_ros.replay.evaluate", "its dependencies", "score rosbags, offline or through the live node"),
+    "evaluate-bag --live": ("erfnet_ros.ros.live", _ROS, ""),
     "demo": ("erfnet_ros.ros.demo", _ROS, "play a camera to the real node over DDS and score what comes back"),
     "benchmark": ("erfnet_ros.ros.benchmark", _ROS, "measure the node's overhead and the transport of images"),
 }
@@ -27,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # Their options are their own, --help included.
         if arguments and arguments[0] in _FORWARDED:
-            return _forwarded(arguments[0])(arguments[1:])
+            live = f"{arguments[0]} --live"
+            name = live if live in _FORWARDED and "--live" in arguments else arguments[0]
+            return _forwarded(name)(arguments[1:])
         options = _parser().parse_args(arguments)
         # What was chosen for want of something better is said once, beside the results.
         logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
@@ -80,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     weights.set_defaults(run=_import_weights)
 
     for name, (_, _, description) in _FORWARDED.items():
-        commands.add_parser(name, help=description, add_help=False)
+        if description:
+            commands.add_parser(name, help=description, add_help=False)
     return parser
 
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +16,8 @@ import torch
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
 
+from erfnet_process import ROOT, ErfnetProcess
+
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.classes import CAMVID
 from erfnet_ros.metrics import VOID, confusion_matrix, mean_iou
@@ -28,62 +26,14 @@ from erfnet_ros.segmenter import Segmenter
 from erfnet_ros.synthetic import Street
 
 SIZE = (96, 72)
-ROOT = Path(__file__).resolve().parents[1]
 CAMVID_TEST = ROOT.parent / "shared" / "camvid" / "test"
-TIMEOUT_S = 240
 
 
-class Demo:
-    """`erfnet demo` as a process whose descendants can be told from all others by a variable in their environment."""
+class Demo(ErfnetProcess):
+    """`erfnet demo`."""
 
     def __init__(self, *arguments: str) -> None:
-        self._mark = f"ERFNET_TEST_RUN={uuid.uuid4()}"
-        name, value = self._mark.split("=")
-        left_out = ("ROS_DOMAIN_ID", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
-        environment = {key: text for key, text in os.environ.items() if key not in left_out} | {name: value}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "erfnet_ros.cli", "demo", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def finish(self) -> tuple[int, str]:
-        """Return exit status and what was written."""
-        output = self.process.communicate(timeout=TIMEOUT_S)[0]
-        return self.process.returncode, output
-
-    def wait_for(self, text: str) -> None:
-        """Read until a line holds `text`."""
-        assert self.process.stdout is not None
-        lines = []
-        for line in self.process.stdout:
-            if text in line:
-                return
-            lines.append(line)
-        pytest.fail(f"the demo ended without saying '{text}':\n{''.join(lines)}")
-
-    def running(self, word: str = "") -> list[int]:
-        """Return the ids of this demo's processes whose command line holds `word`."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                environment, command = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if self._mark.encode() in environment and word.encode() in command:
-                found.append(int(folder.name))
-        return found
-
-    def assert_nothing_is_left(self) -> None:
-        """Fail where a process of this demo outlives it."""
-        deadline = time.monotonic() + 10
-        while self.running() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert self.running() == []
+        super().__init__("demo", *arguments)
 
 
 @pytest.fixture
@@ -98,9 +48,7 @@ def start() -> Iterator[type[Demo]]:
 
     yield Tracked
     for demo in started:
-        for process in demo.running():
-            os.kill(process, signal.SIGKILL)
-        demo.process.wait()
+        demo.end()
 
 
 @pytest.fixture(scope="module")
@@ -264,8 +212,7 @@ def test_a_node_that_dies_ends_the_demo_with_its_last_words(
 ) -> None:
     demo = start("--checkpoint", str(checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
     demo.wait_for("Playing")
-    (node,) = demo.running("/segment\0") or demo.running("erfnet_ros.ros.node")
-    os.kill(node, signal.SIGKILL)
+    os.kill(demo.node(), signal.SIGKILL)
     status, output = demo.finish()
     assert status == 2
     assert "The node ended by itself (signal SIGKILL). Its last lines:" in output

@@ -14,13 +14,15 @@ PACKAGE = Path(__file__).resolve().parents[1] / "erfnet_ros"
 
 LAYERS = (
     {"errors", "metrics"},
-    {"classes", "images", "network", "overlay", "sizes", "statistics", "synthetic"},
-    {"folding", "pictures", "sources", "tensors"},
-    {"checkpoint"},
+    {"boundaries", "classes", "images", "network", "overlay", "sizes", "statistics", "synthetic"},
+    {"folding", "image_files", "message_images", "page", "pictures", "scoring", "tensors"},
+    {"checkpoint", "sources"},
     {"pipeline"},
+    {"onnx_graph"},
     {"engines"},
     {"segmenter"},
-    {"replay", "ros", "segment_files", "training"},
+    {"replay"},
+    {"ros", "segment_files", "training"},
     {"cli"},
 )
 """From the bottom up. A layer imports only lower ones; a subpackage counts as one and may import within itself."""

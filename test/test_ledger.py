@@ -87,3 +87,20 @@ def test_percentiles_equal_numpys() -> None:
     expected = [float(value) for value in np.percentile(values, (50, 90, 99))]
     assert percentiles(values) == Percentiles(*expected)
     assert percentiles([]) is None
+
+
+def test_where_stamps_are_of_another_clock_latency_runs_from_the_publication() -> None:
+    """A bag's images bear the stamps of the day on which it was recorded."""
+    ledger = Ledger(None, ("mask",))
+    ledger.sent(7, 100 * MS, 5_000 * MS)
+    assert ledger.received("mask", 100 * MS, "any", 5_030 * MS) == 7
+    assert ledger.latencies_ms == (30.0,)
+    assert (ledger.published_ns, ledger.arrived_ns) == ({7: 5_000 * MS}, {7: 5_030 * MS})
+
+
+def test_an_answer_to_a_stamp_that_several_frames_bear_belongs_to_the_last_that_was_sent() -> None:
+    ledger = Ledger(None, ("mask",))
+    ledger.sent(0, 100 * MS, 5_000 * MS)
+    ledger.sent(1, 100 * MS, 5_100 * MS)
+    assert ledger.frames_in == 2
+    assert ledger.received("mask", 100 * MS, "any", 5_130 * MS) == 1

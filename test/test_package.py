@@ -19,11 +19,23 @@ import erfnet_ros
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "erfnet_ros"
 
-PIP_NAMES = {"cv2": "opencv-python-headless", "rosbags": "rosbags-image", "yaml": "PyYAML"}
+PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
 """Where the name on the package index differs from the module's."""
 
-ROSDEP_KEYS = {"cv2": "python3-opencv", "numpy": "python3-numpy", "rich": "python3-rich", "yaml": "python3-yaml"}
-ONLY_FROM_PIP = {"rosbags", "safetensors", "torch"}
+ROSDEP_KEYS = {
+    "PIL": "python3-pil",
+    "cv2": "python3-opencv",
+    "jinja2": "python3-jinja2",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "psutil": "python3-psutil",
+    "rich": "python3-rich",
+    "yaml": "python3-yaml",
+}
+ONLY_FROM_PIP = {
+    *("rosbags", "safetensors", "torch", "lz4", "zstandard"),
+    *("dask", "distributed", "lightning", "onnx", "onnxruntime", "onnxscript", "tensorboard", "torchmetrics"),
+}
 
 
 def manifest() -> ElementTree.Element:

@@ -54,7 +54,6 @@ check_tools() {
 # Install the pinned ROS 2 wheels and everything else.
 install_wheels() {
     "$VENV/bin/python" -m pip install --requirement "$LOCK"
-    "$VENV/bin/python" -m pip install --no-deps --requirement "$NO_DEPS"
     "$VENV/bin/python" tools/fix_cmake_includes.py
 }
 
@@ -101,6 +100,7 @@ else
     "$PYTHON" -m venv "$VENV"
     install_wheels
 fi
+"$VENV/bin/python" -m pip install --no-deps --requirement "$NO_DEPS"
 # Written last and in one step: an environment without it is made anew.
 echo "$KEY" >"$STAMP.new"
 mv "$STAMP.new" "$STAMP"

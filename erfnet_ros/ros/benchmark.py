@@ -17,7 +17,10 @@ import rclpy
 
 from erfnet_ros.errors import ErfnetError
 from erfnet_ros.ros import transport_benchmark
+from erfnet_ros.ros.camera_process import camera_playback
 from erfnet_ros.ros.ledger import Percentiles, percentiles
+from erfnet_ros.ros.listener import Arrival
+from erfnet_ros.ros.node_under_test import own_node
 from erfnet_ros.ros.process import exit_on_signals, keep_to_this_machine
 from erfnet_ros.ros.rig import Rig
 from erfnet_ros.ros.transport import keep_large_blocks
@@ -118,12 +121,12 @@ def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, 
     """
     statistics: list[Any] = []
 
-    def keep(topic: str, index: int, message: Any) -> None:
-        if topic == "statistics":
-            statistics.append(message)
+    def keep(index: int, arrival: Arrival) -> None:
+        if arrival.topic == "statistics":
+            statistics.append(arrival.message)
 
     camera = ["--source", "synthetic", "--size", f"{width}x{height}", "--frames", str(_DISTINCT)]
-    with Rig(parameters, camera, _NODE_TOPICS, keep) as rig:
+    with Rig(own_node(parameters), camera_playback(camera), _NODE_TOPICS, keep) as rig:
         rig.wait_until_ready()
         for index in range(_WARM_UP + frames):
             rig.play([index % _DISTINCT], lambda: None)

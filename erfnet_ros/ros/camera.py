@@ -31,6 +31,7 @@ from std_msgs.msg import Header
 from erfnet_ros.classes import CAMVID
 from erfnet_ros.errors import ErfnetError, ImageError
 from erfnet_ros.ros.image_messages import from_array
+from erfnet_ros.ros.playback import Played
 from erfnet_ros.ros.process import ProcessError, exit_on_signals
 from erfnet_ros.ros.transport import keep_large_blocks
 from erfnet_ros.sources import Source, open_source
@@ -43,19 +44,6 @@ _AHEAD_BYTES = 512 << 20
 """Memory for messages prepared ahead; frames beyond it are prepared one by one, between two publications."""
 
 _JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True)
-class Played:
-    """What a pass over some frames came to.
-
-    Attributes:
-        published: Number of frames.
-        rate_hz: Rate that was reached; 0 with fewer than two frames.
-    """
-
-    published: int
-    rate_hz: float
 
 
 @dataclass(frozen=True)
@@ -191,15 +179,15 @@ def _play_on_request(camera: Camera, length: int, options: argparse.Namespace) -
         print(json.dumps(fields), flush=True)
 
     camera.prepare(range(length))
+
+    def announce(index: int, stamp_ns: int) -> None:
+        log(index=index, stamp_ns=stamp_ns, published_ns=stamp_ns)
+
     log(ready=length)
     for line in sys.stdin:
         if options.wait:
             camera.wait_for_subscriber(options.wait)
-        log(
-            **asdict(
-                camera.play(json.loads(line), options.rate, lambda index, stamp_ns: log(index=index, stamp_ns=stamp_ns))
-            )
-        )
+        log(**asdict(camera.play(json.loads(line), options.rate, announce)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,17 +9,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from erfnet_ros.classes import ClassSet
 from erfnet_ros.errors import ErfnetError, SourceError
 from erfnet_ros.metrics import ConfusionMatrix, class_iou, mean_iou
-from erfnet_ros.ros.camera import Played, positive_rate
+from erfnet_ros.ros.camera import positive_rate
+from erfnet_ros.ros.camera_process import camera_playback
 from erfnet_ros.ros.image_messages import to_array
 from erfnet_ros.ros.ledger import Ledger, percentiles
-from erfnet_ros.ros.listener import TYPES
+from erfnet_ros.ros.listener import TYPES, Arrival
+from erfnet_ros.ros.node_counts import NodeCounts
+from erfnet_ros.ros.node_under_test import own_node
+from erfnet_ros.ros.playback import Played
 from erfnet_ros.ros.process import exit_on_signals, keep_to_this_machine
 from erfnet_ros.ros.progress import Progress
 from erfnet_ros.ros.report import Summary
@@ -57,14 +60,14 @@ class _Keeper:
     spool: Spool
     inference_ms: list[float] = field(default_factory=list)
 
-    def keep(self, topic: str, index: int, message: Any) -> None:
+    def keep(self, index: int, arrival: Arrival) -> None:
         """Keep what pictures and figures need of one output of frame `index`."""
-        if topic == "mask":
-            self.spool.put_labels(index, to_array(message)[..., 0])
-        elif topic == "overlay":
-            self.spool.put_overlay(index, to_array(message))
-        elif topic == "statistics":
-            self.inference_ms.append(message.inference_ms)
+        if arrival.topic == "mask":
+            self.spool.put_labels(index, to_array(arrival.message)[..., 0])
+        elif arrival.topic == "overlay":
+            self.spool.put_overlay(index, to_array(arrival.message))
+        elif arrival.topic == "statistics":
+            self.inference_ms.append(arrival.message.inference_ms)
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,7 @@ class _Run:
     class_set: ClassSet
     ledger: Ledger
     passes: tuple[Played, ...]
-    dropped: int
-    rejected: int
+    counts: NodeCounts
     figures: dict[str, str]
     label_info: int | None
 
@@ -99,7 +101,8 @@ def _run(options: argparse.Namespace) -> None:
 
 def _play(options: argparse.Namespace, keeper: _Keeper, log: Path) -> _Run:
     """Bring everything up, play the source until it is answered, take everything down."""
-    with Rig(_node_parameters(options), _camera_arguments(options), tuple(TYPES), keeper.keep, log) as rig:
+    node = own_node(_node_parameters(options), log)
+    with Rig(node, camera_playback(_camera_arguments(options)), tuple(TYPES), keeper.keep) as rig:
         print(f"Starting the node (ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']}) ...", flush=True)
         # Imported while the node imports it too: torch takes seconds.
         from erfnet_ros.checkpoint import load
@@ -119,8 +122,7 @@ def _play(options: argparse.Namespace, keeper: _Keeper, log: Path) -> _Run:
             class_set,
             rig.ledger,
             passes,
-            rig.dropped,
-            rig.rejected,
+            rig.counts,
             figures,
             None if names is None else len(names),
         )
@@ -159,9 +161,9 @@ def _summarise(
         inference_ms=percentiles(keeper.inference_ms),
         rate_hz=options.rate,
         camera_rate_hz=run.passes[0].rate_hz,
-        dropped=run.dropped,
-        rejected=run.rejected,
-        lost=max(0, ledger.frames_in - ledger.frames_out - run.dropped - run.rejected),
+        dropped=run.counts.dropped,
+        rejected=run.counts.rejected,
+        lost=max(0, ledger.frames_in - ledger.frames_out - run.counts.dropped - run.counts.rejected),
         stamps_mismatched=ledger.mismatched,
         outputs=dict(ledger.counts),
         label_info=run.label_info,

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,10 +27,28 @@ TYPES: dict[str, Any] = {
 }
 """Output topics that can be listened to."""
 
-OnOutput = Callable[[str, int, Any], None]
-
 _WAITING_OUTPUTS = 64
 """Outputs that may wait for the keeping thread; then the subscriptions wait, and the oldest outputs are lost."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An output of the node that came in.
+
+    Attributes:
+        topic: Out of `TYPES`.
+        at_ns: When it was taken, ns since the epoch.
+        received_ns: When the middleware of this process had received it; None where it does not say.
+        message: The message, or its serialized bytes.
+    """
+
+    topic: str
+    at_ns: int
+    received_ns: int | None
+    message: Any
+
+
+OnOutput = Callable[[Arrival], None]
 
 
 class Listener(Node):
@@ -37,19 +56,31 @@ class Listener(Node):
 
     Args:
         topics: Names out of `TYPES`.
-        on_output: Called on that thread with topic, time of arrival (ns since the epoch) and message.
+        on_output: Called on that thread with each output.
+        namespace: Of the segmentation node.
+        raw: Whether messages stay serialized, which costs less where many come.
+
+    Attributes:
+        diagnostics: The node's newest; None before the first.
+        heard_s: When that came in, seconds of `time.monotonic`.
+        class_names: From label_info; None where it has not come.
     """
 
-    def __init__(self, topics: Iterable[str], on_output: OnOutput) -> None:
+    def __init__(
+        self, topics: Iterable[str], on_output: OnOutput, namespace: str = NAMESPACE, raw: bool = False
+    ) -> None:
         super().__init__("listener", namespace="/demo")
         self._on_output = on_output
-        self._waiting: queue.Queue[tuple[str, int, Any] | None] = queue.Queue(_WAITING_OUTPUTS)
+        self._namespace = namespace
+        self._waiting: queue.Queue[Arrival | None] = queue.Queue(_WAITING_OUTPUTS)
         self._failure: Exception | None = None
         self.diagnostics: DiagnosticStatus | None = None
+        self.heard_s = time.monotonic()
         self.class_names: tuple[str, ...] | None = None
         profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE)
         for topic in topics:
-            self.create_subscription(TYPES[topic], f"{NAMESPACE}/{topic}", partial(self._receive, topic), profile)
+            receive = partial(self._receive, topic)
+            self.create_subscription(TYPES[topic], f"{namespace}/{topic}", receive, profile, raw=raw)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._receive_diagnostics, 10)
         self._subscribe_label_info()
         self._keeper = threading.Thread(target=self._keep, name="outputs", daemon=True)
@@ -72,23 +103,26 @@ class Listener(Node):
         if self._failure is not None:
             raise self._failure
 
-    def _receive(self, topic: str, message: Any) -> None:
-        self._waiting.put((topic, time.time_ns(), message))
+    def _receive(self, topic: str, message: Any, info: dict[str, Any]) -> None:
+        at_ns = time.time_ns()
+        # Zero where the middleware leaves it out.
+        received_ns = info.get("received_timestamp") or None
+        self._waiting.put(Arrival(topic, at_ns, received_ns, message))
 
     def _keep(self) -> None:
-        while (item := self._waiting.get()) is not None:
+        while (arrival := self._waiting.get()) is not None:
             if self._failure is not None:
                 continue
             try:
-                self._on_output(*item)
+                self._on_output(arrival)
             except Exception as error:
                 # The main thread raises it; this one goes on emptying the queue, lest the executor hang.
                 self._failure = error
 
     def _receive_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(f"{NAMESPACE}/segmenter"):
-                self.diagnostics = status
+            if status.name.startswith(f"{self._namespace}/segmenter"):
+                self.diagnostics, self.heard_s = status, time.monotonic()
 
     def _subscribe_label_info(self) -> None:
         try:
@@ -101,7 +135,7 @@ class Listener(Node):
             reliability=ReliabilityPolicy.RELIABLE,
             durability=DurabilityPolicy.TRANSIENT_LOCAL,
         )
-        self.create_subscription(LabelInfo, f"{NAMESPACE}/label_info", self._receive_label_info, latched)
+        self.create_subscription(LabelInfo, f"{self._namespace}/label_info", self._receive_label_info, latched)
 
     def _receive_label_info(self, message: Any) -> None:
         self.class_names = tuple(entry.class_name for entry in message.class_map)

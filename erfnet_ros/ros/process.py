@@ -159,6 +159,11 @@ def keep_to_this_machine() -> None:
         os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
     # Above 101 the ports that a domain uses collide with those that Linux hands out.
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 101))
+    use_package_transport()
+
+
+def use_package_transport() -> None:
+    """Let this process and those that it starts use the package's profile for large images, unless the user has one."""
     os.environ.update(profile_settings(package_file("config/fastdds.xml")))
 
 

@@ -20,7 +20,8 @@ class Progress:
         self._total = total
         self._terminal = sys.stdout.isatty()
         self._period_s = _TERMINAL_PERIOD_S if self._terminal else _PLAIN_PERIOD_S
-        self._start_s = self._shown_s = time.monotonic()
+        self._start_s: float | None = None
+        self._shown_s = 0.0
 
     def __enter__(self) -> Progress:
         return self
@@ -32,6 +33,9 @@ class Progress:
     def show(self, frames_in: int, frames_out: int) -> None:
         """Show the numbers, unless they were shown a moment ago."""
         now_s = time.monotonic()
+        if self._start_s is None:
+            # What comes before the first frame is not the node's pace.
+            self._start_s = self._shown_s = now_s
         if now_s - self._shown_s < self._period_s:
             return
         self._shown_s = now_s

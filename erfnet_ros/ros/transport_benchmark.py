@@ -9,8 +9,9 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from erfnet_ros.ros.camera_process import CAMERA_TOPIC, CameraProcess
+from erfnet_ros.ros.camera_process import CAMERA_TOPIC, camera_playback
 from erfnet_ros.ros.ledger import Percentiles, percentiles
+from erfnet_ros.ros.playback import PlayerProcess, Sent
 from erfnet_ros.ros.process import ChildProcess, ProcessError, child_environment
 from erfnet_ros.ros.transport import PROFILE_VARIABLES
 
@@ -62,7 +63,7 @@ class _Pair:
         receiver = [sys.executable, "-m", "erfnet_ros.ros.receiver", CAMERA_TOPIC]
         self._receiver = stack.enter_context(ChildProcess("receiver", receiver, environment, self._read))
         self._camera = stack.enter_context(
-            CameraProcess([*camera, "--reliability", "best_effort"], self._note_sent, environment)
+            PlayerProcess(camera_playback([*camera, "--reliability", "best_effort"]), self._note_sent, environment)
         )
 
     def warm_up(self) -> None:
@@ -93,8 +94,8 @@ class _Pair:
         if time.monotonic() > deadline:
             raise ProcessError(self._camera.with_tail("The camera did not play its frames in time."))
 
-    def _note_sent(self, index: int, stamp_ns: int) -> None:
-        self._sent.append(stamp_ns)
+    def _note_sent(self, sent: Sent) -> None:
+        self._sent.append(sent.stamp_ns)
 
     def _read(self, line: str) -> None:
         if line.startswith("{"):

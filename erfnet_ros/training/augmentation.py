@@ -1,106 +1,189 @@
-"""Random views of a labelled frame: scale, shift, mirror and light."""
+"""Random views of labelled frames: scale, shift, mirror, light; drawn on the CPU, made in batches on the device."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from erfnet_ros.metrics import VOID
+from erfnet_ros.training.recipe import Phase
 
-Pixels = npt.NDArray[np.uint8]
+Spots = npt.NDArray[np.int16]
+"""(C, K, 2): for each class K random pixels (row, column) of it in one frame, -1 where the frame has none."""
+
+SPOTS = 256
+_ANTIALIAS_BELOW = 0.7
+_GREY = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """How far a view may differ from its frame.
+class View:
+    """How one view lies in its frame, and its light.
 
     Attributes:
-        crop: (width, height) of every view, pixels.
-        scale: Smallest and largest magnification; drawn log-uniformly.
-        rare_share: Share of the views that are centred on a pixel of one of the frame's rarer classes, 0..1.
-        light: Largest relative change of brightness, contrast and saturation, 0..1.
+        scale: (x, y) magnification; x is negative where the view is mirrored.
+        centre: (x, y) of the frame that comes to the view's middle, pixels from the frame's upper left corner.
+        light: Factors of brightness, contrast and saturation, and the exponent gamma.
     """
 
-    crop: tuple[int, int]
     scale: tuple[float, float]
-    rare_share: float = 0.5
-    light: float = 0.4
+    centre: tuple[float, float]
+    light: tuple[float, float, float, float]
 
-    def view(
-        self, rgb: Pixels, labels: Pixels, rarity: npt.NDArray[np.float64], random: np.random.Generator
-    ) -> tuple[Pixels, Pixels]:
-        """Draw one view.
 
-        Args:
-            rgb: (H, W, 3) uint8.
-            labels: (H, W) uint8 class ids; 255 is void.
-            rarity: Per class, the odds of being the centre of a view, any positive scale.
-            random: The only source of chance.
+def spots_of(labels: npt.NDArray[np.uint8], num_classes: int, random: np.random.Generator) -> Spots:
+    """Draw `SPOTS` pixels of each class in labels (H, W), so that a class is found later without searching."""
+    spots = np.full((num_classes, SPOTS, 2), -1, np.int16)
+    flat = labels.ravel()
+    order = np.argsort(flat, kind="stable")
+    ends = np.cumsum(np.bincount(flat, minlength=256))
+    for class_id in range(num_classes):
+        begin = ends[class_id - 1] if class_id else 0
+        if ends[class_id] > begin:
+            picked = order[random.integers(begin, ends[class_id], SPOTS)]
+            spots[class_id, :, 0], spots[class_id, :, 1] = np.divmod(picked, labels.shape[1])
+    return spots
 
-        Returns:
-            The view (height, width, 3) and its labels (height, width), void where it reaches beyond the frame.
-        """
-        width, height = self.crop
-        scale = float(np.exp(random.uniform(*np.log(self.scale))))
-        stretch = float(np.exp(random.uniform(-0.1, 0.1)))
-        scale_x, scale_y = scale * stretch, scale / stretch
-        centre_x, centre_y = self._centre(labels, rarity, (width / scale_x, height / scale_y), random)
-        mirror = -1.0 if random.random() < 0.5 else 1.0
-        matrix = np.array(
-            [
-                [mirror * scale_x, 0, width / 2 - mirror * scale_x * centre_x],
-                [0, scale_y, height / 2 - scale_y * centre_y],
-            ]
+
+def draw_view(
+    phase: Phase,
+    frame_size: tuple[int, int],
+    spots: Spots,
+    rarity: npt.NDArray[np.float64],
+    random: np.random.Generator,
+) -> View:
+    """Draw one view.
+
+    Args:
+        phase: How far a view may differ from its frame.
+        frame_size: (width, height) of the frame, pixels.
+        spots: Where the frame's classes are.
+        rarity: (C,) odds of each class to be the centre of a view, any positive scale.
+        random: The only source of chance.
+    """
+    width, height = crop_of(phase, frame_size)
+    scale = math.exp(random.uniform(math.log(phase.scale[0]), math.log(phase.scale[1])))
+    stretch = math.exp(random.uniform(-phase.stretch, phase.stretch))
+    scale_x, scale_y = scale * stretch, scale / stretch
+    x, y = _centre(phase, frame_size, (width / scale_x, height / scale_y), spots, rarity, random)
+    shift_x, shift_y = random.integers(-phase.shift, phase.shift + 1, 2)
+    mirror = -1.0 if phase.mirror and random.random() < 0.5 else 1.0
+    brightness, contrast, saturation = (float(factor) for factor in 1 + random.uniform(-phase.light, phase.light, 3))
+    gamma = math.exp(random.uniform(-phase.light, phase.light) / 2)
+    return View(
+        (mirror * scale_x, scale_y), (x + float(shift_x), y + float(shift_y)), (brightness, contrast, saturation, gamma)
+    )
+
+
+def crop_of(phase: Phase, frame_size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) of the phase's views."""
+    return frame_size if phase.crop == "frame" else phase.crop
+
+
+def _centre(
+    phase: Phase,
+    frame_size: tuple[int, int],
+    extent: tuple[float, float],
+    spots: Spots,
+    rarity: npt.NDArray[np.float64],
+    random: np.random.Generator,
+) -> tuple[float, float]:
+    """Draw the frame's point (x, y) that comes to the middle of a view that covers `extent` frame pixels."""
+    wanted = (random.uniform(0, frame_size[0]), random.uniform(0, frame_size[1]))
+    present = np.flatnonzero(spots[:, 0, 0] >= 0)
+    if random.random() < phase.rare_share and len(present):
+        class_id = random.choice(present, p=rarity[present] / rarity[present].sum())
+        row, column = (int(part) for part in spots[class_id, random.integers(SPOTS)])
+        # Not always in the very middle: the network must not learn that rare things are there.
+        wanted = (
+            column + 0.5 + random.uniform(-0.4, 0.4) * extent[0],
+            row + 0.5 + random.uniform(-0.4, 0.4) * extent[1],
         )
-        if scale < 0.7:
-            # A plain bilinear warp skips pixels when it shrinks this far, which looks like no camera's image.
-            blur = 0.35 / scale
-            rgb = cv2.GaussianBlur(rgb, (0, 0), blur).astype(np.uint8, copy=False)
-        view = cv2.warpAffine(rgb, matrix, self.crop, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        truth = cv2.warpAffine(
-            labels, matrix, self.crop, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=VOID
-        )
-        return self._relight(view.astype(np.uint8), random), truth.astype(np.uint8)
-
-    def _centre(
-        self,
-        labels: Pixels,
-        rarity: npt.NDArray[np.float64],
-        extent: tuple[float, float],
-        random: np.random.Generator,
-    ) -> tuple[float, float]:
-        """Draw the frame's pixel (x, y) that comes to the middle of the view; `extent` is the view in frame pixels."""
-        frame_height, frame_width = labels.shape
-        if random.random() < self.rare_share:
-            present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[: len(rarity)])
-            if len(present):
-                odds = rarity[present] / rarity[present].sum()
-                rows, columns = np.nonzero(labels == random.choice(present, p=odds))
-                pick = random.integers(len(rows))
-                wanted = (
-                    columns[pick] + random.uniform(-0.4, 0.4) * extent[0],
-                    rows[pick] + random.uniform(-0.4, 0.4) * extent[1],
-                )
-                return _inside(wanted[0], extent[0], frame_width), _inside(wanted[1], extent[1], frame_height)
-        x = _inside(random.uniform(0, frame_width), extent[0], frame_width)
-        y = _inside(random.uniform(0, frame_height), extent[1], frame_height)
-        return x, y
-
-    def _relight(self, rgb: Pixels, random: np.random.Generator) -> Pixels:
-        brightness, contrast, saturation = 1 + random.uniform(-self.light, self.light, 3)
-        gamma = float(np.exp(random.uniform(-self.light, self.light) / 2))
-        ramp = (np.arange(256) / 255.0) ** gamma
-        curve = ((ramp - 0.5) * contrast + 0.5) * brightness * 255
-        rgb = cv2.LUT(rgb, np.clip(curve, 0, 255).astype(np.uint8)).astype(np.uint8)
-        grey = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        return cv2.addWeighted(rgb, saturation, grey, 1 - saturation, 0).astype(np.uint8)
+    return _inside(wanted[0], extent[0], frame_size[0]), _inside(wanted[1], extent[1], frame_size[1])
 
 
 def _inside(centre: float, extent: float, size: int) -> float:
     """Move a view's centre so that the view lies inside the frame, or covers it evenly where it is larger."""
     if extent >= size:
         return size / 2
-    return float(np.clip(centre, extent / 2, size - extent / 2))
+    return min(max(centre, extent / 2), size - extent / 2)
+
+
+def warp(images: Tensor, labels: Tensor, views: list[View], crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Cut views out of frames: images bilinear and reflected at the border, labels nearest and void there.
+
+    Args:
+        images: (N, H, W, 3) uint8, on any device.
+        labels: (N, H, W) uint8 class ids, void 255, on the same.
+        views: N views.
+        crop: (width, height) of the result.
+
+    Returns:
+        Images (N, 3, height, width) and labels (N, height, width), uint8, on the same device.
+    """
+    view_images = _cut(images, views, crop)
+    # What lies outside is read as 0, so void is made the zero.
+    known = (VOID - labels).unsqueeze(1).float()
+    grid = _grid(views, crop, (images.shape[2], images.shape[1]), images.device)
+    view_labels = VOID - F.grid_sample(known, grid, "nearest", "zeros", align_corners=False)[:, 0]
+    return view_images, view_labels.byte()
+
+
+def relight(images: Tensor, light: Tensor) -> Tensor:
+    """Change brightness, contrast, saturation and gamma.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+        light: (N, 4) float32, `View.light` of each.
+
+    Returns:
+        (N, 3, H, W) float32 in 0..1.
+    """
+    brightness, contrast, saturation, gamma = (part.view(-1, 1, 1, 1) for part in light.unbind(1))
+    x = images.float().div_(255).pow_(gamma)
+    x = x.sub_(0.5).mul_(contrast).add_(0.5).mul_(brightness).clamp_(0, 1)
+    grey = (x * x.new_tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return torch.lerp(grey.expand_as(x), x, saturation).clamp_(0, 1)
+
+
+def _grid(views: list[View], crop: tuple[int, int], frame_size: tuple[int, int], device: torch.device) -> Tensor:
+    """Return where the pixels of views lie in their frames, (N, height, width, 2) in -1..1, for grid_sample."""
+    width, height = crop
+    scale = torch.tensor([view.scale for view in views], dtype=torch.float64)
+    centre = torch.tensor([view.centre for view in views], dtype=torch.float64)
+    x = centre[:, :1] + (torch.arange(width) + 0.5 - width / 2) / scale[:, :1]
+    y = centre[:, 1:] + (torch.arange(height) + 0.5 - height / 2) / scale[:, 1:]
+    # Only the two axes travel to the device; the grid is laid out there.
+    x, y = (2 * x / frame_size[0] - 1).float().to(device), (2 * y / frame_size[1] - 1).float().to(device)
+    shape = (len(views), height, width)
+    return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
+
+
+def _cut(images: Tensor, views: list[View], crop: tuple[int, int]) -> Tensor:
+    """Return the images of the views; a view that shrinks its frame much is cut out of means over squares of pixels.
+
+    A plain bilinear warp would skip pixels there, which looks like no camera's image.
+    """
+    out = images.new_empty((len(views), 3, crop[1], crop[0]))
+    squares = [_square(abs(view.scale[0] * view.scale[1]) ** 0.5) for view in views]
+    for square in sorted(set(squares)):
+        members = [n for n, wanted in enumerate(squares) if wanted == square]
+        index = torch.tensor(members, device=images.device)
+        pixels = images[index].permute(0, 3, 1, 2).float().contiguous()
+        if square > 1:
+            pixels = F.avg_pool2d(pixels, square, ceil_mode=True, count_include_pad=False)
+        covered = (pixels.shape[3] * square, pixels.shape[2] * square)
+        grid = _grid([views[n] for n in members], crop, covered, images.device)
+        out[index] = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False).round_().byte()
+    return out
+
+
+def _square(scale: float) -> int:
+    """Return the side of the squares that are averaged before a view of this scale is cut out."""
+    return 1 if scale >= _ANTIALIAS_BELOW else 2 if scale >= _ANTIALIAS_BELOW / 2 else 4

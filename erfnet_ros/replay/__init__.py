@@ -1,0 +1,1 @@
+"""Bags: read, replay, score, report."""

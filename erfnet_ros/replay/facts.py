@@ -1,0 +1,137 @@
+"""The parts of a result: bags, counts, resources, pictures, and where the numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BagFacts:
+    """One bag of the run.
+
+    Attributes:
+        name: File or folder name, without the folders above it.
+        fingerprint: Hash of its content.
+        frames: Images on the image topic.
+        truths: Messages on the truth topic, or files in the truth folder; 0 where there is none.
+        duration_s: First to last message, seconds.
+        image_topic, truth_topic: As they were found; the truth's is None without truth, a folder's name with one.
+        faults: What could not be read of it, a sentence each.
+    """
+
+    name: str
+    fingerprint: str
+    frames: int
+    truths: int
+    duration_s: float
+    image_topic: str
+    truth_topic: str | None
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """What became of the images and of the truth.
+
+    Attributes:
+        images: Images in the bags (offline), or published (live).
+        answered: Images of which a mask came back.
+        dropped: Images passed over or lost (live).
+        rejected: Images that could not be read or segmented.
+        scored: Masks held against a truth.
+        truths: Truths in the bags or in the folder.
+        unmatched_truths: Truths without an image within the tolerance.
+        unmatched_images: Images without a truth within the tolerance.
+        refused_truths: Truths that matched, but were of another size than the image, held unknown ids or could not be
+            read; see the notes.
+    """
+
+    images: int
+    answered: int
+    dropped: int
+    rejected: int
+    scored: int
+    truths: int
+    unmatched_truths: int
+    unmatched_images: int
+    refused_truths: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the process took that ran the network: the node (live), or the evaluation itself (offline).
+
+    Attributes:
+        cpu_percent: Mean over the run; 100 is one core.
+        memory_mb: Largest resident set, 10^6 bytes.
+        memory_mean_mb: Mean resident set, 10^6 bytes; None where only the peak is known.
+        gpu_percent: Mean utilisation of the GPU; None where there is none.
+        gpu_memory_mb: Largest memory on the GPU, 10^6 bytes; None where there is none.
+    """
+
+    cpu_percent: float
+    memory_mb: float
+    memory_mean_mb: float | None = None
+    gpu_percent: float | None = None
+    gpu_memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A strip of image, truth, mask and overlay.
+
+    Attributes:
+        kind: best, worst (by the frame's mIoU) or uncertain (by its mean confidence).
+        file: Path within the output folder, with forward slashes.
+        bag: Index into `Result.bags`.
+        index: Of the frame within its bag.
+        stamp_ns: Of its header.
+        miou: Of this frame alone, 0..1; None without truth.
+        confidence: Its mean confidence, 0..1.
+    """
+
+    kind: str
+    file: str
+    bag: int
+    index: int
+    stamp_ns: int
+    miou: float | None
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from.
+
+    Attributes:
+        checkpoint: File name of the weights.
+        checkpoint_sha256: Hash of that file.
+        checkpoint_facts: What the checkpoint says of itself: data, licence, input_size, its own mIoU.
+        engine, precision, device: As they ran, never auto.
+        input_size: What was asked for: auto, or WIDTHxHEIGHT.
+        threshold: Confidence below which pixels became void, 0..1.
+        tolerance_s: Largest distance of stamps between image and truth.
+        rate: Replay speed against the bag's own (live); None offline.
+        command: As the user wrote it.
+        started: ISO 8601, with the zone.
+        duration_s: Seconds of evaluation, those before a resume included.
+        machine: Processor, cores, memory, GPU, operating system, by name.
+        versions: Of the package and of what it stands on, by name.
+    """
+
+    checkpoint: str
+    checkpoint_sha256: str
+    checkpoint_facts: Mapping[str, str]
+    engine: str
+    precision: str
+    device: str
+    input_size: str
+    threshold: float
+    tolerance_s: float
+    rate: float | None
+    command: str
+    started: str
+    duration_s: float
+    machine: Mapping[str, str]
+    versions: Mapping[str, str]

@@ -1,0 +1,131 @@
+"""Work that goes on beside the engine: reading ahead of it, scoring behind it, both with a bound on what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from queue import Empty, Queue
+from threading import Thread
+from types import TracebackType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _End:
+    """The last thing in a queue: nothing follows, perhaps because of an error."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+class ReadAhead(Generic[T]):
+    """Go through an iterator in a thread of its own, a few items ahead of who takes them.
+
+    Args:
+        items: Makes the iterator; called in the thread, which alone touches what it opens.
+        depth: Items that may wait, 1 or more.
+    """
+
+    def __init__(self, items: Callable[[], Iterator[T]], depth: int) -> None:
+        self._items = items
+        self._queue: Queue[T | _End] = Queue(depth)
+        self._stopped = False
+        self._thread = Thread(target=self._run, name="erfnet-read", daemon=True)
+
+    def __enter__(self) -> ReadAhead[T]:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopped = True
+        while self._thread.is_alive():
+            # The thread may be waiting for a place in the queue.
+            try:
+                self._queue.get(timeout=0.05)
+            except Empty:
+                continue
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            item = self._queue.get()
+            if not isinstance(item, _End):
+                yield item
+            elif item.error is None:
+                return
+            else:
+                raise item.error
+
+    def _run(self) -> None:
+        try:
+            for item in self._items():
+                if self._stopped:
+                    return
+                self._queue.put(item)
+            self._queue.put(_End())
+        except BaseException as error:
+            # Raised where the items are taken.
+            self._queue.put(_End(error))
+
+
+class _StoppedError(Exception):
+    """Ends the work in the thread as an error does, because who puts has one."""
+
+
+class WorkBehind(Generic[T]):
+    """Do work on items in a thread of its own, in the order in which they are put; an error is raised to who puts.
+
+    As a context manager it ends when all work is done, or at once where the block ends with an error.
+
+    Args:
+        work: Makes a context that gives what is called with each item; entered, used and left in the thread, which
+            alone touches what it opens. It is left with an error where the block or the work has one.
+        depth: Items that may wait, 1 or more.
+    """
+
+    def __init__(self, work: Callable[[], AbstractContextManager[Callable[[T], None]]], depth: int) -> None:
+        self._work = work
+        self._queue: Queue[T | _End] = Queue(depth)
+        self._error: BaseException | None = None
+        self._stopped = False
+        self._thread = Thread(target=self._run, name="erfnet-score", daemon=True)
+
+    def __enter__(self) -> WorkBehind[T]:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopped = error is not None
+        self._queue.put(_End())
+        self._thread.join()
+        if error is None and self._error is not None:
+            raise self._error
+
+    def put(self, item: T) -> None:
+        """Hand an item over; waits while too many wait already."""
+        if self._error is not None:
+            raise self._error
+        self._queue.put(item)
+
+    def _run(self) -> None:
+        ended = False
+        try:
+            with self._work() as work:
+                while not ended:
+                    item = self._queue.get()
+                    ended = isinstance(item, _End)
+                    if self._stopped:
+                        raise _StoppedError
+                    if not isinstance(item, _End):
+                        work(item)
+        except _StoppedError:
+            pass
+        except BaseException as error:
+            self._error = error
+        while not ended:
+            # Who puts may be waiting for a place in the queue.
+            ended = isinstance(self._queue.get(), _End)

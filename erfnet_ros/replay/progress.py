@@ -1,0 +1,67 @@
+"""How far an evaluation is: a bar with the time that is left on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+_PLAIN_PERIOD_S = 10.0
+
+
+class BagProgress:
+    """Show images that are done, over all bags; to be used as a context manager, from any thread.
+
+    Args:
+        bags: Number of bags.
+        stream: Where to show it.
+    """
+
+    def __init__(self, bags: int, stream: TextIO | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._stream = stream or sys.stderr
+        self._done, self._totals = [0] * bags, [0] * bags
+        self._first: dict[int, int] = {}
+        self._start_s = self._said_s = time.monotonic()
+        console = Console(file=self._stream)
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=console)
+            self._task = self._bar.add_task("Evaluating", total=None)
+
+    def __enter__(self) -> BagProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, bag: int, done: int, total: int) -> None:
+        """Note that `done` of `total` images of a bag are done; of bags not begun the number is not known yet."""
+        self._first.setdefault(bag, done)
+        self._done[bag], self._totals[bag] = done, total
+        begun = [number for number in self._totals if number]
+        known = len(begun) == len(self._totals)
+        # Bags that have not begun are taken to be as long as those that have.
+        expected = sum(begun) if known else round(sum(begun) * len(self._totals) / len(begun)) if begun else 0
+        if self._bar is not None:
+            name = "Evaluating" if len(self._totals) == 1 else f"Evaluating {len(self._totals)} bags"
+            self._bar.update(self._task, description=name, completed=sum(self._done), total=expected)
+        elif time.monotonic() - self._said_s >= _PLAIN_PERIOD_S:
+            self._said_s = time.monotonic()
+            print(self._line(expected), file=self._stream, flush=True)
+
+    def _line(self, expected: int) -> str:
+        done = sum(self._done)
+        # What an earlier run had done says nothing of the speed of this one.
+        fps = (done - sum(self._first.values())) / (time.monotonic() - self._start_s)
+        left = f", {(expected - done) / fps / 60:.1f} minutes left" if fps > 0 else ""
+        return f"erfnet: {done} of {expected} images, {fps:.1f} per second{left}"

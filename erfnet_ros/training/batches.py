@@ -1,0 +1,166 @@
+"""The batch of each step. Seed and step alone decide it, so that a resumed run sees the same."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from erfnet_ros.training.augmentation import crop_of, draw_view, warp
+from erfnet_ros.training.frames import MemoryFrames, TrainingFrames
+from erfnet_ros.training.plan import Plan
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images (N, 3, H, W) uint8, labels (N, H, W) uint8 with void 255, light (N, 4) float32; see `augmentation.relight`."""
+
+_ORDER, _VIEW = 0, 1
+
+
+@dataclass(frozen=True)
+class Share:
+    """Frames, and how many views of them each batch holds."""
+
+    frames: TrainingFrames
+    per_batch: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What decides the batches of a stage.
+
+    Attributes:
+        plan: The stage.
+        seed: The recipe's seed.
+        shares: What each batch is made of, in order.
+        rarity: (C,) odds of each class to be the centre of a view.
+        rank: Which of `processes` this is: it makes every `processes`-th view of each batch.
+        processes: How many processes train together.
+    """
+
+    plan: Plan
+    seed: int
+    shares: tuple[Share, ...]
+    rarity: npt.NDArray[np.float64]
+    rank: int = 0
+    processes: int = 1
+
+    def items(self, step: int) -> list[tuple[int, int, int]]:
+        """Return (share, frame, number in the batch) of each view that this process makes at `step`."""
+        found = []
+        first = 0
+        for number, share in enumerate(self.shares):
+            for n in range(share.per_batch):
+                if (first + n) % self.processes == self.rank:
+                    epoch, place = divmod(step * share.per_batch + n, len(share.frames))
+                    frame = _order(self.seed, self.plan.index, number, epoch, len(share.frames))[place]
+                    found.append((number, int(frame), first + n))
+            first += share.per_batch
+        return found
+
+    def random(self, step: int, item: int) -> np.random.Generator:
+        """Return the source of chance of one view."""
+        return np.random.default_rng((_VIEW, self.seed, self.plan.index, step, item))
+
+    def view(self, step: int, item: tuple[int, int, int]) -> Batch:
+        """Make one view, as a batch of one without its first axis."""
+        share, frame, number = item
+        phase = self.plan.phase(step)
+        image, labels, spots = self.shares[share].frames.frame(frame)
+        size = (labels.shape[1], labels.shape[0])
+        view = draw_view(phase, size, spots, self.rarity, self.random(step, number))
+        images, truth = warp(
+            torch.from_numpy(image)[None], torch.from_numpy(labels)[None], [view], crop_of(phase, size)
+        )
+        return images[0], truth[0], torch.tensor(view.light)
+
+    def batch(self, step: int) -> Batch:
+        """Make this process's views of a step where all frames are in memory, on the device that they lie on."""
+        phase = self.plan.phase(step)
+        items = self.items(step)
+        parts: list[Batch] = []
+        for number, share in enumerate(self.shares):
+            mine = [(frame, n) for which, frame, n in items if which == number]
+            frames = share.frames
+            if mine and isinstance(frames, MemoryFrames):
+                views = [
+                    draw_view(phase, frames.size, frames.spots[frame], self.rarity, self.random(step, n))
+                    for frame, n in mine
+                ]
+                index = torch.tensor([frame for frame, _ in mine]).to(frames.images.device)
+                images, labels = warp(frames.images[index], frames.labels[index], views, crop_of(phase, frames.size))
+                light = torch.tensor([view.light for view in views]).to(images.device)
+                parts.append((images, labels, light))
+        images, labels, light = (torch.cat(part) for part in zip(*parts, strict=True))
+        return images, labels, light
+
+
+def batches(draw: Draw, first_step: Callable[[], int], workers: int) -> _MemoryBatches | DataLoader[Batch]:
+    """Return an iterable over the batches from a step on to the stage's end.
+
+    Args:
+        draw: What decides them.
+        first_step: Asked when the iteration begins: where the stage stands then.
+        workers: Processes that decode and cut, where frames are not in memory.
+    """
+    if all(isinstance(share.frames, MemoryFrames) for share in draw.shares):
+        return _MemoryBatches(draw, first_step)
+    return DataLoader(
+        _Views(draw),
+        batch_sampler=_Steps(draw, first_step),
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+    )
+
+
+class _MemoryBatches:
+    """Batches of frames in memory, each made when it is asked for."""
+
+    def __init__(self, draw: Draw, first_step: Callable[[], int]) -> None:
+        self._draw, self._first_step = draw, first_step
+
+    def __iter__(self) -> Iterator[Batch]:
+        for step in range(self._first_step(), self._draw.plan.steps):
+            yield self._draw.batch(step)
+
+
+class _Steps:
+    """For each step the keys of its views."""
+
+    def __init__(self, draw: Draw, first_step: Callable[[], int]) -> None:
+        self._draw, self._first_step = draw, first_step
+
+    def __iter__(self) -> Iterator[list[tuple[int, tuple[int, int, int]]]]:
+        for step in range(self._first_step(), self._draw.plan.steps):
+            yield [(step, item) for item in self._draw.items(step)]
+
+
+class _Views(Dataset[Batch]):
+    """Views by their keys."""
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+
+    def __getitem__(self, key: tuple[int, tuple[int, int, int]]) -> Batch:
+        return self._draw.view(*key)
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)
+    # Ctrl-C reaches every process of the terminal; the one that trains decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, stage: int, share: int, epoch: int, frames: int) -> npt.NDArray[np.int64]:
+    """Return in which order an epoch shows the frames."""
+    return np.random.default_rng((_ORDER, seed, stage, share, epoch)).permutation(frames)

@@ -1,0 +1,172 @@
+"""What a training run leaves behind for its report: `history.json` and `evaluation.json` in the run's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from erfnet_ros.errors import SourceError
+
+HISTORY = "history.json"
+EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place on the curves.
+
+    Attributes:
+        stage: Name of the recipe's stage, such as encoder or network.
+        step: Optimisation steps taken since the run began, all stages counted together.
+        loss: Mean training loss since the point before.
+        learning_rate: Rate of the step that was just taken.
+        val_miou: mIoU of the averaged weights on the watched frames, 0..1; None where nothing was validated here.
+    """
+
+    stage: str
+    step: int
+    loss: float
+    learning_rate: float
+    val_miou: float | None
+
+
+@dataclass(frozen=True)
+class History:
+    """How a run went.
+
+    Attributes:
+        data: What was trained on, in words: data set, split, number of frames.
+        validated_on: Name of the split behind `val_miou`; None where none was watched.
+        recipe_name: Name of the recipe (paper, modern, or a file's stem).
+        recipe: The recipe as its YAML file spells it, in plain mappings and lists, with the command line's overrides.
+        seed: What every random choice followed from.
+        command: The command line, with which the run can be repeated.
+        hardware: What it ran on, such as "2 cores of AMD EPYC" or "1 x NVIDIA H100".
+        versions: Version by library name (erfnet_ros, torch, lightning, python).
+        class_names: Names of the classes, by id.
+        class_shares: Share of the training split's known pixels by class, 0..1, summing to 1.
+        steps: Optimisation steps taken.
+        images: Views trained on.
+        seconds: Time spent in training steps, over all resumptions; validation and start-up left out.
+        images_per_second: `images / seconds`.
+        points: The curves, in order of steps.
+    """
+
+    data: str
+    validated_on: str | None
+    recipe_name: str
+    recipe: Mapping[str, Any]
+    seed: int
+    command: str
+    hardware: str
+    versions: Mapping[str, str]
+    class_names: tuple[str, ...]
+    class_shares: tuple[float, ...]
+    steps: int
+    images: int
+    seconds: float
+    images_per_second: float
+    points: tuple[Point, ...]
+
+    def write(self, run: Path) -> None:
+        """Write `history.json`; the file is complete or not there."""
+        write_json(run / HISTORY, asdict(self))
+
+    @classmethod
+    def read(cls, run: Path) -> History:
+        """Read `history.json` of a run's folder.
+
+        Raises:
+            SourceError: The file is missing or not what `write` writes.
+        """
+        content = _read_json(run / HISTORY, {field.name for field in fields(cls)})
+        for name in ("class_names", "class_shares"):
+            content[name] = tuple(content[name])
+        content["points"] = tuple(Point(**point) for point in content["points"])
+        return cls(**content)
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One frame of the evaluated split.
+
+    Attributes:
+        name: The frame's name.
+        miou: mIoU of this frame alone, 0..1.
+        picture: PNG strip relative to the run's folder: camera image, truth and answer side by side.
+    """
+
+    name: str
+    miou: float
+    picture: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the finished checkpoint scores.
+
+    Attributes:
+        split: The split that was scored.
+        score: `Score.to_dict()`; read it with `Score.from_dict`.
+        best: Frames of the highest mIoU, best first.
+        worst: Frames of the lowest mIoU, worst first.
+    """
+
+    split: str
+    score: Mapping[str, Any]
+    best: tuple[FrameResult, ...]
+    worst: tuple[FrameResult, ...]
+
+    def write(self, run: Path) -> None:
+        """Write `evaluation.json`; the file is complete or not there."""
+        write_json(run / EVALUATION, asdict(self))
+
+    @classmethod
+    def read(cls, run: Path) -> Evaluation | None:
+        """Read `evaluation.json` of a run's folder; None where the run evaluated nothing.
+
+        Raises:
+            SourceError: The file is there and not what `write` writes.
+        """
+        if not (run / EVALUATION).exists():
+            return None
+        content = _read_json(run / EVALUATION, {field.name for field in fields(cls)})
+        for name in ("best", "worst"):
+            content[name] = tuple(FrameResult(**frame) for frame in content[name])
+        return cls(**content)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write beside and rename, so that no reader ever sees half a file.
+
+    Raises:
+        SourceError: The file cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise SourceError(
+            f"Cannot write {path}: {error.strerror}; free some space or choose another folder."
+        ) from error
+
+
+def _read_json(path: Path, expected: set[str]) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(
+            f"Expected a finished training run with {path}, got: {error.strerror}; train first."
+        ) from error
+    except ValueError as error:
+        raise SourceError(f"Expected JSON in {path}, got: {error}; train again.") from error
+    if not isinstance(content, dict) or set(content) != expected:
+        found = ", ".join(sorted(content)) if isinstance(content, dict) else type(content).__name__
+        raise SourceError(f"Expected {', '.join(sorted(expected))} in {path}, got {found}; train again.")
+    return content

@@ -1,0 +1,213 @@
+"""Follow a run step by step: curves, validation, saving, stopping."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from erfnet_ros.errors import TrainingError
+from erfnet_ros.metrics import mean_iou
+from erfnet_ros.training.batches import Batch
+from erfnet_ros.training.history import Point
+from erfnet_ros.training.module import StageModule
+from erfnet_ros.training.samples import Samples
+from erfnet_ros.training.state import STATE
+from erfnet_ros.training.validation import Watched, matrix_of, with_void_column
+
+log = logging.getLogger(__name__)
+
+_POINT_STEPS = 50
+_LINE_S = 10.0
+_AGREE_STEPS = 10
+"""Several processes ask each other so often whether to stop or save: asking costs a message."""
+
+
+class Keeper(Callback):
+    """Lightning tells it of every step; it lives through all stages, and its state is saved with theirs.
+
+    Args:
+        run: The run's folder.
+        watched: What to validate on; None for nothing.
+        save_every_s: Seconds between two saved states; validations and the end of a stage save too.
+        validate_every: Steps between two validations.
+        samples: Where pictures go; None for none.
+        quiet: Whether a progress bar says how far it is, so that lines need not.
+
+    Attributes:
+        points: The curves so far.
+        seconds: Time spent in steps, over all resumptions.
+        images: Views trained on, over all processes.
+        steps: Steps taken, over all stages.
+        stopped: Whether someone asked to stop (Ctrl-C or SIGTERM), and the state was saved.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        watched: Watched | None,
+        save_every_s: float,
+        validate_every: int,
+        samples: Samples | None,
+        quiet: bool,
+    ) -> None:
+        self.points: list[Point] = []
+        self.seconds, self.images, self.steps = 0.0, 0, 0
+        self.stopped = False
+        self._run, self._watched, self._samples, self._quiet = run, watched, samples, quiet
+        self._save_every_s, self._validate_every = save_every_s, validate_every
+        self._stop_asked = False
+        self._losses: list[Tensor] = []
+        self._clock = self._saved = self._line = 0.0
+        self._line_images = 0
+        self._before: Callable[[int, FrameType | None], Any] | int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run goes on with."""
+        losses = [float(loss) for loss in self._losses]
+        return {
+            "points": [asdict(point) for point in self.points],
+            "seconds": self.seconds,
+            "images": self.images,
+            "steps": self.steps,
+            "losses": losses,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with what `state_dict` returned."""
+        self.points = [Point(**point) for point in state_dict["points"]]
+        self.seconds, self.images, self.steps = (state_dict[name] for name in ("seconds", "images", "steps"))
+        self._losses = [torch.tensor(loss) for loss in state_dict["losses"]]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over Ctrl-C: a step is either taken whole and saved, or not taken."""
+        self._clock = self._saved = self._line = time.monotonic()
+        self._line_images = self.images
+        self._stop_asked = False
+        self._before = signal.signal(signal.SIGINT, self._ask_to_stop)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give Ctrl-C back."""
+        self._restore_signal()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give Ctrl-C back."""
+        self._restore_signal()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count, draw the curves, validate, save and stop, in this order."""
+        module = _stage(pl_module)
+        step = trainer.global_step
+        last = step == module.plan.steps
+        self._count(trainer, module, outputs["loss"].detach(), batch)
+        validates = self._watched is not None and (last or step % self._validate_every == 0)
+        if validates or last or step % _POINT_STEPS == 0:
+            self._add_point(trainer, module, validates)
+        asked = self._stop_asked or trainer.received_sigterm
+        due = asked or time.monotonic() - self._saved >= self._save_every_s
+        if trainer.world_size > 1:
+            agree = step % _AGREE_STEPS == 0
+            asked = agree and bool(trainer.strategy.reduce_boolean_decision(asked, all=False))
+            due = agree and bool(trainer.strategy.reduce_boolean_decision(due, all=False))
+        if due or asked or validates or last:
+            self.save(trainer)
+        if asked and not last:
+            self.stopped = trainer.should_stop = True
+
+    def save(self, trainer: Trainer) -> None:
+        """Save where the run stands; every process must call it."""
+        now = time.monotonic()
+        self.seconds += now - self._clock
+        trainer.save_checkpoint(self._run / STATE)
+        # Neither saving nor validating is training.
+        self._clock = self._saved = time.monotonic()
+
+    def _count(self, trainer: Trainer, module: StageModule, loss: Tensor, batch: Batch) -> None:
+        self._losses.append(loss)
+        self.images += module.recipe.batch_size
+        self.steps += 1
+        step = trainer.global_step - 1
+        if self._samples is not None and step in (0, *_phase_starts(module)):
+            self._samples.views(module.plan.first_step + step, batch)
+
+    def _add_point(self, trainer: Trainer, module: StageModule, validates: bool) -> None:
+        plan, step = module.plan, trainer.global_step
+        loss = float(torch.stack([loss.to(module.device) for loss in self._losses]).mean())
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"Expected a finite loss, got {loss} before step {plan.first_step + step}; lower learning_rate "
+                "in the recipe, or take --precision fp32 or bf16."
+            )
+        self._losses.clear()
+        now = time.monotonic()
+        self.seconds += now - self._clock
+        rate = plan.stage.optimizer.learning_rate * plan.rate_factor(step - 1)
+        miou = self._validate(trainer, module) if validates else None
+        point = Point(plan.stage.name, plan.first_step + step, loss, rate, miou)
+        self.points.append(point)
+        self._write_curves(trainer, point, now)
+        self._clock = time.monotonic()
+
+    def _validate(self, trainer: Trainer, module: StageModule) -> float | None:
+        if self._watched is None:
+            return None
+        network = module.result()
+        numbers = self._watched.numbers[trainer.global_rank :: trainer.world_size]
+        with trainer.precision_plugin.forward_context():
+            matrix = matrix_of(network, module.plan, self._watched, module.device, numbers)
+            if self._samples is not None:
+                step = module.plan.first_step + trainer.global_step
+                self._samples.answers(step, network, module.plan, self._watched, module.device)
+        total = trainer.strategy.reduce(matrix, reduce_op="sum")
+        return mean_iou(with_void_column(torch.as_tensor(total)))
+
+    def _write_curves(self, trainer: Trainer, point: Point, now: float) -> None:
+        span = max(1e-9, now - self._line)
+        speed = (self.images - self._line_images) / span
+        curves = {"loss": point.loss, "learning_rate": point.learning_rate, "images_per_second": speed}
+        if point.val_miou is not None:
+            curves["val_miou"] = point.val_miou
+        for logger in trainer.loggers:
+            logger.log_metrics(curves, point.step)
+        if point.val_miou is None and (self._quiet or span < _LINE_S):
+            return
+        if trainer.is_global_zero:
+            miou = "" if point.val_miou is None else f", mIoU {100 * point.val_miou:.2f} %"
+            log.info(
+                "%s: step %d, loss %.4f, learning rate %.2e, %.1f images/s%s",
+                point.stage, point.step, point.loss, point.learning_rate, speed, miou,
+            )  # fmt: skip
+        self._line, self._line_images = time.monotonic(), self.images
+
+    def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
+        log.info("Stopping after this step; press Ctrl-C again to stop at once, without saving.")
+        self._stop_asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _restore_signal(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+
+def _stage(module: LightningModule) -> StageModule:
+    if not isinstance(module, StageModule):
+        raise TypeError(f"Expected a StageModule, got {type(module).__name__}.")
+    return module
+
+
+def _phase_starts(module: StageModule) -> list[int]:
+    lengths = module.plan.phase_steps
+    return [sum(lengths[:n]) for n in range(len(lengths))]

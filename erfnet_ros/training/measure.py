@@ -1,0 +1,117 @@
+"""Score a data set frame by frame, as the robot would see it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.errors import ParameterError
+from erfnet_ros.scoring import FrameFigures, Score
+from erfnet_ros.sources import Frame
+from erfnet_ros.training.datasets import DataSet
+
+Pixels = npt.NDArray[np.uint8]
+
+_READ_AHEAD = 4
+"""Frames that are decoded while the network is busy."""
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """What one frame of a data set scored, and where to find it again."""
+
+    index: int
+    name: str
+    figures: FrameFigures
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a data set scored.
+
+    Attributes:
+        score: All its pixels together.
+        frames: Frame by frame; empty where there is no truth.
+        sizes: The (width, height) that occurred, as they were segmented, in order.
+    """
+
+    score: Score
+    frames: tuple[FrameScore, ...]
+    sizes: tuple[tuple[int, int], ...]
+
+    def best(self, count: int) -> tuple[FrameScore, ...]:
+        """Return the frames of the highest mIoU, best first; those without a true pixel are left out."""
+        return self._ranked()[::-1][:count]
+
+    def worst(self, count: int) -> tuple[FrameScore, ...]:
+        """Return the frames of the lowest mIoU, worst first; those without a true pixel are left out."""
+        return self._ranked()[:count]
+
+    def _ranked(self) -> tuple[FrameScore, ...]:
+        known = [(frame.figures.miou, frame.index, frame) for frame in self.frames if frame.figures.miou is not None]
+        return tuple(frame for _, _, frame in sorted(known, key=lambda entry: entry[:2]))
+
+
+def measure(
+    data: DataSet,
+    indices: Sequence[int],
+    segment: Callable[[Pixels], tuple[Pixels, Pixels]],
+    prepare: Callable[[Frame], Frame] = lambda frame: frame,
+    keep: Callable[[Frame, Pixels], None] = lambda frame, labels: None,
+) -> Measurement:
+    """Segment frames of a data set and hold the labels against its truth, where it has any.
+
+    Args:
+        data: Where the frames come from.
+        indices: Which of them, in this order.
+        segment: (H, W, 3) uint8 RGB to labels and confidence, (H, W) uint8 each.
+        prepare: What is done to each frame before, such as resizing it.
+        keep: What is done with each prepared frame and its labels after.
+
+    Raises:
+        SourceError: A frame cannot be read.
+    """
+    score = Score(data.class_set)
+    frames = []
+    sizes = set()
+    for index, frame in zip(indices, _read_ahead(data, indices), strict=True):
+        prepared = prepare(frame)
+        sizes.add((prepared.rgb.shape[1], prepared.rgb.shape[0]))
+        labels, confidence = segment(prepared.rgb)
+        if prepared.truth is not None:
+            frames.append(FrameScore(index, frame.name, score.add(prepared.truth, labels, confidence)))
+        keep(prepared, labels)
+    return Measurement(score, tuple(frames), tuple(sorted(sizes)))
+
+
+def spread_evenly(count: int, limit: int | None) -> range | list[int]:
+    """Return the indices of `limit` of `count` frames, evenly spread; all of them where there are no more.
+
+    Raises:
+        ParameterError: The limit is below 1.
+    """
+    if limit is None:
+        return range(count)
+    if limit < 1:
+        raise ParameterError(f"Expected a limit of 1 frame or more, got {limit}.")
+    # Neighbours of a drive look alike: the first few would say little of the rest.
+    return range(count) if limit >= count else [(2 * i + 1) * count // (2 * limit) for i in range(limit)]
+
+
+def _read_ahead(data: DataSet, indices: Sequence[int]) -> Iterator[Frame]:
+    waiting: deque[Future[Frame]] = deque()
+    with ThreadPoolExecutor(1, "reader") as pool:
+        try:
+            for index in indices:
+                waiting.append(pool.submit(data.__getitem__, index))
+                if len(waiting) > _READ_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

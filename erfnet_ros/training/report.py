@@ -1,0 +1,159 @@
+"""The page of a training run: curves, score by class, best and worst frames, and how to get the same again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from erfnet_ros import __version__
+from erfnet_ros.errors import ImageError
+from erfnet_ros.page import document
+from erfnet_ros.page.bars import class_bars
+from erfnet_ros.page.class_table import class_table
+from erfnet_ros.page.distributions import calibration_chart
+from erfnet_ros.page.elements import Block, Code, Facts, Note, Page, Picture, Section, Tile
+from erfnet_ros.page.images import file_uri
+from erfnet_ros.page.lines import Series, curves
+from erfnet_ros.page.matrix import confusion_chart
+from erfnet_ros.page.wording import UNKNOWN, duration, number, percent
+from erfnet_ros.scoring import Figures, Score
+from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
+
+PAGE = "report.html"
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` into a run's folder out of its history and, where there is one, its evaluation.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        SourceError: The history is missing, or one of the two files is damaged.
+        ScoreError: The counts of the evaluation are damaged.
+        ErfnetError: The page cannot be written.
+    """
+    return document.write(build_page(run, History.read(run), Evaluation.read(run)), run / PAGE)
+
+
+def build_page(run: Path, history: History, evaluation: Evaluation | None) -> Page:
+    """Return the page; see `write_report`."""
+    score = None if evaluation is None else Score.from_dict(evaluation.score)
+    figures = None if score is None else score.figures()
+    sections = [Section("Curves", _curves(history))]
+    notes = []
+    if evaluation is None or score is None or figures is None:
+        notes.append(Note("Nothing was evaluated, so its score is not known; see 'erfnet evaluate'.", "fair"))
+    else:
+        sections += [_score_section(score, figures, evaluation.split), _frames_section(run, evaluation)]
+        if figures.absent:
+            absent = ", ".join(figures.absent)
+            notes.append(Note(f"In neither truth nor masks, and so left out of every mean: {absent}."))
+    sections += [_data_section(history), _origin_section(history)]
+    return Page(
+        title=f"Training: {history.recipe_name} on {history.data}",
+        subtitle=f"{history.hardware}, seed {history.seed}",
+        tiles=_tiles(history, figures, None if evaluation is None else evaluation.split),
+        sections=sections,
+        notes=notes,
+        footer=f"Written by erfnet_ros {__version__}. This file holds everything that it shows.",
+    )
+
+
+def _tiles(history: History, figures: Figures | None, split: str | None) -> list[Tile]:
+    tiles = []
+    if figures is not None:
+        frames = f"{split}, {number(figures.frames)} frames"
+        tiles += [
+            Tile("mIoU", percent(figures.miou, 2), frames),
+            Tile("pixel accuracy", percent(figures.pixel_accuracy)),
+            Tile("boundary F-score", percent(figures.boundary_f)),
+            Tile("calibration error", percent(figures.calibration_error), "confidence against hits"),
+        ]
+    watched = [point.val_miou for point in history.points if point.val_miou is not None]
+    if watched:
+        tiles.append(Tile("best watched mIoU", percent(max(watched), 2), f"on {history.validated_on}, while training"))
+    last = number(history.points[-1].loss, 3) if history.points else UNKNOWN
+    return [
+        *tiles,
+        Tile("loss at the end", last),
+        Tile("steps", number(history.steps), f"{number(history.images)} views"),
+        Tile("images per second", number(history.images_per_second)),
+        Tile("time", duration(history.seconds), "in training steps"),
+    ]
+
+
+def _curves(history: History) -> list[Block]:
+    """Return loss, watched mIoU and learning rate over steps, a line for each stage."""
+    if not history.points:
+        return []
+    blocks: list[Block] = [curves(_by_stage(history, "loss"), "Training loss", "loss", "step")]
+    watched = _by_stage(history, "val_miou")
+    if any((~np.isnan(line.y)).any() for line in watched):
+        blocks.append(curves(watched, f"mIoU on {history.validated_on}", "mIoU", "step", share=True))
+    blocks.append(curves(_by_stage(history, "learning_rate"), "Learning rate", "rate", "step"))
+    return blocks
+
+
+def _by_stage(history: History, quantity: str) -> list[Series]:
+    stages: dict[str, list[Point]] = {}
+    for point in history.points:
+        stages.setdefault(point.stage, []).append(point)
+    return [
+        Series(
+            stage,
+            np.array([point.step for point in points], np.float64),
+            np.array([np.nan if (y := getattr(point, quantity)) is None else y for point in points], np.float64),
+        )
+        for stage, points in stages.items()
+    ]
+
+
+def _score_section(score: Score, figures: Figures, split: str) -> Section:
+    names = score.class_set.names
+    shares = [figures.iou[name] for name in names]
+    blocks: list[Block] = [class_bars(names, shares, "IoU by class", mean=figures.miou)]
+    calibration = score.calibration
+    if sum(calibration.pixels):
+        blocks.append(calibration_chart(calibration.mean_confidence, calibration.accuracy, calibration.pixels))
+    boundary = {"boundary F": [figures.boundary_f_by_class.get(name) for name in names]}
+    blocks.append(class_table(names, score.class_set.colors, score.matrix, shares, boundary))
+    blocks.append(confusion_chart(names, score.matrix))
+    return Section(f"Score on {split}", blocks)
+
+
+def _frames_section(run: Path, evaluation: Evaluation) -> Section:
+    blocks = [_picture(run, "Worst", frame) for frame in evaluation.worst]
+    blocks += [_picture(run, "Best", frame) for frame in evaluation.best]
+    return Section("Frames to look at", blocks)
+
+
+def _picture(run: Path, word: str, frame: FrameResult) -> Block:
+    """Return a frame's strip; one that is missing is named in its place."""
+    title = f"{word}: {frame.name}"
+    try:
+        return Picture(file_uri(run / frame.picture), title, f"mIoU {percent(frame.miou)} of this frame alone")
+    except ImageError as error:
+        return Note(f"{title}: {error}", "fair")
+
+
+def _data_section(history: History) -> Section:
+    import yaml
+
+    caption = "Pixels with a class, in the training split."
+    chart = class_bars(history.class_names, history.class_shares, "Share of each class", caption)
+    recipe = yaml.safe_dump(dict(history.recipe), sort_keys=False, default_flow_style=None, width=72)
+    code = Code(recipe.rstrip(), "Recipe", "As a file, this is what --recipe takes.")
+    return Section("Data and recipe", [chart, code])
+
+
+def _origin_section(history: History) -> Section:
+    facts = {
+        "command": history.command,
+        "data": history.data,
+        "seed": str(history.seed),
+        "hardware": history.hardware,
+        **{f"version: {name}": text for name, text in history.versions.items()},
+    }
+    return Section("How to get the same again", [Facts([(name, (text,)) for name, text in facts.items()])])

@@ -1,0 +1,129 @@
+"""Start node and evaluation: ros2 launch erfnet_ros evaluate.launch.py bag:=drive out:=report rate:=1.0
+
+The bag is replayed to the node over DDS, and the report says how good and how late its masks are. Everything ends with
+the evaluation; the exit status is 1 where it failed or a requirement does not hold.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+
+from erfnet_ros.replay.bag_types import COMPRESSED_IMAGE
+from erfnet_ros.replay.bags import BagReader
+from erfnet_ros.replay.topics import find_topics
+from erfnet_ros.ros.parameters import PARAMETERS, Parameter
+from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
+
+_UNSET = ""
+
+_OPTIONS = {
+    "image_topic": "Topic of the images in the bag; empty finds the only one.",
+    "truth_topic": "Topic of the class ids in the bag; empty finds the only one that is called so.",
+    "truth_dir": "Folder of PNG files of class ids, instead of a topic.",
+    "tolerance": "Largest distance between the stamps of image and truth, seconds; empty: 0.005.",
+    "require": "What must hold, such as 'miou>=0.60 latency_p99<=0.100 dropped<=0.02'.",
+    "compare": "result.json of another run, set beside this one.",
+}
+"""Arguments that are handed on to `erfnet evaluate-bag` as they are."""
+
+_FIXED = ("image_transport", "autostart")
+"""Parameters of the node that follow from the bag, or from there being an evaluation."""
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments, and start node and evaluation."""
+    config = Path(get_package_share_directory("erfnet_ros")) / "config"
+    arguments = [
+        DeclareLaunchArgument("bag", description="Bags to replay, one after the other: paths, separated by blanks."),
+        DeclareLaunchArgument("out", description="Folder for the report."),
+        DeclareLaunchArgument("rate", default_value="1.0", description="Replay speed; 1 is the bag's own."),
+        *(
+            DeclareLaunchArgument(name, default_value=_UNSET, description=description)
+            for name, description in _OPTIONS.items()
+        ),
+        DeclareLaunchArgument("namespace", default_value="segmentation", description="Namespace of node and outputs."),
+        DeclareLaunchArgument(
+            "params_file", default_value=str(config / "segment.yaml"), description="Parameter file of the node."
+        ),
+        DeclareLaunchArgument(
+            "fastdds_profile",
+            default_value=str(config / "fastdds.xml"),
+            description="Fast DDS profile for large images, for node and player; empty leaves Fast DDS as it is. "
+            "FASTDDS_DEFAULT_PROFILES_FILE in the environment wins.",
+        ),
+        DeclareLaunchArgument("log_level", default_value="info", description="Severity from which the node logs."),
+        *(_argument(parameter) for parameter in PARAMETERS if parameter.name not in _FIXED),
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
+
+
+def _argument(parameter: Parameter) -> DeclareLaunchArgument:
+    description = f"{parameter.description} Empty: as in params_file (default {parameter.default!r})."
+    choices = [_UNSET, *parameter.choices] if parameter.choices else None
+    return DeclareLaunchArgument(parameter.name, default_value=_UNSET, choices=choices, description=description)
+
+
+def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    def text(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    bags = shlex.split(text("bag"))
+    with BagReader(bags[0]) as reader:
+        topic = find_topics(reader, text("image_topic") or None, None, False).image
+    compressed = topic.type == COMPRESSED_IMAGE
+    given = {p.name: text(p.name) for p in PARAMETERS if p.name not in _FIXED}
+    shared = {name: text(name) for name in ("namespace", "params_file", "fastdds_profile", "log_level")}
+    source = Path(get_package_share_directory("erfnet_ros")) / "launch" / "segment.launch.py"
+    node = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(source)),
+        launch_arguments={
+            **given,
+            **shared,
+            # The node takes its images from there plus /compressed, where it takes compressed ones.
+            "image": topic.name.removesuffix("/compressed") if compressed else topic.name,
+            "image_transport": "compressed" if compressed else "raw",
+            "autostart": "true",
+        }.items(),
+    )
+    options = [part for name in _OPTIONS if text(name) for part in (f"--{name.replace('_', '-')}", text(name))]
+    evaluation = ExecuteProcess(
+        cmd=[
+            *(sys.executable, "-m", "erfnet_ros.cli", "evaluate-bag", "--live", "--node-running"),
+            *("--namespace", f"/{text('namespace').strip('/')}", "--rate", text("rate"), "--out", text("out")),
+            *options,
+            *bags,
+        ],
+        name="evaluate",
+        additional_env={**MALLOC_VARIABLES, **_profile(text("fastdds_profile"))},
+        output="screen",
+    )
+    return [node, RegisterEventHandler(OnProcessExit(target_action=evaluation, on_exit=_finish)), evaluation]
+
+
+def _profile(profile: str) -> dict[str, str]:
+    return profile_settings(profile) if profile else {}
+
+
+def _finish(event: ProcessExited, context: LaunchContext) -> EmitEvent:
+    """End everything; launch returns 1 where something was raised, and in no other case."""
+    if event.returncode:
+        raise RuntimeError(f"the evaluation ended with exit status {event.returncode}; its last lines say why")
+    return EmitEvent(event=Shutdown(reason="the evaluation is done"))

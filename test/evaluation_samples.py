@@ -1,0 +1,181 @@
+"""Bags with truth for tests of the evaluation, made of a few synthetic street scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.classes import CAMVID
+from erfnet_ros.replay import bag_messages
+from erfnet_ros.replay.bag_types import COMPRESSED_IMAGE, IMAGE
+from erfnet_ros.replay.bags import BagWriter
+from erfnet_ros.replay.combine import combine
+from erfnet_ros.replay.facts import BagFacts, FrameCounts, Picture, Provenance, Usage
+from erfnet_ros.replay.flicker import FlickerFigures
+from erfnet_ros.replay.records import ANSWERED, DROPPED, REJECTED, FrameRecord
+from erfnet_ros.replay.result import LIVE, Result
+from erfnet_ros.replay.settings import Settings
+from erfnet_ros.replay.spread import Spread
+from erfnet_ros.replay.work import Outcome, Work, do
+from erfnet_ros.scoring import Score
+from erfnet_ros.synthetic import Street
+
+Pixels = npt.NDArray[np.uint8]
+
+SIZE = (96, 72)
+FRAMES = 12
+START_NS = 1_700_000_000_000_000_000
+PERIOD_NS = 100_000_000
+IMAGE_TOPIC, TRUTH_TOPIC = "/camera/image_raw", "/camera/truth"
+
+SETTINGS = Settings(input_size=SIZE, precision="fp32")
+"""The shipped weights on tiny images: they know the street, and are fast."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image and its truth, as they go into a bag.
+
+    Attributes:
+        stamp_ns, truth_stamp_ns: In the headers.
+        time_ns: The bag's own.
+        rgb: (H, W, 3) uint8; None writes no image.
+        truth: (H, W) uint8; None writes no truth.
+        broken: Whether the image says more pixels than it has.
+    """
+
+    stamp_ns: int
+    truth_stamp_ns: int
+    time_ns: int
+    rgb: Pixels | None
+    truth: Pixels | None
+    broken: bool = False
+
+
+@cache
+def scene(seed: int = 3, frames: int = FRAMES, size: tuple[int, int] = SIZE) -> tuple[tuple[Pixels, Pixels], ...]:
+    """Return images and truths of a street."""
+    street = Street(seed, size)
+    return tuple(street.frame(index) for index in range(frames))
+
+
+def shots(pairs: Sequence[tuple[Pixels, Pixels]] | None = None) -> list[Shot]:
+    """Return the scene as it would be recorded: every image with a truth of the same stamp."""
+    times = [START_NS + index * PERIOD_NS for index in range(len(pairs or scene()))]
+    return [Shot(time, time, time, rgb, truth) for time, (rgb, truth) in zip(times, pairs or scene(), strict=True)]
+
+
+def changed(change: Callable[[int, Shot], dict[str, Any]]) -> list[Shot]:
+    """Return the scene with what `change` returns for each place and shot put in its place."""
+    return [replace(shot, **change(index, shot)) for index, shot in enumerate(shots())]
+
+
+def write_bag(
+    path: Path, content: Sequence[Shot], storage: str = "mcap", compressed: bool = False, classes: Any = None
+) -> Path:
+    """Write shots into a bag; return its folder."""
+    with BagWriter(path, storage) as writer:
+        writer.add(IMAGE_TOPIC, COMPRESSED_IMAGE if compressed else IMAGE)
+        writer.add(TRUTH_TOPIC, IMAGE)
+        if classes is not None:
+            writer.add("/camera/label_info", "vision_msgs/msg/LabelInfo")
+            message = bag_messages.label_info(classes, bag_messages.header(START_NS, "camera"))
+            writer.write("/camera/label_info", content[0].time_ns, message)
+        for shot in content:
+            head = bag_messages.header(shot.stamp_ns, "camera")
+            if shot.rgb is not None:
+                message = (
+                    bag_messages.compressed_image(shot.rgb, "png", head)
+                    if compressed
+                    else bag_messages.image(shot.rgb, "rgb8", head)
+                )
+                if shot.broken:
+                    message = replace(message, height=message.height + 1)
+                writer.write(IMAGE_TOPIC, shot.time_ns, message)
+            if shot.truth is not None:
+                head = bag_messages.header(shot.truth_stamp_ns, "camera")
+                writer.write(TRUTH_TOPIC, shot.time_ns, bag_messages.image(shot.truth, "mono8", head))
+    return path
+
+
+def work(bag: Path, folder: Path, **changes: Any) -> Work:
+    """Return the work on a bag; keywords change the settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Work(bag, replace(SETTINGS, **changes), folder, None, True, threads=1)
+
+
+def evaluated(bag: Path, folder: Path, **changes: Any) -> Result:
+    """Evaluate a bag in this process, without a report; keywords change the settings."""
+    return combined([do(work(bag, folder, **changes))], folder)
+
+
+def combined(outcomes: Sequence[Outcome], folder: Path, boundaries: bool = False) -> Result:
+    return combine(outcomes, CAMVID, boundaries, PROVENANCE, folder)
+
+
+def timeless(result: Result) -> dict[str, Any]:
+    """Return all of a result that does not depend on how fast the machine was."""
+    content = result.to_dict()
+    for name in ("fps", "stages_ms", "usage", "provenance"):
+        del content[name]
+    return content
+
+
+PROVENANCE = Provenance(
+    checkpoint="w.safetensors",
+    checkpoint_sha256="ab" * 32,
+    checkpoint_facts={"data": "streets"},
+    engine="pytorch",
+    precision="fp32",
+    device="cpu",
+    input_size="auto",
+    threshold=0.0,
+    tolerance_s=0.005,
+    rate=None,
+    command="erfnet evaluate-bag a -o b",
+    started="2026-01-01T00:00:00+00:00",
+    duration_s=1.5,
+    machine={"processor": "some", "cores": "2"},
+    versions={"erfnet_ros": "0.1.0"},
+)
+
+
+def live_result() -> Result:
+    """Return a result of live mode that has every part, over two frames of two classes made by hand."""
+    truth = np.zeros((4, 4), np.uint8)
+    truth[:, 2:] = 1
+    labels = truth.copy()
+    labels[0, 0] = 1
+    score, streaming = Score(CAMVID, boundaries=False), Score(CAMVID, boundaries=False)
+    score.add(truth, labels, np.full((4, 4), 200, np.uint8))
+    streaming.add(truth, np.full((4, 4), 255, np.uint8))
+    return Result(
+        mode=LIVE,
+        bags=(BagFacts("drive", "cd" * 32, 4, 1, 0.3, IMAGE_TOPIC, TRUTH_TOPIC, ("cut off",)),),
+        class_set=CAMVID,
+        frames=FrameCounts(4, 2, 1, 1, 1, 1, 0, 3, 0),
+        score=score,
+        streaming_score=streaming,
+        fps=9.5,
+        latency_ms=Spread(40.0, 60.0, 90.0, 100.0, 45.0),
+        jitter_ms=5.0,
+        age_ms=None,
+        stages_ms={"inference": Spread(30.0, 31.0, 32.0, 33.0, 30.5)},
+        flicker=FlickerFigures(0.25, {"sky": 0.5, "road": None}, 1),
+        usage=Usage(150.0, 700.0, 650.0),
+        provenance=replace(PROVENANCE, rate=1.0),
+        records=(
+            FrameRecord(0, 0, START_NS, ANSWERED, None, 40.0, 0.9, 0.78, None),
+            FrameRecord(0, 1, START_NS + 1, DROPPED, "a newer image came before it was taken"),
+            FrameRecord(0, 2, START_NS + 2, REJECTED, "encoding"),
+            FrameRecord(0, 3, START_NS + 3, ANSWERED, None, 100.0, None, 0.5, 0.25),
+        ),
+        pictures=(Picture("best", "frames/000_000000.jpg", 0, 0, START_NS, 0.9, 0.78),),
+        notes=("a note",),
+    )

@@ -1,0 +1,69 @@
+"""Every image is accounted for: a drop under the wrong name would send a user after the wrong fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from erfnet_ros.replay.records import DROPPED, REJECTED
+from erfnet_ros.ros.attribution import LOST_BEFORE, LOST_BEHIND, PASSED_OVER, REFUSED, Fate, fates
+from erfnet_ros.ros.node_counts import NodeCounts
+
+
+def reasons(*arguments: object) -> dict[int, str]:
+    return {index: fate.reason for index, fate in fates(*arguments).items()}  # type: ignore[arg-type]
+
+
+def test_images_that_the_node_passed_over_lie_between_those_it_reported() -> None:
+    reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(2, 2, 0)}
+    assert fates(range(4), {0, 3}, reports, NodeCounts(2, 2, 0), ()) == {
+        1: Fate(DROPPED, PASSED_OVER),
+        2: Fate(DROPPED, PASSED_OVER),
+    }
+
+
+def test_an_image_that_cannot_be_decoded_is_the_one_that_was_refused() -> None:
+    reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(2, 1, 1)}
+    found = fates(range(4), {0, 3}, reports, NodeCounts(2, 1, 1), {2})
+    assert found == {1: Fate(DROPPED, PASSED_OVER), 2: Fate(REJECTED, REFUSED)}
+
+
+def test_an_image_that_the_node_never_counted_was_lost_before_it() -> None:
+    reports = {0: NodeCounts(1, 0, 0), 2: NodeCounts(2, 0, 0)}
+    assert reasons(range(3), {0, 2}, reports, NodeCounts(2, 0, 0), ()) == {1: LOST_BEFORE}
+
+
+def test_an_image_that_the_node_segmented_in_vain_lost_its_mask_on_the_way_back() -> None:
+    reports = {0: NodeCounts(1, 0, 0), 2: NodeCounts(3, 0, 0)}
+    assert reasons(range(3), {0, 2}, reports, NodeCounts(3, 0, 0), ()) == {1: LOST_BEHIND}
+
+
+def test_lost_statistics_make_no_mask_lost() -> None:
+    """Image 1 was answered; only its statistics did not come."""
+    reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(3, 1, 0)}
+    assert reasons(range(4), {0, 1, 3}, reports, NodeCounts(3, 1, 0), ()) == {2: PASSED_OVER}
+
+
+def test_images_behind_the_last_answer_are_told_by_the_final_counts() -> None:
+    reports = {0: NodeCounts(1, 0, 0)}
+    assert reasons(range(3), {0}, reports, NodeCounts(1, 0, 1), {1}) == {1: REFUSED, 2: LOST_BEFORE}
+
+
+@given(st.lists(st.sampled_from(["answered", "dropped", "rejected", "lost"]), max_size=30))
+def test_the_reasons_add_up_to_what_the_node_counted(story: list[str]) -> None:
+    """In = out + dropped + rejected + lost, whatever happened in whatever order."""
+    counts, reports = Counter[str](), {}
+    for index, event in enumerate(story):
+        counts[event] += 1
+        if event == "answered":
+            reports[index] = NodeCounts(counts["answered"], counts["dropped"], counts["rejected"])
+    final = NodeCounts(counts["answered"], counts["dropped"], counts["rejected"])
+    unreadable = {index for index, event in enumerate(story) if event == "rejected"}
+    found = reasons(range(len(story)), reports.keys(), reports, final, unreadable)
+    assert len(found) + counts["answered"] == len(story)
+    assert {index for index, reason in found.items() if reason == REFUSED} == unreadable
+    assert Counter(found.values())[PASSED_OVER] == counts["dropped"]
+    assert Counter(found.values())[LOST_BEFORE] == counts["lost"]
+    assert LOST_BEHIND not in found.values()

@@ -1,0 +1,96 @@
+"""Flicker: which share of the pixels changes its label from mask to mask."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from erfnet_ros.errors import EvaluationError
+from erfnet_ros.replay.flicker import Flicker, FlickerFigures
+
+NAMES = ("sky", "road")
+MASKS = arrays.arrays(np.uint8, (5, 4, 6), elements=st.sampled_from([0, 1, 255]))
+
+
+def mask(*ids: int) -> npt.NDArray[np.uint8]:
+    return np.array([ids], np.uint8)
+
+
+def test_shares_are_those_counted_by_hand() -> None:
+    """Three of four sky pixels stay, the road's pixel becomes void."""
+    flicker = Flicker(2)
+    assert flicker.add(mask(0, 0, 0, 0, 1)) is None
+    assert flicker.add(mask(0, 0, 0, 1, 255)) == 2 / 5
+    assert flicker.figures(NAMES) == FlickerFigures(2 / 5, {"sky": 1 / 4, "road": 1.0}, 1)
+
+
+def test_pixels_are_pooled_over_all_pairs() -> None:
+    flicker = Flicker(2)
+    changes = [flicker.add(labels) for labels in (mask(0, 0), mask(0, 1), mask(0, 1), mask(1, 1))]
+    assert changes == [None, 0.5, 0.0, 0.5]
+    assert flicker.figures(NAMES) == FlickerFigures(2 / 6, {"sky": 2 / 4, "road": 0.0}, 3)
+
+
+def test_a_class_that_no_mask_held_has_no_share() -> None:
+    flicker = Flicker(2)
+    flicker.add(mask(1, 1))
+    flicker.add(mask(1, 1))
+    assert flicker.figures(NAMES).by_class == {"sky": None, "road": 0.0}
+
+
+def test_masks_of_another_size_and_of_another_bag_are_not_compared() -> None:
+    flicker = Flicker(2)
+    flicker.add(mask(0, 0))
+    assert flicker.add(mask(1)) is None
+    flicker.cut()
+    assert flicker.add(mask(0)) is None
+    assert flicker.figures(NAMES) == FlickerFigures(None, {"sky": None, "road": None}, 0)
+
+
+@given(MASKS)
+def test_counts_are_those_of_plain_comparisons_and_add_up(masks: npt.NDArray[np.uint8]) -> None:
+    whole, first, second = Flicker(2), Flicker(2), Flicker(2)
+    for labels in masks:
+        whole.add(labels)
+    for labels in masks[:3]:
+        first.add(labels)
+    for labels in masks[2:]:
+        second.add(labels)
+    figures = whole.figures(NAMES)
+    assert figures.share == pytest.approx((masks[1:] != masks[:-1]).mean())
+    for index, name in enumerate(NAMES):
+        before = masks[:-1] == index
+        expected = (masks[1:] != masks[:-1])[before].mean() if before.any() else None
+        assert figures.by_class[name] == (None if expected is None else pytest.approx(expected))
+    assert (first + second).figures(NAMES) == figures
+
+
+@given(MASKS)
+def test_counts_come_back_from_json(masks: npt.NDArray[np.uint8]) -> None:
+    flicker = Flicker(2)
+    for labels in masks:
+        flicker.add(labels)
+    back = Flicker.from_dict(json.loads(json.dumps(flicker.to_dict())))
+    assert back.to_dict() == flicker.to_dict()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        {},
+        {"before": [1, 2], "changed": [1, 2]},
+        {"before": [1, 2], "changed": [1], "pairs": 1},
+        {"before": [1, 2], "changed": [2, 2], "pairs": 1},
+        {"before": "x", "changed": [1, 2], "pairs": 1},
+    ],
+)
+def test_damaged_counts_are_refused(content: object) -> None:
+    with pytest.raises(EvaluationError, match="Expected"):
+        Flicker.from_dict(content)

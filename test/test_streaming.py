@@ -1,0 +1,61 @@
+"""Streaming accuracy: a mask counts from when it arrives, until the next one does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from erfnet_ros.classes import CAMVID
+from erfnet_ros.replay.streaming import latest_arrived, streaming_score
+from erfnet_ros.scoring import Score
+
+MOMENTS = st.lists(st.integers(0, 40), max_size=8)
+
+
+def filled(value: int) -> np.ndarray:
+    return np.full((2, 3), value, np.uint8)
+
+
+def test_each_moment_has_the_mask_that_arrived_last_by_then() -> None:
+    """Moments 0, 10, 20, 30; masks arrive at 5, 10 and 29."""
+    assert latest_arrived([0, 10, 20, 30], [5, 10, 29]) == [None, 1, 1, 2]
+
+
+def test_what_arrives_late_and_out_of_turn_counts_from_when_it_arrives() -> None:
+    assert latest_arrived([10, 20], [15, 5]) == [1, 0]
+
+
+@given(MOMENTS, MOMENTS)
+def test_it_is_what_a_plain_search_finds(moments: list[int], arrivals: list[int]) -> None:
+    def plain(moment: int) -> int | None:
+        there = [(arrival, index) for index, arrival in enumerate(arrivals) if arrival <= moment]
+        return max(there)[1] if there else None
+
+    assert latest_arrived(moments, arrivals) == [plain(moment) for moment in moments]
+
+
+@pytest.mark.parametrize(("delay_ns", "there"), [(0, 4), (1, 3), (10, 3), (11, 2), (1000, 0)])
+def test_lateness_costs_accuracy(delay_ns: int, there: int) -> None:
+    """The scene changes at every truth: a mask that is late is a mask of what was."""
+    moments = [0, 10, 20, 30]
+    score = streaming_score(
+        CAMVID, moments, filled, [moment + delay_ns for moment in moments], lambda index: filled(index)
+    )
+    # With any delay the mask that is there by then shows what was one frame before, or there is none yet.
+    hits, no_answer = np.trace(score.matrix) // 6, score.matrix[:, -1].sum() // 6
+    assert (score.frames, hits, no_answer) == (4, 0 if delay_ns else 4, 4 - there)
+
+
+def test_a_still_scene_costs_only_what_is_missing_at_the_beginning() -> None:
+    score = streaming_score(CAMVID, [0, 10, 20], lambda _: filled(3), [7, 17, 27], lambda _: filled(3))
+    assert score.figures().iou["road"] == pytest.approx(2 / 3)
+
+
+def test_before_the_first_mask_and_at_another_size_there_is_no_answer() -> None:
+    expected = Score(CAMVID, boundaries=False)
+    for _ in range(2):
+        expected.add(filled(1), filled(255))
+    found = streaming_score(CAMVID, [0, 10], lambda _: filled(1), [5], lambda _: np.ones((4, 4), np.uint8))
+    assert found == expected

@@ -1,0 +1,79 @@
+"""The topics of images and truth are found where only one fits, and never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from erfnet_ros.classes import CAMVID
+from erfnet_ros.errors import BagError, EvaluationError
+from erfnet_ros.replay import bag_messages
+from erfnet_ros.replay.bag_types import COMPRESSED_IMAGE, IMAGE, LABEL_INFO
+from erfnet_ros.replay.bags import BagReader, BagWriter
+from erfnet_ros.replay.topics import find_topics
+
+HEADER = bag_messages.header(5, "camera")
+COLOR, MONO = np.zeros((12, 16, 3), np.uint8), np.zeros((12, 16), np.uint8)
+
+
+def found(folder: Path, *topics: str, **wanted: str) -> tuple[str, str | None]:
+    """Return what is found in a bag of these topics, each written as NAME, NAME:mono, NAME:jpeg or NAME:info."""
+    with BagWriter(folder / "bag") as writer:
+        for topic in topics:
+            name, _, kind = topic.partition(":")
+            message, type = {
+                "": (bag_messages.image(COLOR, "rgb8", HEADER), IMAGE),
+                "mono": (bag_messages.image(MONO, "mono8", HEADER), IMAGE),
+                "jpeg": (bag_messages.compressed_image(COLOR, "jpeg", HEADER), COMPRESSED_IMAGE),
+                "info": (bag_messages.label_info(CAMVID, HEADER), LABEL_INFO),
+            }[kind]
+            writer.add(name, type)
+            writer.write(name, 5, message)
+    with BagReader(folder / "bag") as reader:
+        topics_found = find_topics(reader, wanted.get("image"), wanted.get("truth"))
+    return topics_found.image.name, topics_found.truth.name if topics_found.truth else None
+
+
+def test_the_only_image_topic_is_the_camera(tmp_path: Path) -> None:
+    assert found(tmp_path, "/front/image_raw") == ("/front/image_raw", None)
+
+
+@pytest.mark.parametrize("truth", ["/camera/truth", "/ground_truth/image", "/labels", "/gt", "/x/gt_mask"])
+def test_a_topic_that_is_called_truth_and_holds_ids_is_truth(tmp_path: Path, truth: str) -> None:
+    assert found(tmp_path, "/camera/image_raw", f"{truth}:mono") == ("/camera/image_raw", truth)
+
+
+def test_a_picture_that_is_called_label_is_no_truth(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="got 2: /camera/image_raw, /labels/preview; choose one with --image-topic"):
+        found(tmp_path, "/camera/image_raw", "/labels/preview")
+
+
+def test_what_a_node_published_is_neither(tmp_path: Path) -> None:
+    """A robot's bag often holds the masks of the day: they are not the camera, and not truth."""
+    outputs = ("/segmentation/mask:mono", "/segmentation/overlay", "/segmentation/label_info:info")
+    assert found(tmp_path, "/camera/image_raw:jpeg", *outputs) == ("/camera/image_raw", None)
+
+
+def test_several_cameras_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="got 2: /left, /right; choose one with --image-topic"):
+        found(tmp_path, "/left", "/right")
+
+
+def test_a_named_camera_is_taken_and_the_truth_still_found(tmp_path: Path) -> None:
+    assert found(tmp_path, "/left", "/right", "/truth:mono", image="/right") == ("/right", "/truth")
+
+
+def test_several_truths_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="got /a/truth, /b/truth; choose one with --truth-topic"):
+        found(tmp_path, "/left", "/a/truth:mono", "/b/truth:mono")
+
+
+def test_a_named_truth_needs_no_such_name(tmp_path: Path) -> None:
+    assert found(tmp_path, "/left", "/ids:mono", truth="/ids") == ("/left", "/ids")
+
+
+def test_a_mistyped_truth_is_refused_with_the_likely_one(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match=r"'/camera/truht'.*did you mean '/camera/truth'\?"):
+        found(tmp_path, "/left", "/camera/truth:mono", truth="/camera/truht")

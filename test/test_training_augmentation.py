@@ -1,0 +1,158 @@
+"""Views of frames: image and labels stay together, whatever is drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from erfnet_ros.metrics import VOID
+from erfnet_ros.training.augmentation import SPOTS, View, draw_view, relight, spots_of, warp
+from erfnet_ros.training.recipe import Phase
+
+SIZE = (64, 48)
+SAME_LIGHT = (1.0, 1.0, 1.0, 1.0)
+WILD_CROP = (40, 32)
+WILD = Phase(steps=1, crop=WILD_CROP, scale=(0.3, 3.0), stretch=0.3, shift=4, rare_share=0.5, light=0.5)
+
+
+def coloured_frame(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an image (1, 48, 64, 3) whose colour says the class, in areas of 16 pixels, and its labels (1, 48, 64)."""
+    ids = np.random.default_rng(seed).integers(0, 5, (3, 4)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    return torch.from_numpy(np.stack([ids * 50] * 3, -1))[None], torch.from_numpy(ids)[None]
+
+
+def view(scale: float = 1.0, centre: tuple[float, float] = (32, 24), mirror: bool = False) -> View:
+    return View((-scale if mirror else scale, scale), centre, SAME_LIGHT)
+
+
+def test_the_whole_frame_in_the_middle_is_the_frame_itself() -> None:
+    images, labels = coloured_frame()
+    view_images, view_labels = warp(images, labels, [view()], SIZE)
+    assert torch.equal(view_images.permute(0, 2, 3, 1), images)
+    assert torch.equal(view_labels, labels)
+
+
+def test_a_mirrored_view_is_the_frame_mirrored() -> None:
+    images, labels = coloured_frame()
+    view_images, view_labels = warp(images, labels, [view(mirror=True)], SIZE)
+    assert torch.equal(view_images.permute(0, 2, 3, 1), images.flip(2))
+    assert torch.equal(view_labels, labels.flip(2))
+
+
+def test_a_shift_by_whole_pixels_moves_them_unmixed_and_leaves_void_behind() -> None:
+    images, labels = coloured_frame()
+    view_images, view_labels = warp(images, labels, [view(centre=(34, 23))], SIZE)
+    assert torch.equal(view_labels[0, 1:, :-2], labels[0, :-1, 2:])
+    assert torch.equal(view_images[0, :, 1:, :-2].permute(1, 2, 0), images[0, :-1, 2:])
+    assert (view_labels[0, 0] == VOID).all()
+    assert (view_labels[0, :, -2:] == VOID).all()
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 0.6, 0.7, 1.3, 2.0])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_image_and_labels_stay_aligned_at_every_scale(scale: float, axis: int) -> None:
+    """A shift of a pixel between them costs thin classes most of their IoU."""
+    ramp = torch.from_numpy((3 * np.indices((48, 64))[axis]).astype(np.uint8))[None]
+    crop = (round(SIZE[0] * scale), round(SIZE[1] * scale))
+    view_images, view_labels = warp(ramp[..., None].expand(-1, -1, -1, 3), ramp, [view(scale)], crop)
+    differences = view_images[:, 0].float() - view_labels.float()
+    # The ramp rises by 3 a pixel; the nearest pixel is half a pixel away at most, and half a grey level is rounding.
+    assert float(differences.mean().abs()) <= 2
+    assert float(differences.abs().max()) <= 3
+
+
+def test_a_small_view_averages_pixels_instead_of_skipping_them() -> None:
+    """A camera's sensor does; a chessboard of single pixels must turn grey, not into a coarser chessboard."""
+    board = torch.from_numpy((np.indices((48, 64)).sum(0) % 2 * 200).astype(np.uint8))
+    images = board[None, :, :, None].expand(-1, -1, -1, 3)
+    small, _ = warp(images, torch.zeros((1, 48, 64), dtype=torch.uint8), [view(0.4)], (25, 19))
+    assert float((small.float() - 100).abs().max()) <= 1
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_whatever_is_drawn_labels_are_the_frames_or_void_and_pixels_in_range(seed: int) -> None:
+    images, labels = coloured_frame(seed)
+    random = np.random.default_rng(seed)
+    spots = spots_of(labels[0].numpy(), 5, random)
+    drawn = draw_view(WILD, SIZE, spots, np.ones(5), random)
+    view_images, view_labels = warp(images, labels, [drawn], (40, 32))
+    assert view_images.shape == (1, 3, 32, 40)
+    assert view_labels.shape == (1, 32, 40)
+    assert set(view_labels.unique().tolist()) <= {*labels.unique().tolist(), VOID}
+    lit = relight(view_images, torch.tensor([drawn.light]))
+    assert bool(((lit >= 0) & (lit <= 1)).all())
+
+
+def test_a_batch_is_what_its_views_are_one_by_one() -> None:
+    """Frames in memory are cut in batches, frames on disk one by one; both must train the same network."""
+    frames = [coloured_frame(seed) for seed in range(4)]
+    random = np.random.default_rng(0)
+    views = [draw_view(WILD, SIZE, spots_of(labels[0].numpy(), 5, random), np.ones(5), random) for _, labels in frames]
+    images, labels = (torch.cat(parts) for parts in zip(*frames, strict=True))
+    together = warp(images, labels, views, WILD_CROP)
+    for n, one in enumerate(views):
+        alone = warp(*frames[n], [one], WILD_CROP)
+        assert torch.equal(together[0][n], alone[0][0])
+        assert torch.equal(together[1][n], alone[1][0])
+
+
+def test_rare_classes_are_looked_for() -> None:
+    """A pole of one pixel in a frame of 3072 would hardly ever be seen by chance."""
+    labels = np.zeros((48, 64), np.uint8)
+    labels[10, 50] = 1
+    image = torch.zeros((1, 48, 64, 3), dtype=torch.uint8)
+    phase = Phase(steps=1, crop=(16, 16), rare_share=1.0)
+    random = np.random.default_rng(0)
+    spots = spots_of(labels, 2, random)
+    views = [draw_view(phase, SIZE, spots, np.array([1e-9, 1.0]), random) for _ in range(20)]
+    crops = warp(image.expand(20, -1, -1, -1), torch.from_numpy(labels)[None].expand(20, -1, -1), views, (16, 16))[1]
+    assert all((crop == 1).any() for crop in crops)
+
+
+def test_spots_are_pixels_of_their_class_and_an_absent_class_has_none() -> None:
+    labels = coloured_frame()[1][0].numpy().copy()
+    labels[labels == 2] = 3
+    labels[:5] = VOID
+    spots = spots_of(labels, 6, np.random.default_rng(0))
+    assert spots.shape == (6, SPOTS, 2)
+    for class_id in range(6):
+        rows, columns = spots[class_id].T
+        if (labels == class_id).any():
+            assert (labels[rows, columns] == class_id).all()
+        else:
+            assert (spots[class_id] == -1).all()
+
+
+def test_frames_of_void_alone_can_be_drawn_from() -> None:
+    spots = spots_of(np.full((48, 64), VOID, np.uint8), 3, np.random.default_rng(0))
+    draw_view(replace(WILD, rare_share=1.0), SIZE, spots, np.ones(3), np.random.default_rng(0))
+
+
+def test_light_changes_as_each_of_its_numbers_says() -> None:
+    pixel = torch.tensor([51, 102, 204], dtype=torch.uint8).view(1, 3, 1, 1)
+
+    def lit(*light: float) -> list[float]:
+        values: list[float] = relight(pixel, torch.tensor([light], dtype=torch.float32)).flatten().tolist()
+        return values
+
+    assert lit(1, 1, 1, 1) == pytest.approx([0.2, 0.4, 0.8])
+    assert lit(1.5, 1, 1, 1) == pytest.approx([0.3, 0.6, 1.0])
+    assert lit(1, 0.5, 1, 1) == pytest.approx([0.35, 0.45, 0.65])
+    assert lit(1, 1, 0, 1) == pytest.approx([0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.8] * 3)
+    assert lit(1, 1, 1, 2) == pytest.approx([0.04, 0.16, 0.64])
+
+
+def test_without_light_scale_and_shift_only_the_mirror_is_drawn() -> None:
+    random = np.random.default_rng(0)
+    spots = spots_of(np.zeros((48, 64), np.uint8), 1, random)
+    drawn = {draw_view(Phase(steps=1), SIZE, spots, np.ones(1), random) for _ in range(20)}
+    assert {view.scale for view in drawn} == {(1.0, 1.0), (-1.0, 1.0)}
+    assert {view.centre for view in drawn} == {(32.0, 24.0)}
+    assert all(math.isclose(part, 1) for view in drawn for part in view.light)

@@ -1,0 +1,174 @@
+"""The batch of a step: fixed by seed and step, shared out among processes, every frame in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')")
+
+import torch
+from small_datasets import SIZE, make_camvid, make_cityscapes, make_folder
+
+from erfnet_ros.classes import CAMVID, CITYSCAPES
+from erfnet_ros.errors import ParameterError, SourceError
+from erfnet_ros.synthetic import Street
+from erfnet_ros.training.batches import Batch, Draw, Share, batches
+from erfnet_ros.training.datasets import open_dataset
+from erfnet_ros.training.frames import DiskFrames, load_frames, read_frame, render_streets, take_census
+from erfnet_ros.training.material import gather, open_watched_split
+from erfnet_ros.training.plan import plans
+from erfnet_ros.training.recipe import Recipe, Synthetic
+
+CPU = torch.device("cpu")
+
+RECIPE = Recipe.from_dict(
+    {
+        "batch_size": 4,
+        "stages": [
+            {
+                "name": "network",
+                "part": "network",
+                "phases": [{"steps": 30, "crop": [32, 24], "scale": [0.5, 2], "rare_share": 0.5, "light": 0.4}],
+            }
+        ],
+    },
+    "test",
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_camvid(tmp_path_factory.mktemp("camvid"), {"train": 6, "val": 2, "test": 2})
+
+
+def drawn(root: Path, recipe: Recipe = RECIPE, place: str = "memory") -> Draw:
+    material = gather(open_dataset("camvid", root, "train"), None, recipe, place, CPU, 1, 1)
+    return Draw(plans(recipe, 6)[0], recipe.seed, material.training, np.ones(len(CAMVID)))
+
+
+def taken(draw: Draw, first: int, workers: int = 0) -> Iterator[Batch]:
+    yield from batches(draw, lambda: first, workers)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_batch_holds_bytes_in_the_shapes_that_it_promises(root: Path) -> None:
+    images, labels, light = next(taken(drawn(root), 0))
+    assert (images.shape, images.dtype) == ((4, 3, 24, 32), torch.uint8)
+    assert (labels.shape, labels.dtype) == ((4, 24, 32), torch.uint8)
+    assert (light.shape, light.dtype) == ((4, 4), torch.float32)
+
+
+def test_a_run_that_begins_late_sees_what_the_whole_run_sees_there(root: Path) -> None:
+    """A resumed run begins at the step that was saved."""
+    whole = list(taken(drawn(root), 0))
+    late = list(taken(drawn(root), 27))
+    assert len(whole) == 30
+    assert len(late) == 3
+    assert all(same(a, b) for a, b in zip(whole[27:], late, strict=True))
+    assert not same(whole[0], whole[1])
+
+
+def test_frames_on_disk_give_the_batches_of_frames_in_memory(root: Path) -> None:
+    for from_memory, from_disk in zip(taken(drawn(root), 0), taken(drawn(root, place="disk"), 0, 1), strict=True):
+        assert same(from_memory, from_disk)
+
+
+def test_several_processes_share_out_the_batch_of_one(root: Path) -> None:
+    """The recipe decides the batch, not the number of GPUs."""
+    alone = drawn(root).batch(5)
+    parts = [replace(drawn(root), rank=rank, processes=2).batch(5) for rank in (0, 1)]
+    for n in range(4):
+        assert same(tuple(part[n] for part in alone), tuple(part[n // 2] for part in parts[n % 2]))
+
+
+def test_every_epoch_shows_every_frame_once_in_another_order(root: Path) -> None:
+    draw = drawn(root)
+    shown = [frame for step in range(30) for _, frame, _ in draw.items(step)]
+    epochs = [shown[begin : begin + 6] for begin in range(0, 120, 6)]
+    assert all(sorted(epoch) == list(range(6)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 15
+
+
+def test_synthetic_streets_take_their_share_of_each_batch(root: Path) -> None:
+    synthetic = Synthetic(per_batch=1, streets=2, frames=2, every=5)
+    draw = drawn(root, replace(RECIPE, synthetic=synthetic))
+    assert [share for share, _, _ in draw.items(0)] == [0, 0, 0, 1]
+    assert len(draw.batch(0)[0]) == 4
+    streets = draw.shares[1].frames
+    rgb, labels = Street(1001, SIZE).frame(5)
+    image, truth, _ = streets.frame(3)
+    assert np.array_equal(image, rgb)
+    assert np.array_equal(truth, labels)
+
+
+def test_synthetic_streets_are_refused_for_other_classes_than_camvids() -> None:
+    with pytest.raises(ParameterError, match="Expected the classes of camvid for synthetic frames, got those of citys"):
+        render_streets(Synthetic(), CITYSCAPES, SIZE, 1, CPU, 1)
+
+
+def test_tall_frames_are_shrunk_with_their_labels(root: Path) -> None:
+    data = open_dataset("camvid", root, "train")
+    rgb, labels = read_frame(data, 0, 24)
+    assert (rgb.shape, labels.shape) == ((24, 32, 3), (24, 32))
+    assert set(np.unique(labels)) <= set(np.unique(data[0].truth))
+    assert read_frame(data, 0, 48)[0].shape == (48, 64, 3)
+
+
+def test_the_census_counts_known_pixels_by_class(root: Path) -> None:
+    data = open_dataset("camvid", root, "train")
+    census = take_census(data, None, 2)
+    truth = np.stack([frame.truth for frame in data if frame.truth is not None])
+    assert census.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
+    assert census.size == SIZE
+    assert census.shares.sum() == pytest.approx(1)
+
+
+def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "own", {"train": 2})
+    make_folder(tmp_path / "larger", {"more": 2}, (80, 64))
+    for kind, suffix in (("images", "jpg"), ("labels", "png")):
+        (tmp_path / "larger" / kind / "more" / f"frame_0.{suffix}").rename(root / kind / "train" / f"frame_9.{suffix}")
+    data = open_dataset("folder", root, "train")
+    material = gather(data, None, RECIPE, "auto", CPU, 1, 1)
+    assert isinstance(material.training[0].frames, DiskFrames)
+    draw = Draw(plans(RECIPE, 3)[0], 1, material.training, np.ones(3))
+    assert next(taken(draw, 0))[0].shape == (4, 3, 24, 32)
+    with pytest.raises(ParameterError, match=r"Expected frames of one size .* to keep them in memory, got several"):
+        gather(data, None, RECIPE, "memory", CPU, 1, 1)
+    stage = RECIPE.stages[0]
+    whole = replace(RECIPE, stages=(replace(stage, phases=(replace(stage.phases[0], crop="frame"),)),))
+    with pytest.raises(
+        ParameterError, match=r"Expected frames of one size .* for the recipe's crop: frame, got several"
+    ):
+        gather(data, None, whole, "auto", CPU, 1, 1)
+
+
+def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> None:
+    """Else the figure would flatter the run."""
+    chosen = {
+        split: data and data.split
+        for split in ("train", "train+val", "train+val+test")
+        if (data := open_watched_split("camvid", root, split, None)) or True
+    }
+    assert chosen == {"train": "val", "train+val": "test", "train+val+test": None}
+    assert open_watched_split("camvid", root, "train", "none") is None
+    with pytest.raises(ParameterError, match=r"not trained on, got val of train\+val"):
+        open_watched_split("camvid", root, "train+val", "val")
+    cityscapes = make_cityscapes(tmp_path / "cityscapes")
+    assert open_watched_split("cityscapes", cityscapes, "train+val", None) is None, "its test labels hold nothing"
+    with pytest.raises(SourceError, match="test"):
+        open_watched_split("cityscapes", cityscapes, "train", "test")
+
+
+def test_shares_in_memory_know_their_size(root: Path) -> None:
+    frames = load_frames(open_dataset("camvid", root, "val"), None, 1, CPU, 1, trained_on=False)
+    assert (frames.size, len(frames), frames.spots) == (SIZE, 2, ())
+    assert len(Share(frames, 2).frames) == 2

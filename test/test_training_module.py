@@ -1,0 +1,224 @@
+"""What one step of a stage does, and how a run is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')")
+
+import torch
+from torch import nn
+
+from erfnet_ros.errors import SourceError, TrainingError
+from erfnet_ros.metrics import VOID
+from erfnet_ros.network import ERFNet
+from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
+from erfnet_ros.training.memory import check_batch
+from erfnet_ros.training.module import StageModule, labels_of, logits_of, set_dropout
+from erfnet_ros.training.plan import Plan, plans
+from erfnet_ros.training.recipe import Recipe
+from erfnet_ros.training.state import StateFile, read_state
+
+CLASSES = 3
+
+
+def recipe(**changes: Any) -> Recipe:
+    stages = [
+        {
+            "name": "encoder",
+            "part": "encoder",
+            "optimizer": {"name": "adam", "decayed": "all"},
+            "phases": [{"steps": 2}],
+        },
+        {"name": "network", "part": "network", "phases": [{"steps": 2, "dropout": 0.1}]},
+    ]
+    return Recipe.from_dict({"stages": stages, **changes}, "test")
+
+
+def planned() -> tuple[Plan, Plan]:
+    encoder, network = plans(recipe(), frames=4)
+    return encoder, network
+
+
+def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(seed)
+    images = torch.randint(0, 256, (2, 3, 20, 28), dtype=torch.uint8)
+    return images, torch.randint(0, CLASSES, (2, 20, 28), dtype=torch.uint8), torch.ones(2, 4)
+
+
+def trained_parameters(plan: Plan) -> set[str]:
+    """Return which parameters a step of the stage's loss reaches."""
+    module = StageModule(ERFNet(CLASSES), plan, recipe(), None)
+    module.training_step(batch(), 0).backward()
+    return {name for name, parameter in module.network.named_parameters() if parameter.grad is not None}
+
+
+def test_the_encoder_stage_trains_the_encoder_and_its_head_and_the_network_stage_all_but_that_head() -> None:
+    names = {name for name, _ in ERFNet(CLASSES).named_parameters()}
+    head = {name for name in names if name.startswith("encoder.output_conv")}
+    encoder, network = planned()
+    assert trained_parameters(encoder) == {name for name in names if name.startswith("encoder")}
+    assert trained_parameters(network) == names - head
+
+
+def test_every_parameter_that_may_train_is_reached_by_the_loss() -> None:
+    """Several processes wait for each parameter's gradient; one that never comes stops them all."""
+    for plan in planned():
+        module = StageModule(ERFNet(CLASSES), plan, recipe(), None)
+        wanted = {name for name, parameter in module.network.named_parameters() if parameter.requires_grad}
+        assert wanted == trained_parameters(plan)
+
+
+def test_the_encoders_labels_are_the_middle_pixel_of_each_square_and_meet_its_logits() -> None:
+    encoder, network = planned()
+    images, labels, _ = batch()
+    small = labels_of(encoder, labels)
+    assert logits_of(encoder)(ERFNet(CLASSES), images.float()).shape[-2:] == small.shape[-2:] == (3, 4)
+    assert small[0, 1, 2] == labels[0, 12, 20]
+    # The third row of squares lies half outside the 20 rows: its middle is void.
+    assert (small[:, 2] == VOID).all()
+    assert labels_of(network, labels) is labels
+
+
+def test_the_average_begins_short_and_settles_at_the_recipes_decay() -> None:
+    _, plan = planned()
+    module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.9), None)
+    assert module.average is not None
+    bias = "decoder.output_conv.bias"
+    with torch.no_grad():
+        module.average.get_parameter(bias).zero_()
+        module.network.get_parameter(bias).fill_(1.0)
+    module.update_average(1)
+    expected = 1 - 2 / 11
+    assert module.average.get_parameter(bias).tolist() == pytest.approx([expected] * CLASSES)
+    module.update_average(10_000)
+    assert module.average.get_parameter(bias).tolist() == pytest.approx([expected + 0.1 * (1 - expected)] * CLASSES)
+    assert module.result() is module.average
+
+
+def test_the_average_takes_in_batch_norms_statistics_and_counters() -> None:
+    """Else the averaged network would normalise as the untrained one."""
+    _, plan = planned()
+    module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None)
+    module.training_step(batch(), 0)
+    module.update_average(1)
+    assert module.average is not None
+    for name, value in module.network.state_dict().items():
+        assert torch.equal(module.average.state_dict()[name], value), name
+    assert module.network.state_dict()["encoder.initial_block.bn.num_batches_tracked"] == 1
+
+
+def test_without_an_average_the_network_itself_is_kept() -> None:
+    _, plan = planned()
+    module = StageModule(ERFNet(CLASSES), plan, recipe(), None)
+    module.update_average(1)
+    assert module.result() is module.network
+
+
+def test_only_kernels_decay_unless_the_recipe_says_all() -> None:
+    encoder, network = planned()
+    groups = StageModule(ERFNet(CLASSES), network, recipe(), None).configure_optimizers()["optimizer"].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0]
+    assert all(parameter.ndim > 1 for parameter in groups[0]["params"])
+    assert all(parameter.ndim == 1 for parameter in groups[1]["params"])
+    optimizer = StageModule(ERFNet(CLASSES), encoder, recipe(), None).configure_optimizers()["optimizer"]
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01]
+
+
+def test_dropout_is_the_recipes_or_the_papers() -> None:
+    network = ERFNet(CLASSES, 0.7, 0.7)
+
+    def rates() -> list[float]:
+        return [layer.p for layer in network.encoder.modules() if isinstance(layer, nn.Dropout2d)]
+
+    set_dropout(network, None)
+    assert rates() == [0.03] * 5 + [0.3] * 8
+    set_dropout(network, 0.1)
+    assert rates() == [0.1] * 13
+
+
+def test_a_batch_that_is_too_large_names_the_largest_half_that_fits() -> None:
+    tried = []
+
+    def step(views: int) -> None:
+        tried.append(views)
+        if views > 3:
+            raise torch.OutOfMemoryError("too large")
+
+    with pytest.raises(
+        TrainingError, match=r"Expected 12 views of 64x48 per step to fit .* cuda:0.*--batch-size 6 fits"
+    ):
+        check_batch(12, step, "cuda:0", (64, 48), processes=2)
+    assert tried == [12, 6, 3]
+    check_batch(3, step, "cuda:0", (64, 48), processes=1)
+
+
+def test_where_not_even_one_view_fits_the_error_says_so() -> None:
+    def step(views: int) -> None:
+        raise torch.OutOfMemoryError("too large")
+
+    with pytest.raises(TrainingError, match="not even one view fits: free the GPU"):
+        check_batch(2, step, "cuda:0", (64, 48), processes=1)
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    """Here the folder is gone; a full disk is the same error (see test_training_run.py)."""
+    StateFile().save_checkpoint({"step": 1}, tmp_path / "state.ckpt")
+    assert read_state(tmp_path / "state.ckpt") == {"step": 1}
+    with pytest.raises(
+        TrainingError, match=r"Cannot write .*no state was saved yet. Make room and go on with --resume"
+    ):
+        StateFile().save_checkpoint({"step": 2}, tmp_path / "gone" / "state.ckpt")
+    assert [path.name for path in tmp_path.iterdir()] == ["state.ckpt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", b"\x80\x02N."])
+def test_a_file_that_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.ckpt").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"Expected a state of this program in .*state.ckpt"):
+        read_state(tmp_path / "state.ckpt")
+
+
+def test_history_and_evaluation_survive_their_files(tmp_path: Path) -> None:
+    history = History(
+        data="camvid, split train (2 frames)",
+        validated_on="val",
+        recipe_name="paper",
+        recipe=recipe().to_dict(),
+        seed=1,
+        command="erfnet train camvid",
+        hardware="2 cores",
+        versions={"torch": "2"},
+        class_names=("a", "b"),
+        class_shares=(0.25, 0.75),
+        steps=4,
+        images=8,
+        seconds=2.0,
+        images_per_second=4.0,
+        points=(Point("encoder", 2, 1.5, 0.1, None), Point("network", 4, 1.0, 0.0, 0.5)),
+    )
+    evaluation = Evaluation("val", {"frames": 1}, (FrameResult("x", 0.5, "frames/best_1.png"),), ())
+    assert Evaluation.read(tmp_path) is None
+    history.write(tmp_path)
+    evaluation.write(tmp_path)
+    assert History.read(tmp_path) == history
+    assert Evaluation.read(tmp_path) == evaluation
+    with pytest.raises(ValueError, match="Out of range float"):
+        replace(history, seconds=float("nan")).write(tmp_path)
+    assert History.read(tmp_path) == history
+
+
+def test_a_history_that_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"Expected a finished training run with .*history.json"):
+        History.read(tmp_path)
+    (tmp_path / "history.json").write_text('{"steps": 1}')
+    with pytest.raises(SourceError, match=r"Expected class_names, .* in .*history.json, got steps"):
+        History.read(tmp_path)
+    (tmp_path / "history.json").write_text("{")
+    with pytest.raises(SourceError, match=r"Expected JSON in .*history.json"):
+        History.read(tmp_path)
