@@ -22,7 +22,11 @@ _FORWARDED = {
     "train": ("erfnet_ros.training.train", _TRAINING, "train on CamVid, Cityscapes or a folder of your own"),
     "export": ("erfnet_ros.training.export", _TRAINING, "write a checkpoint as ONNX, image in and labels out"),
     "bag": ("erfnet_ros.replay.bag", "its dependencies", "make rosbags of images, and look into them"),
-    "evaluate-bag": ("erfnet_ros.replay.evaluate", "its dependencies", "score rosbags, offline or through the live node"),
+    "evaluate-bag": (
+        "erfnet_ros.replay.evaluate",
+        "its dependencies",
+        "score rosbags, offline or through the node",
+    ),
     "evaluate-bag --live": ("erfnet_ros.ros.live", _ROS, ""),
     "demo": ("erfnet_ros.ros.demo", _ROS, "play a camera to the real node over DDS and score what comes back"),
     "benchmark": ("erfnet_ros.ros.benchmark", _ROS, "measure the node's overhead and the transport of images"),

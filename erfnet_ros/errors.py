@@ -30,7 +30,7 @@ class SourceError(ErfnetError):
 
 
 class EvaluationError(ErfnetError):
-    """Frames and truth of a bag cannot be scored, a result file cannot be read, or a gate asks for what is not there."""
+    """Frames and truth of a bag cannot be scored, a result cannot be read, or a gate asks for what is not there."""
 
 
 class ScoreError(ErfnetError):
