@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -14,3 +18,11 @@ os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fa
 # What a shell starts in the background (`make test &`, many a CI) inherits an ignored SIGINT and passes it on to the
 # processes that tests interrupt; a handler of our own is reset to the default in them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def threads_of_torch() -> Iterator[None]:
+    """Give back the threads that a module took: bf16 sums depend on them, and the node's labels are held to the bit."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
