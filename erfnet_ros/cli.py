@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and arguments[0] in _FORWARDED:
             live = f"{arguments[0]} --live"
             name = live if live in _FORWARDED and "--live" in arguments else arguments[0]
-            return _forwarded(name)(arguments[1:])
+            return _run_forwarded(name, arguments[1:])
         options = _parser().parse_args(arguments)
         # What was chosen for want of something better is said once, beside the results.
         logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
@@ -139,16 +139,16 @@ def _import_weights(options: argparse.Namespace) -> int:
     return 0
 
 
-def _forwarded(name: str) -> Callable[[Sequence[str]], int]:
+def _run_forwarded(name: str, arguments: Sequence[str]) -> int:
     module_name, needs, _ = _FORWARDED[name]
     try:
-        module = importlib.import_module(module_name)
+        command: Callable[[Sequence[str]], int] = importlib.import_module(module_name).main
+        # Heavy libraries are imported only once the options are read, for --help to be quick.
+        return command(arguments)
     except ImportError as error:
         if (error.name or "").split(".")[0] == "erfnet_ros" and error.name != "erfnet_ros.msg":
             raise
         raise ErfnetError(f"'erfnet {name}' cannot import '{error.name or error}'; it needs {needs}.") from error
-    command: Callable[[Sequence[str]], int] = module.main
-    return command
 
 
 if __name__ == "__main__":

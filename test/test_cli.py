@@ -159,6 +159,25 @@ def test_commands_that_need_ros_say_so_where_it_is_missing(command: str) -> None
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("library", "arguments"),
+    [("lightning", ["train", "folder", "--data", "DATA", "--out", "run"]), ("onnx", ["export", "-o", "out.onnx"])],
+)
+def test_commands_that_need_the_training_extra_say_so_where_it_is_missing(
+    tmp_path: Path, library: str, arguments: list[str]
+) -> None:
+    """`pip install .` leaves these libraries out: who trains learns from the command what else to install."""
+    code = f"import sys; sys.modules['{library}'] = None; from erfnet_ros import cli; sys.exit(cli.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("erfnet: error: ")
+    assert f"'{library}'" in done.stderr or f"'{library}." in done.stderr
+    assert "pip install 'erfnet_ros[training]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", ["demo", "benchmark"])
 def test_options_of_demo_and_benchmark_are_their_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("rclpy")
