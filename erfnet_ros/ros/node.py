@@ -10,7 +10,7 @@ from typing import Any
 
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.timer import Timer
@@ -19,6 +19,7 @@ from erfnet_ros.errors import ErfnetError, ParameterError
 from erfnet_ros.ros.camera_input import CameraInput
 from erfnet_ros.ros.declaration import Declaration
 from erfnet_ros.ros.diagnostics import Diagnostics, Health, LogForwarder
+from erfnet_ros.ros.executor import NodeExecutor
 from erfnet_ros.ros.frames import Frames, Settings
 from erfnet_ros.ros.outputs import Outputs
 from erfnet_ros.ros.parameters import Value
@@ -262,7 +263,7 @@ def main() -> None:
     keep_large_blocks()
     rclpy.init()
     node = SegmenterNode()
-    executor = MultiThreadedExecutor(num_threads=4)
+    executor = NodeExecutor(num_threads=4)
     executor.add_node(node)
     try:
         executor.spin()

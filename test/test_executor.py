@@ -1,0 +1,104 @@
+"""Callbacks get their threads at once: a node that spins on itself lets the newest image wait, and burns a core."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+import rclpy
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.timer import Timer
+from std_msgs.msg import Header
+
+from erfnet_ros.ros.executor import NodeExecutor, OncePool
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    context = Context()
+    rclpy.init(context=context)
+    node = Node("spinner", context=context)
+    yield node
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_a_task_that_waits_is_not_queued_again() -> None:
+    free, runs = threading.Event(), []
+    with OncePool(1) as pool:
+        pool.submit(free.wait, DEADLINE_S)
+
+        def task() -> None:
+            runs.append(None)
+
+        for _ in range(5):
+            pool.submit(task)
+        free.set()
+    assert len(runs) == 1
+
+
+def test_a_task_that_has_begun_may_be_handed_in_again() -> None:
+    """rclpy goes on with a coroutine by handing its task in once more."""
+    runs: list[None] = []
+
+    def task() -> None:
+        runs.append(None)
+
+    with OncePool(1) as pool:
+        pool.submit(task).result(DEADLINE_S)
+        pool.submit(task).result(DEADLINE_S)
+    assert len(runs) == 2
+
+
+def test_what_a_task_raises_reaches_who_asks() -> None:
+    with OncePool(1) as pool, pytest.raises(ZeroDivisionError):
+        pool.submit(lambda: 1 / 0).result(DEADLINE_S)
+
+
+def test_a_message_that_waits_for_a_thread_costs_no_processor_time(node: Node) -> None:
+    """rclpy's own executor takes a whole core as long as it waits, and then finds thousands of copies to clear away."""
+    free, taken, heard = threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def take_thread(timer: list[Timer]) -> None:
+        timer.pop().cancel()
+        taken.release()
+        free.wait(DEADLINE_S)
+
+    def block() -> None:
+        timer: list[Timer] = []
+        timer.append(node.create_timer(0.01, lambda: take_thread(timer), MutuallyExclusiveCallbackGroup()))
+
+    group = MutuallyExclusiveCallbackGroup()
+    node.create_subscription(Header, "images", lambda message: heard.set(), 1, callback_group=group)
+    publisher = node.create_publisher(Header, "images", 1)
+    executor = NodeExecutor(2, node.context)
+    executor.add_node(node)
+    spinning = threading.Thread(target=executor.spin)
+    spinning.start()
+    end = time.monotonic() + DEADLINE_S
+    while not heard.wait(0.1) and time.monotonic() < end:
+        publisher.publish(Header())
+    assert heard.is_set()
+    block(), block()
+    for _ in range(2):
+        assert taken.acquire(timeout=DEADLINE_S)
+    heard.clear()
+    publisher.publish(Header())
+    # Nothing else of this process runs meanwhile: what it uses, the waiting uses.
+    wall, used = time.monotonic(), time.process_time()
+    assert not heard.wait(1.0)
+    share = (time.process_time() - used) / (time.monotonic() - wall)
+    free.set()
+    assert heard.wait(DEADLINE_S)
+    executor.shutdown()
+    spinning.join(DEADLINE_S)
+    assert share < 0.4
