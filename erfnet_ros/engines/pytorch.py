@@ -15,7 +15,7 @@ from erfnet_ros.pipeline import Pipeline
 
 Pixels = npt.NDArray[np.uint8]
 
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class PyTorchEngine:
@@ -35,7 +35,7 @@ class PyTorchEngine:
         self.precision, self.notes = pick_precision(precision, self._device)
         pipeline = Pipeline(checkpoint, input_size).eval()
         # Channels last: what both cuDNN's and oneDNN's fast convolutions read.
-        self._pipeline = pipeline.to(self._device, _DTYPES[self.precision])
+        self._pipeline = pipeline.to(self._device, DTYPES[self.precision])
         self._pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, rgb: Pixels) -> tuple[Pixels, Pixels]:

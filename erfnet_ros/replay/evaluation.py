@@ -10,10 +10,10 @@ from dataclasses import replace
 import psutil
 
 from erfnet_ros.errors import ErfnetError, EvaluationError, ImageError
+from erfnet_ros.lanes import ReadAhead, WorkBehind
 from erfnet_ros.replay.bags import BagReader
 from erfnet_ros.replay.frames import Step, read_steps
 from erfnet_ros.replay.journal import EVERY, Journal
-from erfnet_ros.replay.lanes import ReadAhead, WorkBehind
 from erfnet_ros.replay.output_bag import OutputBag, OutputPlan
 from erfnet_ros.replay.settings import Settings
 from erfnet_ros.replay.survey import Survey

@@ -27,8 +27,8 @@ from erfnet_ros.errors import ErfnetError, ParameterError
 from erfnet_ros.replay.bags import BagReader, find_topic
 from erfnet_ros.ros.bag_ahead import Ahead, OnBroken
 from erfnet_ros.ros.headers import read_header
-from erfnet_ros.ros.playback import Played, Sent
-from erfnet_ros.ros.process import ProcessError, exit_on_signals
+from erfnet_ros.ros.playback import Played, Sent, wait_for_reader
+from erfnet_ros.ros.process import exit_on_signals
 from erfnet_ros.ros.transport import keep_large_blocks
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -57,19 +57,8 @@ class BagPlayer(Node):
         self._publisher = self.create_publisher(_message_class(message_type), topic, profile)
 
     def wait_for_subscriber(self, timeout_s: float) -> None:
-        """Wait until somebody reads the topic.
-
-        Raises:
-            ProcessError: Nobody does within `timeout_s`.
-        """
-        deadline = time.monotonic() + timeout_s
-        while not self._publisher.get_subscription_count():
-            if time.monotonic() > deadline:
-                raise ProcessError(
-                    f"Expected a subscriber of {self._publisher.topic_name} within {timeout_s:g} s, got none; "
-                    "start the node, remap its image to this topic, and read one of its outputs."
-                )
-            time.sleep(0.02)
+        """Wait until somebody reads the topic; see `wait_for_reader`."""
+        wait_for_reader(self._publisher, timeout_s)
 
     def play(self, messages: Ahead, rate: float, on_sent: OnSent) -> Played:
         """Publish messages, their bytes as they are, at the pace of the bag's time.

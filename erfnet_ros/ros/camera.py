@@ -31,8 +31,8 @@ from std_msgs.msg import Header
 from erfnet_ros.classes import CAMVID
 from erfnet_ros.errors import ErfnetError, ImageError
 from erfnet_ros.ros.image_messages import from_array
-from erfnet_ros.ros.playback import Played
-from erfnet_ros.ros.process import ProcessError, exit_on_signals
+from erfnet_ros.ros.playback import Played, wait_for_reader
+from erfnet_ros.ros.process import exit_on_signals
 from erfnet_ros.ros.transport import keep_large_blocks
 from erfnet_ros.sources import Source, open_source
 
@@ -86,19 +86,8 @@ class Camera(Node):
                 self._ready_bytes += len(self._ready[index].image.data)
 
     def wait_for_subscriber(self, timeout_s: float) -> None:
-        """Wait until somebody reads the images.
-
-        Raises:
-            ProcessError: Nobody does within `timeout_s`.
-        """
-        deadline = time.monotonic() + timeout_s
-        while not self._images.get_subscription_count():
-            if time.monotonic() > deadline:
-                raise ProcessError(
-                    f"Expected a subscriber of {self._images.topic_name} within {timeout_s:g} s, got none; "
-                    "start the node, remap its image to this topic, and read one of its outputs."
-                )
-            time.sleep(0.02)
+        """Wait until somebody reads the images; see `wait_for_reader`."""
+        wait_for_reader(self._images, timeout_s)
 
     def play(self, indexes: Iterable[int], rate_hz: float, announce: Callable[[int, int], None]) -> Played:
         """Publish these frames, stamped as they leave.

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from erfnet_ros.ros.process import ChildProcess
+from rclpy.publisher import Publisher
+
+from erfnet_ros.ros.process import ChildProcess, ProcessError
 
 WAIT_S = 30.0
 """Patience of a player with its first subscriber."""
@@ -45,6 +48,22 @@ class Played:
 
     published: int
     rate_hz: float
+
+
+def wait_for_reader(images: Publisher, timeout_s: float) -> None:
+    """Wait until somebody subscribes to the images.
+
+    Raises:
+        ProcessError: Nobody does within `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not images.get_subscription_count():
+        if time.monotonic() > deadline:
+            raise ProcessError(
+                f"Expected a subscriber of {images.topic_name} within {timeout_s:g} s, got none; "
+                "start the node, remap its image to this topic, and read one of its outputs."
+            )
+        time.sleep(0.02)
 
 
 @dataclass(frozen=True)

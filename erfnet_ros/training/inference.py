@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from erfnet_ros.checkpoint import Checkpoint
-from erfnet_ros.engines.pytorch import pick_device, pick_precision
+from erfnet_ros.engines.pytorch import DTYPES, pick_device, pick_precision
 from erfnet_ros.errors import EngineError, ParameterError
 from erfnet_ros.network import STRIDE
 from erfnet_ros.pipeline import Pipeline, network_size, resize, upsample
@@ -20,8 +20,6 @@ Pixels = npt.NDArray[np.uint8]
 
 SCALES = (0.75, 1.0, 1.25)
 """Scales of the network's input that are averaged unless others are asked for."""
-
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Segment(Protocol):
@@ -107,7 +105,7 @@ class AugmentedSegmenter:
         self.device = str(self._device)
         self.precision, self.notes = pick_precision(precision, self._device)
         self._trained_size, self._input_size = checkpoint.input_size, input_size
-        pipeline = Pipeline(checkpoint).eval().to(self._device, _DTYPES[self.precision])
+        pipeline = Pipeline(checkpoint).eval().to(self._device, DTYPES[self.precision])
         pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._pipeline = pipeline
 

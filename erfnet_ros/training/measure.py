@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.errors import ParameterError
+from erfnet_ros.lanes import ReadAhead
 from erfnet_ros.scoring import FrameFigures, Score
 from erfnet_ros.sources import Frame
 from erfnet_ros.training.datasets import DataSet
@@ -79,13 +78,14 @@ def measure(
     score = Score(data.class_set)
     frames = []
     sizes = set()
-    for index, frame in zip(indices, _read_ahead(data, indices), strict=True):
-        prepared = prepare(frame)
-        sizes.add((prepared.rgb.shape[1], prepared.rgb.shape[0]))
-        labels, confidence = segment(prepared.rgb)
-        if prepared.truth is not None:
-            frames.append(FrameScore(index, frame.name, score.add(prepared.truth, labels, confidence)))
-        keep(prepared, labels)
+    with ReadAhead(lambda: (data[index] for index in indices), _READ_AHEAD) as ahead:
+        for index, frame in zip(indices, ahead, strict=True):
+            prepared = prepare(frame)
+            sizes.add((prepared.rgb.shape[1], prepared.rgb.shape[0]))
+            labels, confidence = segment(prepared.rgb)
+            if prepared.truth is not None:
+                frames.append(FrameScore(index, frame.name, score.add(prepared.truth, labels, confidence)))
+            keep(prepared, labels)
     return Measurement(score, tuple(frames), tuple(sorted(sizes)))
 
 
@@ -101,17 +101,3 @@ def spread_evenly(count: int, limit: int | None) -> range | list[int]:
         raise ParameterError(f"Expected a limit of 1 frame or more, got {limit}.")
     # Neighbours of a drive look alike: the first few would say little of the rest.
     return range(count) if limit >= count else [(2 * i + 1) * count // (2 * limit) for i in range(limit)]
-
-
-def _read_ahead(data: DataSet, indices: Sequence[int]) -> Iterator[Frame]:
-    waiting: deque[Future[Frame]] = deque()
-    with ThreadPoolExecutor(1, "reader") as pool:
-        try:
-            for index in indices:
-                waiting.append(pool.submit(data.__getitem__, index))
-                if len(waiting) > _READ_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
