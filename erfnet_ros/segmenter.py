@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines import Engine, open_engine
+from erfnet_ros.errors import ImageError
 from erfnet_ros.images import check_image, contiguous_rgb
 from erfnet_ros.sizes import check_input_size
 
@@ -92,7 +94,7 @@ class Segmenter:
         # The first image of a size pays for memory and kernels; better here than on the robot's first frame.
         width, height = self.checkpoint.input_size
         for _ in range(2):
-            self.engine(np.zeros((height, width, 3), np.uint8))
+            self.engine(np.zeros((1, height, width, 3), np.uint8))
 
     def __call__(self, image: Pixels) -> Segmentation:
         """Segment one (H, W, 3) uint8 RGB image, of any strides.
@@ -101,13 +103,27 @@ class Segmenter:
             ImageError: Shape, type or size are not usable.
             EngineError: The device ran out of memory.
         """
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Pixels]) -> list[Segmentation]:
+        """Segment (H, W, 3) uint8 RGB images of one size in one run of the network; each has the whole run's times.
+
+        Raises:
+            ImageError: Shape, type or size are not usable, or differ among the images.
+            EngineError: The device ran out of memory.
+        """
         start = time.perf_counter()
-        check_image(image)
-        rgb = contiguous_rgb(image)
+        for image in images:
+            check_image(image)
+        if len({image.shape for image in images}) != 1:
+            sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
+            raise ImageError(f"Expected images of one size in a batch, got {', '.join(sizes) or 'none'}.")
+        rgb = contiguous_rgb(images[0])[None] if len(images) == 1 else np.stack(images)
         ready = time.perf_counter()
-        labels, confidence = self.engine(rgb)
+        labels, confidences = self.engine(rgb)
         done = time.perf_counter()
-        return Segmentation(labels, confidence, StageTimes(1e3 * (ready - start), 1e3 * (done - ready)))
+        times = StageTimes(1e3 * (ready - start), 1e3 * (done - ready))
+        return [Segmentation(*answer, times) for answer in zip(labels, confidences, strict=True)]
 
     def close(self) -> None:
         """Free the network's memory; the segmenter must not be called again."""

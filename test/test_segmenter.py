@@ -124,3 +124,18 @@ def test_the_mask_is_void_exactly_where_confidence_is_below_the_threshold(
 ) -> None:
     mask = Segmentation(labels, confidence, StageTimes(0, 0)).mask(threshold)
     assert np.array_equal(mask, np.where(confidence / 255 < threshold, 255, labels))
+
+
+def test_a_batch_answers_as_its_images_do_alone(segmenter: Segmenter) -> None:
+    """Several cameras share one run of the network; none may see another's labels."""
+    other = 255 - RGB
+    first, second = segmenter.batch([RGB, other])
+    # The sums of a batch may be taken in another order.
+    assert (first.labels == segmenter(RGB).labels).mean() > 0.99
+    assert (second.labels == segmenter(other).labels).mean() > 0.99
+    assert (first.labels != second.labels).any()
+
+
+def test_images_of_several_sizes_are_no_batch(segmenter: Segmenter) -> None:
+    with pytest.raises(ImageError, match="one size in a batch, got 120x90, 60x90"):
+        segmenter.batch([RGB, RGB[:, :60]])

@@ -1,4 +1,4 @@
-"""Who runs the Pipeline. An engine's contract: a uint8 image in, uint8 labels and confidence out."""
+"""Who runs the Pipeline. An engine's contract: uint8 images in, uint8 labels and confidence out."""
 
 from __future__ import annotations
 
@@ -32,8 +32,14 @@ class Engine(Protocol):
     precision: str
     notes: tuple[str, ...]
 
-    def __call__(self, rgb: Pixels) -> tuple[Pixels, Pixels]:
-        """Return labels (H, W) and confidence (H, W), uint8, of a C-contiguous (H, W, 3) uint8 image."""
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """Return labels and confidences, (N, H, W) uint8 each, of C-contiguous (N, H, W, 3) uint8 RGB images.
+
+        The arrays belong to the caller: no later call writes into them.
+
+        Raises:
+            EngineError: The device ran out of memory, or is gone.
+        """
         ...
 
     def close(self) -> None:

@@ -38,20 +38,16 @@ class PyTorchEngine:
         self._pipeline = pipeline.to(self._device, DTYPES[self.precision])
         self._pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, rgb: Pixels) -> tuple[Pixels, Pixels]:
-        """See `erfnet_ros.engines.Engine`.
-
-        Raises:
-            EngineError: The GPU's memory does not hold an image of this size.
-        """
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """See `erfnet_ros.engines.Engine`."""
         try:
             with torch.inference_mode():
-                labels, confidence = self._pipeline(torch.from_numpy(rgb)[None].to(self._device))
-                return labels[0].cpu().numpy(), confidence[0].cpu().numpy()
+                labels, confidence = self._pipeline(torch.from_numpy(images).to(self._device))
+                return labels.cpu().numpy(), confidence.cpu().numpy()
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise EngineError(
-                f"The memory of {self.device} does not hold an image of {rgb.shape[1]}x{rgb.shape[0]}; "
+                f"The memory of {self.device} does not hold {len(images)} image(s) of {images.shape[2]}x{images.shape[1]}; "
                 "set a smaller input_size, or free the GPU."
             ) from error
 
