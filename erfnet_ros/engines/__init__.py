@@ -68,6 +68,10 @@ def open_engine(
     """
     if engine not in ENGINES:
         raise EngineError(f"Expected engine to be one of {', '.join(ENGINES)}, got '{engine}'.")
+    if engine == "onnxruntime":
+        from erfnet_ros.engines.onnx import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(checkpoint, device, precision, input_size)
     from erfnet_ros.engines.pytorch import PyTorchEngine
 
     return PyTorchEngine(checkpoint, device, precision, input_size)

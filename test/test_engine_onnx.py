@@ -1,0 +1,165 @@
+"""ONNX Runtime answers as PyTorch does, from a graph that is written once and kept."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from erfnet_ros import checkpoint as checkpoints
+from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.engines import agreement, open_engine
+from erfnet_ros.engines.agreement import check_agreement, fingerprint
+from erfnet_ros.engines.cache import Cache
+from erfnet_ros.engines.onnx import CPU, CUDA, TENSORRT, OnnxRuntimeEngine, Provider, find_providers, pick_precision
+from erfnet_ros.errors import EngineError
+from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.synthetic import Street
+
+pytest.importorskip("onnxruntime", reason="needs ONNX Runtime (pip install '.[onnx]')")
+pytest.importorskip("onnxscript", reason="needs onnxscript (pip install '.[onnx]')")
+
+SIZE = (96, 64)
+
+
+def trained(size: tuple[int, int] = SIZE) -> Checkpoint:
+    """Return the shipped weights, as if they had been trained at a small size."""
+    return replace(checkpoints.load(), input_size=size)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> OnnxRuntimeEngine:
+    return OnnxRuntimeEngine(trained(), "cpu", cache=Cache(folder))
+
+
+@pytest.mark.parametrize("size", [(96, 64), (131, 77), (320, 240)])
+def test_labels_are_those_of_pytorch_at_any_size(engine: OnnxRuntimeEngine, size: tuple[int, int]) -> None:
+    """Otherwise the choice of an engine would change what a robot sees."""
+    image = Street(3, size).frame(0)[0][None]
+    labels, confidence = engine(image)
+    with torch.inference_mode():
+        expected, sure = (tensor.numpy() for tensor in Pipeline(trained()).eval()(torch.from_numpy(image)))
+    assert labels.shape == confidence.shape == (1, size[1], size[0])
+    assert labels.dtype == confidence.dtype == np.uint8
+    assert (labels == expected).mean() >= 0.999
+    assert np.abs(confidence.astype(int) - sure)[labels == expected].max() <= 2
+
+
+def test_a_batch_answers_as_its_images_do_alone(engine: OnnxRuntimeEngine) -> None:
+    images = np.stack([Street(seed, SIZE).frame(0)[0] for seed in (1, 2, 3)])
+    labels, confidences = engine(images)
+    assert labels.shape == confidences.shape == (3, 64, 96)
+    for index in range(3):
+        alone, sure = engine(images[index : index + 1])
+        assert np.array_equal(labels[index], alone[0])
+        assert np.array_equal(confidences[index], sure[0])
+
+
+def test_answers_are_not_written_into_by_later_calls(engine: OnnxRuntimeEngine) -> None:
+    images = [Street(seed, SIZE).frame(0)[0][None] for seed in (1, 2)]
+    labels, _ = engine(images[0])
+    kept = labels.copy()
+    engine(images[1])
+    assert np.array_equal(labels, kept)
+
+
+def test_the_graph_is_written_once_and_taken_from_the_cache_then(engine: OnnxRuntimeEngine, folder: Path) -> None:
+    """Writing it takes seconds, which no robot should wait for at every start."""
+    files = {file: file.stat().st_mtime_ns for file in folder.glob("*.onnx")}
+    assert len(files) == 1
+    again = OnnxRuntimeEngine(trained(), "cpu", cache=Cache(folder))
+    assert {file: file.stat().st_mtime_ns for file in folder.glob("*.onnx")} == files
+    image = Street(4, SIZE).frame(0)[0][None]
+    assert np.array_equal(again(image)[0], engine(image)[0])
+
+
+def test_the_agreement_is_kept_beside_the_graph(engine: OnnxRuntimeEngine, folder: Path) -> None:
+    (sidecar,) = folder.glob("*.json")
+    assert 0.995 <= json.loads(sidecar.read_text())["facts"]["agreement"] <= 1
+
+
+def test_other_weights_get_a_graph_of_their_own(engine: OnnxRuntimeEngine, folder: Path) -> None:
+    """A graph of the weights before these would answer without anybody noticing."""
+    state = {name: tensor.clone() for name, tensor in trained().state_dict.items()}
+    state["decoder.output_conv.bias"][0] += 50
+    other = OnnxRuntimeEngine(replace(trained(), state_dict=state), "cpu", cache=Cache(folder))
+    assert (other(np.zeros((1, 64, 96, 3), np.uint8))[0] == 0).all()
+    assert len(list(folder.glob("*.onnx"))) == 2
+
+
+def test_a_network_trained_at_an_odd_size_gets_a_graph_for_each_size(tmp_path: Path) -> None:
+    engine = OnnxRuntimeEngine(trained((90, 60)), "cpu", cache=Cache(tmp_path))
+    for size in ((90, 60), (96, 64)):
+        assert engine(Street(1, size).frame(0)[0][None])[0].shape == (1, size[1], size[0])
+    assert len(list(tmp_path.glob("*.onnx"))) == 2
+
+
+def test_a_network_that_answers_otherwise_is_refused() -> None:
+    def all_sky(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(images.shape[:3], np.uint8), np.zeros(images.shape[:3], np.uint8)
+
+    with pytest.raises(EngineError, match=r"at least 99\.5 % of the pixels, got \d+\.\d\d %; it is not used"):
+        check_agreement("The engine", all_sky, Pipeline(trained()).eval(), [SIZE])
+
+
+def test_a_refused_graph_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "MIN_AGREEMENT", 1.1)
+    with pytest.raises(EngineError, match=r"ONNX Runtime \(CPUExecutionProvider, fp32\)"):
+        OnnxRuntimeEngine(trained(), "cpu", cache=Cache(tmp_path))
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_the_fingerprint_follows_weights_and_scaling() -> None:
+    plain = trained()
+    state = dict(plain.state_dict)
+    state["decoder.output_conv.bias"] = state["decoder.output_conv.bias"] + 1e-3
+    prints = {fingerprint(c) for c in (plain, replace(plain, state_dict=state), replace(plain, mean=(0.1, 0, 0)))}
+    assert len(prints) == 3
+    assert fingerprint(trained()) == fingerprint(plain)
+
+
+def test_open_engine_knows_the_word(folder: Path, engine: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERFNET_ROS_CACHE", str(folder))
+    opened = open_engine(trained(), "onnxruntime", "cpu")
+    assert (opened.name, opened.device, opened.precision, opened.notes) == ("onnxruntime", "cpu", "fp32", ())
+    opened.close()
+
+
+def test_a_missing_package_is_said_with_the_command_that_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineError, match=r"got none called 'onnxruntime'; install .*pip install 'erfnet_ros\[onnx\]'"):
+        OnnxRuntimeEngine(trained(), "cpu")
+
+
+def test_a_gpu_that_this_build_cannot_use_is_an_error() -> None:
+    with pytest.raises(EngineError, match=r"Device 'cuda:1' .* CPUExecutionProvider only; install onnxruntime-gpu"):
+        find_providers("cuda:1", ["CPUExecutionProvider"])
+    with pytest.raises(EngineError, match="Expected device to be auto, cpu, cuda or cuda:N, got 'tpu'"):
+        find_providers("tpu", ["CPUExecutionProvider"])
+
+
+def test_tensorrt_comes_before_cuda_before_the_cpu() -> None:
+    everything = [CPU, CUDA, TENSORRT]
+    assert [provider.name for provider in find_providers("auto", everything)] == [TENSORRT, CUDA, CPU]
+    assert find_providers("cuda:2", everything) == [Provider(TENSORRT, 2), Provider(CUDA, 2)]
+    assert find_providers("cpu", everything) == [Provider(CPU)]
+    assert Provider(CUDA, 2).device == "cuda:2"
+
+
+def test_a_precision_that_a_provider_lacks_is_an_error() -> None:
+    assert pick_precision("auto", Provider(CPU)) == "fp32"
+    assert pick_precision("auto", Provider(CUDA)) == "fp16"
+    with pytest.raises(EngineError, match=r"Precision 'bf16' .* computes in fp32 on cpu; set precision to auto"):
+        pick_precision("bf16", Provider(CPU))
+    with pytest.raises(EngineError, match=r"Expected precision to be one of .*, got 'fp8'"):
+        pick_precision("fp8", Provider(CPU))
