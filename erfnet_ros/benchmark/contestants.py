@@ -1,0 +1,141 @@
+"""Who is measured: the authors' way, and every engine in every precision that this machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from erfnet_ros.benchmark.figures import AUTHORS, Setting, Size, Unavailable
+from erfnet_ros.checkpoint import Checkpoint, build_network
+from erfnet_ros.engines import Engine, open_engine
+from erfnet_ros.engines.names import ENGINES, PRECISIONS
+from erfnet_ros.errors import ErfnetError, ParameterError
+
+Pixels = npt.NDArray[np.uint8]
+
+OWN_KERNELS = ("onnxruntime", "tensorrt")
+"""Engines that do not read oneDNN's switch."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who runs one setting; `prepare` turns a batch of images into what `run` takes, outside the time measured."""
+
+    engine: str
+    precision: str
+    device: str
+    setting: int
+    prepare: Callable[[Pixels], object]
+    run: Callable[..., object]
+
+
+def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of engine and precision to try.
+
+    Args:
+        engines: Words of engines, each with a precision behind a colon or without; none stands for all there are.
+
+    Raises:
+        ParameterError: A word is unknown.
+    """
+    names, precisions = ENGINES[1:], PRECISIONS[1:]
+    pairs: list[tuple[str, str]] = []
+    for word in engines or names:
+        name, _, precision = word.partition(":")
+        if name not in names or (precision and precision not in precisions):
+            raise ParameterError(
+                f"Expected --engines to be of {', '.join(names)}, each with or without :PRECISION of "
+                f"{', '.join(precisions)}, got '{word}'."
+            )
+        pairs += [(name, each) for each in ([precision] if precision else precisions)]
+    return list(dict.fromkeys(pairs))
+
+
+def authors_way(checkpoint: Checkpoint, device: torch.device, setting: Setting, index: int) -> Contestant:
+    """Return what the authors' evaluation does: their network as it was trained, in fp32, a float image at a time.
+
+    It is given the images resized and as floats, and answers at the network's size: less than the engines do.
+    """
+    network = build_network(checkpoint).to(device)
+
+    def prepare(images: Pixels) -> list[torch.Tensor]:
+        resized = [np.asarray(cv2.resize(image, setting.network)) for image in images]
+        return [torch.from_numpy(image).permute(2, 0, 1)[None].contiguous().float().div(255) for image in resized]
+
+    def run(inputs: list[torch.Tensor]) -> list[npt.NDArray[np.uint8]]:
+        with torch.no_grad():
+            return [network(image.to(device)).max(1)[1].byte().cpu().numpy() for image in inputs]
+
+    return Contestant(AUTHORS, "fp32", str(device), index, prepare, run)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The engines that run here, and those that do not."""
+
+    contestants: list[Contestant]
+    unavailable: list[Unavailable]
+    engines: list[Engine]
+
+    def close(self) -> None:
+        """Free the engines' memory."""
+        for engine in self.engines:
+            engine.close()
+
+
+def open_engines(
+    checkpoint: Checkpoint,
+    pairs: Sequence[tuple[str, str]],
+    device: str,
+    settings: Sequence[Setting],
+    frames: Sequence[Sequence[Pixels]],
+    isa: str,
+    say: Callable[[str], None],
+) -> Opened:
+    """Open the engines and let each run every setting twice; who cannot is listed with the reason.
+
+    Args:
+        checkpoint: What they run.
+        pairs: Engines and precisions.
+        device: The user's word.
+        settings: What they are to run.
+        frames: For each setting, batches of images.
+        isa: What oneDNN is held to, or nothing.
+        say: Takes a line on what is going on.
+    """
+    opened = Opened([], [], [])
+    for name, precision in pairs:
+        say(f"opening {name} {precision}")
+        if reason := _senseless(name, precision, isa):
+            opened.unavailable.append(Unavailable(name, precision, reason))
+            continue
+        kept: dict[Size | None, Engine] = {}
+        own: list[Contestant] = []
+        try:
+            for index, setting in enumerate(settings):
+                if setting.input_size not in kept:
+                    kept[setting.input_size] = open_engine(checkpoint, name, device, precision, setting.input_size)
+                    opened.engines.append(kept[setting.input_size])
+                engine = kept[setting.input_size]
+                for _ in range(2):
+                    engine(frames[index][0])
+                own.append(Contestant(name, precision, engine.device, index, lambda images: images, engine))
+        except ErfnetError as error:
+            opened.unavailable.append(Unavailable(name, precision, str(error)))
+            continue
+        opened.contestants.extend(own)
+    return opened
+
+
+def _senseless(engine: str, precision: str, isa: str) -> str:
+    """Return why an engine says nothing of a processor that oneDNN is to imitate; empty where it does."""
+    if isa and engine in OWN_KERNELS:
+        return f"it does not compute with oneDNN, which alone is held to {isa}"
+    if isa.startswith("AVX2") and precision == "bf16":
+        return f"a processor with {isa} alone has no bf16 units"
+    return ""

@@ -1,0 +1,169 @@
+"""What a benchmark finds, as plain data: each has the form that JSON gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Size = tuple[int, int]
+
+AUTHORS = "authors"
+"""Name of the row that all others are held against."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of some runs, milliseconds.
+
+    Attributes:
+        p50: The median.
+        p99: Exceeded by one run in a hundred; of few runs nearly the slowest.
+        least: Of the fastest run.
+        runs: How many there were.
+    """
+
+    p50: float
+    p99: float
+    least: float
+    runs: int
+
+
+def times(values_ms: Sequence[float]) -> Times:
+    """Return the figures of at least one run, percentiles interpolated linearly."""
+    p50, p99 = np.percentile(values_ms, (50, 99))
+    return Times(float(p50), float(p99), float(min(values_ms)), len(values_ms))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is segmented.
+
+    Attributes:
+        camera: (width, height) of the image.
+        network: (width, height) that the network sees.
+        input_size: What an engine is given to that end; None where it follows camera and training by itself.
+        batch: Images in one run.
+        gmacs: Multiplications of the network for one image, 1e9.
+    """
+
+    camera: Size
+    network: Size
+    input_size: Size | None
+    batch: int
+    gmacs: float
+
+    @property
+    def text(self) -> str:
+        """Both sizes in words."""
+        sees = "the same" if self.network == self.camera else f"{self.network[0]}x{self.network[1]}"
+        batch = f", {self.batch} at once" if self.batch > 1 else ""
+        return f"image {self.camera[0]}x{self.camera[1]}, network sees {sees}{batch}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine at one setting.
+
+    Attributes:
+        engine: Its word, or `AUTHORS`.
+        precision: What it computes in.
+        device: "cpu" or "cuda:N".
+        setting: Index of the setting.
+        times: From the images on the host to labels and confidences on the host.
+        speedup: How many times faster than the authors' way, by the medians.
+        fps: Images a second, by the median.
+        share: Share of the machine's matrix rate that the network reaches, 0..1; None where no rate was measured.
+        agreement: Share of pixels with the class that PyTorch chooses in fp32, 0..1; None for the authors' way, which
+            answers at the network's size.
+    """
+
+    engine: str
+    precision: str
+    device: str
+    setting: int
+    times: Times
+    speedup: float
+    fps: float
+    share: float | None
+    agreement: float | None
+
+
+@dataclass(frozen=True)
+class Start:
+    """One engine in a fresh process, from loading torch and the checkpoint to the first mask.
+
+    Attributes:
+        engine: Its word.
+        precision: What it computes in.
+        cold_s: With empty caches, seconds.
+        warm_s: With what the cold start left in them.
+        memory_mb: Most memory that the process held in the warm start, megabytes.
+        gpu_memory_mb: What it took of the GPU's; None without one.
+    """
+
+    engine: str
+    precision: str
+    cold_s: float
+    warm_s: float
+    memory_mb: float
+    gpu_memory_mb: float | None
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """An engine that cannot run here, and why."""
+
+    engine: str
+    precision: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the machine's memory and multipliers reach.
+
+    Attributes:
+        device: Which was measured.
+        copy_gb_s: Bytes read and written by a large copy, 1e9 a second.
+        gmac_s: By precision: multiplications of a large matrix product, 1e9 a second.
+    """
+
+    device: str
+    copy_gb_s: float
+    gmac_s: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the figures come from.
+
+    Attributes:
+        processor: Its name.
+        cores: How many this process may use.
+        gpu: Its name; empty without one.
+        isa: What oneDNN was held to; empty where it may use all that the processor has.
+        load: Load average before the run: whether the machine was at rest.
+        software: Versions by name.
+    """
+
+    processor: str
+    cores: int
+    gpu: str
+    isa: str
+    load: float
+    software: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole run."""
+
+    machine: Machine
+    limits: Limits
+    frames: str
+    settings: tuple[Setting, ...]
+    rows: tuple[Row, ...]
+    starts: tuple[Start, ...]
+    unavailable: tuple[Unavailable, ...]

@@ -1,0 +1,87 @@
+"""What this machine is, and what its memory and multipliers reach."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from erfnet_ros.benchmark.figures import Limits, Machine
+
+ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+
+_PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13")
+_TURNS = 5
+
+
+def describe_machine(device: torch.device) -> Machine:
+    """Return the processor, the GPU where one is used, and the versions that the figures depend on."""
+    versions = {name: version for name in _PACKAGES if (version := _version(name))}
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    isa = os.environ.get(ISA_VARIABLE, "")
+    return Machine(processor(), len(os.sched_getaffinity(0)), gpu, isa, os.getloadavg()[0], versions)
+
+
+def processor() -> str:
+    """Return the processor's name, or its kind where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def measure_limits(device: torch.device, quick: bool) -> Limits:
+    """Copy a large block and multiply large matrices, each a few times; the fastest turn counts."""
+    floats, side = (4_000_000, 512) if quick else (64_000_000, 4096 if device.type == "cuda" else 2048)
+    source = torch.ones(floats, device=device)
+    target = torch.empty_like(source)
+    copied = _least_s(lambda: target.copy_(source), device)
+    rates = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    if device.type == "cuda":
+        rates["fp16"] = torch.float16
+    gmac_s = {}
+    for name, dtype in rates.items():
+        matrix = torch.ones(side, side, device=device, dtype=dtype)
+        gmac_s[name] = side**3 / _least_s(lambda matrix=matrix: matrix @ matrix, device) / 1e9  # type: ignore[misc]
+    if (int8 := _int8_s(side, device)) is not None:
+        gmac_s["int8"] = side**3 / int8 / 1e9
+    return Limits(str(device), 2 * 4 * floats / copied / 1e9, gmac_s)
+
+
+def _int8_s(side: int, device: torch.device) -> float | None:
+    """Return the seconds of a product of int8 matrices, or None where PyTorch has none on this device."""
+    matrix = torch.ones(side, side, dtype=torch.int8, device=device)
+    try:
+        return _least_s(lambda: torch._int_mm(matrix, matrix), device)
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
+def _least_s(work: Callable[[], object], device: torch.device) -> float:
+    least = float("inf")
+    for _ in range(_TURNS):
+        _wait(device)
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,112 @@
+"""Time everybody in turn: what else the machine does hits all alike."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from erfnet_ros.benchmark.contestants import Contestant
+from erfnet_ros.benchmark.figures import AUTHORS, Limits, Row, Setting, times
+from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.pipeline import Pipeline
+
+Pixels = npt.NDArray[np.uint8]
+
+_PAUSE_S = 0.02
+"""Threads of one engine that still wait busily for more would slow down the next."""
+
+
+def run_rounds(
+    contestants: Sequence[Contestant],
+    frames: Sequence[Sequence[Pixels]],
+    rounds: int,
+    say: Callable[[str], None],
+) -> list[list[float]]:
+    """Return the milliseconds of each contestant's runs; everybody runs once a round, in another order each time.
+
+    Args:
+        contestants: Who runs, warmed up.
+        frames: For each setting, batches of images, taken one after another.
+        rounds: How many runs each does.
+        say: Takes a line on what is going on.
+    """
+    measured: list[list[float]] = [[] for _ in contestants]
+    shuffler = random.Random(0)
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
+        for index in shuffler.sample(range(len(contestants)), len(contestants)):
+            contestant = contestants[index]
+            batches = frames[contestant.setting]
+            given = contestant.prepare(batches[number % len(batches)])
+            time.sleep(_PAUSE_S)
+            start = time.perf_counter()
+            contestant.run(given)
+            measured[index].append(1e3 * (time.perf_counter() - start))
+    return measured
+
+
+def agreements(
+    contestants: Sequence[Contestant],
+    checkpoint: Checkpoint,
+    settings: Sequence[Setting],
+    frames: Sequence[Sequence[Pixels]],
+    say: Callable[[str], None],
+) -> list[float | None]:
+    """Return for each contestant the share of pixels on which it chooses the class that PyTorch chooses in fp32."""
+    shares: list[float | None] = [None for _ in contestants]
+    for number, setting in enumerate(settings):
+        say(f"agreement with fp32 at {setting.camera[0]}x{setting.camera[1]}")
+        pipeline = Pipeline(checkpoint, setting.input_size).eval()
+        with torch.inference_mode():
+            expected = [pipeline(torch.from_numpy(batch))[0].numpy() for batch in frames[number]]
+        for index, contestant in enumerate(contestants):
+            if contestant.setting == number and contestant.engine != AUTHORS:
+                answers = [_labels(contestant, batch) for batch in frames[number]]
+                same = [float((labels == right).mean()) for labels, right in zip(answers, expected, strict=True)]
+                shares[index] = float(np.mean(same))
+    return shares
+
+
+def _labels(contestant: Contestant, batch: Pixels) -> Pixels:
+    labels: Pixels = contestant.run(batch)[0]  # type: ignore[index]
+    return labels
+
+
+def make_rows(
+    contestants: Sequence[Contestant],
+    measured: Sequence[Sequence[float]],
+    agreed: Sequence[float | None],
+    settings: Sequence[Setting],
+    limits: Limits,
+) -> list[Row]:
+    """Turn times into rows, by setting, the authors' way first and then the fastest."""
+    figures = [times(values) for values in measured]
+    authors = {
+        contestant.setting: found.p50
+        for contestant, found in zip(contestants, figures, strict=True)
+        if contestant.engine == AUTHORS
+    }
+    rows = []
+    for contestant, found, share in zip(contestants, figures, agreed, strict=True):
+        setting = settings[contestant.setting]
+        rate = limits.gmac_s.get(contestant.precision)
+        reached = None if rate is None else setting.batch * setting.gmacs / (found.p50 / 1e3) / rate
+        rows.append(
+            Row(
+                contestant.engine,
+                contestant.precision,
+                contestant.device,
+                contestant.setting,
+                found,
+                authors[contestant.setting] / found.p50,
+                1e3 * setting.batch / found.p50,
+                reached,
+                share,
+            )
+        )
+    return sorted(rows, key=lambda row: (row.setting, row.engine != AUTHORS, row.times.p50))

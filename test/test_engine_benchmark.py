@@ -1,0 +1,182 @@
+"""`erfnet benchmark` measures every engine in one run, without ROS, and says what it could not measure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from erfnet_ros import checkpoint as checkpoints
+from erfnet_ros.benchmark import command
+from erfnet_ros.benchmark.contestants import Contestant, choose
+from erfnet_ros.benchmark.figures import AUTHORS, Limits, Setting, Times, times
+from erfnet_ros.benchmark.machine import measure_limits
+from erfnet_ros.benchmark.options import camera_sizes
+from erfnet_ros.benchmark.rounds import make_rows, run_rounds
+from erfnet_ros.benchmark.settings import make_settings, network_macs, read_frames
+from erfnet_ros.benchmark.starts import measure_start
+from erfnet_ros.errors import EngineError, ErfnetError, ParameterError
+
+SIZE = (96, 64)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the shipped weights, as if they had been trained at a small size."""
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    checkpoints.save(replace(checkpoints.load(), input_size=SIZE), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def measured(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run's files."""
+    folder = tmp_path_factory.mktemp("run")
+    arguments = ["--quick", "--sizes", "96x64", "--engines", "pytorch:fp32,pytorch:fp16", "--device", "cpu"]
+    files = ["--json", f"{folder}/run.json", "--markdown", f"{folder}/run.md", "--plot", f"{folder}/run.png"]
+    assert command.main([*arguments, "--checkpoint", str(weights), *files]) == 0
+    return folder
+
+
+def test_the_authors_way_is_row_one_and_all_others_are_held_against_it(measured: Path) -> None:
+    first, second = json.loads((measured / "run.json").read_text())["rows"]
+    assert (first["engine"], first["precision"], first["speedup"]) == ("authors", "fp32", 1.0)
+    assert (second["engine"], second["precision"], second["device"]) == ("pytorch", "fp32", "cpu")
+    assert second["speedup"] == pytest.approx(first["times"]["p50"] / second["times"]["p50"])
+    assert second["times"]["runs"] == 3
+    assert second["agreement"] == 1.0
+    assert 0 < second["share"] < 1.5
+
+
+def test_the_json_says_where_the_figures_come_from(measured: Path) -> None:
+    report = json.loads((measured / "run.json").read_text())
+    assert report["machine"]["software"]["torch"] == torch.__version__
+    assert report["limits"]["gmac_s"].keys() >= {"fp32", "bf16"}
+    assert report["settings"][0]["network"] == [96, 64]
+    assert report["frames"] == "synthetic"
+
+
+def test_an_engine_that_cannot_run_is_listed_with_the_reason(measured: Path) -> None:
+    """A missing row would look like an engine that nobody thought of."""
+    (missing,) = json.loads((measured / "run.json").read_text())["unavailable"]
+    assert (missing["engine"], missing["precision"]) == ("pytorch", "fp16")
+    assert "slower than fp32" in missing["reason"]
+    assert "pytorch fp16: not available: " in (measured / "run.md").read_text()
+
+
+def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:
+    text = (measured / "run.md").read_text()
+    assert "| engine | median | p99 |" in text
+    assert "| the authors' way, fp32 |" in text
+    assert "| pytorch fp32 |" in text
+
+
+def test_the_picture_has_bars_in_two_colours(measured: Path) -> None:
+    picture = cv2.imread(str(measured / "run.png"))
+    assert picture is not None
+    for blue, green, red in ((0xC9, 0x63, 0x25), (0x0A, 0x60, 0xC2)):
+        assert (picture == (blue, green, red)).all(-1).sum() > 1000
+
+
+def test_times_are_median_99th_percentile_and_least() -> None:
+    assert times([5.0]) == Times(5.0, 5.0, 5.0, 1)
+    found = times([float(value) for value in range(1, 102)])
+    assert found == Times(51.0, 100.0, 1.0, 101)
+
+
+def idle(engine: str, seen: list[str]) -> Contestant:
+    run: Callable[[object], object] = lambda images: seen.append(engine)  # noqa: E731
+    return Contestant(engine, "fp32", "cpu", 0, lambda images: images, run)
+
+
+def test_everybody_runs_once_a_round_in_changing_order() -> None:
+    """Whoever always followed the same neighbour would be measured with its heat in the caches."""
+    seen: list[str] = []
+    values = run_rounds(
+        [idle(name, seen) for name in "abcd"], [[np.zeros((1, 8, 8, 3), np.uint8)]], 4, lambda line: None
+    )
+    assert [len(runs) for runs in values] == [4, 4, 4, 4]
+    rounds = [seen[first : first + 4] for first in range(0, 16, 4)]
+    assert all(sorted(turn) == list("abcd") for turn in rounds)
+    assert len({tuple(turn) for turn in rounds}) > 1
+
+
+def test_rows_know_speedup_rate_and_share() -> None:
+    setting = Setting((100, 50), (100, 50), None, 2, 0.5)
+    slow, fast = idle(AUTHORS, []), idle("pytorch", [])
+    limits = Limits("cpu", 10.0, {"fp32": 100.0})
+    rows = make_rows([fast, slow], [[20.0], [80.0]], [0.999, None], [setting], limits)
+    assert [row.engine for row in rows] == [AUTHORS, "pytorch"]
+    assert (rows[1].speedup, rows[1].fps, rows[1].agreement) == (4.0, 100.0, 0.999)
+    assert rows[1].share == pytest.approx(0.5)
+
+
+def test_the_work_is_that_of_the_paper() -> None:
+    """26.6 GMAC at 1024x512, counted by hand for 20 classes; a layer left out would make every share too small."""
+    assert network_macs(20, (1024, 512)) / 1e9 == pytest.approx(26.8, abs=0.4)
+    assert network_macs(11, (192, 128)) == 4 * network_macs(11, (96, 64))
+
+
+def test_the_papers_size_is_also_measured_without_resizing() -> None:
+    settings = make_settings(checkpoints.load(), [(640, 480), (1024, 512)], 1)
+    assert [(setting.camera, setting.input_size) for setting in settings] == [
+        ((640, 480), None),
+        ((1024, 512), None),
+        ((1024, 512), (1024, 512)),
+    ]
+    assert settings[2].network == (1024, 512)
+    assert settings[1].network[0] * settings[1].network[1] < 200_000
+
+
+def test_frames_come_in_batches_of_the_cameras_size(tmp_path: Path) -> None:
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((40, 60, 3), 50 * index, np.uint8))
+    setting = Setting((96, 64), (96, 64), None, 2, 1.0)
+    batches = read_frames(str(tmp_path), checkpoints.load(), setting, 2)
+    assert [batch.shape for batch in batches] == [(2, 64, 96, 3)] * 2
+    assert batches[1][1].max() == 100
+
+
+def test_the_machines_limits_are_rates() -> None:
+    limits = measure_limits(torch.device("cpu"), quick=True)
+    assert limits.copy_gb_s > 0.1
+    assert all(rate > 0.1 for rate in limits.gmac_s.values())
+
+
+def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Path) -> None:
+    start = measure_start(weights, "pytorch", "fp32", "cpu", SIZE)
+    assert 0 < start.warm_s < 60
+    assert 0 < start.cold_s < 120
+    assert start.memory_mb > 100
+    assert start.gpu_memory_mb is None
+
+
+def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"first mask in a fresh process, got: .*nowhere\.safetensors"):
+        measure_start(tmp_path / "nowhere.safetensors", "pytorch", "fp32", "cpu", SIZE)
+
+
+def test_engines_are_chosen_by_word_with_or_without_precision() -> None:
+    assert choose(["pytorch:fp32", "pytorch:fp32"]) == [("pytorch", "fp32")]
+    assert {name for name, _ in choose([])} >= {"pytorch", "onnxruntime"}
+    assert ("pytorch", "bf16") in choose(["pytorch"])
+    with pytest.raises(ParameterError, match=r"Expected --engines to be of pytorch, .*, got 'caffe'"):
+        choose(["caffe"])
+
+
+def test_sizes_that_are_none_are_refused() -> None:
+    assert camera_sizes("96x64, 640x480") == ((96, 64), (640, 480))
+    with pytest.raises(ParameterError, match="different sizes such as 640x480,1920x1080, got '96x64,auto'"):
+        camera_sizes("96x64,auto")
+
+
+def test_a_place_for_files_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    """Not after five minutes of measuring."""
+    with pytest.raises(ErfnetError, match=r"Expected a file in a folder that exists, got '.*nowhere/run\.json'"):
+        command.main(["--quick", "--json", str(tmp_path / "nowhere" / "run.json")])
