@@ -29,7 +29,10 @@ _FORWARDED = {
     ),
     "evaluate-bag --live": ("erfnet_ros.ros.live", _ROS, ""),
     "demo": ("erfnet_ros.ros.demo", _ROS, "play a camera to the real node over DDS and score what comes back"),
-    "benchmark": ("erfnet_ros.ros.benchmark", _ROS, "measure the node's overhead and the transport of images"),
+    "benchmark": ("erfnet_ros.benchmark.command", "its dependencies", "measure engines, node and transport of images"),
+    "benchmark --node": ("erfnet_ros.ros.benchmark", _ROS, ""),
+    "benchmark --transport": ("erfnet_ros.ros.benchmark", _ROS, ""),
+    "benchmark --all": ("erfnet_ros.ros.benchmark", _ROS, ""),
 }
 """Commands that are modules of their own with a `main(arguments) -> exit status`: module, what it needs, help."""
 
@@ -40,9 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # Their options are their own, --help included.
         if arguments and arguments[0] in _FORWARDED:
-            live = f"{arguments[0]} --live"
-            name = live if live in _FORWARDED and "--live" in arguments else arguments[0]
-            return _run_forwarded(name, arguments[1:])
+            with_option = [name for option in arguments[1:] if (name := f"{arguments[0]} {option}") in _FORWARDED]
+            return _run_forwarded([*with_option, arguments[0]][0], arguments[1:])
         options = _parser().parse_args(arguments)
         # What was chosen for want of something better is said once, beside the results.
         logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")

@@ -21,7 +21,7 @@ LAYERS = (
     {"onnx_graph"},
     {"engines"},
     {"segmenter"},
-    {"replay"},
+    {"benchmark", "replay"},
     {"ros", "segment_files", "training"},
     {"cli"},
 )

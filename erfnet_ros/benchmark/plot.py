@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from erfnet_ros.benchmark.figures import AUTHORS, Report, Row, Setting
 from erfnet_ros.benchmark.tables import engine_name
 from erfnet_ros.errors import ErfnetError
-from erfnet_ros.page.drawing import ACCENT, FAINT, GRID, INK, OTHER, SURFACE, drawing, new_figure
+from erfnet_ros.page.drawing import ACCENT, FAINT, GRID, INK, OTHER, PLATE, SURFACE, drawing, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ _LIGHT = {INK: "#1b1f26", FAINT: "#5b6472", GRID: "#dfe3e9", SURFACE: "#ffffff",
 """The colours of a page in light; a picture cannot follow the reader's."""
 
 _WIDTH = 860
-_BAR, _HEAD = 26, 62
+_BAR, _HEAD = 26, 48
 _SHARPNESS = 144
 """Dots an inch where the drawing has 72."""
 
@@ -38,6 +38,7 @@ def write_plot(report: Report, path: Path) -> None:
         all_axes = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
         for axes, (setting, rows) in zip(all_axes, groups, strict=True):
             _bars(axes, setting, rows)
+        all_axes[-1].set_xlabel("milliseconds; the thin line reaches to p99")
         try:
             figure.savefig(path, format="png", dpi=_SHARPNESS, facecolor=_LIGHT[SURFACE])
         except OSError as error:
@@ -63,12 +64,17 @@ def _bars(axes: Axes, setting: Setting, rows: list[Row]) -> None:
     longest = max(slowest, default=1.0)
     for place, row in zip(places, rows, strict=True):
         text = f"{row.times.p50:.1f} ms, {row.fps:.1f} images/s, {row.speedup:.1f}x"
-        axes.text(row.times.p99 + 0.012 * longest, place, text, va="center_baseline")
+        axes.text(
+            row.times.p99 + 0.012 * longest,
+            place,
+            text,
+            va="center_baseline",
+            bbox=PLATE | {"facecolor": _LIGHT[SURFACE]},
+        )
     axes.set_yticks(places, [engine_name(row.engine, row.precision) for row in rows])
     axes.tick_params(axis="y", length=0, labelcolor=_LIGHT[INK])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1.42 * longest)
     axes.set_title(setting.text, loc="left")
-    axes.set_xlabel("milliseconds; the thin line reaches to p99")
     axes.grid(axis="x")
     axes.spines["bottom"].set_visible(False)

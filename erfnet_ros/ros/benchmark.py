@@ -1,11 +1,8 @@
-"""`erfnet benchmark`: transport of large images, and what the node adds to the engine's time."""
+"""`erfnet benchmark --node`, `--transport` and `--all`: what ROS adds to the engines' times."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +12,10 @@ from typing import Any
 
 import rclpy
 
-from erfnet_ros.errors import ErfnetError
+from erfnet_ros.benchmark.command import measure_engines, write_json
+from erfnet_ros.benchmark.machine import processor
+from erfnet_ros.benchmark.options import make_parser
+from erfnet_ros.errors import ErfnetError, ParameterError
 from erfnet_ros.ros import transport_benchmark
 from erfnet_ros.ros.camera_process import camera_playback
 from erfnet_ros.ros.ledger import Percentiles, percentiles
@@ -69,26 +69,28 @@ class NodeFigures:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what was asked for, print it; return the exit status."""
-    options = _parser().parse_args(argv)
-    everything = not (options.transport or options.node)
+    options = make_parser().parse_args(argv)
     exit_on_signals()
     try:
+        if options.isa:
+            raise ParameterError("Expected --isa with the engines alone, got it with --node, --transport or --all.")
         keep_large_blocks()
         keep_to_this_machine()
         machine = describe_machine()
         print("\n".join(_machine_lines(machine)), flush=True)
         report: dict[str, Any] = {"machine": asdict(machine)}
-        if options.transport or everything:
+        if options.all:
+            report["engines"] = asdict(measure_engines(options))
+        if options.transport or options.all:
             transport = measure_transport(options.seconds)
             print("\n".join(_transport_lines(transport)), flush=True)
             report["transport"] = [asdict(figures) for figures in transport]
-        if options.node or everything:
+        if options.node or options.all:
             parameters = {"checkpoint": str(Path(options.checkpoint).resolve())} if options.checkpoint else {}
             node = [measure_node(width, height, options.frames, parameters) for width, height in NODE_SIZES]
             print("\n".join(_node_lines(node)), flush=True)
             report["node"] = [asdict(figures) for figures in node]
-        if options.json:
-            Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+        write_json(report, options.json)
     except (ErfnetError, OSError) as error:
         print(f"erfnet benchmark: {error}", file=sys.stderr)
         return 2
@@ -101,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def describe_machine() -> Machine:
     """Return the processor and the versions that the figures depend on."""
     return Machine(
-        processor=_processor(),
+        processor=processor(),
         cores=len(os.sched_getaffinity(0)),
         load=os.getloadavg()[0],
         pytorch=metadata.version("torch"),
@@ -177,15 +179,6 @@ def _cells(values: Percentiles | None) -> str:
     return f"{f'{values.p50:.2f} ms':>12}{f'{values.p99:.2f} ms':>12}"
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def _version(*distributions: str) -> str:
     for name in distributions:
         try:
@@ -193,25 +186,6 @@ def _version(*distributions: str) -> str:
         except metadata.PackageNotFoundError:
             continue
     return "of unknown version"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="erfnet benchmark", description="Measure transport and node; both by default."
-    )
-    parser.add_argument("--transport", action="store_true", help="large images from one process to another")
-    parser.add_argument("--node", action="store_true", help="what the node adds to the engine's time")
-    parser.add_argument(
-        "--seconds", type=float, default=5.0, help="length of each transport turn (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--frames", type=int, default=40, help="frames of each size for the node (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--checkpoint", default="", help="weights, a .safetensors file (default: those that are shipped)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
-    return parser
 
 
 if __name__ == "__main__":
