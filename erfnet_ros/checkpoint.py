@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from erfnet_ros.classes import ClassSet
 from erfnet_ros.errors import CheckpointError, ClassSetError, ParameterError
-from erfnet_ros.network import ERFNet
+from erfnet_ros.network import ACTIVATIONS, ERFNet
 from erfnet_ros.sizes import check_input_size
 from erfnet_ros.tensors import fitted, not_finite, shown, with_unread_tensors, without_void_logit
 
@@ -34,6 +35,9 @@ DEFAULT = Path(__file__).parent / "weights" / "camvid.safetensors"
 
 FORMAT = 1
 """Version of the metadata's layout."""
+
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What reading JSON of another shape than expected raises."""
 
 _METADATA_KEY = "erfnet_ros"
 
@@ -53,6 +57,8 @@ class Checkpoint:
         licence: Terms of the weights and of the data behind them.
         mean: Subtracted from RGB in 0..1.
         std: Divides RGB after that.
+        activation_ranges: Largest value of each activation by its layer's name (`quantisation`), which int8 needs;
+            None where they were not measured.
     """
 
     class_set: ClassSet
@@ -63,6 +69,7 @@ class Checkpoint:
     licence: str
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
+    activation_ranges: Mapping[str, float] | None = None
 
 
 def build_network(checkpoint: Checkpoint) -> ERFNet:
@@ -100,6 +107,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "data": checkpoint.data,
         "miou": checkpoint.miou,
         "licence": checkpoint.licence,
+        "activation_ranges": checkpoint.activation_ranges and dict(checkpoint.activation_ranges),
     }
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -221,11 +229,22 @@ def _from_metadata(text: str, tensors: dict[str, Tensor], path: Path) -> Checkpo
             raise ValueError(f"std {std} is not positive")
         miou = None if content["miou"] is None else _finite(content["miou"])
         data, licence = str(content["data"]), str(content["licence"])
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, ClassSetError, ParameterError) as error:
+        ranges = _ranges(content.get("activation_ranges"))
+    except (*_DAMAGE, ClassSetError, ParameterError) as error:
         raise CheckpointError(
             f"The metadata of {path} is damaged ({type(error).__name__}: {error}); get the file again."
         ) from error
-    return Checkpoint(class_set, fitted(tensors, class_set, path), (width, height), data, miou, licence, mean, std)
+    weights = fitted(tensors, class_set, path)
+    return Checkpoint(class_set, weights, (width, height), data, miou, licence, mean, std, ranges)
+
+
+def _ranges(content: Any) -> dict[str, float] | None:
+    if content is None:
+        return None
+    ranges = {str(name): _finite(value) for name, value in content.items()}
+    if set(ranges) != set(ACTIVATIONS) or min(ranges.values()) <= 0:
+        raise ValueError("activation_ranges are not a positive number for each layer")
+    return ranges
 
 
 def _triple(values: Any) -> Triple:

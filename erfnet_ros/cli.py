@@ -21,6 +21,12 @@ _FORWARDED = {
     "data": ("erfnet_ros.training.data_check", "its dependencies", "check a data set before training on it"),
     "train": ("erfnet_ros.training.train", _TRAINING, "train on CamVid, Cityscapes or a folder of your own"),
     "export": ("erfnet_ros.training.export", _TRAINING, "write a checkpoint as ONNX, image in and labels out"),
+    "build-engine": (
+        "erfnet_ros.build_engine",
+        "TensorRT and ONNX: pip install 'erfnet_ros[tensorrt]', or '.[tensorrt]' in a checkout",
+        "build a TensorRT engine before the robot needs it",
+    ),
+    "calibrate": ("erfnet_ros.calibrate", "its dependencies", "prepare a checkpoint for precision int8"),
     "bag": ("erfnet_ros.replay.bag", "its dependencies", "make rosbags of images, and look into them"),
     "evaluate-bag": (
         "erfnet_ros.replay.evaluate",

@@ -153,3 +153,21 @@ def pad_to_stride(images: Tensor) -> Tensor:
     if bottom == 0 and right == 0:
         return images
     return F.pad(images, (0, right, 0, bottom), mode="replicate")
+
+
+def _activations(part: str, residual: str) -> tuple[str, ...]:
+    """Return the names of a part's layers, from a string with R for each residual one."""
+    inner = ("conv3x1_1", "conv1x3_1", "conv3x1_2")
+    names = []
+    for index, kind in enumerate(residual):
+        layer = f"{part}.layers.{index}"
+        names += [*(f"{layer}.{name}" for name in inner if kind == "R"), layer]
+    return tuple(names)
+
+
+ACTIVATIONS = (
+    "encoder.initial_block",
+    *_activations("encoder", "-RRRRR-RRRRRRRR"),
+    *_activations("decoder", "-RR-RR"),
+)
+"""Layers whose results are ReLUs', in the order of computation; of an inner convolution, what its ReLU makes of it."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.classes import CAMVID, ClassSet
-from erfnet_ros.errors import SourceError
+from erfnet_ros.errors import ParameterError, SourceError
 from erfnet_ros.image_files import IMAGE_SUFFIXES, check_size, images_in, read_rgb, read_truth
 from erfnet_ros.synthetic import Street
 
@@ -86,6 +86,20 @@ def open_source(spec: str, class_set: ClassSet, frames: int = 150, size: tuple[i
             f"Expected a folder or a video, got the single image '{spec}'; name its folder '{path.parent}'."
         )
     return _VideoSource(path, frames)
+
+
+def spread_evenly(count: int, limit: int | None) -> range | list[int]:
+    """Return the indices of `limit` of `count` frames, evenly spread; all of them where there are no more.
+
+    Raises:
+        ParameterError: The limit is below 1.
+    """
+    if limit is None:
+        return range(count)
+    if limit < 1:
+        raise ParameterError(f"Expected a limit of 1 frame or more, got {limit}.")
+    # Neighbours of a drive look alike: the first few would say little of the rest.
+    return range(count) if limit >= count else [(2 * i + 1) * count // (2 * limit) for i in range(limit)]
 
 
 class Frames(ABC):

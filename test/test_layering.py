@@ -18,11 +18,11 @@ LAYERS = (
     {"folding", "image_files", "message_images", "page", "pictures", "scoring", "tensors"},
     {"checkpoint", "sources"},
     {"pipeline"},
-    {"onnx_graph"},
+    {"onnx_graph", "quantisation"},
     {"engines"},
     {"segmenter"},
     {"benchmark", "replay"},
-    {"ros", "segment_files", "training"},
+    {"build_engine", "calibrate", "ros", "segment_files", "training"},
     {"cli"},
 )
 """From the bottom up. A layer imports only lower ones; a subpackage counts as one and may import within itself."""

@@ -1,5 +1,6 @@
 """The words that users choose engines with; importing them imports no engine."""
 
-ENGINES = ("auto", "pytorch", "onnxruntime")
+ENGINES = ("auto", "pytorch", "onnxruntime", "tensorrt")
 DEVICES = "auto, cpu, cuda or cuda:N"
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+FLOATS = ("auto", "fp32", "fp16", "bf16")
+PRECISIONS = (*FLOATS, "int8")

@@ -1,19 +1,22 @@
-"""PyTorch runs the Pipeline, on a CPU or an NVIDIA GPU."""
+"""PyTorch runs the Pipeline: fused oneDNN layers on an x86 processor, plain ones elsewhere."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.engines.cpu import fused_pipeline, has_bf16_units
 from erfnet_ros.engines.names import DEVICES, PRECISIONS
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
 
 Pixels = npt.NDArray[np.uint8]
+Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -32,10 +35,48 @@ class PyTorchEngine:
     ) -> None:
         self._device = pick_device(device)
         self.device = str(self._device)
-        self.precision, self.notes = pick_precision(precision, self._device)
+        self.precision, self.notes = pick_precision(precision, self._device, checkpoint.activation_ranges)
+        self._run = (
+            self._on_cpu(checkpoint, input_size) if self.device == "cpu" else self._on_gpu(checkpoint, input_size)
+        )
+
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """See `erfnet_ros.engines.Engine`."""
+        return self._run(images)
+
+    def close(self) -> None:
+        """Free the weights, and the GPU's memory that PyTorch keeps for later."""
+        del self._run
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _on_cpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> Run:
         pipeline = Pipeline(checkpoint, input_size).eval()
+        fused, reason = fused_pipeline(pipeline, self.precision, checkpoint.activation_ranges)
+        if fused is not None:
+            return fused
+        if self.precision == "int8":
+            raise EngineError(f"Precision 'int8' cannot be used here: {reason}; set precision to auto.")
+        self.notes += (f"The network runs in PyTorch's plain layers, slower than it could: {reason}.",)
+        return PlainPipeline(pipeline, self._device, DTYPES[self.precision])
+
+    def _on_gpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> Run:
+        return PlainPipeline(Pipeline(checkpoint, input_size).eval(), self._device, DTYPES[self.precision])
+
+
+class PlainPipeline:
+    """The Pipeline as it stands, on any device.
+
+    Args:
+        pipeline: In fp32 on the CPU; it is moved.
+        device: Where it runs.
+        dtype: What it computes in.
+    """
+
+    def __init__(self, pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
+        self._device = device
         # Channels last: what both cuDNN's and oneDNN's fast convolutions read.
-        self._pipeline = pipeline.to(self._device, DTYPES[self.precision])
+        self._pipeline = pipeline.to(device, dtype)
         self._pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
@@ -47,15 +88,9 @@ class PyTorchEngine:
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise EngineError(
-                f"The memory of {self.device} does not hold {len(images)} image(s) of {images.shape[2]}x{images.shape[1]}; "
-                "set a smaller input_size, or free the GPU."
+                f"The memory of {self._device} does not hold {len(images)} image(s) of "
+                f"{images.shape[2]}x{images.shape[1]}; set a smaller input_size, or free the GPU."
             ) from error
-
-    def close(self) -> None:
-        """Free the weights, and the GPU's memory that PyTorch keeps for later."""
-        del self._pipeline
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def pick_device(device: str) -> torch.device:
@@ -81,8 +116,15 @@ def pick_device(device: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def pick_precision(precision: str, device: torch.device) -> tuple[str, tuple[str, ...]]:
+def pick_precision(
+    precision: str, device: torch.device, ranges: Mapping[str, float] | None
+) -> tuple[str, tuple[str, ...]]:
     """Turn the user's word into a precision, with notes on what was chosen for want of something better.
+
+    Args:
+        precision: One of `PRECISIONS`.
+        device: Where the network runs.
+        ranges: The checkpoint's activation ranges, without which it has no int8.
 
     Raises:
         EngineError: The word is unknown, or the device does not compute in it.
@@ -90,19 +132,23 @@ def pick_precision(precision: str, device: torch.device) -> tuple[str, tuple[str
     if precision not in PRECISIONS:
         raise EngineError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got '{precision}'.")
     if device.type == "cuda":
+        if precision == "int8":
+            raise EngineError(
+                f"Precision 'int8' was asked for, but PyTorch computes it on CPUs only, not on {device}; set auto or "
+                "fp16."
+            )
         return ("fp16" if precision == "auto" else precision), ()
+    if precision == "int8" and ranges is None:
+        raise EngineError(
+            "Precision 'int8' was asked for, but the checkpoint does not say how large its activations become; "
+            "measure that on images like the robot's with: erfnet calibrate CHECKPOINT --images FOLDER -o NEW"
+        )
     if precision == "fp16":
         raise EngineError(
-            "Precision 'fp16' was asked for on a CPU, which computes it slower than fp32; set auto, bf16 or fp32."
+            "Precision 'fp16' was asked for on a CPU, which computes it slower than fp32; set auto, bf16, int8 or fp32."
         )
     if precision != "auto":
         return precision, ()
     if has_bf16_units():
         return "bf16", ()
-    return "fp32", ("The processor has no bf16 units, so the network runs in fp32, at about half the speed.",)
-
-
-def has_bf16_units() -> bool:
-    """Tell whether this processor multiplies bf16 natively (AVX-512 BF16, AMX, or ARM's BF16)."""
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return "fp32", ("The processor has no bf16 units, so the network runs in fp32; int8 is faster.",)

@@ -37,9 +37,9 @@ def main(arguments: Sequence[str]) -> int:
 
     from erfnet_ros import checkpoint as checkpoints
     from erfnet_ros.sizes import parse_input_size
+    from erfnet_ros.sources import spread_evenly
     from erfnet_ros.training import outcome
     from erfnet_ros.training.datasets import open_dataset
-    from erfnet_ros.training.measure import spread_evenly
     from erfnet_ros.training.protocol import open_protocol
 
     input_size = parse_input_size(options.input_size)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from erfnet_ros.errors import ExportError, ParameterError
+from erfnet_ros.errors import ExportError
 from erfnet_ros.image_files import Pixels
-from erfnet_ros.sizes import parse_input_size
+from erfnet_ros.sizes import parse_camera_size, parse_input_size
 
 if TYPE_CHECKING:
     # --help must not wait for torch.
     from erfnet_ros.onnx_graph import Agreement
 
-_MIN_SIDE, _MAX_SIDE = 16, 4096
 _FRAMES_PER_SIZE = 3
 _CAMERA_SIZES = ((1280, 720), (640, 480), (333, 251), (160, 120))
 """What a graph for any camera size is checked at, beside the size of training: shrinking in blocks and smoothly,
@@ -33,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
             PyTorch does; then there is no file.
     """
     options = _parser().parse_args(arguments)
-    camera = None if options.size is None else _camera_size(options.size)
+    camera = None if options.size is None else parse_camera_size(options.size)
     input_size = parse_input_size(options.input_size)
     if not options.out.parent.is_dir() or options.out.is_dir():
         raise ExportError(f"Expected a file in a folder that exists for -o, got '{options.out}'; check the path.")
@@ -83,17 +81,6 @@ def _parser() -> argparse.ArgumentParser:
         "--precision", choices=("fp32", "fp16"), default="fp32", help="of the weights and sums (default: fp32)"
     )
     return parser
-
-
-def _camera_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if min(size) < _MIN_SIDE or max(size) > _MAX_SIDE:
-        raise ParameterError(
-            f"Expected --size WIDTHxHEIGHT with sides of {_MIN_SIDE} to {_MAX_SIDE} pixels, such as 1280x720; "
-            f"got '{text}'."
-        )
-    return size
 
 
 def _streets(sizes: Sequence[tuple[int, int]]) -> Iterator[Pixels]:

@@ -103,7 +103,7 @@ class AugmentedSegmenter:
         self.augmentation = f"mirrored, scales {', '.join(f'{scale:g}' for scale in scales)}"
         self._device = pick_device(device)
         self.device = str(self._device)
-        self.precision, self.notes = pick_precision(precision, self._device)
+        self.precision, self.notes = pick_precision(precision, self._device, None)
         self._trained_size, self._input_size = checkpoint.input_size, input_size
         pipeline = Pipeline(checkpoint).eval().to(self._device, DTYPES[self.precision])
         pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

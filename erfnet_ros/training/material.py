@@ -10,6 +10,7 @@ import torch
 
 from erfnet_ros.classes import ClassSet
 from erfnet_ros.errors import ParameterError, SourceError
+from erfnet_ros.sources import spread_evenly
 from erfnet_ros.training.batches import Share
 from erfnet_ros.training.datasets import DataSet, open_dataset, open_layout
 from erfnet_ros.training.frames import (
@@ -21,7 +22,6 @@ from erfnet_ros.training.frames import (
     render_streets,
     take_census,
 )
-from erfnet_ros.training.measure import spread_evenly
 from erfnet_ros.training.recipe import Recipe
 from erfnet_ros.training.validation import Watched
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.errors import ParameterError
 from erfnet_ros.lanes import ReadAhead
 from erfnet_ros.scoring import FrameFigures, Score
 from erfnet_ros.sources import Frame
@@ -87,17 +86,3 @@ def measure(
                 frames.append(FrameScore(index, frame.name, score.add(prepared.truth, labels, confidence)))
             keep(prepared, labels)
     return Measurement(score, tuple(frames), tuple(sorted(sizes)))
-
-
-def spread_evenly(count: int, limit: int | None) -> range | list[int]:
-    """Return the indices of `limit` of `count` frames, evenly spread; all of them where there are no more.
-
-    Raises:
-        ParameterError: The limit is below 1.
-    """
-    if limit is None:
-        return range(count)
-    if limit < 1:
-        raise ParameterError(f"Expected a limit of 1 frame or more, got {limit}.")
-    # Neighbours of a drive look alike: the first few would say little of the rest.
-    return range(count) if limit >= count else [(2 * i + 1) * count // (2 * limit) for i in range(limit)]

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from erfnet_ros.engines.names import DEVICES, PRECISIONS
+from erfnet_ros.engines.names import DEVICES, FLOATS
 from erfnet_ros.errors import ParameterError
 from erfnet_ros.training.recipe import BUILT_IN
 from erfnet_ros.training.request import Request
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--licence", default="", metavar="TEXT", help="terms of the weights, kept in the checkpoint")
     where = parser.add_argument_group("where to train")
     where.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
-    where.add_argument("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
+    where.add_argument("--precision", default="auto", help=f"{', '.join(FLOATS)} (default: auto)")
     where.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes on a CPU (default: 1)")
     where.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
     where.add_argument("--workers", type=int, metavar="N", help="processes that read frames (default: one per core)")

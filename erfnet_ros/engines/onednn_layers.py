@@ -1,0 +1,191 @@
+"""ERFNet's layers as single oneDNN calls: convolution, sum and ReLU in one pass, weights packed once.
+
+The operators are those that PyTorch's own compiler emits for a CPU. They are not part of its public interface, so
+`onednn_network` holds every network against the plain one before its first use. Tensors are channels last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_LARGEST_BYTE = 127
+
+
+class FloatConvolution:
+    """A convolution in fp32 or bf16 with a ReLU.
+
+    Args:
+        convolution: Weights, bias and geometry.
+        dtype: torch.float32 or torch.bfloat16.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
+        self._geometry = (_pair(convolution.padding), _pair(convolution.stride), _pair(convolution.dilation), 1)
+        weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry)
+        self._bias = _bias(convolution).to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return relu(convolution(x))."""
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._weight, self._bias, *self._geometry, "relu", [], ""
+        )
+        return y
+
+    def onto(self, residual: Tensor, x: Tensor) -> Tensor:
+        """Return relu(residual + convolution(x)), written over `residual`."""
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise_(
+            residual, x, self._weight, self._bias, *self._geometry, "add", 1, "relu", [], ""
+        )
+        return y
+
+
+class FloatDeconvolution:
+    """A transposed convolution in fp32 or bf16 with a ReLU."""
+
+    def __init__(self, convolution: nn.ConvTranspose2d, dtype: torch.dtype) -> None:
+        self._geometry = (
+            _pair(convolution.padding),
+            _pair(convolution.output_padding),
+            _pair(convolution.stride),
+            _pair(convolution.dilation),
+            1,
+        )
+        weight = convolution.weight.detach().to(dtype)
+        self._weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(weight, *self._geometry)
+        self._bias = _bias(convolution).to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return relu(convolution(x))."""
+        y: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
+            x, self._weight, self._bias, *self._geometry, "relu", [], ""
+        )
+        return y
+
+
+class ByteConvolution:
+    """A convolution of uint8 activations and int8 weights with a ReLU; a byte b stands for b times its scale.
+
+    Weights have a scale for each output channel (Jacob et al. 2018, section 2): their largest becomes 127.
+
+    Args:
+        weight: (out, in, rows, columns) float32.
+        bias: (out,) float32.
+        stride: Of rows and columns.
+        padding: Of rows and columns, zeros.
+        dilation: Of rows and columns.
+        scale: Of the input.
+        output: Scale of the uint8 output, or a dtype for an output that is not quantised.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        scale: float,
+        output: float | torch.dtype,
+    ) -> None:
+        weight = weight.detach().float()
+        # A channel of zeros has no largest weight.
+        weight_scale = (weight.abs().amax((1, 2, 3)) / _LARGEST_BYTE).clamp(min=torch.finfo(torch.float32).tiny)
+        whole = torch.round(weight / weight_scale[:, None, None, None]).to(torch.int8)
+        geometry = ([*stride], [*padding], [*dilation], 1)
+        packed = torch.ops.onednn.qconv_prepack(whole, weight_scale, scale, 0, *geometry, None)
+        zero_points = torch.zeros(len(weight), dtype=torch.int32)
+        self._input_scale = scale
+        self._convolution = (packed, weight_scale, zero_points)
+        self._bias = bias.detach().float()
+        self._geometry = geometry
+        self._output = (1.0, 0, output) if isinstance(output, torch.dtype) else (output, 0, torch.uint8)
+
+    @classmethod
+    def of(cls, convolution: nn.Conv2d, scale: float, output: float | torch.dtype) -> ByteConvolution:
+        """Quantise a convolution as it stands."""
+        geometry = (_pair(convolution.stride), _pair(convolution.padding), _pair(convolution.dilation))
+        return cls(convolution.weight, _bias(convolution), *geometry, scale, output)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return relu(convolution(x))."""
+        y: Tensor = torch.ops.onednn.qconv2d_pointwise(
+            x, self._input_scale, 0, *self._convolution, self._bias, *self._geometry, *self._output, "relu", [], ""
+        )
+        return y
+
+    def onto(self, residual: Tensor, scale: float, x: Tensor) -> Tensor:
+        """Return relu(residual + convolution(x)) of a uint8 residual with this scale, written over it."""
+        y: Tensor = torch.ops.onednn.qconv2d_pointwise(
+            x,
+            self._input_scale,
+            0,
+            *self._convolution,
+            residual,
+            self._bias,
+            *self._geometry,
+            *self._output,
+            scale,
+            0,
+            "sum",
+            1,
+            "relu",
+            [],
+            "",
+        )
+        return y
+
+
+class ByteDeconvolution:
+    """The 3x3 transposed convolution of stride 2 as a 2x2 convolution that makes four pixels of each, in bytes."""
+
+    def __init__(self, convolution: nn.ConvTranspose2d, scale: float, output: float | torch.dtype) -> None:
+        weight, bias = four_pixels_each(convolution)
+        self._convolution = ByteConvolution(weight, bias, (1, 1), (1, 1), (1, 1), scale, output)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return relu(convolution(x)), (N, out, 2H, 2W) of (N, in, H, W)."""
+        # Padded on all sides, the first row and column see only what lies outside.
+        y = self._convolution(x)[:, :, 1:, 1:].permute(0, 2, 3, 1)
+        count, height, width, channels = y.shape
+        pixels = y.reshape(count, height, width, 2, 2, channels // 4).permute(0, 1, 3, 2, 4, 5)
+        return pixels.reshape(count, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+
+
+def four_pixels_each(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """Return weight (4 * out, in, 2, 2) and bias (4 * out,) of the convolution that a 3x3 deconvolution of stride 2 is.
+
+    Pixel (2i + a, 2j + b) of the result sees the input at i and, where a is 1, at i + 1 (columns alike): with padding
+    and output padding 1, kernel row 1 falls on even rows, row 2 on odd ones from above and row 0 from below.
+    """
+    weight = convolution.weight.detach().float()
+    inputs, outputs = weight.shape[:2]
+    rows = {0: ((0, 1),), 1: ((0, 2), (1, 0))}
+    pixels = torch.zeros(2, 2, outputs, inputs, 2, 2)
+    for a in (0, 1):
+        for b in (0, 1):
+            for place, row in rows[a]:
+                for beside, column in rows[b]:
+                    pixels[a, b, :, :, place, beside] = weight[:, :, row, column].t()
+    return pixels.flatten(0, 2), _bias(convolution).float().repeat(4)
+
+
+def halved(x: Tensor) -> Tensor:
+    """Return the largest of each 2x2 pixels of (N, H, W, C), (N, H / 2, W / 2, C): max pooling for any number type."""
+    rows = torch.maximum(x[:, 0::2], x[:, 1::2])
+    return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
+
+
+def _pair(values: Sequence[int] | int | str) -> list[int]:
+    if isinstance(values, str):
+        raise ValueError(f"Expected padding in pixels, got '{values}'.")
+    return [values, values] if isinstance(values, int) else [*values]
+
+
+def _bias(convolution: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+    if convolution.bias is None:
+        raise ValueError("Expected a convolution with a bias: every one of ERFNet's has one once norms are folded.")
+    return convolution.bias.detach()

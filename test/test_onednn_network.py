@@ -1,0 +1,149 @@
+"""The fused layers compute what the plain network computes; where they do not, the plain ones serve."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from erfnet_ros.checkpoint import Checkpoint, load
+from erfnet_ros.engines import cpu
+from erfnet_ros.engines.cpu import FusedPipeline, fused_pipeline
+from erfnet_ros.engines.onednn_layers import ByteConvolution, ByteDeconvolution, four_pixels_each, halved
+from erfnet_ros.engines.onednn_network import OneDnnNetwork
+from erfnet_ros.engines.pytorch import PyTorchEngine
+from erfnet_ros.errors import EngineError
+from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.quantisation import activation_ranges
+from erfnet_ros.segmenter import Segmenter
+from erfnet_ros.synthetic import Street
+
+SIZE = (160, 120)
+FRAMES = np.stack([Street(seed, SIZE).frame(7)[0] for seed in (3, 4)])
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    plain = load()
+    pipeline = Pipeline(plain).eval()
+    frames = (torch.from_numpy(Street(seed, SIZE).frame(5)[0])[None] for seed in range(6))
+    return replace(plain, activation_ranges=activation_ranges(pipeline, frames))
+
+
+def in_order(fours: Tensor) -> Tensor:
+    """Return (C, 2h, 2w) of (C, 2, 2, h, w)."""
+    classes, *_, height, width = fours.shape
+    return fours.permute(0, 3, 1, 4, 2).reshape(classes, 2 * height, 2 * width)
+
+
+@pytest.mark.parametrize("scaling", [{}, {"mean": (0.4, 0.5, 0.3), "std": (0.2, 0.25, 0.3)}], ids=["0..1", "mean, std"])
+def test_logits_are_the_plain_networks(checkpoint: Checkpoint, scaling: dict[str, tuple[float, float, float]]) -> None:
+    """A checkpoint with another scaling must not be shifted by a byte, least of all at the image's edge."""
+    scaled = replace(checkpoint, **scaling)  # type: ignore[arg-type]
+    pipeline = Pipeline(scaled, SIZE).eval()
+    images = torch.from_numpy(FRAMES)
+    with torch.inference_mode():
+        expected = pipeline.logits(images.float().permute(0, 3, 1, 2))
+        found = torch.stack([in_order(each) for each in OneDnnNetwork(pipeline, torch.float32, None)(images)])
+    assert torch.allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(("precision", "least"), [("fp32", 0.995), ("bf16", 0.99), ("int8", 0.97)])
+@pytest.mark.parametrize("camera", [SIZE, (213, 161), (90, 70)])
+def test_every_precision_chooses_the_plain_pipelines_classes(
+    checkpoint: Checkpoint, precision: str, least: float, camera: tuple[int, int]
+) -> None:
+    pipeline = Pipeline(replace(checkpoint, input_size=SIZE)).eval()
+    fused, reason = fused_pipeline(pipeline, precision, checkpoint.activation_ranges)
+    assert fused is not None, reason
+    images = np.stack([Street(9, camera).frame(index)[0] for index in (0, 50)])
+    labels, confidence = fused(images)
+    with torch.inference_mode():
+        expected, expected_confidence = (t.numpy() for t in pipeline(torch.from_numpy(images)))
+    assert labels.shape == confidence.shape == images.shape[:3]
+    assert (labels == expected).mean() >= least
+    assert np.abs(confidence.astype(int) - expected_confidence).mean() < 4
+
+
+def test_int8_stands_a_scaling_by_mean_and_deviation(checkpoint: Checkpoint) -> None:
+    """Zero padding is the mean's byte there; a wrong one shows at the edges first."""
+    scaled = replace(checkpoint, mean=(0.05, 0.02, 0.08), std=(0.9, 1.1, 1.0), input_size=SIZE)
+    pipeline = Pipeline(scaled).eval()
+    ranges = activation_ranges(pipeline, [torch.from_numpy(FRAMES)])
+    labels, _ = FusedPipeline(pipeline, torch.float32, ranges)(FRAMES)
+    with torch.inference_mode():
+        expected = pipeline(torch.from_numpy(FRAMES))[0].numpy()
+    assert (labels == expected).mean() > 0.97
+    edge = np.s_[:, :4, :]
+    assert (labels[edge] == expected[edge]).mean() > 0.95
+
+
+def test_a_deconvolution_is_a_convolution_to_four_pixels_each() -> None:
+    torch.manual_seed(0)
+    deconvolution = nn.ConvTranspose2d(5, 3, 3, stride=2, padding=1, output_padding=1)
+    x = torch.randn(2, 5, 6, 7)
+    weight, bias = four_pixels_each(deconvolution)
+    fours = nn.functional.conv2d(nn.functional.pad(x, (0, 1, 0, 1)), weight, bias)
+    found = torch.stack([in_order(each) for each in fours.view(2, 2, 2, 3, 6, 7).permute(0, 3, 1, 2, 4, 5)])
+    assert torch.allclose(found, deconvolution(x), atol=1e-5)
+
+
+def test_bytes_are_convolved_to_within_a_step() -> None:
+    torch.manual_seed(1)
+    convolution = nn.Conv2d(16, 16, (3, 1), padding=(2, 0), dilation=(2, 1))
+    with torch.no_grad():
+        convolution.weight[3] = 0
+    x = torch.randint(0, 256, (1, 16, 12, 10), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    found = ByteConvolution.of(convolution, 0.01, 0.02)(x).float() * 0.02
+    expected = convolution(0.01 * x.float()).relu().clamp(max=255 * 0.02)
+    assert (found - expected).abs().max() < 0.03
+    up = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, output_padding=1)
+    wide = ByteDeconvolution(up, 0.01, torch.float32)(x)
+    assert torch.allclose(wide, up(0.01 * x.float()).relu(), atol=0.05)
+
+
+def test_pooling_takes_the_largest_of_four() -> None:
+    x = torch.randint(0, 256, (2, 6, 8, 3), dtype=torch.uint8)
+    expected = nn.functional.max_pool2d(x.permute(0, 3, 1, 2).float(), 2)
+    assert torch.equal(halved(x).permute(0, 3, 1, 2).float(), expected)
+
+
+def test_a_processor_without_fused_layers_is_served_by_plain_ones(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
+    engine = PyTorchEngine(checkpoint, "cpu", "fp32")
+    assert "slower than it could: oneDNN's fused layers are for x86 processors, and this is aarch64" in engine.notes[-1]
+    labels, _ = engine(FRAMES)
+    with torch.inference_mode():
+        assert (labels == Pipeline(checkpoint).eval()(torch.from_numpy(FRAMES))[0].numpy()).mean() > 0.999
+    with pytest.raises(EngineError, match=r"'int8' cannot be used here: oneDNN's .* set precision to auto"):
+        PyTorchEngine(checkpoint, "cpu", "int8")
+
+
+def test_fused_layers_that_answer_otherwise_are_not_used(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are no public part of PyTorch: a version may change what they compute."""
+    monkeypatch.setattr(cpu, "FusedPipeline", lambda *_: lambda images: (0 * images[..., 0], images[..., 0]))
+    fused, reason = fused_pipeline(Pipeline(checkpoint).eval(), "fp32", None)
+    assert fused is None
+    assert "% of the pixels only" in reason
+
+
+def test_fused_layers_that_are_gone_are_not_used(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_convolution_pointwise'")
+
+    monkeypatch.setattr(cpu, "FusedPipeline", gone)
+    fused, reason = fused_pipeline(Pipeline(checkpoint).eval(), "fp32", None)
+    assert fused is None
+    assert "has other fused layers (AttributeError" in reason
+
+
+def test_int8_needs_a_checkpoint_that_was_calibrated(checkpoint: Checkpoint) -> None:
+    with pytest.raises(EngineError, match=r"how large its activations become; .* erfnet calibrate"):
+        Segmenter(replace(checkpoint, activation_ranges=None), device="cpu", precision="int8")

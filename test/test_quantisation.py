@@ -1,0 +1,117 @@
+"""How large activations become, from images to the checkpoint and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from erfnet_ros.checkpoint import DEFAULT, load, save
+from erfnet_ros.cli import main
+from erfnet_ros.errors import CheckpointError
+from erfnet_ros.network import ACTIVATIONS, DownsamplerBlock, ERFNet, NonBottleneck1d, UpsamplerBlock
+from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.quantisation import activation_ranges
+from erfnet_ros.segmenter import Segmenter
+from erfnet_ros.synthetic import Street
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    images = tmp_path_factory.mktemp("images")
+    for index in range(3):
+        cv2.imwrite(str(images / f"{index}.png"), Street(index, (96, 64)).frame(0)[0][..., ::-1])
+    return images
+
+
+def test_every_relu_of_the_network_has_its_name() -> None:
+    network = ERFNet(2)
+    blocks = (DownsamplerBlock, NonBottleneck1d, UpsamplerBlock)
+    expected = {name for name, module in network.named_modules() if isinstance(module, blocks)}
+    expected |= {
+        f"{name}.{inner}"
+        for name, module in network.named_modules()
+        if isinstance(module, NonBottleneck1d)
+        for inner in ("conv3x1_1", "conv1x3_1", "conv3x1_2")
+    }
+    assert set(ACTIVATIONS) == expected
+    assert len(ACTIVATIONS) == len(expected)
+
+
+def test_ranges_are_what_most_values_stay_below() -> None:
+    pipeline = Pipeline(load(), (96, 64)).eval()
+    images = torch.from_numpy(Street(1, (96, 64)).frame(0)[0])[None]
+    ranges = activation_ranges(pipeline, [images])
+    assert list(ranges) == list(ACTIVATIONS)
+    seen: list[torch.Tensor] = []
+    pipeline.network.encoder.layers[8].register_forward_hook(lambda *arguments: seen.append(arguments[2].clone()))
+    with torch.inference_mode():
+        pipeline(images)
+    above = (seen[0] > ranges["encoder.layers.8"]).float().mean()
+    assert 0 < above <= 1e-4
+
+
+def test_a_layer_that_is_never_active_has_a_range_above_zero() -> None:
+    """A scale of 0 would divide by it."""
+    pipeline = Pipeline(load(), (96, 64)).eval()
+    layer = pipeline.network.encoder.layers[3].conv3x1_1
+    assert isinstance(layer, nn.Conv2d)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, -1.0)
+    ranges = activation_ranges(pipeline, [torch.zeros(1, 64, 96, 3, dtype=torch.uint8)])
+    assert ranges["encoder.layers.3.conv3x1_1"] > 0
+
+
+def test_a_checkpoint_keeps_its_ranges(tmp_path: Path) -> None:
+    ranges = {name: 1.5 + index for index, name in enumerate(ACTIVATIONS)}
+    save(replace(load(), activation_ranges=ranges), tmp_path / "with.safetensors")
+    assert load(tmp_path / "with.safetensors").activation_ranges == ranges
+    save(replace(load(), activation_ranges=None), tmp_path / "without.safetensors")
+    assert load(tmp_path / "without.safetensors").activation_ranges is None
+
+
+@pytest.mark.parametrize("ranges", [{}, {"encoder.initial_block": 1.0}, [1.0], {n: -1.0 for n in ACTIVATIONS}])
+def test_damaged_ranges_are_refused(tmp_path: Path, ranges: object) -> None:
+    from safetensors import safe_open
+
+    with safe_open(DEFAULT, "pt") as file:
+        content = json.loads(file.metadata()["erfnet_ros"])
+    content["activation_ranges"] = ranges
+    path = tmp_path / "damaged.safetensors"
+    save_file(load_file(DEFAULT), path, {"erfnet_ros": json.dumps(content)})
+    with pytest.raises(CheckpointError, match=r"metadata of .* is damaged"):
+        load(path)
+
+
+def test_calibrating_makes_a_checkpoint_that_runs_in_int8(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "calibrated.safetensors"
+    assert main(["calibrate", str(DEFAULT), "--images", str(folder), "-o", str(out)]) == 0
+    assert "ranges of 73 activations over 3 images; int8 chooses the class of fp32 on 9" in capsys.readouterr().out
+    segmenter = Segmenter(out, device="cpu", precision="int8")
+    assert segmenter.engine.precision == "int8"
+    assert segmenter(Street(8, (96, 64)).frame(0)[0]).labels.shape == (64, 96)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (("--frames", "0"), "limit of 1 frame or more, got 0"),
+        (("--images", "/nonexistent/images"), "'/nonexistent/images', which does not exist"),
+    ],
+)
+def test_what_cannot_be_calibrated_on_is_refused(
+    folder: Path, tmp_path: Path, change: tuple[str, str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.safetensors"
+    assert main(["calibrate", str(DEFAULT), "--images", str(folder), "-o", str(out), *change]) == 2
+    assert text in capsys.readouterr().err
+    assert not out.exists()
