@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
+
+# What tests build must not be found in the user's own cache, nor taken from it.
+_cache = tempfile.TemporaryDirectory(prefix="erfnet_ros_tests_")
+os.environ["ERFNET_ROS_CACHE"] = _cache.name
 
 # What a shell starts in the background (`make test &`, many a CI) inherits an ignored SIGINT and passes it on to the
 # processes that tests interrupt; a handler of our own is reset to the default in them.

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "erfnet_ros"
 
 LAYERS = (
-    {"errors", "lanes", "metrics"},
+    {"errors", "lanes", "machine", "metrics"},
     {"boundaries", "classes", "images", "network", "overlay", "sizes", "statistics", "synthetic"},
     {"folding", "image_files", "message_images", "page", "pictures", "scoring", "tensors"},
     {"checkpoint", "sources"},

@@ -54,13 +54,14 @@ def open_engine(
     precision: str = "auto",
     input_size: tuple[int, int] | None = None,
 ) -> Engine:
-    """Load a checkpoint into an engine.
+    """Load a checkpoint into an engine. Where one on a GPU fails later, PyTorch on the CPU takes over.
 
     Args:
         checkpoint: What to run.
-        engine: One of `ENGINES`.
+        engine: One of `ENGINES`; auto measures those that are installed, at the first start, and remembers.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
-        precision: auto (the fastest that the device computes natively), fp32, fp16 or bf16.
+        precision: auto (the fastest that the device computes natively and that answers as fp32 does), fp32, fp16, bf16
+            or int8.
         input_size: (width, height) that the network sees, or None to follow camera and training.
 
     Raises:
@@ -68,10 +69,53 @@ def open_engine(
     """
     if engine not in ENGINES:
         raise EngineError(f"Expected engine to be one of {', '.join(ENGINES)}, got '{engine}'.")
-    if engine == "onnxruntime":
-        from erfnet_ros.engines.onnx import OnnxRuntimeEngine
+    from erfnet_ros.engines.standby import WithStandby
 
-        return OnnxRuntimeEngine(checkpoint, device, precision, input_size)
+    def open_one(name: str) -> Engine:
+        return _ENGINES[name]()(checkpoint, device, precision, input_size)
+
+    if engine == "auto":
+        from erfnet_ros.engines.auto import candidates, open_fastest
+        from erfnet_ros.engines.pytorch import pick_device
+
+        place = pick_device(device)
+        names = candidates(place, precision, checkpoint.activation_ranges)
+        opened = open_fastest(names, open_one, place, checkpoint.input_size)
+    else:
+        opened = open_one(engine)
+    if opened.device == "cpu":
+        return opened
+
+    def standby() -> Engine:
+        # A GPU's precision need not be a CPU's.
+        return _pytorch()(checkpoint, "cpu", "auto", input_size)
+
+    return WithStandby(opened, standby)
+
+
+class _Opener(Protocol):
+    def __call__(
+        self, checkpoint: Checkpoint, device: str, precision: str, input_size: tuple[int, int] | None
+    ) -> Engine: ...
+
+
+def _pytorch() -> _Opener:
     from erfnet_ros.engines.pytorch import PyTorchEngine
 
-    return PyTorchEngine(checkpoint, device, precision, input_size)
+    return PyTorchEngine
+
+
+def _onnxruntime() -> _Opener:
+    from erfnet_ros.engines.onnx import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine
+
+
+def _tensorrt() -> _Opener:
+    from erfnet_ros.engines.tensorrt import TensorRTEngine
+
+    return TensorRTEngine
+
+
+# Opened one by one: none of their libraries is imported before it is wanted.
+_ENGINES = {"pytorch": _pytorch, "onnxruntime": _onnxruntime, "tensorrt": _tensorrt}

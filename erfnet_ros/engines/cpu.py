@@ -73,7 +73,7 @@ def fused_pipeline(
 
 _CHECKED_SIZE = (320, 240)
 _LEAST_AGREEMENT = {"fp32": 0.99, "bf16": 0.98, "int8": 0.9}
-"""Share of the pixels of a small street, and of one under noise: below it the layers do not compute what they should."""
+"""Share of the pixels of a small street, half of it under noise, below which the layers are not what they were."""
 
 
 def _seen(image: Pixels, size: tuple[int, int]) -> Pixels:

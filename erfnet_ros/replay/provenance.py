@@ -6,12 +6,12 @@ import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 
 import psutil
 
 from erfnet_ros import __version__
 from erfnet_ros.checkpoint import DEFAULT, Checkpoint
+from erfnet_ros.machine import processor
 from erfnet_ros.replay.engine_facts import EngineFacts
 from erfnet_ros.replay.facts import Provenance
 from erfnet_ros.replay.settings import Settings
@@ -70,7 +70,7 @@ def machine(device: str) -> Mapping[str, str]:
         device: Where the network runs, "cpu" or "cuda:N".
     """
     facts = {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.release()}",
@@ -92,12 +92,3 @@ def versions() -> Mapping[str, str]:
             # Such as OpenCV under another of its package names.
             continue
     return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

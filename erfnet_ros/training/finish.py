@@ -17,6 +17,7 @@ import erfnet_ros
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.errors import ParameterError
+from erfnet_ros.machine import processor
 from erfnet_ros.network import ERFNet
 from erfnet_ros.overlay import blend
 from erfnet_ros.pictures import Sample, labelled_strip, write_png
@@ -147,14 +148,4 @@ def _hardware(job: Job) -> str:
     if job.device.type == "cuda":
         return f"{count} x {torch.cuda.get_device_name(job.device)}"
     processes = f", {count} processes" if count > 1 else ""
-    return f"{len(os.sched_getaffinity(0))} cores of {_processor()}{processes}"
-
-
-def _processor() -> str:
-    """Return the processor's name as Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    return f"{len(os.sched_getaffinity(0))} cores of {processor()}{processes}"

@@ -1,0 +1,122 @@
+"""`engine: auto`: which of the engines that are here is the fastest on this machine, measured once and remembered."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from erfnet_ros.engines import Engine
+from erfnet_ros.engines.cache import Cache
+from erfnet_ros.engines.pytorch import pick_precision
+from erfnet_ros.errors import EngineError
+from erfnet_ros.machine import processor
+from erfnet_ros.synthetic import Street
+
+log = logging.getLogger(__name__)
+
+Open = Callable[[str], Engine]
+
+_WARM_UP, _TIMED = 2, 5
+"""Frames of each engine."""
+
+_PACKAGES = {"tensorrt": ("tensorrt", "tensorrt_rtx"), "onnxruntime": ("onnxruntime",)}
+_KEPT = "choice"
+
+
+def open_fastest(names: Sequence[str], open_one: Open, device: torch.device, size: tuple[int, int]) -> Engine:
+    """Return the fastest of several engines; with one name that opens, that one, without measuring.
+
+    Args:
+        names: Engines to try.
+        open_one: Opens an engine by its name; its EngineError makes it one that is left out, with a note.
+        device: Where they run.
+        size: (width, height) of the frames to time.
+
+    Raises:
+        EngineError: The last one does not open either.
+    """
+    if len(names) == 1:
+        return open_one(names[0])
+    cache = Cache()
+    opened: dict[str, Engine] = {}
+    left_out: dict[str, str] = {}
+
+    def build(path: Path) -> Mapping[str, Any]:
+        for name in names:
+            try:
+                opened[name] = open_one(name)
+            except EngineError as error:
+                left_out[name] = str(error)
+        if not opened:
+            raise EngineError(" ".join(left_out.values()))
+        times = {name: _median_ms(engine, size) for name, engine in opened.items()} if len(opened) > 1 else {}
+        fastest = min(times, key=lambda name: times[name]) if times else next(iter(opened))
+        path.write_text("Which engine is the fastest here; see the facts beside.\n")
+        return {"engine": fastest, "times_ms": times, "left_out": left_out}
+
+    key = {"engines": ",".join(names), "size": f"{size[0]}x{size[1]}", **_machine(device)}
+    choice = cache.artefact(_KEPT, key, "txt", build)
+    name = choice.facts["engine"]
+    try:
+        engine = opened.pop(name) if name in opened else open_one(name)
+    except EngineError:
+        # Chosen in another life of this machine.
+        cache.discard(choice)
+        return open_fastest([other for other in names if other != name], open_one, device, size)
+    for other in opened.values():
+        other.close()
+    engine.notes += (*choice.notes, *_reasons(choice.facts))
+    return engine
+
+
+def candidates(device: torch.device, precision: str, ranges: Mapping[str, float] | None) -> tuple[str, ...]:
+    """Return the engines that are installed and worth trying for a device and precision, PyTorch last or alone.
+
+    ONNX Runtime computes in fp32 on a CPU, where nothing in bf16 or int8 leaves it a chance.
+    """
+    if device.type == "cuda":
+        return ("tensorrt", "pytorch") if _installed("tensorrt") else ("pytorch",)
+    exact = pick_precision(precision, device, ranges)[0] == "fp32"
+    return ("onnxruntime", "pytorch") if exact and _installed("onnxruntime") else ("pytorch",)
+
+
+def _reasons(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = [f"Engine {name} is left out: {reason}" for name, reason in facts["left_out"].items()]
+    if times := facts["times_ms"]:
+        measured = ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in times.items())
+        notes.append(f"Engine {facts['engine']} is the fastest here: {measured} per image, measured at first start.")
+    return tuple(notes)
+
+
+def _median_ms(engine: Engine, size: tuple[int, int]) -> float:
+    image = Street(1, size).frame(0)[0][None]
+    times = []
+    for _ in range(_WARM_UP + _TIMED):
+        start = time.perf_counter()
+        engine(image)
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times[_WARM_UP:])
+
+
+def _installed(engine: str) -> bool:
+    return any(importlib.util.find_spec(package) is not None for package in _PACKAGES[engine])
+
+
+def _machine(device: torch.device) -> dict[str, str | int]:
+    """Return what a measured choice is good for: this processor or GPU, and these versions."""
+    versions = ",".join(
+        f"{package} {metadata.version(package)}"
+        for package in sorted(("torch", *(name for names in _PACKAGES.values() for name in names)))
+        if importlib.util.find_spec(package) is not None
+    )
+    if device.type == "cuda":
+        return {"device": torch.cuda.get_device_name(device), "versions": versions}
+    return {"device": processor(), "threads": torch.get_num_threads(), "versions": versions}

@@ -1,0 +1,60 @@
+"""An engine on a GPU that hands over to the CPU when the GPU fails: frames go on, slower, and it is said why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.engines import Engine
+from erfnet_ros.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class WithStandby:
+    """See `erfnet_ros.engines.Engine`.
+
+    Args:
+        engine: What runs until it raises EngineError in the middle of its work.
+        standby: Opens what runs from then on; its errors are its own.
+    """
+
+    def __init__(self, engine: Engine, standby: Callable[[], Engine]) -> None:
+        self._engine, self._standby = engine, standby
+        self.name, self.device, self.precision, self.notes = engine.name, engine.device, engine.precision, engine.notes
+        self._handed_over = False
+
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """See `erfnet_ros.engines.Engine`."""
+        if not self._handed_over:
+            try:
+                return self._engine(images)
+            except EngineError as error:
+                self._hand_over(error)
+        return self._engine(images)
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._engine.close()
+
+    def _hand_over(self, error: EngineError) -> None:
+        failed = self._engine
+        engine = self._standby()
+        note = (
+            f"{failed.name} on {failed.device} failed, so {engine.name} on {engine.device} goes on, slower; clean up "
+            f"and configure the node to go back. {error}"
+        )
+        log.warning(note)
+        self._engine, self._handed_over = engine, True
+        self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+        self.notes = (*self.notes, *engine.notes, note)
+        try:
+            failed.close()
+        except (EngineError, RuntimeError) as fault:
+            # A GPU that is gone cannot free its memory either.
+            log.info("%s on %s could not be closed: %s", failed.name, failed.device, fault)
