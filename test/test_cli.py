@@ -148,11 +148,11 @@ def test_what_is_known_of_imported_weights_is_kept(tmp_path: Path) -> None:
     assert (loaded.data, loaded.licence, loaded.miou, loaded.input_size) == ("our yard", "ours", 0.5, (64, 48))
 
 
-@pytest.mark.parametrize("command", ["demo", "benchmark"])
+@pytest.mark.parametrize("command", ["demo", "benchmark --node"])
 def test_commands_that_need_ros_say_so_where_it_is_missing(command: str) -> None:
     """Without ROS the rest of the command works, and these two explain themselves."""
     code = "import sys; sys.modules['rclpy'] = None; from erfnet_ros import cli; sys.exit(cli.main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"erfnet: error: 'erfnet {command}' cannot import 'rclpy'; it needs ROS 2")
     assert "source ROS 2 and the workspace, or use 'make demo'" in done.stderr

@@ -15,12 +15,22 @@ import torch
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.benchmark import command
 from erfnet_ros.benchmark.contestants import Contestant, choose
-from erfnet_ros.benchmark.figures import AUTHORS, Limits, Setting, Times, times
-from erfnet_ros.benchmark.machine import measure_limits
+from erfnet_ros.benchmark.figures import (
+    AUTHORS,
+    Limits,
+    Machine,
+    Report,
+    Setting,
+    Times,
+    Unavailable,
+    times,
+)
+from erfnet_ros.benchmark.machine import best_of, measure_limits
 from erfnet_ros.benchmark.options import camera_sizes
 from erfnet_ros.benchmark.rounds import make_rows, run_rounds
 from erfnet_ros.benchmark.settings import make_settings, network_macs, read_frames
 from erfnet_ros.benchmark.starts import measure_start
+from erfnet_ros.benchmark.tables import as_text
 from erfnet_ros.errors import EngineError, ErfnetError, ParameterError
 
 SIZE = (96, 64)
@@ -68,6 +78,14 @@ def test_an_engine_that_cannot_run_is_listed_with_the_reason(measured: Path) -> 
     assert (missing["engine"], missing["precision"]) == ("pytorch", "fp16")
     assert "slower than fp32" in missing["reason"]
     assert "pytorch fp16: not available: " in (measured / "run.md").read_text()
+
+
+def test_precisions_that_lack_the_same_share_a_line() -> None:
+    """Sixteen lines of the same sentence would hide the one that matters."""
+    missing = [Unavailable("onnxruntime", name, f"'{name}' is not computed") for name in ("fp16", "bf16")]
+    machine = Machine("processor", 2, "", "", 0.0, {"torch": "2"})
+    report = Report(machine, Limits("cpu", 1.0, {}), "synthetic", (), (), (), tuple(missing))
+    assert as_text(report).endswith("onnxruntime fp16, bf16: not available: it is not computed")
 
 
 def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:
@@ -147,6 +165,8 @@ def test_the_machines_limits_are_rates() -> None:
     limits = measure_limits(torch.device("cpu"), quick=True)
     assert limits.copy_gb_s > 0.1
     assert all(rate > 0.1 for rate in limits.gmac_s.values())
+    again = Limits("cpu", 2.0, {"fp32": 5.0})
+    assert best_of(again, Limits("cpu", 1.0, {"fp32": 7.0})) == Limits("cpu", 2.0, {"fp32": 7.0})
 
 
 def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Path) -> None:

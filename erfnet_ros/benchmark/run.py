@@ -10,7 +10,7 @@ from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.benchmark import rounds
 from erfnet_ros.benchmark.contestants import authors_way, choose, open_engines
 from erfnet_ros.benchmark.figures import AUTHORS, Report, Size, Start, Unavailable
-from erfnet_ros.benchmark.machine import describe_machine, measure_limits
+from erfnet_ros.benchmark.machine import best_of, describe_machine, measure_limits
 from erfnet_ros.benchmark.settings import make_settings, read_frames
 from erfnet_ros.benchmark.starts import measure_start
 from erfnet_ros.engines.pytorch import pick_device
@@ -72,6 +72,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
             contestant.run(contestant.prepare(frames[contestant.setting][0]))
         everybody = [*authors, *opened.contestants]
         measured = rounds.run_rounds(everybody, frames, plan.rounds, say)
+        limits = best_of(limits, measure_limits(device, plan.quick))
         agreed = rounds.agreements(everybody, checkpoint, settings, frames, say)
         rows = rounds.make_rows(everybody, measured, agreed, settings, limits)
     finally:

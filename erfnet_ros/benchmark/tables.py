@@ -17,7 +17,7 @@ def as_text(report: Report) -> str:
     parts = ["\n".join(head)]
     parts += [f"{table.title}\n{_aligned(table)}" for table in _tables(report)]
     if report.unavailable:
-        parts.append("\n".join(_missing_line(missing) for missing in report.unavailable))
+        parts.append("\n".join(_missing_lines(report.unavailable)))
     return "\n\n".join(parts)
 
 
@@ -27,7 +27,7 @@ def as_markdown(report: Report) -> str:
     parts = ["\n".join(f"- {markdown.escape(line)}" for line in head)]
     parts += [f"**{markdown.escape(table.title)}**\n\n{markdown.table(table)}" for table in _tables(report)]
     if report.unavailable:
-        parts.append("\n".join(f"- {markdown.escape(_missing_line(missing))}" for missing in report.unavailable))
+        parts.append("\n".join(f"- {markdown.escape(line)}" for line in _missing_lines(report.unavailable)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -93,8 +93,14 @@ def _limits_line(limits: Limits) -> str:
     return f"limit of {limits.device}: copy {limits.copy_gb_s:.1f} GB/s; matrix product {rates}"
 
 
-def _missing_line(missing: Unavailable) -> str:
-    return f"{engine_name(missing.engine, missing.precision)}: not available: {missing.reason}"
+def _missing_lines(unavailable: Sequence[Unavailable]) -> list[str]:
+    """Return a line for each reason that an engine gives."""
+    precisions: dict[tuple[str, str], list[str]] = {}
+    for missing in unavailable:
+        # What is the same for every precision differs only where it names it.
+        reason = missing.reason.replace(f"'{missing.precision}'", "it")
+        precisions.setdefault((missing.engine, reason), []).append(missing.precision)
+    return [f"{engine} {', '.join(names)}: not available: {reason}" for (engine, reason), names in precisions.items()]
 
 
 def _percent(share: float | None, digits: int) -> str:
