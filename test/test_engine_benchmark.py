@@ -14,7 +14,7 @@ import torch
 
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.benchmark import command
-from erfnet_ros.benchmark.contestants import Contestant, choose
+from erfnet_ros.benchmark.contestants import Contestant, Opened, choose
 from erfnet_ros.benchmark.figures import (
     AUTHORS,
     Limits,
@@ -111,6 +111,28 @@ def test_times_are_median_99th_percentile_and_least() -> None:
 def idle(engine: str, seen: list[str]) -> Contestant:
     run: Callable[[object], object] = lambda images: seen.append(engine)  # noqa: E731
     return Contestant(engine, "fp32", "cpu", 0, lambda images: images, run)
+
+
+class HandsOver:
+    """An engine on a GPU that gave up; made of its attributes, for there is no GPU to break."""
+
+    name, precision, notes = "pytorch", "fp16", ("pytorch on cuda:0 failed, so pytorch on cpu goes on.",)
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return images[..., 0], images[..., 1]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_an_engine_that_handed_over_meanwhile_is_not_measured_by_its_substitute() -> None:
+    """The CPU's times would stand there as the GPU's."""
+    engines = [(HandsOver(device), "pytorch", "fp16", "cuda:0") for device in ("cuda:0", "cpu")]
+    (failed,) = Opened([], [], engines).failed()
+    assert failed == Unavailable("pytorch", "fp16", "pytorch on cuda:0 failed, so pytorch on cpu goes on.")
 
 
 def test_everybody_runs_once_a_round_in_changing_order() -> None:

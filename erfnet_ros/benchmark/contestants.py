@@ -76,15 +76,29 @@ def authors_way(checkpoint: Checkpoint, device: torch.device, setting: Setting, 
 
 @dataclass(frozen=True)
 class Opened:
-    """The engines that run here, and those that do not."""
+    """The engines that run here, and those that do not.
+
+    Attributes:
+        contestants: Who runs which setting.
+        unavailable: Who does not run.
+        engines: Each with its word, its precision and the device that it began on.
+    """
 
     contestants: list[Contestant]
     unavailable: list[Unavailable]
-    engines: list[Engine]
+    engines: list[tuple[Engine, str, str, str]]
+
+    def failed(self) -> list[Unavailable]:
+        """Return the engines whose place another took since they were opened: their times are not their own."""
+        return [
+            Unavailable(name, precision, engine.notes[-1])
+            for engine, name, precision, device in self.engines
+            if (engine.name, engine.device) != (name, device)
+        ]
 
     def close(self) -> None:
         """Free the engines' memory."""
-        for engine in self.engines:
+        for engine, *_ in self.engines:
             engine.close()
 
 
@@ -119,8 +133,9 @@ def open_engines(
         try:
             for index, setting in enumerate(settings):
                 if setting.input_size not in kept:
-                    kept[setting.input_size] = open_engine(checkpoint, name, device, precision, setting.input_size)
-                    opened.engines.append(kept[setting.input_size])
+                    fresh = open_engine(checkpoint, name, device, precision, setting.input_size)
+                    kept[setting.input_size] = fresh
+                    opened.engines.append((fresh, name, precision, fresh.device))
                 engine = kept[setting.input_size]
                 for _ in range(2):
                     engine(frames[index][0])

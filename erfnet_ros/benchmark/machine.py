@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 
 import torch
 
 from erfnet_ros.benchmark.figures import Limits, Machine
+from erfnet_ros.machine import processor
 
 ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 
@@ -25,16 +24,6 @@ def describe_machine(device: torch.device) -> Machine:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     isa = os.environ.get(ISA_VARIABLE, "")
     return Machine(processor(), len(os.sched_getaffinity(0)), gpu, isa, os.getloadavg()[0], versions)
-
-
-def processor() -> str:
-    """Return the processor's name, or its kind where the system does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def measure_limits(device: torch.device, quick: bool) -> Limits:

@@ -74,11 +74,17 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
         measured = rounds.run_rounds(everybody, frames, plan.rounds, say)
         limits = best_of(limits, measure_limits(device, plan.quick))
         agreed = rounds.agreements(everybody, checkpoint, settings, frames, say)
-        rows = rounds.make_rows(everybody, measured, agreed, settings, limits)
+        failed = opened.failed()
+        gone = {(each.engine, each.precision) for each in failed}
+        rows = [
+            row
+            for row in rounds.make_rows(everybody, measured, agreed, settings, limits)
+            if (row.engine, row.precision) not in gone
+        ]
     finally:
         opened.close()
     starts: list[Start] = []
-    unavailable = list(opened.unavailable)
+    unavailable = [*opened.unavailable, *failed]
     running = dict.fromkeys((row.engine, row.precision) for row in rows if row.engine != AUTHORS)
     for engine, precision in running if plan.starts else ():
         say(f"starting {engine} {precision} in a process of its own")

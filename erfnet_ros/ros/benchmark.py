@@ -13,9 +13,9 @@ from typing import Any
 import rclpy
 
 from erfnet_ros.benchmark.command import measure_engines, write_json
-from erfnet_ros.benchmark.machine import processor
 from erfnet_ros.benchmark.options import make_parser
 from erfnet_ros.errors import ErfnetError, ParameterError
+from erfnet_ros.machine import processor
 from erfnet_ros.ros import transport_benchmark
 from erfnet_ros.ros.camera_process import camera_playback
 from erfnet_ros.ros.ledger import Percentiles, percentiles
