@@ -85,7 +85,7 @@ def test_precisions_that_lack_the_same_share_a_line() -> None:
     missing = [Unavailable("onnxruntime", name, f"'{name}' is not computed") for name in ("fp16", "bf16")]
     machine = Machine("processor", 2, "", "", 0.0, {"torch": "2"})
     report = Report(machine, Limits("cpu", 1.0, {}), "synthetic", (), (), (), tuple(missing))
-    assert as_text(report).endswith("onnxruntime fp16, bf16: not available: it is not computed")
+    assert as_text(report).endswith("onnxruntime fp16, bf16: not available: 'fp16', 'bf16' is not computed")
 
 
 def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:

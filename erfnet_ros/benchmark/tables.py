@@ -9,6 +9,7 @@ from erfnet_ros.page import markdown
 from erfnet_ros.page.elements import Cell, Column, Table
 
 _NONE = "-"
+_ITS_PRECISION = "\0"
 
 
 def as_text(report: Report) -> str:
@@ -97,10 +98,14 @@ def _missing_lines(unavailable: Sequence[Unavailable]) -> list[str]:
     """Return a line for each reason that an engine gives."""
     precisions: dict[tuple[str, str], list[str]] = {}
     for missing in unavailable:
-        # What is the same for every precision differs only where it names it.
-        reason = missing.reason.replace(f"'{missing.precision}'", "it")
+        # A reason that is the same for every precision may name the one it was given for.
+        reason = missing.reason.replace(f"'{missing.precision}'", _ITS_PRECISION)
         precisions.setdefault((missing.engine, reason), []).append(missing.precision)
-    return [f"{engine} {', '.join(names)}: not available: {reason}" for (engine, reason), names in precisions.items()]
+    lines = []
+    for (engine, reason), names in precisions.items():
+        named = reason.replace(_ITS_PRECISION, ", ".join(f"'{name}'" for name in names))
+        lines.append(f"{engine} {', '.join(names)}: not available: {named}")
+    return lines
 
 
 def _percent(share: float | None, digits: int) -> str:
