@@ -1,4 +1,7 @@
-"""Start the segmenter node: ros2 launch erfnet_ros segment.launch.py image:=/camera/image_raw"""
+"""Start the segmenter node: ros2 launch erfnet_ros segment.launch.py image:=/camera/image_raw
+
+Several cameras: cameras:='[front, rear]' image:='/{camera}/image_raw', or image:='[/front/image_raw, /back/rgb]'.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
+from erfnet_ros.ros.camera_names import DEFAULT_IMAGE, image_remappings, image_topics, split_list
 from erfnet_ros.ros.parameters import PARAMETERS, Parameter, from_text
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
@@ -21,7 +25,12 @@ def generate_launch_description() -> LaunchDescription:
     """Declare an argument for each parameter, and start node and, if asked for, RViz."""
     config = Path(get_package_share_directory("erfnet_ros")) / "config"
     arguments = [
-        DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
+        DeclareLaunchArgument(
+            "image",
+            default_value=DEFAULT_IMAGE,
+            description="Topic of the camera's images. With several cameras one topic with {camera} where their names "
+            "stand, such as /{camera}/image_raw, or a list of topics in their order.",
+        ),
         DeclareLaunchArgument("namespace", default_value="segmentation", description="Namespace of node and outputs."),
         DeclareLaunchArgument(
             "params_file", default_value=str(config / "segment.yaml"), description="Parameter file of the node."
@@ -34,7 +43,10 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument("log_level", default_value="info", description="Severity from which the node logs."),
         DeclareLaunchArgument(
-            "rviz", default_value="false", choices=["true", "false"], description="Start RViz with the outputs."
+            "rviz",
+            default_value="false",
+            choices=["true", "false"],
+            description="Start RViz with the outputs, those of the first camera.",
         ),
         *(_argument(parameter) for parameter in PARAMETERS),
     ]
@@ -52,14 +64,15 @@ def _start(context: LaunchContext) -> list[Node]:
         return LaunchConfiguration(name).perform(context)
 
     given = {p.name: from_text(p, text(p.name)) for p in PARAMETERS if text(p.name) != _UNSET}
-    image, namespace = text("image"), text("namespace")
+    namespace, cameras = text("namespace"), split_list(text("cameras"))
+    topics = image_topics(cameras, text("image"))
     node = LifecycleNode(
         package="erfnet_ros",
         executable="segment",
         name="segmenter",
         namespace=namespace,
         parameters=[text("params_file"), *([given] if given else [])],
-        remappings=[("image", image), ("image/compressed", f"{image}/compressed")],
+        remappings=image_remappings(cameras, topics),
         additional_env=_environment(text("fastdds_profile")),
         arguments=["--ros-args", "--log-level", text("log_level")],
         output="screen",
@@ -72,9 +85,9 @@ def _start(context: LaunchContext) -> list[Node]:
     rviz = Node(
         package="rviz2",
         executable="rviz2",
-        namespace=namespace,
+        namespace="/".join((namespace.rstrip("/"), *cameras[:1])),
         arguments=["-d", str(rviz_config)],
-        remappings=[("image", image)],
+        remappings=[("image", topics[0])],
         additional_env=_environment(text("fastdds_profile")),
     )
     return [node, rviz]

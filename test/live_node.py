@@ -47,7 +47,7 @@ class Client(Node):
         self._stamp_s = 1000
         self._services_of_node: dict[str, Any] = {}
         self.diagnostics: list[Any] = []
-        self.create_subscription(DiagnosticArray, "/diagnostics", lambda m: self.diagnostics.append(m.status[0]), 10)
+        self.create_subscription(DiagnosticArray, "/diagnostics", lambda m: self.diagnostics.extend(m.status), 10)
 
     def wait_for(self, condition: Callable[[], T], what: str, deadline_s: float = DEADLINE_S) -> T:
         """Spin until the condition holds and return its value; fail with `what` at the deadline."""

@@ -11,7 +11,7 @@ import yaml
 
 from erfnet_ros.classes import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.images import MAX_PIXELS
-from erfnet_ros.ros.parameters import PARAMETERS
+from erfnet_ros.ros.parameters import PARAMETERS, Value
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "config"
@@ -19,19 +19,25 @@ CONFIG = ROOT / "config"
 
 def test_the_parameter_file_holds_every_parameter_with_its_default() -> None:
     content = yaml.safe_load((CONFIG / "segment.yaml").read_text())
-    assert content == {"/**/segmenter": {"ros__parameters": {p.name: p.default for p in PARAMETERS}}}
+    defaults = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in PARAMETERS}
+    assert content == {"/**/segmenter": {"ros__parameters": defaults}}
 
 
 def test_the_readmes_table_is_the_parameter_table() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| `(.*?)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.M)
     assert [(name, kind, default) for name, kind, default, _, _ in rows] == [
-        (p.name, p.type_name, str(p.default).lower() if p.type_name == "bool" else str(p.default) or '""')
-        for p in PARAMETERS
+        (p.name, p.type_name, _as_written(p.default)) for p in PARAMETERS
     ]
     for (*_, when, description), parameter in zip(rows, PARAMETERS, strict=True):
         assert description == parameter.description
         fixed = "unconfigured" if parameter.fixed_while_configured else "any time"
         assert when == ("at start" if parameter.read_only else fixed)
+
+
+def _as_written(default: Value) -> str:
+    if isinstance(default, tuple):
+        return f"[{', '.join(default)}]"
+    return str(default).lower() if isinstance(default, bool) else str(default) or '""'
 
 
 @pytest.mark.parametrize("class_set", [CAMVID, CITYSCAPES], ids=lambda class_set: class_set.name)

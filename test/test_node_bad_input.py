@@ -149,7 +149,7 @@ def test_a_configuration_that_cannot_load_leaves_the_node_unconfigured_and_answe
     [
         ("input_size", "0", "got '0'"),
         ("input_size", "640x0", "640x0"),
-        ("engine", "caffe", "expected one of auto, pytorch, got 'caffe'"),
+        ("engine", "caffe", "got 'caffe'"),
         ("overlay_alpha", math.nan, "nan"),
         ("confidence_threshold", math.nan, "nan"),
         ("max_rate", math.inf, "inf"),

@@ -1,4 +1,4 @@
-"""The camera's side of the node: one image subscription, there only while it is wanted."""
+"""A camera's side of the node: one image subscription, there only while it is wanted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -24,18 +25,21 @@ class CameraInput:
 
     Args:
         node: Whose topics, and whose remappings.
+        prefix: Comes before the names of its topics, such as "front/"; "" for a node's only camera.
         transport: raw or compressed.
-        group: Callback group that the image callback has to itself.
-        on_image: Called with every image message that is taken.
+        group: Callback group that the image callbacks of all cameras have to themselves.
+        on_image: Called with every image message that the executor takes.
     """
 
-    def __init__(self, node: Node, transport: str, group: CallbackGroup, on_image: ImageCallback) -> None:
+    def __init__(self, node: Node, prefix: str, transport: str, group: CallbackGroup, on_image: ImageCallback) -> None:
         self._node = node
+        self._image, self._own_info = f"{prefix}image", f"{prefix}camera_info"
         self._group = group
         self._on_image = on_image
         self._type = CompressedImage if transport == "compressed" else Image
-        self.topic = _compressed_topic(node) if transport == "compressed" else node.resolve_topic_name("image")
-        self.info_topic = node.resolve_topic_name("image").rsplit("/", 1)[0] + "/camera_info"
+        raw_topic = node.resolve_topic_name(self._image)
+        self.topic = _compressed_topic(node, self._image) if transport == "compressed" else raw_topic
+        self.info_topic = raw_topic.rsplit("/", 1)[0] + "/camera_info"
         self._subscription: Subscription | None = None
         self._info_subscription: Subscription | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
@@ -67,11 +71,28 @@ class CameraInput:
         """Let go of the camera."""
         self.update(images_wanted=False, info_wanted=False)
 
+    def take(self) -> Image | CompressedImage | None:
+        """Take the message that waits, or return None; for the image callback of another camera in the same group."""
+        subscription = self._subscription
+        if subscription is None:
+            return None
+        try:
+            with subscription.handle:
+                taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        except rclpy_implementation.InvalidHandle:
+            # The camera was let go of meanwhile.
+            return None
+        if taken is None:
+            return None
+        message, info = taken
+        self._count_missing(info)
+        return message
+
     def complaint(self) -> str | None:
         """Say why no image can arrive, or None where nothing speaks against it."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if not publishers:
-            return f"Nobody publishes {self.topic}; start the camera, or remap image to its topic."
+            return f"Nobody publishes {self.topic}; start the camera, or remap {self._image} to its topic."
         expected = f"sensor_msgs/msg/{self._type.__name__}"
         types = sorted({publisher.topic_type for publisher in publishers})
         if expected not in types:
@@ -105,7 +126,7 @@ class CameraInput:
         if (
             wanted
             and self._info_subscription is None
-            and self.info_topic != self._node.resolve_topic_name("camera_info")
+            and self.info_topic != self._node.resolve_topic_name(self._own_info)
         ):
             self._info_subscription = self._node.create_subscription(
                 CameraInfo, self.info_topic, self._receive_info, newest_only(ReliabilityPolicy.BEST_EFFORT)
@@ -119,9 +140,9 @@ class CameraInput:
         self.newest_info = message
 
 
-def _compressed_topic(node: Node) -> str:
+def _compressed_topic(node: Node, image: str) -> str:
     """Return the compressed topic: where `image/compressed` is remapped to, else what image_transport calls it."""
-    own = node.resolve_topic_name("image/compressed")
-    if own != node.resolve_topic_name("image/compressed", only_expand=True):
+    own = node.resolve_topic_name(f"{image}/compressed")
+    if own != node.resolve_topic_name(f"{image}/compressed", only_expand=True):
         return own
-    return node.resolve_topic_name("image") + "/compressed"
+    return node.resolve_topic_name(image) + "/compressed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -46,11 +47,15 @@ class Declaration:
 
     def number(self, name: str) -> float:
         """Return a double's present value."""
-        return float(self.value(name))
+        return cast(float, self.value(name))
 
     def text(self, name: str) -> str:
         """Return a string's present value."""
         return str(self.value(name))
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return a list of strings' present value."""
+        return cast("tuple[str, ...]", self.value(name))
 
     def _declare(self, parameter: Parameter) -> None:
         descriptor = ParameterDescriptor(description=parameter.description, read_only=parameter.read_only)
@@ -65,7 +70,10 @@ class Declaration:
             descriptor.floating_point_range = [bounds]
         try:
             given = self._node.declare_parameter(parameter.name, parameter.default, descriptor)
-            parameter.check(given.value)
+            if parameter.check(given.value) == ():
+                # An empty list has no type of its own; tools that list the parameters should show one.
+                empty = RosParameter(parameter.name, RosParameter.Type.STRING_ARRAY, [])
+                self._node.set_parameters([empty])
         except (InvalidParameterTypeException, InvalidParameterValueException, ParameterError) as error:
             self.faults[parameter.name] = str(error)
             if self._node.has_parameter(parameter.name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -13,31 +13,37 @@ from rclpy.node import Node
 
 @dataclass(frozen=True)
 class Health:
-    """How the node is, in one moment.
+    """How the node, or one of its cameras, is in one moment.
 
     Attributes:
         state: What the node is doing, one line.
         errors: What keeps it from working, and what to do.
         warnings: What is worse than it could be, and what to do.
         figures: Names and values for the table below.
+        part: What it is about: segmentation, or a camera's name.
     """
 
     state: str
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     figures: Mapping[str, object] = field(default_factory=dict)
+    part: str = "segmentation"
 
 
 class Diagnostics:
-    """Publishes a `Health` as one diagnostic_msgs/DiagnosticStatus (REP 107)."""
+    """Publishes `Health`s, each as one diagnostic_msgs/DiagnosticStatus (REP 107)."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._name = f"{node.get_fully_qualified_name()}: segmentation"
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
 
-    def publish(self, health: Health) -> None:
-        """Publish now."""
+    def publish(self, healths: Sequence[Health]) -> None:
+        """Publish now, in one message."""
+        message = DiagnosticArray(status=[self._status(health) for health in healths])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+    def _status(self, health: Health) -> DiagnosticStatus:
         level = (
             DiagnosticStatus.ERROR
             if health.errors
@@ -45,13 +51,12 @@ class Diagnostics:
             if health.warnings
             else DiagnosticStatus.OK
         )
-        status = DiagnosticStatus(name=self._name, hardware_id="", level=level)
+        name = f"{self._node.get_fully_qualified_name()}: {health.part}"
+        status = DiagnosticStatus(name=name, hardware_id="", level=level)
         status.message = " ".join((*health.errors, *health.warnings)) or health.state
         figures = {"state": health.state, **health.figures}
         status.values = [KeyValue(key=key, value=str(value)) for key, value in figures.items()]
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(message)
+        return status
 
 
 class LogForwarder(logging.Handler):

@@ -1,11 +1,11 @@
-"""The segmenter node: wires camera, segmenter and outputs together under a lifecycle."""
+"""The segmenter node: wires cameras, segmenter and outputs together under a lifecycle."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import rclpy
@@ -15,45 +15,27 @@ from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallba
 from rclpy.node import Node
 from rclpy.timer import Timer
 
-from erfnet_ros.errors import ErfnetError, ParameterError
-from erfnet_ros.ros.camera_input import CameraInput
+from erfnet_ros.errors import ErfnetError
 from erfnet_ros.ros.declaration import Declaration
 from erfnet_ros.ros.diagnostics import Diagnostics, Health, LogForwarder
 from erfnet_ros.ros.executor import NodeExecutor
-from erfnet_ros.ros.frames import Frames, Settings
-from erfnet_ros.ros.outputs import Outputs
+from erfnet_ros.ros.frames import Settings
+from erfnet_ros.ros.loading import Loaded, load
+from erfnet_ros.ros.node_camera import NodeCamera
+from erfnet_ros.ros.node_health import health_of
 from erfnet_ros.ros.parameters import Value
-from erfnet_ros.ros.transport import keep_large_blocks, missing_profile
-from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.sizes import parse_input_size
+from erfnet_ros.ros.transport import keep_large_blocks
 
 _WATCH_PERIOD_S = 0.2
 """How soon the node notices that listeners or cameras come and go."""
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What a configured node holds.
-
-    Attributes:
-        warnings: What is wrong with the surroundings and what to do, a sentence each.
-        notes: What was chosen for want of something better, a sentence each.
-    """
-
-    segmenter: Segmenter
-    outputs: Outputs
-    camera: CameraInput
-    frames: Frames
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
 class SegmenterNode(LifecycleNodeMixin, Node):
-    """Subscribe to a camera, publish what the network sees.
+    """Subscribe to cameras, publish what the network sees.
 
-    Configure loads the engine, activate subscribes (while somebody reads an output), deactivate lets go of the
-    camera, cleanup frees the memory. One bad frame is counted and reported; one bad parameter leaves the node
-    unconfigured and answering.
+    Configure loads the engine, activate subscribes (to each camera while somebody reads an output of it), deactivate
+    lets go of the cameras, cleanup frees the memory. One bad frame is counted and reported; one bad parameter leaves
+    the node unconfigured and answering.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -87,7 +69,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the engine; a bad parameter leaves the node unconfigured, with the reason in log and diagnostics."""
         try:
-            loaded = self._load()
+            loaded = load(self, self._parameters_in_use, self._image_group, self._receive)
         except ErfnetError as error:
             return self._refuse(str(error))
         except Exception as error:
@@ -104,21 +86,26 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         )
         for warning in loaded.warnings:
             self.get_logger().warning(warning)
+        # The engine's notes come from the core's log.
+        for note in loaded.missing:
+            self.get_logger().info(note)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to follow the listeners."""
         result = super().on_activate(state)
         if self._loaded is not None:
-            self._loaded.frames.begin()
-            self._loaded.outputs.publish_label_info(self._settings.confidence_threshold)
-            self.get_logger().info(f"Active: images from {self._loaded.camera.topic} while somebody reads an output.")
+            for camera in self._loaded.cameras:
+                camera.begin()
+            self._publish_label_info()
+            topics = ", ".join(camera.input.topic for camera in self._loaded.cameras)
+            self.get_logger().info(f"Active: images from {topics} while somebody reads an output.")
         self._active = True
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of the camera; a frame under way is finished first."""
-        self._release_camera()
+        """Let go of the cameras; a frame under way is finished first."""
+        self._release_cameras()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -148,48 +135,19 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
-    def _load(self) -> Loaded:
-        parameters = self._parameters_in_use
-        if parameters.faults:
-            raise ParameterError(" ".join(parameters.faults.values()))
-        segmenter = Segmenter(
-            parameters.text("checkpoint") or None,
-            parameters.text("engine"),
-            parameters.text("device"),
-            parameters.text("precision"),
-            parse_input_size(parameters.text("input_size")),
-        )
-        outputs = Outputs(self, segmenter.class_set)
-        camera = CameraInput(self, parameters.text("image_transport"), self._image_group, self._receive)
-        frames = Frames(segmenter, outputs, camera, self.get_logger())
-        notes = list(segmenter.engine.notes)
-        if not outputs.names_labels:
-            notes.append(
-                "label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs)."
-            )
-            # The engine's notes come from the core's log.
-            self.get_logger().info(notes[-1])
-        return Loaded(segmenter, outputs, camera, frames, self._warnings(), tuple(notes))
-
-    def _warnings(self) -> tuple[str, ...]:
-        profile = missing_profile(rclpy.get_rmw_implementation_identifier())
-        unknown = (
-            f"Parameter '{name}' was set but this node has none of that name; see ros2 param list."
-            for name in self._parameters_in_use.unknown
-        )
-        return (*((profile,) if profile else ()), *unknown)
-
-    def _release_camera(self) -> None:
+    def _release_cameras(self) -> None:
         self._active = False
-        with self._frame_lock, self._camera_lock:
-            if self._loaded is not None:
-                self._loaded.camera.close()
+        with self._camera_lock:
+            for camera in self._loaded.cameras if self._loaded is not None else ():
+                camera.input.close()
+        # Wait for the frame under way; without subscriptions no other follows it.
+        with self._frame_lock:
+            pass
 
     def _release(self) -> None:
-        self._release_camera()
+        self._release_cameras()
         if self._loaded is not None:
-            self._loaded.outputs.close()
-            self._loaded.segmenter.close()
+            self._loaded.close()
         self._loaded = None
 
     def _watch(self) -> None:
@@ -197,17 +155,18 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         with self._camera_lock:
             if not self._active or self._loaded is None:
                 return
-            wanted, camera = self._loaded.outputs.wanted(), self._loaded.camera
-            before = camera.subscribed
-            camera.update(bool(wanted), "camera_info" in wanted)
-        if camera.subscribed != before:
+            before = self._loaded.subscribed
+            for camera in self._loaded.cameras:
+                camera.update()
+            changed = self._loaded.subscribed != before
+        if changed:
             # Whoever waits for the node to listen need not wait for the next second.
             self._report_health()
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, camera: NodeCamera, message: Any) -> None:
         with self._frame_lock:
             if self._active and self._loaded is not None:
-                self._loaded.frames.take(message, self._settings)
+                self._loaded.frames.serve(camera, message, self._settings)
 
     # Parameters and diagnostics.
 
@@ -216,40 +175,24 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         return Settings(number("confidence_threshold"), number("overlay_alpha"), number("max_rate"))
 
     def _change_settings(self, changes: dict[str, Value]) -> None:
-        self._settings = replace(self._settings, **{name: float(value) for name, value in changes.items()})
-        if "confidence_threshold" in changes and self._loaded is not None and self._active:
-            self._loaded.outputs.publish_label_info(self._settings.confidence_threshold)
+        numbers = {name: value for name, value in changes.items() if isinstance(value, float)}
+        self._settings = replace(self._settings, **numbers)
+        if "confidence_threshold" in changes and self._active:
+            self._publish_label_info()
+
+    def _publish_label_info(self) -> None:
+        for camera in self._loaded.cameras if self._loaded is not None else ():
+            camera.outputs.publish_label_info(self._settings.confidence_threshold)
 
     def _report_health(self) -> None:
-        self._diagnostics.publish(self._health())
+        self._diagnostics.publish(self._healths())
 
-    def _health(self) -> Health:
+    def _healths(self) -> list[Health]:
         loaded = self._loaded
         if loaded is None:
-            errors = (f"Not configured: {self._fault}",) if self._fault else ()
-            return Health("unconfigured", errors)
-        warnings = list(loaded.warnings)
+            return [Health("unconfigured", (f"Not configured: {self._fault}",) if self._fault else ())]
         with self._camera_lock:
-            if self._active and (complaint := loaded.camera.complaint()):
-                warnings.insert(0, complaint)
-        if loaded.frames.complaint:
-            warnings.insert(0, f"Frames are rejected: {loaded.frames.complaint}")
-        figures = {
-            "engine": loaded.segmenter.engine.name,
-            "device": loaded.segmenter.engine.device,
-            "precision": loaded.segmenter.engine.precision,
-            "classes": loaded.segmenter.class_set.name,
-            "image topic": loaded.camera.topic,
-            "subscribed": loaded.camera.subscribed,
-            "frames processed": loaded.frames.processed,
-            "frames dropped": loaded.frames.dropped,
-            "frames rejected": loaded.frames.rejected,
-            "notes": " ".join(loaded.notes),
-        }
-        state = "inactive"
-        if self._active:
-            state = "segmenting" if loaded.camera.subscribed else "waiting: nobody reads an output"
-        return Health(state, (), tuple(warnings), figures)
+            return health_of(loaded, self._active)
 
     def destroy_node(self) -> None:
         """Free everything; the log of the core goes elsewhere again."""

@@ -1,4 +1,4 @@
-"""What the node publishes of one frame, and only what somebody reads."""
+"""What the node publishes of one camera's frame, and only what somebody reads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FrameReport:
     """What is known of a frame besides its pixels.
 
     Attributes:
-        start: `time.perf_counter()` at the callback's begin, seconds.
+        start: `time.perf_counter()` when it was taken, seconds.
         preprocess_ms: Message to array, milliseconds.
         processed: Frames since activation, this one included.
         dropped: Frames never taken, since activation.
@@ -62,22 +62,23 @@ class FrameReport:
 
 
 class Outputs:
-    """The node's publishers.
+    """The publishers of one camera.
 
     Args:
         node: The node, configured or being so.
         class_set: Names and colours of the labels.
+        prefix: Comes before the topics' names, such as "front/"; "" for a node's only camera.
     """
 
-    def __init__(self, node: LifecycleNodeMixin, class_set: ClassSet) -> None:
+    def __init__(self, node: LifecycleNodeMixin, class_set: ClassSet, prefix: str) -> None:
         self._node = node
         self._class_set = class_set
         self._palette = class_set.palette()
         self._publishers = {
-            topic: node.create_lifecycle_publisher(message_type, topic, _RELIABLE)
+            topic: node.create_lifecycle_publisher(message_type, f"{prefix}{topic}", _RELIABLE)
             for topic, message_type in TOPICS.items()
         }
-        self._label_info = _label_info_publisher(node)
+        self._label_info = _label_info_publisher(node, f"{prefix}label_info")
 
     @property
     def names_labels(self) -> bool:
@@ -170,9 +171,9 @@ class Outputs:
         return (now - (header.stamp.sec * 1_000_000_000 + header.stamp.nanosec)) / 1e6
 
 
-def _label_info_publisher(node: LifecycleNodeMixin) -> Any:
+def _label_info_publisher(node: LifecycleNodeMixin, topic: str) -> Any:
     try:
         from vision_msgs.msg import LabelInfo
     except ImportError:
         return None
-    return node.create_lifecycle_publisher(LabelInfo, "label_info", _LATCHED)
+    return node.create_lifecycle_publisher(LabelInfo, topic, _LATCHED)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from erfnet_ros.engines.names import DEVICES, ENGINES, PRECISIONS
 from erfnet_ros.errors import ParameterError
+from erfnet_ros.ros.camera_names import check_camera_names, split_list
 from erfnet_ros.sizes import parse_input_size
 
-Value = str | float | bool
+Value = str | float | bool | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,12 @@ class Parameter:
     """One row of the table.
 
     Attributes:
-        type_name: string, double or bool.
+        type_name: string, string_array, double or bool.
         description: One sentence for `ros2 param describe` and the README.
         minimum: Smallest accepted number, inclusive; None for other types.
         maximum: Largest accepted number, inclusive; None for other types.
         choices: Accepted words; empty where any string may be right.
-        parse: Raises ParameterError for a string that cannot be right.
+        parse: Raises ParameterError for a string, or strings, that cannot be right.
         fixed_while_configured: It decides what is loaded or subscribed, so it changes only while the node is
             unconfigured.
         read_only: It is read at start and cannot be set later at all.
@@ -39,7 +41,7 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    parse: Callable[[str], object] | None = None
+    parse: Callable[[Any], object] | None = None
     fixed_while_configured: bool = True
     read_only: bool = False
 
@@ -60,6 +62,8 @@ class Parameter:
             if not math.isfinite(number) or not self._in_range(number):
                 raise self._refusal(f"a number from {self.minimum} to {self.maximum}", value)
             return number
+        if self.type_name == "string_array":
+            return self._check_strings(value)
         if not isinstance(value, str):
             raise self._refusal(self._accepted_strings(), value)
         if self.choices and value not in self.choices:
@@ -67,6 +71,15 @@ class Parameter:
         if self.parse is not None:
             self.parse(value)
         return value
+
+    def _check_strings(self, value: object) -> tuple[str, ...]:
+        # An empty list in a parameter file or on a command line has no type, and arrives as None.
+        strings = () if value is None else value
+        if not isinstance(strings, (list, tuple)) or not all(isinstance(string, str) for string in strings):
+            raise self._refusal("a list of strings", value)
+        if self.parse is not None:
+            self.parse(strings)
+        return tuple(strings)
 
     def _in_range(self, number: float) -> bool:
         return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
@@ -105,6 +118,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         parse=parse_input_size,
     ),
     Parameter(
+        "cameras",
+        "string_array",
+        (),
+        "Names of several cameras that share the engine: each has its topics below its name, such as front/image and "
+        "front/mask; empty means one camera without a name.",
+        parse=check_camera_names,
+    ),
+    Parameter(
         "confidence_threshold",
         "double",
         0.0,
@@ -126,7 +147,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "max_rate",
         "double",
         0.0,
-        "Most frames per second to segment, Hz; frames above it are dropped and counted; 0 means no limit.",
+        "Most frames per second to segment of each camera, Hz; frames above it are dropped and counted; 0 means no "
+        "limit.",
         minimum=0.0,
         maximum=1000.0,
         fixed_while_configured=False,
@@ -163,4 +185,6 @@ def from_text(parameter: Parameter, text: str) -> Value:
             return parameter.check(float(text))
         except ValueError:
             return parameter.check(text)
+    if parameter.type_name == "string_array":
+        return parameter.check(split_list(text))
     return parameter.check(text)
