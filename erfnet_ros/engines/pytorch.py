@@ -1,4 +1,4 @@
-"""PyTorch runs the Pipeline: fused oneDNN layers on an x86 processor, plain ones elsewhere."""
+"""PyTorch runs the Pipeline: in fused oneDNN layers on x86 processors, as a CUDA graph on a GPU, else as it stands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines.cpu import fused_pipeline, has_bf16_units
+from erfnet_ros.engines.gpu import GpuFrames
 from erfnet_ros.engines.names import DEVICES, PRECISIONS
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
@@ -58,39 +60,82 @@ class PyTorchEngine:
         if self.precision == "int8":
             raise EngineError(f"Precision 'int8' cannot be used here: {reason}; set precision to auto.")
         self.notes += (f"The network runs in PyTorch's plain layers, slower than it could: {reason}.",)
-        return PlainPipeline(pipeline, self._device, DTYPES[self.precision])
+        return PlainPipeline(pipeline, DTYPES[self.precision])
 
     def _on_gpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> Run:
-        return PlainPipeline(Pipeline(checkpoint, input_size).eval(), self._device, DTYPES[self.precision])
+        pipeline = GpuPipeline(Pipeline(checkpoint, input_size).eval(), self._device, DTYPES[self.precision])
+        width, height = checkpoint.input_size
+        # What this GPU does not run must show here, where another engine can still take its place.
+        pipeline(np.zeros((1, height, width, 3), np.uint8))
+        self.notes += pipeline.notes
+        return pipeline
 
 
 class PlainPipeline:
-    """The Pipeline as it stands, on any device.
+    """The Pipeline as it stands, on the CPU.
+
+    Args:
+        pipeline: In fp32.
+        dtype: What it computes in.
+    """
+
+    def __init__(self, pipeline: Pipeline, dtype: torch.dtype) -> None:
+        self._pipeline = _channels_last(pipeline.to(dtype))
+
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """See `erfnet_ros.engines.Engine`."""
+        with torch.inference_mode():
+            labels, confidence = self._pipeline(torch.from_numpy(images))
+            return labels.numpy(), confidence.numpy()
+
+
+class GpuPipeline:
+    """The Pipeline on a GPU: each shape of images has buffers and a CUDA graph of its own.
 
     Args:
         pipeline: In fp32 on the CPU; it is moved.
-        device: Where it runs.
+        device: The GPU.
         dtype: What it computes in.
     """
 
     def __init__(self, pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
         self._device = device
-        # Channels last: what both cuDNN's and oneDNN's fast convolutions read.
-        self._pipeline = pipeline.to(device, dtype)
-        self._pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._pipeline = _channels_last(pipeline.to(device, dtype))
+        self._frames: dict[tuple[int, int, int], GpuFrames] = {}
+        self.notes: tuple[str, ...] = ()
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`."""
-        try:
-            with torch.inference_mode():
-                labels, confidence = self._pipeline(torch.from_numpy(images).to(self._device))
-                return labels.cpu().numpy(), confidence.cpu().numpy()
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise EngineError(
-                f"The memory of {self._device} does not hold {len(images)} image(s) of "
-                f"{images.shape[2]}x{images.shape[1]}; set a smaller input_size, or free the GPU."
-            ) from error
+        count, height, width = images.shape[:3]
+        shape = (count, height, width)
+        frames = self._frames.pop(shape, None) or self._begun(shape)
+        self._frames[shape] = frames
+        while len(self._frames) > _SHAPES:
+            del self._frames[next(iter(self._frames))]
+        return frames(images)
+
+    def _begun(self, shape: tuple[int, int, int]) -> GpuFrames:
+        frames = GpuFrames(shape, self._device)
+        # Algorithms are timed once for a shape that comes for hours.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):  # type: ignore[no-untyped-call]
+            frames.begin(self._work)
+        self.notes = frames.notes
+        return frames
+
+    def _work(self, images: Tensor, labels: Tensor, confidences: Tensor) -> None:
+        found = self._pipeline(images)
+        labels.copy_(found[0])
+        confidences.copy_(found[1])
+
+
+_SHAPES = 4
+"""Shapes of images whose buffers and graphs stay on the GPU: the last used."""
+
+
+def _channels_last(pipeline: Pipeline) -> Pipeline:
+    """Lay out the weights as both cuDNN's and oneDNN's fast convolutions read them."""
+    pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return pipeline
 
 
 def pick_device(device: str) -> torch.device:
