@@ -34,7 +34,7 @@ OPSET = 18
 """ONNX operator set of the graphs; PyTorch's exporter writes none older."""
 
 INPUT, OUTPUTS = "image", ("labels", "confidence")
-"""(1, H, W, 3) uint8 RGB in; (1, H, W) uint8 each out."""
+"""(N, H, W, 3) uint8 RGB in; (N, H, W) uint8 each out; N is 1 unless a graph is built for more."""
 
 METADATA_KEY = "erfnet_ros"
 """Where the model's metadata says, as one JSON object, what the graph is."""
@@ -72,6 +72,7 @@ def build(
     camera: tuple[int, int] | None = None,
     input_size: tuple[int, int] | None = None,
     precision: str = "fp32",
+    batch: int = 1,
 ) -> onnx.ModelProto:
     """Write a checkpoint's Pipeline as an ONNX graph; its metadata says what the labels mean.
 
@@ -80,12 +81,13 @@ def build(
         camera: (width, height) of the images that it takes, or None for images of any size.
         input_size: (width, height) that the network sees, or None for `pipeline.network_size`'s choice.
         precision: fp32, or fp16 for weights and sums in half precision.
+        batch: How many images it takes at once; more than one only where `camera` says their size.
 
     Raises:
         ExportError: ONNX is not installed, or the network was trained at a size that a graph for any size cannot have.
     """
     pipeline = Pipeline(checkpoint, input_size).eval().to(PRECISIONS[precision])
-    model = _any_size(pipeline) if camera is None else _one_size(pipeline, camera)
+    model = _any_size(pipeline) if camera is None else _one_size(pipeline, camera, batch)
     _forget_how_it_was_made(model)
     facts = {
         "class_set": checkpoint.class_set.to_dict(),
@@ -132,9 +134,9 @@ def agreement(model: onnx.ModelProto, pipeline: Pipeline, images: Iterable[Pixel
     return Agreement(tuple(sizes), tuple(same), apart)
 
 
-def _one_size(pipeline: Pipeline, camera: tuple[int, int]) -> onnx.ModelProto:
+def _one_size(pipeline: Pipeline, camera: tuple[int, int], batch: int) -> onnx.ModelProto:
     width, height = camera
-    return _export(pipeline, {INPUT: torch.zeros(1, height, width, 3, dtype=torch.uint8)}, None)
+    return _export(pipeline, {INPUT: torch.zeros(batch, height, width, 3, dtype=torch.uint8)}, None)
 
 
 class _AfterResizing(nn.Module):
@@ -293,13 +295,15 @@ def _refused() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what the exporter says of packages that nobody needs here (torchvision) and of its own future."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """Keep back what the exporter says of its steps, of packages that nobody needs here, and of its own future."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)

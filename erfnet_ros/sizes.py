@@ -7,6 +7,7 @@ import re
 from erfnet_ros.errors import ParameterError
 
 MIN_SIDE, MAX_SIDE = 8, 4096
+_MIN_CAMERA_SIDE = 16
 
 
 def check_input_size(width: int, height: int) -> None:
@@ -35,3 +36,19 @@ def parse_input_size(text: str) -> tuple[int, int] | None:
     width, height = int(match[1]), int(match[2])
     check_input_size(width, height)
     return width, height
+
+
+def parse_camera_size(text: str) -> tuple[int, int]:
+    """Return (width, height) of `WIDTHxHEIGHT`, given to `--size`.
+
+    Raises:
+        ParameterError: It is something else, or a side is outside 16..4096 pixels.
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if min(size) < _MIN_CAMERA_SIDE or max(size) > MAX_SIDE:
+        raise ParameterError(
+            f"Expected --size WIDTHxHEIGHT with sides of {_MIN_CAMERA_SIDE} to {MAX_SIDE} pixels, such as 1280x720; "
+            f"got '{text}'."
+        )
+    return size

@@ -1,0 +1,143 @@
+"""TensorRT runs the Pipeline on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.engines.cache import Cache
+from erfnet_ros.engines.names import DEVICES
+from erfnet_ros.engines.names import PRECISIONS as ALL_PRECISIONS
+from erfnet_ros.engines.tensorrt_build import PRECISIONS, Request
+from erfnet_ros.engines.tensorrt_flavours import find_flavour
+from erfnet_ros.engines.tensorrt_open import open_session
+from erfnet_ros.engines.tensorrt_progress import into_the_log
+from erfnet_ros.engines.tensorrt_run import Session
+from erfnet_ros.errors import EngineError
+
+Pixels = npt.NDArray[np.uint8]
+
+_LOADED = 8
+"""Most engines that stay loaded, one for each size and number of images: the last used."""
+
+
+class TensorRTEngine:
+    """See `erfnet_ros.engines.Engine` and `open_engine`.
+
+    Each size and each number of images has an engine of its own: built the first time, taken from the cache later.
+
+    Args:
+        checkpoint: What to run.
+        device: auto, cuda or cuda:N.
+        precision: auto (fp16), fp16 or fp32.
+        input_size: (width, height) that the network sees, or None to follow camera and training.
+        cache: Where engines are kept.
+
+    Raises:
+        EngineError: TensorRT is not installed, there is no GPU, or the network cannot be built or answers otherwise
+            than PyTorch.
+    """
+
+    name = "tensorrt"
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        precision: str = "auto",
+        input_size: tuple[int, int] | None = None,
+        cache: Cache | None = None,
+    ) -> None:
+        self.precision = pick_precision(precision)
+        self._flavour = find_flavour()
+        self._device = pick_gpu(device)
+        self.device = str(self._device)
+        self.notes: tuple[str, ...] = ()
+        self._checkpoint, self._input_size = checkpoint, input_size
+        self._cache = cache or Cache()
+        self._sessions: dict[tuple[int, int, int], Session] = {}
+        # What this GPU does not run must show here, where another engine can still take its place.
+        width, height = checkpoint.input_size
+        self._session((1, height, width))
+
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """See `erfnet_ros.engines.Engine`."""
+        count, height, width = images.shape[:3]
+        return self._session((count, height, width))(images)
+
+    def close(self) -> None:
+        """Free the engines' memory, and the GPU's that PyTorch keeps for later."""
+        self._sessions.clear()
+        torch.cuda.empty_cache()
+
+    def _session(self, shape: tuple[int, int, int]) -> Session:
+        session = self._sessions.pop(shape, None) or self._opened(shape)
+        self._sessions[shape] = session
+        while len(self._sessions) > _LOADED:
+            del self._sessions[next(iter(self._sessions))]
+        return session
+
+    def _opened(self, shape: tuple[int, int, int]) -> Session:
+        count, height, width = shape
+        request = Request(
+            self._checkpoint, (width, height), self._input_size, self.precision, count, gpu_title(self._device)
+        )
+        progress = into_the_log(f"Building the TensorRT engine for {request.images}")
+        opened = open_session(request, self._flavour, self._device, self._cache, progress)
+        self.notes += tuple(note for note in opened.notes if note not in self.notes)
+        return opened.session
+
+
+def pick_precision(precision: str) -> str:
+    """Turn the user's word into a precision that TensorRT builds the network in.
+
+    Raises:
+        EngineError: The word is unknown, or none of TensorRT's.
+    """
+    if precision == "auto":
+        return PRECISIONS[0]
+    if precision not in ALL_PRECISIONS:
+        raise EngineError(f"Expected precision to be one of {', '.join(ALL_PRECISIONS)}, got '{precision}'.")
+    if precision not in PRECISIONS:
+        raise EngineError(
+            f"Expected a precision that TensorRT has for every layer ({' or '.join(PRECISIONS)}), got '{precision}'; "
+            "set precision to auto, or engine to pytorch."
+        )
+    return precision
+
+
+def pick_gpu(device: str) -> torch.device:
+    """Turn the user's word into a GPU that is there.
+
+    Raises:
+        EngineError: The word is unknown, is the CPU, or there is no such GPU.
+    """
+    match = re.fullmatch(r"cuda(?::(\d+))?", "cuda" if device == "auto" else device)
+    if device == "cpu":
+        raise EngineError("Engine 'tensorrt' runs on NVIDIA GPUs, got device 'cpu'; set device or engine to auto.")
+    if match is None:
+        raise EngineError(f"Expected device to be {DEVICES}, got '{device}'.")
+    index, count = int(match[1] or 0), gpu_count()
+    if index >= count:
+        seen = f"{count} GPU(s)" if count else "no GPU"
+        build = f"PyTorch {torch.__version__}" + ("" if torch.version.cuda else ", a CPU build,")
+        raise EngineError(
+            f"Engine 'tensorrt' needs an NVIDIA GPU, its driver and a PyTorch for CUDA for device '{device}', got "
+            f"{build} that sees {seen}; set engine to auto, or device to one that is there."
+        )
+    return torch.device("cuda", index)
+
+
+def gpu_count() -> int:
+    """Return how many GPUs PyTorch can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def gpu_title(device: torch.device) -> str:
+    """Return a GPU's name and compute capability."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{torch.cuda.get_device_name(device)}, compute capability {major}.{minor}"

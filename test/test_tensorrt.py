@@ -1,0 +1,336 @@
+"""TensorRT builds the network as PyTorch computes it, once, and nothing bad is used or kept.
+
+All but running is tested without a GPU, by TensorRT for RTX; what needs a GPU says so where there is none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+from torch.nn import functional as F
+
+from erfnet_ros import checkpoint as checkpoints
+from erfnet_ros import onnx_graph
+from erfnet_ros.build_engine import main
+from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.classes import CAMVID
+from erfnet_ros.engines import open_engine
+from erfnet_ros.engines.cache import Artefact, Cache
+from erfnet_ros.engines.pytorch import PyTorchEngine
+from erfnet_ros.engines.tensorrt_build import NO_GPU, Parsed, Request, build_engine, parse
+from erfnet_ros.engines.tensorrt_flavours import Flavour, find_flavour
+from erfnet_ros.engines.tensorrt_open import check_once, open_session
+from erfnet_ros.errors import EngineError, ParameterError
+from erfnet_ros.network import ERFNet
+from erfnet_ros.pipeline import Pipeline
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install tensorrt-rtx")
+
+SIZE = (64, 48)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+
+def checkpoint(seed: int = 5) -> Checkpoint:
+    torch.manual_seed(seed)
+    state = ERFNet(11).state_dict()
+    # Far apart, so that rounding does not decide which class wins.
+    state["decoder.output_conv.weight"] *= 30
+    return Checkpoint(CAMVID, state, SIZE, "nothing", None, "free", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+
+
+CHECKPOINT = checkpoint()
+REQUEST = Request(CHECKPOINT, SIZE, None, "fp16", 1, NO_GPU)
+
+
+@pytest.fixture(scope="module")
+def flavour() -> Flavour:
+    return find_flavour()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs_written_once() -> Iterator[None]:
+    """Keep each graph that PyTorch exported: it takes seconds, and is tested elsewhere."""
+    write = onnx_graph.build
+
+    @functools.cache
+    def once(weights: bytes, *arguments: Any) -> onnx.ModelProto:
+        return write(CHECKPOINT, *arguments)
+
+    def build(of: Checkpoint, *arguments: Any) -> onnx.ModelProto:
+        return once(b"", *arguments) if of is CHECKPOINT else write(of, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_graph, "build", build)
+        yield
+
+
+def parsed(flavour: Flavour, precision: str, batch: int = 1) -> Parsed:
+    return parse(flavour, onnx_graph.build(CHECKPOINT, SIZE, None, precision, batch))
+
+
+def layers(flavour: Flavour, network: Any, *kinds: str) -> list[Any]:
+    every = [network.get_layer(index) for index in range(network.num_layers)]
+    return [layer for layer in every if layer.type.name in kinds]
+
+
+def ignore(done: float) -> None:
+    """Take the progress of a build that nobody watches."""
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("fp16", "HALF"), ("fp32", "FLOAT")])
+def test_every_convolution_computes_in_the_precision_that_was_asked_for(
+    flavour: Flavour, precision: str, kind: str
+) -> None:
+    network = parsed(flavour, precision).network
+    convolutions = layers(flavour, network, "CONVOLUTION", "DECONVOLUTION")
+    assert len(convolutions) == 74
+    assert {layer.get_output(0).dtype.name for layer in convolutions} == {kind}
+
+
+def test_bytes_go_in_and_come_out_for_as_many_images_as_are_wanted(flavour: Flavour) -> None:
+    network = parsed(flavour, "fp16", batch=2).network
+    image = network.get_input(0)
+    assert (network.num_inputs, image.name, image.dtype.name, tuple(image.shape)) == (
+        1,
+        "image",
+        "UINT8",
+        (2, 48, 64, 3),
+    )
+    outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    assert [(output.name, output.dtype.name, tuple(output.shape)) for output in outputs] == [
+        ("labels", "UINT8", (2, 48, 64)),
+        ("confidence", "UINT8", (2, 48, 64)),
+    ]
+
+
+def deconvolved(
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: tuple[int, int], before: Any, after: Any
+) -> np.ndarray:
+    """Transpose a convolution as TensorRT's documentation of IDeconvolutionLayer defines it.
+
+    Every input pixel adds its multiple of the kernel, a stride from its neighbour's; then the padding is cut off.
+
+    Args:
+        x: (C, H, W).
+        kernel: (C, K, h, w).
+        bias: (K,).
+        stride: Rows and columns.
+        before: Rows and columns that are cut off at the top and on the left.
+        after: At the bottom and on the right.
+    """
+    _, height, width = x.shape
+    _, maps, high, wide = kernel.shape
+    whole = np.zeros((maps, (height - 1) * stride[0] + high, (width - 1) * stride[1] + wide))
+    for row in range(height):
+        for column in range(width):
+            top, left = row * stride[0], column * stride[1]
+            whole[:, top : top + high, left : left + wide] += np.tensordot(x[:, row, column], kernel, 1)
+    rows, columns = (whole.shape[1] - after[0], whole.shape[2] - after[1])
+    return whole[:, before[0] : rows, before[1] : columns] + bias[:, None, None]
+
+
+def test_each_transposed_convolution_that_tensorrt_read_gives_pytorchs_numbers(flavour: Flavour) -> None:
+    """output_padding is where importers go wrong: every label would lie a pixel off."""
+    decoder = Pipeline(CHECKPOINT).eval().network.decoder
+    originals = [decoder.layers[0].conv, decoder.layers[3].conv, decoder.output_conv]
+    keep_alive = parsed(flavour, "fp32")
+    imported = layers(flavour, keep_alive.network, "DECONVOLUTION")
+    assert len(imported) == 3
+    for layer, original in zip(imported, originals, strict=True):
+        layer.__class__ = flavour.api.IDeconvolutionLayer
+        kernel = np.asarray(layer.kernel).reshape(tuple(original.weight.shape))
+        x = torch.randn(original.in_channels, 5, 7, generator=torch.Generator().manual_seed(1))
+        output = deconvolved(
+            x.numpy(), kernel, np.asarray(layer.bias), layer.stride_nd, layer.pre_padding, layer.post_padding
+        )
+        expected = F.conv_transpose2d(
+            x, original.weight, original.bias, original.stride, original.padding, original.output_padding
+        )
+        assert output.shape == (original.out_channels, 10, 14)
+        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
+        assert tuple(layer.get_output(0).shape)[2:] == tuple(2 * side for side in layer.get_input(0).shape[2:])
+
+
+def test_a_graph_that_tensorrt_cannot_read_is_an_error(flavour: Flavour) -> None:
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph(
+        [helper.make_node("Unheard", ["x"], ["y"], "node 7", domain="far.away")], "graph", [x], [y]
+    )
+    with pytest.raises(
+        EngineError, match=r"Expected TensorRT for RTX \S+ to read .* got: Unheard 'node 7': .*; update"
+    ):
+        parse(flavour, helper.make_model(graph))
+
+
+@pytest.fixture(scope="module")
+def built(flavour: Flavour, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artefact, list[float]]:
+    """Return the cache folder of a build, its engine, and the progress that it told."""
+    folder, told = tmp_path_factory.mktemp("cache"), [0.0]
+    return folder, build_engine(REQUEST, flavour, Cache(folder), told.append), told
+
+
+def test_an_engine_is_built_once(flavour: Flavour, built: tuple[Path, Artefact, list[float]]) -> None:
+    folder, engine, _ = built
+    assert engine.built
+    assert engine.facts["gpu"] == "no GPU"
+    assert 4e6 < engine.path.stat().st_size < 8e6
+
+    def not_again(done: float) -> None:
+        raise AssertionError("TensorRT was asked to build what is there")
+
+    again = build_engine(REQUEST, flavour, Cache(folder), not_again)
+    assert (again.built, again.path, again.facts) == (False, engine.path, engine.facts)
+
+
+def test_progress_grows_from_nothing_to_all(built: tuple[Path, Artefact, list[float]]) -> None:
+    _, _, told = built
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert len({round(done, 1) for done in told}) >= 5
+
+
+def test_whatever_the_engine_depends_on_makes_another_key(flavour: Flavour) -> None:
+    key = REQUEST.key(flavour)
+    changes: list[dict[str, Any]] = [
+        {"checkpoint": checkpoint(6)},
+        {"checkpoint": dataclasses.replace(CHECKPOINT, mean=(0.1, 0.5, 0.6))},
+        {"camera": (80, 48)},
+        {"input_size": (128, 96)},
+        {"precision": "fp32"},
+        {"batch": 2},
+    ]
+    keys = [key, *(dataclasses.replace(REQUEST, **change).key(flavour) for change in changes)]
+    keys += [REQUEST.key(dataclasses.replace(flavour, **change)) for change in ({"version": "9"}, {"name": "another"})]
+    assert len({str(sorted(each.items())) for each in keys}) == len(keys)
+
+
+def test_the_gpu_matters_to_engines_that_are_timed_on_it(flavour: Flavour) -> None:
+    """And not to those of TensorRT for RTX, which may come from a machine without one."""
+    elsewhere = dataclasses.replace(REQUEST, gpu="NVIDIA L4, compute capability 8.9")
+    timed = dataclasses.replace(flavour, name="tensorrt")
+    assert REQUEST.key(timed) != elsewhere.key(timed)
+    portable = dataclasses.replace(flavour, name="tensorrt_rtx")
+    assert REQUEST.key(portable) == elsewhere.key(portable)
+
+
+def test_a_truncated_engine_is_built_again(
+    flavour: Flavour, built: tuple[Path, Artefact, list[float]], tmp_path: Path
+) -> None:
+    _, engine, _ = built
+    mine = tmp_path / engine.path.name
+    mine.write_bytes(engine.path.read_bytes()[:100_000])
+    facts = f"{engine.path.name}.facts.json"
+    (tmp_path / facts).write_bytes((engine.path.parent / facts).read_bytes())
+    again = build_engine(REQUEST, flavour, Cache(tmp_path), ignore)
+    assert again.built
+    assert again.notes == (f"{mine} had 100000 of {engine.path.stat().st_size} bytes, so it was built again.",)
+    assert mine.stat().st_size > 4e6
+
+
+def test_an_interrupted_build_leaves_nothing(flavour: Flavour, tmp_path: Path) -> None:
+    def interrupt(done: float) -> None:
+        if done > 0.1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(REQUEST, flavour, Cache(tmp_path), interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_tensorrt_gives_up_says_why(flavour: Flavour, tmp_path: Path) -> None:
+    """Its compiler has no transposed convolution in bf16, which is why the precision is not offered."""
+    request = dataclasses.replace(REQUEST, precision="bf16")
+    expected = r"cannot build the network in bf16 for images of 64x48 on no GPU: .+; set engine"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(onnx_graph.PRECISIONS, "bf16", torch.bfloat16)
+        with pytest.raises(EngineError, match=expected):
+            build_engine(request, flavour, Cache(tmp_path), ignore)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_is_held_against_pytorch_before_its_first_use(
+    flavour: Flavour, built: tuple[Path, Artefact, list[float]], tmp_path: Path
+) -> None:
+    _, engine, _ = built
+    checked = check_once(REQUEST, flavour, engine, PyTorchEngine(CHECKPOINT, "cpu", "fp32"), Cache(tmp_path))
+    assert checked.facts == {"agreement": 1.0}
+
+    def not_again(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise AssertionError("the engine was run although its agreement is known")
+
+    assert check_once(REQUEST, flavour, engine, not_again, Cache(tmp_path)).facts == {"agreement": 1.0}
+
+
+def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
+    flavour: Flavour, built: tuple[Path, Artefact, list[float]], tmp_path: Path
+) -> None:
+    _, engine, _ = built
+    mine = tmp_path / "bad.engine"
+    mine.write_bytes(engine.path.read_bytes())
+    bad = dataclasses.replace(engine, path=mine)
+    other = PyTorchEngine(checkpoint(6), "cpu", "fp32")
+    with pytest.raises(EngineError, match=r"Expected TensorRT .*\(fp16, 64x48\) to choose PyTorch's class on .*99.5 %"):
+        check_once(REQUEST, flavour, bad, other, Cache(tmp_path))
+    assert not mine.exists()
+
+
+def test_two_processes_that_want_the_same_engine_build_one(tmp_path: Path) -> None:
+    file = tmp_path / "small.safetensors"
+    checkpoints.save(CHECKPOINT, file)
+    command = [sys.executable, "-m", "erfnet_ros.cli", "build-engine", "--checkpoint", str(file)]
+    environment = {**os.environ, "ERFNET_ROS_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    pair = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    assert sorted("found in the cache" in text for text in said) == [False, True]
+    assert sorted("built in" in text for text in said) == [False, True]
+    (engine,) = (tmp_path / "cache").glob("tensorrt-????????????????.engine")
+    assert all(text.startswith(f"{engine} (") for text in said)
+    assert all("images of 64x48, fp16" in text for text in said)
+    if not torch.cuda.is_available():
+        assert all("not yet run: this machine has no GPU" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--size", "640"], r"Expected --size WIDTHxHEIGHT .* got '640'"),
+        (["--batch", "0"], r"Expected --batch from 1 to 64, got 0"),
+        (["--workspace", "0"], r"Expected --workspace of 1 MiB or more, got 0"),
+        (["--input-size", "x"], r"Expected input_size to be auto or .* got 'x'"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: list[str], error: str) -> None:
+    with pytest.raises(ParameterError, match=error):
+        main(options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_engine_says_what_it_needs() -> None:
+    with pytest.raises(EngineError, match=r"Engine 'tensorrt' needs an NVIDIA GPU, .*; set engine to auto"):
+        open_engine(CHECKPOINT, "tensorrt")
+
+
+@needs_gpu
+def test_on_a_gpu_the_engine_answers_as_pytorch_does(flavour: Flavour, tmp_path: Path) -> None:
+    for batch in (1, 3):
+        request = dataclasses.replace(REQUEST, batch=batch, gpu="this GPU")
+        opened = open_session(request, flavour, torch.device("cuda", 0), Cache(tmp_path), ignore)
+        assert opened.agreement >= 0.995
+        images = np.random.default_rng(batch).integers(0, 256, (batch, 48, 64, 3), np.uint8)
+        first = opened.session(images)
+        np.testing.assert_array_equal(first[0], opened.session(images)[0])
+        expected, _ = PyTorchEngine(CHECKPOINT, "cpu", "fp32")(images)
+        assert (first[0] == expected).mean() >= 0.98
