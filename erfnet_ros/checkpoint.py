@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,19 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What int8 needs to know of a network, measured over images.
+
+    Attributes:
+        ranges: Largest value of each of the network's `ACTIVATIONS`, by name; above 0.
+        agreement: Share of the images' pixels on which int8 chose the class of fp32, 0..1.
+    """
+
+    ranges: Mapping[str, float]
+    agreement: float
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Weights and what they mean.
 
@@ -57,8 +70,7 @@ class Checkpoint:
         licence: Terms of the weights and of the data behind them.
         mean: Subtracted from RGB in 0..1.
         std: Divides RGB after that.
-        activation_ranges: Largest value of each activation by its layer's name (`quantisation`), which int8 needs;
-            None where they were not measured.
+        calibration: What int8 needs; None where it was not measured.
     """
 
     class_set: ClassSet
@@ -69,7 +81,7 @@ class Checkpoint:
     licence: str
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
-    activation_ranges: Mapping[str, float] | None = None
+    calibration: Calibration | None = None
 
 
 def build_network(checkpoint: Checkpoint) -> ERFNet:
@@ -107,7 +119,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "data": checkpoint.data,
         "miou": checkpoint.miou,
         "licence": checkpoint.licence,
-        "activation_ranges": checkpoint.activation_ranges and dict(checkpoint.activation_ranges),
+        "calibration": None if checkpoint.calibration is None else asdict(checkpoint.calibration),
     }
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -229,22 +241,22 @@ def _from_metadata(text: str, tensors: dict[str, Tensor], path: Path) -> Checkpo
             raise ValueError(f"std {std} is not positive")
         miou = None if content["miou"] is None else _finite(content["miou"])
         data, licence = str(content["data"]), str(content["licence"])
-        ranges = _ranges(content.get("activation_ranges"))
+        calibration = _calibration(content.get("calibration"))
     except (*_DAMAGE, ClassSetError, ParameterError) as error:
         raise CheckpointError(
             f"The metadata of {path} is damaged ({type(error).__name__}: {error}); get the file again."
         ) from error
     weights = fitted(tensors, class_set, path)
-    return Checkpoint(class_set, weights, (width, height), data, miou, licence, mean, std, ranges)
+    return Checkpoint(class_set, weights, (width, height), data, miou, licence, mean, std, calibration)
 
 
-def _ranges(content: Any) -> dict[str, float] | None:
+def _calibration(content: Any) -> Calibration | None:
     if content is None:
         return None
-    ranges = {str(name): _finite(value) for name, value in content.items()}
+    ranges = {str(name): _finite(value) for name, value in content["ranges"].items()}
     if set(ranges) != set(ACTIVATIONS) or min(ranges.values()) <= 0:
-        raise ValueError("activation_ranges are not a positive number for each layer")
-    return ranges
+        raise ValueError("the calibration's ranges are not a positive number for each layer")
+    return Calibration(ranges, _finite(content["agreement"]))
 
 
 def _triple(values: Any) -> Triple:

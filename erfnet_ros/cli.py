@@ -26,7 +26,7 @@ _FORWARDED = {
         "TensorRT and ONNX: pip install 'erfnet_ros[tensorrt]', or '.[tensorrt]' in a checkout",
         "build a TensorRT engine before the robot needs it",
     ),
-    "calibrate": ("erfnet_ros.calibrate", "its dependencies", "prepare a checkpoint for precision int8"),
+    "calibrate": ("erfnet_ros.calibration", "its dependencies", "prepare a checkpoint for precision int8"),
     "bag": ("erfnet_ros.replay.bag", "its dependencies", "make rosbags of images, and look into them"),
     "evaluate-bag": (
         "erfnet_ros.replay.evaluate",

@@ -17,10 +17,7 @@ from erfnet_ros.pipeline import Pipeline, network_size, resize
 LEVELS = 255
 """Steps of an unsigned byte; every activation but the logits is a ReLU's, so 0 is its least value."""
 
-CALIBRATION_FRAMES = 32
-"""Images that a network is looked at over, unless asked otherwise."""
-
-_EXCEEDING = 1e-4
+_EXCEEDING = 1e-5
 """Share of an activation's values that may lie above its range."""
 
 
@@ -32,7 +29,7 @@ def activation_ranges(pipeline: Pipeline, images: Iterable[Tensor]) -> dict[str,
         images: (N, H, W, 3) uint8 RGB each, of any size.
 
     Returns:
-        By name, the value that 99.99 % of the activation's values do not exceed; above 0.
+        By name, the value that all but 1 in 100,000 of the activation's values do not exceed; above 0.
     """
     sums: dict[str, float] = {}
     count = 0

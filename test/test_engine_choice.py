@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,65 +34,70 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERFNET_ROS_CACHE", str(tmp_path / "cache"))
 
 
-def opener(checkpoint: Checkpoint, *broken: str) -> Callable[[str], Engine]:
+@pytest.fixture(scope="module")
+def pytorch(checkpoint: Checkpoint) -> PyTorchEngine:
+    return PyTorchEngine(checkpoint, "cpu", "fp32")
+
+
+def opener(engine: PyTorchEngine, *broken: str) -> Callable[[str], Engine]:
     """Return what opens PyTorch under any name but the broken ones."""
 
     def open_one(name: str) -> Engine:
         if name in broken:
             raise EngineError(f"{name} needs what this machine lacks.")
-        engine = PyTorchEngine(checkpoint, "cpu", "fp32")
-        engine.name = name
-        return engine
+        named = copy(engine)
+        named.name = name
+        return named
 
     return open_one
 
 
-def test_the_fastest_engine_is_taken_and_remembered(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_engine_is_taken_and_remembered(pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("tortoise", "hare")
     times = {"tortoise": 90.0, "hare": 30.0}
     monkeypatch.setattr(auto, "_median_ms", lambda engine, _: times[engine.name])
-    first = open_fastest(names, opener(checkpoint), CPU, SIZE)
+    first = open_fastest(names, opener(pytorch), CPU, SIZE)
     assert first.name == "hare"
     assert "Engine hare is the fastest here: tortoise 90.0 ms, hare 30.0 ms per image" in first.notes[-1]
     # The second start opens one engine only, and measures nothing.
     times.clear()
-    again = open_fastest(names, opener(checkpoint, "tortoise"), CPU, SIZE)
+    again = open_fastest(names, opener(pytorch, "tortoise"), CPU, SIZE)
     assert again.name == "hare"
 
 
-def test_an_engine_that_does_not_open_is_left_out_with_the_reason(checkpoint: Checkpoint) -> None:
-    engine = open_fastest(("tensorrt", "pytorch"), opener(checkpoint, "tensorrt"), CPU, SIZE)
+def test_an_engine_that_does_not_open_is_left_out_with_the_reason(pytorch: PyTorchEngine) -> None:
+    engine = open_fastest(("tensorrt", "pytorch"), opener(pytorch, "tensorrt"), CPU, SIZE)
     assert engine.name == "pytorch"
     assert "Engine tensorrt is left out: tensorrt needs what this machine lacks." in engine.notes
 
 
 def test_a_remembered_engine_that_is_gone_gives_way_to_the_next(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auto, "_median_ms", lambda engine, _: len(engine.name))
-    assert open_fastest(("ab", "abc"), opener(checkpoint), CPU, SIZE).name == "ab"
-    assert open_fastest(("ab", "abc"), opener(checkpoint, "ab"), CPU, SIZE).name == "abc"
+    assert open_fastest(("ab", "abc"), opener(pytorch), CPU, SIZE).name == "ab"
+    assert open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, SIZE).name == "abc"
 
 
-def test_with_no_engine_at_all_every_reason_is_told(checkpoint: Checkpoint) -> None:
+def test_with_no_engine_at_all_every_reason_is_told(pytorch: PyTorchEngine) -> None:
     with pytest.raises(EngineError, match=r"one needs what this machine lacks\. two needs"):
-        open_fastest(("one", "two"), opener(checkpoint, "one", "two"), CPU, SIZE)
+        open_fastest(("one", "two"), opener(pytorch, "one", "two"), CPU, SIZE)
 
 
-def test_only_what_can_win_is_tried(checkpoint: Checkpoint) -> None:
+def test_only_what_can_win_is_tried() -> None:
     """A robot must not wait for graphs of engines that are known to be slower."""
     assert candidates(CPU, "bf16", None) == ("pytorch",)
     assert candidates(CPU, "fp32", None)[-1] == "pytorch"
 
 
-def test_auto_measures_the_engines_that_are_here(checkpoint: Checkpoint) -> None:
+def test_auto_measures_the_engines_that_are_here(checkpoint: Checkpoint, pytorch: PyTorchEngine) -> None:
     engine = open_engine(checkpoint, "auto", "cpu", "fp32")
     tried = candidates(CPU, "fp32", None)
     assert engine.name in tried
     if len(tried) > 1:
         assert all(f"{name} " in engine.notes[-1] for name in tried)
     labels, _ = engine(IMAGE)
-    expected, _ = PyTorchEngine(checkpoint, "cpu", "fp32")(IMAGE)
+    expected, _ = pytorch(IMAGE)
     assert (labels == expected).mean() >= 0.995
 
 
@@ -115,14 +121,14 @@ class FailingGpu:
         raise EngineError("The GPU cuda:0 is gone.")
 
 
-def test_frames_go_on_when_the_gpu_fails(checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture) -> None:
+def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine, caplog: pytest.LogCaptureFixture) -> None:
     gpu = FailingGpu()
-    engine = WithStandby(gpu, lambda: PyTorchEngine(checkpoint, "cpu", "fp32"))
+    engine = WithStandby(gpu, lambda: copy(pytorch))
     assert (engine.name, engine.device, engine.precision) == ("tensorrt", "cuda:0", "fp16")
     with caplog.at_level(logging.WARNING, "erfnet_ros"):
         answers = [engine(IMAGE) for _ in range(5)]
     assert np.array_equal(answers[1][0], IMAGE[..., 0])
-    expected, _ = PyTorchEngine(checkpoint, "cpu", "fp32")(IMAGE)
+    expected, _ = pytorch(IMAGE)
     # The frame that failed is answered, too.
     assert all(np.array_equal(labels, expected) for labels, _ in answers[2:])
     assert (engine.name, engine.device, engine.precision) == ("pytorch", "cpu", "fp32")

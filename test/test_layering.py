@@ -21,8 +21,8 @@ LAYERS = (
     {"onnx_graph", "quantisation"},
     {"engines"},
     {"segmenter"},
-    {"benchmark", "replay"},
-    {"build_engine", "calibrate", "ros", "segment_files", "training"},
+    {"benchmark", "calibration", "replay"},
+    {"build_engine", "ros", "segment_files", "training"},
     {"cli"},
 )
 """From the bottom up. A layer imports only lower ones; a subpackage counts as one and may import within itself."""

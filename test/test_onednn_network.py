@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from erfnet_ros.checkpoint import Checkpoint, load
+from erfnet_ros.checkpoint import Calibration, Checkpoint, load
 from erfnet_ros.engines import cpu
 from erfnet_ros.engines.cpu import FusedPipeline, fused_pipeline
 from erfnet_ros.engines.onednn_layers import ByteConvolution, ByteDeconvolution, four_pixels_each, halved
 from erfnet_ros.engines.onednn_network import OneDnnNetwork
-from erfnet_ros.engines.pytorch import PyTorchEngine
+from erfnet_ros.engines.pytorch import PyTorchEngine, has_bf16_units, pick_precision
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
 from erfnet_ros.quantisation import activation_ranges
@@ -30,7 +31,12 @@ def checkpoint() -> Checkpoint:
     plain = load()
     pipeline = Pipeline(plain).eval()
     frames = (torch.from_numpy(Street(seed, SIZE).frame(5)[0])[None] for seed in range(6))
-    return replace(plain, activation_ranges=activation_ranges(pipeline, frames))
+    return replace(plain, calibration=Calibration(activation_ranges(pipeline, frames), 0.996))
+
+
+def ranges_of(checkpoint: Checkpoint) -> Mapping[str, float]:
+    assert checkpoint.calibration is not None
+    return checkpoint.calibration.ranges
 
 
 def in_order(fours: Tensor) -> Tensor:
@@ -57,7 +63,7 @@ def test_every_precision_chooses_the_plain_pipelines_classes(
     checkpoint: Checkpoint, precision: str, least: float, camera: tuple[int, int]
 ) -> None:
     pipeline = Pipeline(replace(checkpoint, input_size=SIZE)).eval()
-    fused, reason = fused_pipeline(pipeline, precision, checkpoint.activation_ranges)
+    fused, reason = fused_pipeline(pipeline, precision, ranges_of(checkpoint) if precision == "int8" else None)
     assert fused is not None, reason
     images = np.stack([Street(9, camera).frame(index)[0] for index in (0, 50)])
     labels, confidence = fused(images)
@@ -146,4 +152,22 @@ def test_fused_layers_that_are_gone_are_not_used(checkpoint: Checkpoint, monkeyp
 
 def test_int8_needs_a_checkpoint_that_was_calibrated(checkpoint: Checkpoint) -> None:
     with pytest.raises(EngineError, match=r"how large its activations become; .* erfnet calibrate"):
-        Segmenter(replace(checkpoint, activation_ranges=None), device="cpu", precision="int8")
+        Segmenter(replace(checkpoint, calibration=None), device="cpu", precision="int8")
+
+
+def test_auto_is_int8_only_where_it_answers_as_fp32_does(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, ranges = torch.device("cpu"), ranges_of(checkpoint)
+    floats = "bf16" if has_bf16_units() else "fp32"
+    picked, (note,) = pick_precision("auto", here, Calibration(ranges, 0.996))
+    assert picked == "int8"
+    assert note == "The network runs in int8, which chooses the class of fp32 on 99.60 % of the pixels."
+    picked, (note,) = pick_precision("auto", here, Calibration(ranges, 0.95))
+    assert picked == floats
+    assert note == f"The network runs in {floats}: int8 chooses the class of fp32 on 95.00 % of the pixels only."
+    picked, (note,) = pick_precision("auto", here, None)
+    assert picked == floats
+    assert "erfnet calibrate" in note
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
+    assert pick_precision("auto", here, Calibration(ranges, 0.996))[0] != "int8"

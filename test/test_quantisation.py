@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from erfnet_ros.checkpoint import DEFAULT, load, save
+from erfnet_ros.checkpoint import DEFAULT, Calibration, load, save
 from erfnet_ros.cli import main
 from erfnet_ros.errors import CheckpointError
 from erfnet_ros.network import ACTIVATIONS, DownsamplerBlock, ERFNet, NonBottleneck1d, UpsamplerBlock
@@ -44,17 +44,18 @@ def test_every_relu_of_the_network_has_its_name() -> None:
     assert len(ACTIVATIONS) == len(expected)
 
 
-def test_ranges_are_what_most_values_stay_below() -> None:
-    pipeline = Pipeline(load(), (96, 64)).eval()
-    images = torch.from_numpy(Street(1, (96, 64)).frame(0)[0])[None]
+def test_ranges_are_what_nearly_all_values_stay_below() -> None:
+    """The largest of a million values is an accident, and would waste the bytes of all others."""
+    pipeline = Pipeline(load(), (480, 360)).eval()
+    images = torch.from_numpy(Street(1, (480, 360)).frame(0)[0])[None]
     ranges = activation_ranges(pipeline, [images])
     assert list(ranges) == list(ACTIVATIONS)
     seen: list[torch.Tensor] = []
-    pipeline.network.encoder.layers[8].register_forward_hook(lambda *arguments: seen.append(arguments[2].clone()))
+    pipeline.network.encoder.initial_block.register_forward_hook(lambda *call: seen.append(call[2].clone()))
     with torch.inference_mode():
         pipeline(images)
-    above = (seen[0] > ranges["encoder.layers.8"]).float().mean()
-    assert 0 < above <= 1e-4
+    assert (seen[0] > ranges["encoder.initial_block"]).sum() <= 1e-5 * seen[0].numel()
+    assert seen[0].max() > ranges["encoder.initial_block"]
 
 
 def test_a_layer_that_is_never_active_has_a_range_above_zero() -> None:
@@ -70,11 +71,11 @@ def test_a_layer_that_is_never_active_has_a_range_above_zero() -> None:
 
 
 def test_a_checkpoint_keeps_its_ranges(tmp_path: Path) -> None:
-    ranges = {name: 1.5 + index for index, name in enumerate(ACTIVATIONS)}
-    save(replace(load(), activation_ranges=ranges), tmp_path / "with.safetensors")
-    assert load(tmp_path / "with.safetensors").activation_ranges == ranges
-    save(replace(load(), activation_ranges=None), tmp_path / "without.safetensors")
-    assert load(tmp_path / "without.safetensors").activation_ranges is None
+    calibration = Calibration({name: 1.5 + index for index, name in enumerate(ACTIVATIONS)}, 0.99)
+    save(replace(load(), calibration=calibration), tmp_path / "with.safetensors")
+    assert load(tmp_path / "with.safetensors").calibration == calibration
+    save(replace(load(), calibration=None), tmp_path / "without.safetensors")
+    assert load(tmp_path / "without.safetensors").calibration is None
 
 
 @pytest.mark.parametrize("ranges", [{}, {"encoder.initial_block": 1.0}, [1.0], {n: -1.0 for n in ACTIVATIONS}])
@@ -83,7 +84,7 @@ def test_damaged_ranges_are_refused(tmp_path: Path, ranges: object) -> None:
 
     with safe_open(DEFAULT, "pt") as file:
         content = json.loads(file.metadata()["erfnet_ros"])
-    content["activation_ranges"] = ranges
+    content["calibration"] = {"ranges": ranges, "agreement": 0.99}
     path = tmp_path / "damaged.safetensors"
     save_file(load_file(DEFAULT), path, {"erfnet_ros": json.dumps(content)})
     with pytest.raises(CheckpointError, match=r"metadata of .* is damaged"):
@@ -95,7 +96,7 @@ def test_calibrating_makes_a_checkpoint_that_runs_in_int8(
 ) -> None:
     out = tmp_path / "calibrated.safetensors"
     assert main(["calibrate", str(DEFAULT), "--images", str(folder), "-o", str(out)]) == 0
-    assert "ranges of 73 activations over 3 images; int8 chooses the class of fp32 on 9" in capsys.readouterr().out
+    assert "calibrated on 3 images; int8 chooses the class of fp32 on 9" in capsys.readouterr().out
     segmenter = Segmenter(out, device="cpu", precision="int8")
     assert segmenter.engine.precision == "int8"
     assert segmenter(Street(8, (96, 64)).frame(0)[0]).labels.shape == (64, 96)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from erfnet_ros.engines.contract import Engine
 from erfnet_ros.engines.names import ENGINES
 from erfnet_ros.errors import EngineError
 
@@ -14,37 +12,7 @@ if TYPE_CHECKING:
     # Launch files read the engines' names, and must not wait for torch.
     from erfnet_ros.checkpoint import Checkpoint
 
-Pixels = npt.NDArray[np.uint8]
-
-
-class Engine(Protocol):
-    """One loaded network on one device.
-
-    Attributes:
-        name: One of `ENGINES`, never auto.
-        device: "cpu" or "cuda:N".
-        precision: One of `PRECISIONS`, never auto.
-        notes: What was chosen for want of something better, a sentence each.
-    """
-
-    name: str
-    device: str
-    precision: str
-    notes: tuple[str, ...]
-
-    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """Return labels and confidences, (N, H, W) uint8 each, of C-contiguous (N, H, W, 3) uint8 RGB images.
-
-        The arrays belong to the caller: no later call writes into them.
-
-        Raises:
-            EngineError: The device ran out of memory, or is gone.
-        """
-        ...
-
-    def close(self) -> None:
-        """Free the memory; the engine must not be called again."""
-        ...
+__all__ = ["Engine", "open_engine"]
 
 
 def open_engine(
@@ -79,7 +47,7 @@ def open_engine(
         from erfnet_ros.engines.pytorch import pick_device
 
         place = pick_device(device)
-        names = candidates(place, precision, checkpoint.activation_ranges)
+        names = candidates(place, precision, checkpoint.calibration)
         opened = open_fastest(names, open_one, place, checkpoint.input_size)
     else:
         opened = open_one(engine)

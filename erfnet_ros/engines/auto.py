@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from erfnet_ros.engines import Engine
+from erfnet_ros.checkpoint import Calibration
 from erfnet_ros.engines.cache import Cache
+from erfnet_ros.engines.contract import Engine
 from erfnet_ros.engines.pytorch import pick_precision
 from erfnet_ros.errors import EngineError
 from erfnet_ros.machine import processor
@@ -77,14 +78,14 @@ def open_fastest(names: Sequence[str], open_one: Open, device: torch.device, siz
     return engine
 
 
-def candidates(device: torch.device, precision: str, ranges: Mapping[str, float] | None) -> tuple[str, ...]:
+def candidates(device: torch.device, precision: str, calibration: Calibration | None) -> tuple[str, ...]:
     """Return the engines that are installed and worth trying for a device and precision, PyTorch last or alone.
 
     ONNX Runtime computes in fp32 on a CPU, where nothing in bf16 or int8 leaves it a chance.
     """
     if device.type == "cuda":
         return ("tensorrt", "pytorch") if _installed("tensorrt") else ("pytorch",)
-    exact = pick_precision(precision, device, ranges)[0] == "fp32"
+    exact = pick_precision(precision, device, calibration)[0] == "fp32"
     return ("onnxruntime", "pytorch") if exact and _installed("onnxruntime") else ("pytorch",)
 
 

@@ -52,16 +52,13 @@ def fused_pipeline(
     Args:
         pipeline: In fp32 on the CPU.
         precision: fp32, bf16 or int8; what int8 leaves in floats is in bf16 where the processor has units for it.
-        ranges: Of the activations; read for int8 only.
+        ranges: Of the activations, for int8; None for a network all in floats.
     """
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if platform.machine() not in ("x86_64", "AMD64") or not there:
+    if not fused_layers_here():
         return None, f"oneDNN's fused layers are for x86 processors, and this is {platform.machine()}"
     try:
         in_bf16 = precision == "bf16" or (precision == "int8" and has_bf16_units())
-        fused = FusedPipeline(
-            pipeline, torch.bfloat16 if in_bf16 else torch.float32, ranges if precision == "int8" else None
-        )
+        fused = FusedPipeline(pipeline, torch.bfloat16 if in_bf16 else torch.float32, ranges)
         same = agreement(fused, pipeline, [_CHECKED_SIZE])
     except (AttributeError, RuntimeError, TypeError) as error:
         # The operators are PyTorch's own business and may change with it.
@@ -92,6 +89,12 @@ def _seen(image: Pixels, size: tuple[int, int]) -> Pixels:
 def _padding(size: tuple[int, int]) -> tuple[int, int] | None:
     right, bottom = -size[0] % STRIDE, -size[1] % STRIDE
     return (right, bottom) if right or bottom else None
+
+
+def fused_layers_here() -> bool:
+    """Tell whether oneDNN's fused layers are to be had: in PyTorch for x86 processors."""
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return there and platform.machine() in ("x86_64", "AMD64")
 
 
 def has_bf16_units() -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from erfnet_ros.checkpoint import Checkpoint
-from erfnet_ros.engines.cpu import fused_pipeline, has_bf16_units
+from erfnet_ros.checkpoint import Calibration, Checkpoint
+from erfnet_ros.engines.agreement import MIN_AGREEMENT
+from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units
 from erfnet_ros.engines.gpu import GpuFrames
 from erfnet_ros.engines.names import DEVICES, PRECISIONS
 from erfnet_ros.errors import EngineError
@@ -37,7 +38,7 @@ class PyTorchEngine:
     ) -> None:
         self._device = pick_device(device)
         self.device = str(self._device)
-        self.precision, self.notes = pick_precision(precision, self._device, checkpoint.activation_ranges)
+        self.precision, self.notes = pick_precision(precision, self._device, checkpoint.calibration)
         self._run = (
             self._on_cpu(checkpoint, input_size) if self.device == "cpu" else self._on_gpu(checkpoint, input_size)
         )
@@ -54,11 +55,12 @@ class PyTorchEngine:
 
     def _on_cpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> Run:
         pipeline = Pipeline(checkpoint, input_size).eval()
-        fused, reason = fused_pipeline(pipeline, self.precision, checkpoint.activation_ranges)
+        ranges = checkpoint.calibration.ranges if checkpoint.calibration and self.precision == "int8" else None
+        fused, reason = fused_pipeline(pipeline, self.precision, ranges)
         if fused is not None:
             return fused
         if self.precision == "int8":
-            raise EngineError(f"Precision 'int8' cannot be used here: {reason}; set precision to auto.")
+            raise EngineError(f"Precision 'int8' cannot be used here: {reason}; set precision to auto, bf16 or fp32.")
         self.notes += (f"The network runs in PyTorch's plain layers, slower than it could: {reason}.",)
         return PlainPipeline(pipeline, DTYPES[self.precision])
 
@@ -117,7 +119,7 @@ class GpuPipeline:
     def _begun(self, shape: tuple[int, int, int]) -> GpuFrames:
         frames = GpuFrames(shape, self._device)
         # Algorithms are timed once for a shape that comes for hours.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True):  # type: ignore[no-untyped-call]
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
             frames.begin(self._work)
         self.notes = frames.notes
         return frames
@@ -162,14 +164,15 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_precision(
-    precision: str, device: torch.device, ranges: Mapping[str, float] | None
+    precision: str, device: torch.device, calibration: Calibration | None
 ) -> tuple[str, tuple[str, ...]]:
-    """Turn the user's word into a precision, with notes on what was chosen for want of something better.
+    """Turn the user's word into a precision, with notes on what was chosen where a choice was left.
 
     Args:
-        precision: One of `PRECISIONS`.
+        precision: One of `PRECISIONS`. auto is fp16 on a GPU; on a CPU int8 where the checkpoint's calibration says
+            that it answers as fp32 does (`MIN_AGREEMENT`), else bf16 where there are units for it, else fp32.
         device: Where the network runs.
-        ranges: The checkpoint's activation ranges, without which it has no int8.
+        calibration: The checkpoint's, without which there is no int8.
 
     Raises:
         EngineError: The word is unknown, or the device does not compute in it.
@@ -183,7 +186,7 @@ def pick_precision(
                 "fp16."
             )
         return ("fp16" if precision == "auto" else precision), ()
-    if precision == "int8" and ranges is None:
+    if precision == "int8" and calibration is None:
         raise EngineError(
             "Precision 'int8' was asked for, but the checkpoint does not say how large its activations become; "
             "measure that on images like the robot's with: erfnet calibrate CHECKPOINT --images FOLDER -o NEW"
@@ -194,6 +197,17 @@ def pick_precision(
         )
     if precision != "auto":
         return precision, ()
-    if has_bf16_units():
-        return "bf16", ()
-    return "fp32", ("The processor has no bf16 units, so the network runs in fp32; int8 is faster.",)
+    return _fastest_on_cpu(calibration)
+
+
+def _fastest_on_cpu(calibration: Calibration | None) -> tuple[str, tuple[str, ...]]:
+    floats = "bf16" if has_bf16_units() else "fp32"
+    if calibration is None:
+        note = f"The network runs in {floats}; int8 is faster, once the weights went through: erfnet calibrate."
+        return floats, (note,)
+    same = f"{100 * calibration.agreement:.2f} % of the pixels"
+    if calibration.agreement < MIN_AGREEMENT:
+        return floats, (f"The network runs in {floats}: int8 chooses the class of fp32 on {same} only.",)
+    if not fused_layers_here():
+        return floats, (f"The network runs in {floats}: int8 needs an x86 processor.",)
+    return "int8", (f"The network runs in int8, which chooses the class of fp32 on {same}.",)

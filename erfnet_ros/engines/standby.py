@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.engines import Engine
+from erfnet_ros.engines.contract import Engine
 from erfnet_ros.errors import EngineError
 
 log = logging.getLogger(__name__)

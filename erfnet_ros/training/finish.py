@@ -15,16 +15,14 @@ import torch
 
 import erfnet_ros
 from erfnet_ros import checkpoint as checkpoints
+from erfnet_ros.calibration import calibrate, calibration_images
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.errors import ParameterError
 from erfnet_ros.machine import processor
 from erfnet_ros.network import ERFNet
 from erfnet_ros.overlay import blend
 from erfnet_ros.pictures import Sample, labelled_strip, write_png
-from erfnet_ros.pipeline import Pipeline
-from erfnet_ros.quantisation import CALIBRATION_FRAMES, activation_ranges
 from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.sources import spread_evenly
 from erfnet_ros.training.datasets import DataSet
 from erfnet_ros.training.history import Evaluation, FrameResult, History
 from erfnet_ros.training.job import Job
@@ -73,9 +71,7 @@ def _checkpoint(job: Job, network: ERFNet) -> Checkpoint:
     measured = "" if material.watched_data is None else f"; mIoU measured on {material.watched_data.split}"
     text = f"{_data_text(job)}, recipe {job.identity.recipe_name}, seed {job.recipe.seed}{measured}"
     checkpoint = Checkpoint(material.class_set, network.state_dict(), size, text, None, job.request.licence)
-    frames = (material.data[index].rgb for index in spread_evenly(len(material.data), CALIBRATION_FRAMES))
-    ranges = activation_ranges(Pipeline(checkpoint).eval(), (torch.from_numpy(rgb)[None] for rgb in frames))
-    return replace(checkpoint, activation_ranges=ranges)
+    return calibrate(checkpoint, calibration_images(material.data))
 
 
 def _evaluate(run: Path, path: Path, device: str, data: DataSet) -> float | None:
