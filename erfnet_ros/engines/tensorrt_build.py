@@ -107,10 +107,9 @@ def parse(flavour: Flavour, model: onnx.ModelProto) -> Parsed:
     """Read a graph into a strongly typed network.
 
     Raises:
-        EngineError: TensorRT refuses the graph.
+        EngineError: TensorRT does not start here, or refuses the graph.
     """
-    flavour.log.clear()
-    builder = flavour.api.Builder(flavour.log)
+    builder = flavour.new("Builder")
     definition = flavour.network(builder)
     parser = flavour.api.OnnxParser(definition, flavour.log)
     if not parser.parse(model.SerializeToString()):

@@ -60,6 +60,22 @@ class Flavour:
         """Whether kernels are compiled where an engine is loaded, and can be kept for the next time."""
         return self.name == "tensorrt_rtx"
 
+    def new(self, kind: str) -> Any:
+        """Return a new `Builder` or `Runtime` of this flavour, as `kind` says.
+
+        Raises:
+            EngineError: It does not start, as `tensorrt` does not without a GPU.
+        """
+        self.log.clear()
+        try:
+            return getattr(self.api, kind)(self.log)
+        except TypeError as error:
+            # What pybind11 makes of a constructor that returned nothing.
+            raise EngineError(
+                f"{self.title} does not start: {self.log.reason()}; it needs an NVIDIA GPU and its driver. Set engine "
+                "to auto."
+            ) from error
+
     def network(self, builder: Any) -> Any:
         """Return an empty network that computes in the precision that its graph says."""
         flag = getattr(self.api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)

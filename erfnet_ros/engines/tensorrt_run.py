@@ -42,13 +42,12 @@ class Session:
         self, flavour: Flavour, plan: bytes, shape: tuple[int, int, int], device: torch.device, kernels: bytes | None
     ) -> None:
         self._flavour, self._device, self._shape = flavour, device, shape
-        flavour.log.clear()
         with self._faults(), torch.cuda.device(device):
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self._on_gpu = [torch.zeros(size, dtype=torch.uint8, device=device) for size in self._sizes]
             self._on_host = [torch.zeros(size, dtype=torch.uint8, pin_memory=True) for size in self._sizes]
             self._arrays: list[Pixels] = [tensor.numpy() for tensor in self._on_host]
-            self._runtime = flavour.api.Runtime(flavour.log)
+            self._runtime = flavour.new("Runtime")
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise RefusedError(
