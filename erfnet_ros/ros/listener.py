@@ -121,7 +121,8 @@ class Listener(Node):
 
     def _receive_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(f"{self._namespace}/segmenter"):
+            # The cameras of a node that has several speak for themselves.
+            if status.name == f"{self._namespace}/segmenter: segmentation":
                 self.diagnostics, self.heard_s = status, time.monotonic()
 
     def _subscribe_label_info(self) -> None:

@@ -103,7 +103,13 @@ def _topic(listener: Listener) -> str | None:
     status = listener.diagnostics
     if status is not None and status.level == DiagnosticStatus.ERROR:
         raise ProcessError(f"The node is up, but: {status.message}")
-    return listener.figures().get("image topic")
+    figures = listener.figures()
+    if "cameras" in figures:
+        raise ProcessError(
+            f"Expected a node of one camera, got one of several ({figures['cameras']}); start another node for the "
+            "evaluation, without the parameter cameras."
+        )
+    return figures.get("image topic")
 
 
 def _read(topic: str, values: Any) -> RunningNode:
