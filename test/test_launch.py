@@ -98,6 +98,15 @@ def test_arguments_reach_the_node_and_those_not_given_leave_the_file_its_say(tmp
         assert environments[0]["MALLOC_MMAP_THRESHOLD_"] == str(256 << 20)
 
 
+def test_several_cameras_are_named_and_remapped_by_two_arguments() -> None:
+    arguments = {"cameras": "[front, rear]", "image": "/{camera}/image_raw", "input_size": "96x64"}
+    with launched(arguments) as process, client_of(process) as client:
+        client.reach("active")
+        for name in ("front", "rear"):
+            camera, masks = client.camera(f"/{name}/image_raw"), client.listen(f"{name}/mask", Image)
+            client.send(camera, image_message(np.zeros((64, 96, 3), np.uint8)), masks)
+
+
 def test_a_profile_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     own = tmp_path / "own.xml"
     own.write_text((LAUNCH_FILE.parents[1] / "config" / "fastdds.xml").read_text())
@@ -115,6 +124,8 @@ def test_a_profile_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
         ("image_transport", "theora", "theora"),
         ("overlay_alpha", "7", "'overlay_alpha': expected a number"),
         ("input_size", "0", "got '0'"),
+        ("cameras", "[front, front]", "got 'front' 2 times"),
+        ("image", "/{camera}/image_raw", "give their names as well"),
     ],
 )
 def test_a_bad_argument_stops_the_launch_with_the_reason(argument: str, value: str, reason: str) -> None:
