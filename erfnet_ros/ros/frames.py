@@ -55,8 +55,8 @@ class Frame:
 def batch_pays(device: str) -> bool:
     """Tell whether an engine on this device runs several images at once in less time than one after the other.
 
-    A CPU does not, and the first frame would only wait for the others: 59.1 ms an image alone, 58.4 in twos, 58.6 in
-    fours at 480x360, and 67.1, 69.0 and 73.2 ms at 640x480 (2 cores with bf16 units, PyTorch).
+    A CPU hardly does, and the first frame would wait for the others: 50.1 ms an image alone, 47.5 in twos, 49.3 in
+    fours at 480x360, and 56.1, 56.4 and 55.6 ms at 640x480 (2 cores with bf16 units, PyTorch).
     """
     return device != "cpu"
 
