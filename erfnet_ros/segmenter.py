@@ -14,6 +14,7 @@ import numpy.typing as npt
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines import Engine, open_engine
+from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import ImageError
 from erfnet_ros.images import check_image, contiguous_rgb
 from erfnet_ros.sizes import check_input_size
@@ -86,7 +87,10 @@ class Segmenter:
     ) -> None:
         if input_size is not None:
             check_input_size(*input_size)
-        self.checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else checkpoints.load(checkpoint)
+        # Converting the weights is PyTorch's work already.
+        self.checkpoint = (
+            checkpoint if isinstance(checkpoint, Checkpoint) else on_own_thread(checkpoints.load, checkpoint)
+        )
         self.class_set = self.checkpoint.class_set
         self.engine: Engine = open_engine(self.checkpoint, engine, device, precision, input_size)
         for note in self.engine.notes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +18,7 @@ from erfnet_ros.engines import cpu
 from erfnet_ros.engines.cpu import FusedPipeline, fused_pipeline
 from erfnet_ros.engines.onednn_layers import ByteConvolution, ByteDeconvolution, four_pixels_each, halved
 from erfnet_ros.engines.onednn_network import OneDnnNetwork
+from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.engines.pytorch import PyTorchEngine, has_bf16_units, pick_precision
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
@@ -171,3 +175,42 @@ def test_auto_is_int8_only_where_it_answers_as_fp32_does(
     assert "erfnet calibrate" in note
     monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
     assert pick_precision("auto", here, Calibration(ranges, 0.996))[0] != "int8"
+
+
+def test_whoever_asks_the_same_thread_computes(checkpoint: Checkpoint) -> None:
+    """Each computing thread would bring a team of its own, and the teams would be in each other's way."""
+    engine = PyTorchEngine(checkpoint, "cpu", "fp32")
+    expected = engine(FRAMES)[0]
+    before = threading.active_count()
+    with ThreadPoolExecutor(3) as callers:
+        answers = list(callers.map(lambda _: engine(FRAMES)[0], range(6)))
+        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("erfnet_engine")]
+    assert names == ["erfnet_engine_0"]
+    assert threading.active_count() == before
+    assert all(np.array_equal(labels, expected) for labels in answers)
+
+
+def test_the_callers_number_of_threads_is_kept_to() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert on_own_thread(torch.get_num_threads) == 1
+    torch.set_num_threads(threads)
+    assert on_own_thread(torch.get_num_threads) == threads
+
+
+def test_a_forked_process_has_a_thread_of_its_own() -> None:
+    """It inherits what stands for the thread, and would wait for it for ever."""
+    on_own_thread(int)
+    child = os.fork()
+    if child == 0:
+        os._exit(on_own_thread(lambda: 7))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_what_the_work_raises_passes_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        on_own_thread(lambda: 1 // 0)
+
+
+def test_work_may_ask_for_more_work() -> None:
+    assert on_own_thread(lambda: on_own_thread(lambda: 3)) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from erfnet_ros.engines.agreement import MIN_AGREEMENT
 from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units
 from erfnet_ros.engines.gpu import GpuFrames
 from erfnet_ros.engines.names import DEVICES, PRECISIONS
+from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
 
@@ -39,9 +41,11 @@ class PyTorchEngine:
         self._device = pick_device(device)
         self.device = str(self._device)
         self.precision, self.notes = pick_precision(precision, self._device, checkpoint.calibration)
-        self._run = (
-            self._on_cpu(checkpoint, input_size) if self.device == "cpu" else self._on_gpu(checkpoint, input_size)
-        )
+        if self.device == "cpu":
+            run = on_own_thread(self._on_cpu, checkpoint, input_size)
+            self._run: Run = partial(on_own_thread, run)
+        else:
+            self._run = self._on_gpu(checkpoint, input_size)
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`."""
