@@ -15,9 +15,9 @@ from erfnet_ros.classes import CAMVID
 from erfnet_ros.errors import ParameterError, SourceError
 from erfnet_ros.metrics import VOID
 from erfnet_ros.scoring import FrameFigures, Score
-from erfnet_ros.sources import Frame
+from erfnet_ros.sources import Frame, spread_evenly
 from erfnet_ros.training.datasets import open_dataset
-from erfnet_ros.training.measure import FrameScore, Measurement, measure, spread_evenly
+from erfnet_ros.training.measure import FrameScore, Measurement, measure
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -73,7 +73,7 @@ class GpuFrames:
                     self._enqueue()
             except torch.OutOfMemoryError:
                 raise
-            except RuntimeError as error:
+            except (EngineError, RuntimeError) as error:
                 self.notes = (f"Without a CUDA graph, which costs a little time per frame ({_first_line(error)}).",)
             else:
                 self._graph = graph

@@ -99,14 +99,19 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Weights: a .safetensors file of this package; empty means the shipped CamVid weights.",
     ),
     Parameter(
-        "engine", "string", "auto", "Who runs the network; auto takes the fastest that is installed.", choices=ENGINES
+        "engine",
+        "string",
+        "auto",
+        "Who runs the network; auto takes the fastest of those installed, measured at the first start and remembered.",
+        choices=ENGINES,
     ),
     Parameter("device", "string", "auto", f"Where the network runs: {DEVICES}; auto takes a GPU where there is one."),
     Parameter(
         "precision",
         "string",
         "auto",
-        "Arithmetic of the network; auto takes fp16 on a GPU, and on a CPU bf16 where it has bf16 units, else fp32.",
+        "Arithmetic of the network; auto takes fp16 on a GPU, and on a CPU int8 where the checkpoint is calibrated for it, "
+        "else bf16 or fp32.",
         choices=PRECISIONS,
     ),
     Parameter(
