@@ -74,7 +74,9 @@ def open_fastest(names: Sequence[str], open_one: Open, device: torch.device, siz
         return open_fastest([other for other in names if other != name], open_one, device, size)
     for other in opened.values():
         other.close()
-    engine.notes += (*choice.notes, *_reasons(choice.facts))
+    log.info(_why(choice.facts))
+    others = (f"Engine {name} is left out: {reason}" for name, reason in choice.facts["left_out"].items())
+    engine.notes += (*choice.notes, *others)
     return engine
 
 
@@ -89,12 +91,11 @@ def candidates(device: torch.device, precision: str, calibration: Calibration | 
     return ("onnxruntime", "pytorch") if exact and _installed("onnxruntime") else ("pytorch",)
 
 
-def _reasons(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = [f"Engine {name} is left out: {reason}" for name, reason in facts["left_out"].items()]
-    if times := facts["times_ms"]:
-        measured = ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in times.items())
-        notes.append(f"Engine {facts['engine']} is the fastest here: {measured} per image, measured at first start.")
-    return tuple(notes)
+def _why(facts: Mapping[str, Any]) -> str:
+    if not facts["times_ms"]:
+        return f"Engine {facts['engine']} is the only one that runs here."
+    measured = ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in facts["times_ms"].items())
+    return f"Engine {facts['engine']} is the fastest here: {measured} per image, measured at first start."
 
 
 def _median_ms(engine: Engine, size: tuple[int, int]) -> float:

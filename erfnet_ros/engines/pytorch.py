@@ -15,7 +15,7 @@ from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.engines.agreement import MIN_AGREEMENT
 from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units
 from erfnet_ros.engines.gpu import GpuFrames
-from erfnet_ros.engines.names import DEVICES, PRECISIONS
+from erfnet_ros.engines.names import DEVICES, FLOATS, PRECISIONS
 from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
@@ -170,7 +170,7 @@ def pick_device(device: str) -> torch.device:
 def pick_precision(
     precision: str, device: torch.device, calibration: Calibration | None
 ) -> tuple[str, tuple[str, ...]]:
-    """Turn the user's word into a precision, with notes on what was chosen where a choice was left.
+    """Turn the user's word into a precision, with notes on what was chosen for want of something better.
 
     Args:
         precision: One of `PRECISIONS`. auto is fp16 on a GPU; on a CPU int8 where the checkpoint's calibration says
@@ -183,35 +183,45 @@ def pick_precision(
     """
     if precision not in PRECISIONS:
         raise EngineError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got '{precision}'.")
-    if device.type == "cuda":
-        if precision == "int8":
+    if precision == "int8":
+        if device.type == "cuda":
             raise EngineError(
                 f"Precision 'int8' was asked for, but PyTorch computes it on CPUs only, not on {device}; set auto or "
                 "fp16."
             )
-        return ("fp16" if precision == "auto" else precision), ()
-    if precision == "int8" and calibration is None:
-        raise EngineError(
-            "Precision 'int8' was asked for, but the checkpoint does not say how large its activations become; "
-            "measure that on images like the robot's with: erfnet calibrate CHECKPOINT --images FOLDER -o NEW"
+        if calibration is None:
+            raise EngineError(
+                "Precision 'int8' was asked for, but the checkpoint does not say how large its activations become; "
+                "measure that on images like the robot's with: erfnet calibrate CHECKPOINT --images FOLDER -o NEW"
+            )
+        return precision, ()
+    floats = pick_floats(precision, device)
+    if precision != "auto" or device.type == "cuda" or not fused_layers_here():
+        return floats, ()
+    if calibration is None:
+        return floats, (
+            f"The network runs in {floats}; int8 is faster, once the weights went through erfnet calibrate.",
         )
+    if calibration.agreement < MIN_AGREEMENT:
+        same = f"{100 * calibration.agreement:.2f} % of the pixels"
+        return floats, (f"The network runs in {floats}: int8 chooses the class of fp32 on {same} only.",)
+    return "int8", ()
+
+
+def pick_floats(precision: str, device: torch.device) -> str:
+    """Turn the user's word into a precision of floats; auto is fp16 on a GPU, bf16 on a CPU with units for it, or fp32.
+
+    Raises:
+        EngineError: The word is unknown, or the device does not compute in it.
+    """
+    if precision not in FLOATS:
+        raise EngineError(f"Expected precision to be one of {', '.join(FLOATS)} here, got '{precision}'.")
+    if device.type == "cuda":
+        return "fp16" if precision == "auto" else precision
     if precision == "fp16":
         raise EngineError(
             "Precision 'fp16' was asked for on a CPU, which computes it slower than fp32; set auto, bf16, int8 or fp32."
         )
     if precision != "auto":
-        return precision, ()
-    return _fastest_on_cpu(calibration)
-
-
-def _fastest_on_cpu(calibration: Calibration | None) -> tuple[str, tuple[str, ...]]:
-    floats = "bf16" if has_bf16_units() else "fp32"
-    if calibration is None:
-        note = f"The network runs in {floats}; int8 is faster, once the weights went through: erfnet calibrate."
-        return floats, (note,)
-    same = f"{100 * calibration.agreement:.2f} % of the pixels"
-    if calibration.agreement < MIN_AGREEMENT:
-        return floats, (f"The network runs in {floats}: int8 chooses the class of fp32 on {same} only.",)
-    if not fused_layers_here():
-        return floats, (f"The network runs in {floats}: int8 needs an x86 processor.",)
-    return "int8", (f"The network runs in int8, which chooses the class of fp32 on {same}.",)
+        return precision
+    return "bf16" if has_bf16_units() else "fp32"

@@ -110,8 +110,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "precision",
         "string",
         "auto",
-        "Arithmetic of the network; auto takes fp16 on a GPU, and on a CPU int8 where the checkpoint is calibrated for it, "
-        "else bf16 or fp32.",
+        "Arithmetic of the network; auto takes fp16 on a GPU, and on a CPU int8 where the checkpoint is calibrated for "
+        "it, else bf16 or fp32.",
         choices=PRECISIONS,
     ),
     Parameter(

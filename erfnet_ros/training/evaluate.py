@@ -51,8 +51,6 @@ def main(arguments: Sequence[str]) -> int:
     export = _export(data, indices, options)
     protocol = open_protocol(options.protocol, data[indices[0]], input_size)
     segment = _segment(checkpoint, protocol, options)
-    for note in segment.notes:
-        logging.info(note)
     measurement = _measured(data, indices, segment, protocol, export)
     provenance = outcome.provenance(data, len(indices), measurement, protocol, segment, checkpoint, options.checkpoint)
     outcome.show(measurement, provenance, Console())

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from erfnet_ros.checkpoint import Checkpoint
-from erfnet_ros.engines.pytorch import DTYPES, pick_device, pick_precision
+from erfnet_ros.engines.pytorch import DTYPES, pick_device, pick_floats
 from erfnet_ros.errors import EngineError, ParameterError
 from erfnet_ros.network import STRIDE
 from erfnet_ros.pipeline import Pipeline, network_size, resize, upsample
@@ -28,16 +28,14 @@ class Segment(Protocol):
     Attributes:
         engine: Name of who runs it.
         device: "cpu" or "cuda:N".
-        precision: fp32, fp16 or bf16.
+        precision: fp32, fp16, bf16 or int8.
         augmentation: What is averaged over each image, in words.
-        notes: What was chosen for want of something better, a sentence each.
     """
 
     engine: str
     device: str
     precision: str
     augmentation: str
-    notes: tuple[str, ...]
 
     def __call__(self, rgb: Pixels) -> tuple[Pixels, Pixels]:
         """Return labels (H, W) and confidence (H, W), uint8, of an (H, W, 3) uint8 RGB image."""
@@ -48,8 +46,6 @@ class EngineSegmenter:
     """The node's own `Segmenter` as a `Segment`; arguments and errors are the same."""
 
     augmentation = "none"
-    # The Segmenter itself tells the log.
-    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -103,7 +99,7 @@ class AugmentedSegmenter:
         self.augmentation = f"mirrored, scales {', '.join(f'{scale:g}' for scale in scales)}"
         self._device = pick_device(device)
         self.device = str(self._device)
-        self.precision, self.notes = pick_precision(precision, self._device, None)
+        self.precision = pick_floats(precision, self._device)
         self._trained_size, self._input_size = checkpoint.input_size, input_size
         pipeline = Pipeline(checkpoint).eval().to(self._device, DTYPES[self.precision])
         pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

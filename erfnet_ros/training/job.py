@@ -11,8 +11,7 @@ import torch
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.classes import ClassSet
-from erfnet_ros.engines.names import FLOATS
-from erfnet_ros.engines.pytorch import pick_device, pick_precision
+from erfnet_ros.engines.pytorch import pick_device, pick_floats
 from erfnet_ros.errors import CheckpointError, EngineError, TrainingError
 from erfnet_ros.training.frames import default_workers
 from erfnet_ros.training.material import Material, gather, open_split, open_watched_split
@@ -98,12 +97,7 @@ def _machine(request: Request, before: Identity | None) -> tuple[torch.device, s
     asked = request.precision if before is None or request.precision != "auto" else before.precision
     if asked == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         asked = "bf16"
-    if asked not in FLOATS:
-        raise EngineError(f"Expected --precision to train in to be one of {', '.join(FLOATS)}, got '{asked}'.")
-    precision, notes = pick_precision(asked, device, None)
-    for note in notes:
-        log.info(note)
-    return device, precision
+    return device, pick_floats(asked, device)
 
 
 def _initial(path: Path, class_set: ClassSet) -> Checkpoint:

@@ -1,0 +1,65 @@
+"""Every engine and precision of this machine must say what PyTorch says in fp32, on images of real streets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from erfnet_ros.checkpoint import load
+from erfnet_ros.engines import open_engine
+from erfnet_ros.engines.agreement import MIN_AGREEMENT
+from erfnet_ros.engines.names import ENGINES, FLOATS
+from erfnet_ros.errors import EngineError
+from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.sources import open_source, spread_evenly
+
+CAMVID_TEST = Path(__file__).resolve().parents[2] / "shared" / "camvid" / "test"
+WAYS = [(engine, precision) for engine in ENGINES[1:] for precision in (*FLOATS[1:], "int8")]
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    if not CAMVID_TEST.is_dir():
+        pytest.skip("CamVid (../shared/camvid) is absent")
+    source = open_source(str(CAMVID_TEST), load().class_set)
+    return [source[index].rgb for index in spread_evenly(len(source), 10)]
+
+
+@pytest.fixture(scope="module")
+def expected(frames: list[np.ndarray]) -> list[np.ndarray]:
+    import torch
+
+    pipeline = Pipeline(load()).eval()
+    with torch.inference_mode():
+        return [pipeline(torch.from_numpy(frame)[None])[0].numpy()[0] for frame in frames]
+
+
+@pytest.mark.parametrize(("engine", "precision"), WAYS, ids="-".join)
+def test_labels_are_those_of_fp32(
+    engine: str, precision: str, frames: list[np.ndarray], expected: list[np.ndarray]
+) -> None:
+    try:
+        runs = open_engine(load(), engine, "auto", precision)
+    except EngineError as error:
+        pytest.skip(f"not available: {error}")
+    same = [(runs(frame[None])[0][0] == labels).mean() for frame, labels in zip(frames, expected, strict=True)]
+    runs.close()
+    assert np.mean(same) >= MIN_AGREEMENT
+
+
+def test_a_camera_of_another_size_is_answered_alike() -> None:
+    """The image is resized in bytes, and labels are enlarged by their borders: neither may cost the labels."""
+    import torch
+
+    if not CAMVID_TEST.is_dir():
+        pytest.skip("CamVid (../shared/camvid) is absent")
+    source = open_source(str(CAMVID_TEST), load().class_set)
+    image = cv2.resize(source[40].rgb, (1280, 960), interpolation=cv2.INTER_CUBIC)
+    labels, confidence = open_engine(load(), "pytorch", "cpu", "fp32")(image[None])
+    with torch.inference_mode():
+        plain, plain_confidence = (t.numpy() for t in Pipeline(load()).eval()(torch.from_numpy(image)[None]))
+    assert (labels == plain).mean() >= MIN_AGREEMENT
+    assert np.abs(confidence.astype(int) - plain_confidence).mean() < 2
