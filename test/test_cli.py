@@ -200,8 +200,12 @@ def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
             # Opening for writing succeeds once the command has opened the pipe for reading.
             with contextlib.suppress(OSError):
                 writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        process.send_signal(signal.SIGINT)
         try:
+            # A signal between the opening and the reading is seen only after it: a user presses again.
+            while process.poll() is None and time.monotonic() < deadline:
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=3)
             _, error = process.communicate(timeout=60)
         finally:
             process.kill()

@@ -22,9 +22,9 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def test_bags_that_were_not_computed_alike_are_told(tmp_path: Path, outcome: Outcome) -> None:
     """A fleet's workers may have different processors, and then different labels."""
     other = replace(outcome, engine=replace(outcome.engine, precision="bf16", notes=("slow",)))
-    notes = combined([outcome, other], tmp_path).notes
+    notes, name = combined([outcome, other], tmp_path).notes, outcome.engine.engine
     assert "slow" in notes
-    assert "The bags were not computed alike: pytorch on cpu in bf16, pytorch on cpu in fp32." in notes
+    assert f"The bags were not computed alike: {name} on cpu in bf16, {name} on cpu in fp32." in notes
 
 
 def test_notes_name_their_bag_where_there_are_several(tmp_path: Path, outcome: Outcome) -> None:

@@ -25,7 +25,7 @@ def frames() -> list[np.ndarray]:
     if not CAMVID_TEST.is_dir():
         pytest.skip("CamVid (../shared/camvid) is absent")
     source = open_source(str(CAMVID_TEST), load().class_set)
-    return [source[index].rgb for index in spread_evenly(len(source), 10)]
+    return [source[index].rgb for index in spread_evenly(len(source), 20)]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def expected(frames: list[np.ndarray]) -> list[np.ndarray]:
         return [pipeline(torch.from_numpy(frame)[None])[0].numpy()[0] for frame in frames]
 
 
-@pytest.mark.parametrize(("engine", "precision"), WAYS, ids="-".join)
+@pytest.mark.parametrize(("engine", "precision"), WAYS)
 def test_labels_are_those_of_fp32(
     engine: str, precision: str, frames: list[np.ndarray], expected: list[np.ndarray]
 ) -> None:
@@ -61,5 +61,6 @@ def test_a_camera_of_another_size_is_answered_alike() -> None:
     labels, confidence = open_engine(load(), "pytorch", "cpu", "fp32")(image[None])
     with torch.inference_mode():
         plain, plain_confidence = (t.numpy() for t in Pipeline(load()).eval()(torch.from_numpy(image)[None]))
-    assert (labels == plain).mean() >= MIN_AGREEMENT
+    # The resized image is rounded to bytes, as a camera's is.
+    assert (labels == plain).mean() >= 0.99
     assert np.abs(confidence.astype(int) - plain_confidence).mean() < 2

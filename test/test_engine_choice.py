@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -13,8 +14,9 @@ import pytest
 import torch
 
 from erfnet_ros.checkpoint import Checkpoint, load
-from erfnet_ros.engines import Engine, auto, open_engine
+from erfnet_ros.engines import Engine, auto, cpu, open_engine
 from erfnet_ros.engines.auto import candidates, open_fastest
+from erfnet_ros.engines.names import ENGINES
 from erfnet_ros.engines.pytorch import PyTorchEngine
 from erfnet_ros.engines.standby import WithStandby
 from erfnet_ros.errors import EngineError
@@ -89,24 +91,36 @@ def test_with_no_engine_at_all_every_reason_is_told(pytorch: PyTorchEngine) -> N
         open_fastest(("one", "two"), opener(pytorch, "one", "two"), CPU, SIZE)
 
 
-def test_only_what_can_win_is_tried() -> None:
+def test_only_what_can_win_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A robot must not wait for graphs of engines that are known to be slower."""
     assert candidates(CPU, "bf16", None) == ("pytorch",)
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "x86_64")
+    assert candidates(CPU, "fp32", None) == ("pytorch",)
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
     assert candidates(CPU, "fp32", None)[-1] == "pytorch"
+    assert candidates(CPU, "bf16", None) == ("pytorch",)
 
 
-def test_auto_measures_the_engines_that_are_here(
+def test_engines_are_timed_against_each_other(
     checkpoint: Checkpoint, pytorch: PyTorchEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: pip install onnxruntime")
     caplog.set_level(logging.INFO, "erfnet_ros")
-    engine = open_engine(checkpoint, "auto", "cpu", "fp32")
-    tried = candidates(CPU, "fp32", None)
-    assert engine.name in tried
-    if len(tried) > 1:
-        assert all(f"{name} " in caplog.text for name in tried)
+    names = ("onnxruntime", "pytorch")
+    engine = open_fastest(names, lambda name: open_engine(checkpoint, name, "cpu", "fp32"), CPU, SIZE)
+    assert engine.name in names
+    assert re.search(
+        rf"Engine {engine.name} is the fastest here: onnxruntime [\d.]+ ms, pytorch [\d.]+ ms", caplog.text
+    )
     labels, _ = engine(IMAGE)
     expected, _ = pytorch(IMAGE)
     assert (labels == expected).mean() >= 0.995
+
+
+def test_auto_opens_what_is_here(checkpoint: Checkpoint, pytorch: PyTorchEngine) -> None:
+    engine = open_engine(checkpoint, "auto", "cpu", "fp32")
+    assert engine.name in ENGINES[1:]
+    assert (engine(IMAGE)[0] == pytorch(IMAGE)[0]).mean() >= 0.995
 
 
 class FailingGpu:

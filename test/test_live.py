@@ -206,7 +206,8 @@ def test_ctrl_c_stops_everything_although_a_shell_started_it_in_the_background(
 
 def test_a_node_that_runs_already_is_used_and_left_alone(start: type[Live], bag: Path, tmp_path: Path) -> None:
     """It takes its images from a topic that the bag does not have: the images are played there."""
-    parameters = {"input_size": f"{SIZE[0]}x{SIZE[1]}", "precision": "fp32", "confidence_threshold": 0.5}
+    parameters = {"input_size": f"{SIZE[0]}x{SIZE[1]}", "engine": "pytorch", "precision": "fp32"}
+    parameters |= {"confidence_threshold": 0.5}
     with running_node(parameters, {"image": "/front/image"}) as node:
         live = start(str(bag), "-o", str(tmp_path / "out"), "--node-running", domain=node.domain)
         status, output = live.finish()

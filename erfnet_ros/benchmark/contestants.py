@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from erfnet_ros.benchmark.figures import AUTHORS, Setting, Size, Unavailable
 from erfnet_ros.checkpoint import Checkpoint, build_network
 from erfnet_ros.engines import Engine, open_engine
 from erfnet_ros.engines.names import ENGINES, PRECISIONS
+from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import ErfnetError, ParameterError
 
 Pixels = npt.NDArray[np.uint8]
@@ -61,7 +63,7 @@ def authors_way(checkpoint: Checkpoint, device: torch.device, setting: Setting, 
 
     It is given the images resized and as floats, and answers at the network's size: less than the engines do.
     """
-    network = build_network(checkpoint).to(device)
+    network = on_own_thread(build_network, checkpoint).to(device)
 
     def prepare(images: Pixels) -> list[torch.Tensor]:
         resized = [np.asarray(cv2.resize(image, setting.network)) for image in images]
@@ -71,7 +73,9 @@ def authors_way(checkpoint: Checkpoint, device: torch.device, setting: Setting, 
         with torch.no_grad():
             return [network(image.to(device)).max(1)[1].byte().cpu().numpy() for image in inputs]
 
-    return Contestant(AUTHORS, "fp32", str(device), index, prepare, run)
+    # The thread that the engines compute on: two would be in each other's way.
+    own = partial(on_own_thread, prepare), partial(on_own_thread, run)
+    return Contestant(AUTHORS, "fp32", str(device), index, *own)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from erfnet_ros.benchmark.contestants import Contestant
 from erfnet_ros.benchmark.figures import AUTHORS, Limits, Row, Setting, times
 from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.pipeline import Pipeline
 
 Pixels = npt.NDArray[np.uint8]
@@ -62,14 +63,19 @@ def agreements(
     for number, setting in enumerate(settings):
         say(f"agreement with fp32 at {setting.camera[0]}x{setting.camera[1]}")
         pipeline = Pipeline(checkpoint, setting.input_size).eval()
-        with torch.inference_mode():
-            expected = [pipeline(torch.from_numpy(batch))[0].numpy() for batch in frames[number]]
+        expected = [on_own_thread(_labels_in_fp32, pipeline, batch) for batch in frames[number]]
         for index, contestant in enumerate(contestants):
             if contestant.setting == number and contestant.engine != AUTHORS:
                 answers = [_labels(contestant, batch) for batch in frames[number]]
                 same = [float((labels == right).mean()) for labels, right in zip(answers, expected, strict=True)]
                 shares[index] = float(np.mean(same))
     return shares
+
+
+def _labels_in_fp32(pipeline: Pipeline, batch: Pixels) -> Pixels:
+    with torch.inference_mode():
+        labels: Pixels = pipeline(torch.from_numpy(batch))[0].numpy()
+    return labels
 
 
 def _labels(contestant: Contestant, batch: Pixels) -> Pixels:

@@ -13,6 +13,7 @@ from erfnet_ros.benchmark.figures import AUTHORS, Report, Size, Start, Unavailab
 from erfnet_ros.benchmark.machine import best_of, describe_machine, measure_limits
 from erfnet_ros.benchmark.settings import make_settings, read_frames
 from erfnet_ros.benchmark.starts import measure_start
+from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.engines.pytorch import pick_device
 from erfnet_ros.errors import EngineError
 
@@ -58,13 +59,13 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
             no error: the report lists them.
     """
     pairs = choose(plan.engines)
-    checkpoint = checkpoints.load(plan.checkpoint)
+    checkpoint = on_own_thread(checkpoints.load, plan.checkpoint)
     device = pick_device(plan.device)
     machine = describe_machine(device)
     settings = make_settings(checkpoint, plan.cameras, plan.batch)
     frames = [read_frames(plan.data, checkpoint, setting, _BATCHES) for setting in settings]
     say("limits of the machine")
-    limits = measure_limits(device, plan.quick)
+    limits = on_own_thread(measure_limits, device, plan.quick)
     opened = open_engines(checkpoint, pairs, plan.device, settings, frames, machine.isa, say)
     try:
         authors = [authors_way(checkpoint, device, setting, index) for index, setting in enumerate(settings)]
@@ -72,7 +73,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
             contestant.run(contestant.prepare(frames[contestant.setting][0]))
         everybody = [*authors, *opened.contestants]
         measured = rounds.run_rounds(everybody, frames, plan.rounds, say)
-        limits = best_of(limits, measure_limits(device, plan.quick))
+        limits = best_of(limits, on_own_thread(measure_limits, device, plan.quick))
         agreed = rounds.agreements(everybody, checkpoint, settings, frames, say)
         failed = opened.failed()
         gone = {(each.engine, each.precision) for each in failed}
