@@ -212,3 +212,19 @@ def test_what_the_work_raises_passes_through() -> None:
 
 def test_work_may_ask_for_more_work() -> None:
     assert on_own_thread(lambda: on_own_thread(lambda: 3)) == 3
+
+
+def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums that overflow, as on processors without units for int8, leave labels that look like labels."""
+    share = FusedPipeline.share_of_plain
+    monkeypatch.setattr(FusedPipeline, "share_of_plain", lambda self, plain: min(share(self, plain), 0.985))
+    monkeypatch.setitem(cpu._LEAST_AGREEMENT, "int8", 0.99)
+    engine = PyTorchEngine(checkpoint, "cpu", "auto")
+    assert engine.precision in ("bf16", "fp32")
+    assert "since int8 cannot be used here: its fused layers choose the class" in engine.notes[0]
+    with pytest.raises(EngineError, match="'int8' cannot be used here"):
+        PyTorchEngine(checkpoint, "cpu", "int8")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert PyTorchEngine(checkpoint, "cpu", "auto").precision == "fp32"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.engines.agreement import MIN_AGREEMENT
-from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units
+from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units, has_int8_units
 from erfnet_ros.engines.gpu import GpuFrames
 from erfnet_ros.engines.names import DEVICES, FLOATS, PRECISIONS
 from erfnet_ros.engines.own_thread import on_own_thread
@@ -42,7 +42,7 @@ class PyTorchEngine:
         self.device = str(self._device)
         self.precision, self.notes = pick_precision(precision, self._device, checkpoint.calibration)
         if self.device == "cpu":
-            run = on_own_thread(self._on_cpu, checkpoint, input_size)
+            run = on_own_thread(self._on_cpu, checkpoint, input_size, precision)
             self._run: Run = partial(on_own_thread, run)
         else:
             self._run = self._on_gpu(checkpoint, input_size)
@@ -57,14 +57,18 @@ class PyTorchEngine:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _on_cpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> Run:
+    def _on_cpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None, asked: str) -> Run:
         pipeline = Pipeline(checkpoint, input_size).eval()
         ranges = checkpoint.calibration.ranges if checkpoint.calibration and self.precision == "int8" else None
         fused, reason = fused_pipeline(pipeline, self.precision, ranges)
         if fused is not None:
             return fused
         if self.precision == "int8":
-            raise EngineError(f"Precision 'int8' cannot be used here: {reason}; set precision to auto, bf16 or fp32.")
+            if asked == "int8":
+                raise EngineError(f"Precision 'int8' cannot be used here: {reason}; set precision to auto.")
+            self.precision = pick_floats("auto", self._device)
+            self.notes += (f"The network runs in {self.precision}, since int8 cannot be used here: {reason}.",)
+            return self._on_cpu(checkpoint, input_size, self.precision)
         self.notes += (f"The network runs in PyTorch's plain layers, slower than it could: {reason}.",)
         return PlainPipeline(pipeline, DTYPES[self.precision])
 
@@ -196,7 +200,7 @@ def pick_precision(
             )
         return precision, ()
     floats = pick_floats(precision, device)
-    if precision != "auto" or device.type == "cuda" or not fused_layers_here():
+    if precision != "auto" or device.type == "cuda" or not (fused_layers_here() and has_int8_units()):
         return floats, ()
     if calibration is None:
         return floats, (
