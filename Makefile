@@ -35,7 +35,7 @@ demo: build ## Segment a camera over DDS, write demo_output/ (SOURCE=folder or v
 	@$(ENTER) && erfnet demo --out demo_output $(if $(SOURCE),--source "$(SOURCE)") $(DEMO_ARGS)
 
 test: build ## Run the tests (TEST_ARGS=...)
-	@$(ENTER) && OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+	@$(ENTER) && $(if $(TEST_ARGS),python -m pytest $(TEST_ARGS),tools/test.sh)
 
 lint: env ## Check style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -32,18 +31,3 @@ def threads_of_torch() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that start nodes and cameras to one process: in two, they could hear each other.
-
-    A file's other tests stay together as well, for what their fixtures build.
-    """
-    talks = {path: bool(_TALKS.search(path.read_text())) for path in {item.path for item in items}}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("nodes" if talks[item.path] else item.path.stem))
-
-
-_TALKS = re.compile(r"rclpy|live_node|DOMAIN|erfnet_process|ros\.(demo|live)")
-"""What stands in the files whose tests reach for DDS."""
