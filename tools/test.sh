@@ -7,11 +7,13 @@ mapfile -t nodes < <(grep -lE 'rclpy|live_node|DOMAIN|erfnet_process|ros\.(demo|
 # Two processes with a team of threads each would be in each other's way.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 output=$(mktemp)
-trap 'kill "$others" 2>/dev/null; rm -f "$output"' EXIT
+others=
+trap '[[ -z $others ]] || kill "$others" 2>/dev/null || true; rm -f "$output"' EXIT
 python -m pytest "${nodes[@]/#/--ignore=}" >"$output" 2>&1 &
 others=$!
 status=0
 python -m pytest "${nodes[@]}" || status=$?
 wait "$others" || status=$?
+others=
 cat "$output"
 exit "$status"
