@@ -36,14 +36,14 @@ def activation_ranges(pipeline: Pipeline, images: Iterable[Tensor]) -> dict[str,
     with torch.inference_mode():
         for image in images:
             count += 1
-            for name, value in _activations(pipeline, image):
-                sums[name] = sums.get(name, 0.0) + _range(value)
+            for name, value in _ranges(pipeline, image).items():
+                sums[name] = sums.get(name, 0.0) + value
     return {name: max(total / count, torch.finfo(torch.float32).eps) for name, total in sums.items()}
 
 
-def _activations(pipeline: Pipeline, images: Tensor) -> list[tuple[str, Tensor]]:
-    """Return every ReLU's result, in the order of computation."""
-    found: list[tuple[str, Tensor]] = []
+def _ranges(pipeline: Pipeline, images: Tensor) -> dict[str, float]:
+    """Return the range of every ReLU's result, in the order of computation."""
+    found: dict[str, float] = {}
     x = images.to(pipeline.mean.dtype).permute(0, 3, 1, 2)
     width, height = network_size((x.shape[-1], x.shape[-2]), pipeline.trained_size, pipeline.input_size)
     handles = [pipeline.network.get_submodule(name).register_forward_hook(_keeper(found, name)) for name in ACTIVATIONS]
@@ -55,10 +55,10 @@ def _activations(pipeline: Pipeline, images: Tensor) -> list[tuple[str, Tensor]]
     return found
 
 
-def _keeper(found: list[tuple[str, Tensor]], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+def _keeper(found: dict[str, float], name: str) -> Callable[[nn.Module, object, Tensor], None]:
     def keep(_: nn.Module, __: object, output: Tensor) -> None:
-        # A convolution's output is made its ReLU in place by the next line of its layer; a copy is not.
-        found.append((name, output.clone().relu_()))
+        # A convolution's output is made its ReLU only by the next line of its layer.
+        found[name] = max(_range(output), 0.0)
 
     return keep
 

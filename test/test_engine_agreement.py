@@ -11,13 +11,17 @@ import pytest
 from erfnet_ros.checkpoint import load
 from erfnet_ros.engines import open_engine
 from erfnet_ros.engines.agreement import MIN_AGREEMENT
-from erfnet_ros.engines.names import ENGINES, FLOATS
+from erfnet_ros.engines.names import PRECISIONS
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
 from erfnet_ros.sources import open_source, spread_evenly
 
 CAMVID_TEST = Path(__file__).resolve().parents[2] / "shared" / "camvid" / "test"
-WAYS = [(engine, precision) for engine in ENGINES[1:] for precision in (*FLOATS[1:], "int8")]
+WAYS = [
+    *(("pytorch", precision) for precision in PRECISIONS[1:]),
+    *((engine, precision) for engine in ("onnxruntime", "tensorrt") for precision in ("fp32", "fp16")),
+]
+"""What some machine can run; TensorRT and ONNX Runtime have no network in bf16 or int8."""
 
 
 @pytest.fixture(scope="module")

@@ -61,19 +61,19 @@ def test_the_fastest_engine_is_taken_and_remembered(
     names = ("tortoise", "hare")
     times = {"tortoise": 90.0, "hare": 30.0}
     monkeypatch.setattr(auto, "_median_ms", lambda engine, _: times[engine.name])
-    first = open_fastest(names, opener(pytorch), CPU, SIZE)
+    first = open_fastest(names, opener(pytorch), CPU, "fp32", SIZE)
     assert first.name == "hare"
     assert caplog.messages == [
         "Engine hare is the fastest here: tortoise 90.0 ms, hare 30.0 ms per image, measured at first start."
     ]
     # The second start opens one engine only, and measures nothing.
     times.clear()
-    again = open_fastest(names, opener(pytorch, "tortoise"), CPU, SIZE)
+    again = open_fastest(names, opener(pytorch, "tortoise"), CPU, "fp32", SIZE)
     assert again.name == "hare"
 
 
 def test_an_engine_that_does_not_open_is_left_out_with_the_reason(pytorch: PyTorchEngine) -> None:
-    engine = open_fastest(("tensorrt", "pytorch"), opener(pytorch, "tensorrt"), CPU, SIZE)
+    engine = open_fastest(("tensorrt", "pytorch"), opener(pytorch, "tensorrt"), CPU, "fp32", SIZE)
     assert engine.name == "pytorch"
     assert "Engine tensorrt is left out: tensorrt needs what this machine lacks." in engine.notes
 
@@ -82,13 +82,30 @@ def test_a_remembered_engine_that_is_gone_gives_way_to_the_next(
     pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auto, "_median_ms", lambda engine, _: len(engine.name))
-    assert open_fastest(("ab", "abc"), opener(pytorch), CPU, SIZE).name == "ab"
-    assert open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, SIZE).name == "abc"
+    assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE).name == "ab"
+    assert open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, "fp32", SIZE).name == "abc"
+
+
+def test_a_choice_holds_for_the_precision_that_it_was_measured_in(
+    pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT has no bf16: that it was left out there must not keep it out in fp16."""
+    monkeypatch.setattr(auto, "_median_ms", lambda engine, _: len(engine.name))
+    assert open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, "bf16", SIZE).name == "abc"
+    assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp16", SIZE).name == "ab"
+
+
+def test_a_package_that_pip_does_not_know_is_no_obstacle(
+    pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime-gpu brings the module onnxruntime, and apt brings TensorRT."""
+    monkeypatch.setattr(auto, "_DISTRIBUTIONS", ("torch", "no-such-distribution"))
+    assert open_fastest(("one", "two"), opener(pytorch), CPU, "fp32", SIZE).name in ("one", "two")
 
 
 def test_with_no_engine_at_all_every_reason_is_told(pytorch: PyTorchEngine) -> None:
     with pytest.raises(EngineError, match=r"one needs what this machine lacks\. two needs"):
-        open_fastest(("one", "two"), opener(pytorch, "one", "two"), CPU, SIZE)
+        open_fastest(("one", "two"), opener(pytorch, "one", "two"), CPU, "fp32", SIZE)
 
 
 def test_only_what_can_win_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +124,7 @@ def test_engines_are_timed_against_each_other(
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: pip install onnxruntime")
     caplog.set_level(logging.INFO, "erfnet_ros")
     names = ("onnxruntime", "pytorch")
-    engine = open_fastest(names, lambda name: open_engine(checkpoint, name, "cpu", "fp32"), CPU, SIZE)
+    engine = open_fastest(names, lambda name: open_engine(checkpoint, name, "cpu", "fp32"), CPU, "fp32", SIZE)
     assert engine.name in names
     assert re.search(
         rf"Engine {engine.name} is the fastest here: onnxruntime [\d.]+ ms, pytorch [\d.]+ ms", caplog.text
@@ -126,9 +143,10 @@ def test_auto_opens_what_is_here(checkpoint: Checkpoint, pytorch: PyTorchEngine)
 class FailingGpu:
     """What an engine looks like whose GPU fails at the third frame: no GPU is at hand to fail for real."""
 
-    name, device, precision, notes = "tensorrt", "cuda:0", "fp16", ("as it was built",)
+    name, device, precision = "tensorrt", "cuda:0", "fp16"
 
     def __init__(self) -> None:
+        self.notes: tuple[str, ...] = ("as it was built",)
         self.frames = 0
         self.closed = False
 
@@ -155,10 +173,20 @@ def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine, caplog: pytest.
     assert all(np.array_equal(labels, expected) for labels, _ in answers[2:])
     assert (engine.name, engine.device, engine.precision) == ("pytorch", "cpu", "fp32")
     assert engine.notes[0] == "as it was built"
-    assert "tensorrt on cuda:0 failed, so pytorch on cpu goes on" in engine.notes[-1]
+    assert "tensorrt on cuda:0 failed, so pytorch on cpu goes on" in engine.notes[1]
     assert len(caplog.records) == 1, "said once, not per frame"
     assert gpu.closed
     engine.close()
+
+
+def test_what_an_engine_notes_later_is_heard() -> None:
+    """A TensorRT engine for another size is built in mid-stream, and may have something to say."""
+    gpu = FailingGpu()
+    engine = WithStandby(gpu, FailingGpu)
+    engine(IMAGE)
+    gpu.notes = ("as it was built", "the cache folder is full")
+    engine(IMAGE)
+    assert engine.notes == gpu.notes
 
 
 def test_a_standby_that_fails_as_well_is_an_error() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from importlib import metadata
 
 import torch
 
 from erfnet_ros.benchmark.figures import Limits, Machine
-from erfnet_ros.machine import processor
+from erfnet_ros.machine import processor, version_of
 
 ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 
@@ -20,7 +19,7 @@ _TURNS = 8
 
 def describe_machine(device: torch.device) -> Machine:
     """Return the processor, the GPU where one is used, and the versions that the figures depend on."""
-    versions = {name: version for name in _PACKAGES if (version := _version(name))}
+    versions = {name: version for name in _PACKAGES if (version := version_of(name))}
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     isa = os.environ.get(ISA_VARIABLE, "")
     return Machine(processor(), len(os.sched_getaffinity(0)), gpu, isa, os.getloadavg()[0], versions)
@@ -75,10 +74,3 @@ def _least_s(work: Callable[[], object], device: torch.device) -> float:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

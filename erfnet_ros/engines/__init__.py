@@ -48,7 +48,7 @@ def open_engine(
 
         place = pick_device(device)
         names = candidates(place, precision, checkpoint.calibration)
-        opened = open_fastest(names, open_one, place, checkpoint.input_size)
+        opened = open_fastest(names, open_one, place, precision, checkpoint.input_size)
     else:
         opened = open_one(engine)
     if opened.device == "cpu":

@@ -7,7 +7,6 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from erfnet_ros.engines.contract import Engine
 from erfnet_ros.engines.cpu import fused_layers_here
 from erfnet_ros.engines.pytorch import pick_precision
 from erfnet_ros.errors import EngineError
-from erfnet_ros.machine import processor
+from erfnet_ros.machine import processor, version_of
 from erfnet_ros.synthetic import Street
 
 log = logging.getLogger(__name__)
@@ -32,17 +31,21 @@ _WARM_UP, _TIMED = 2, 5
 _WIN = 0.9
 """Share of the last engine's time that another may take at most to be chosen: less is noise."""
 
-_PACKAGES = {"tensorrt": ("tensorrt", "tensorrt_rtx"), "onnxruntime": ("onnxruntime",)}
+_MODULES = {"tensorrt": ("tensorrt", "tensorrt_rtx"), "onnxruntime": ("onnxruntime",)}
+_DISTRIBUTIONS = ("torch", "tensorrt", "tensorrt-rtx", "onnxruntime", "onnxruntime-gpu")
 _KEPT = "choice"
 
 
-def open_fastest(names: Sequence[str], open_one: Open, device: torch.device, size: tuple[int, int]) -> Engine:
+def open_fastest(
+    names: Sequence[str], open_one: Open, device: torch.device, precision: str, size: tuple[int, int]
+) -> Engine:
     """Return the fastest of several engines; with one name that opens, that one, without measuring.
 
     Args:
         names: Engines to try; the last one stays unless another is faster by a tenth.
         open_one: Opens an engine by its name; its EngineError makes it one that is left out, with a note.
         device: Where they run.
+        precision: What the user asked for; what is the fastest in one need not be in another.
         size: (width, height) of the frames to time.
 
     Raises:
@@ -69,7 +72,7 @@ def open_fastest(names: Sequence[str], open_one: Open, device: torch.device, siz
         path.write_text("Which engine is the fastest here; see the facts beside.\n")
         return {"engine": fastest, "times_ms": times, "left_out": left_out}
 
-    key = {"engines": ",".join(names), "size": f"{size[0]}x{size[1]}", **_machine(device)}
+    key = {"engines": ",".join(names), "precision": precision, "size": f"{size[0]}x{size[1]}", **_machine(device)}
     choice = cache.artefact(_KEPT, key, "txt", build)
     name = choice.facts["engine"]
     try:
@@ -77,7 +80,7 @@ def open_fastest(names: Sequence[str], open_one: Open, device: torch.device, siz
     except EngineError:
         # Chosen in another life of this machine.
         cache.discard(choice)
-        return open_fastest([other for other in names if other != name], open_one, device, size)
+        return open_fastest([other for other in names if other != name], open_one, device, precision, size)
     for other in opened.values():
         other.close()
     log.info(_why(choice.facts))
@@ -116,16 +119,12 @@ def _median_ms(engine: Engine, size: tuple[int, int]) -> float:
 
 
 def _installed(engine: str) -> bool:
-    return any(importlib.util.find_spec(package) is not None for package in _PACKAGES[engine])
+    return any(importlib.util.find_spec(package) is not None for package in _MODULES[engine])
 
 
 def _machine(device: torch.device) -> dict[str, str | int]:
     """Return what a measured choice is good for: this processor or GPU, and these versions."""
-    versions = ",".join(
-        f"{package} {metadata.version(package)}"
-        for package in sorted(("torch", *(name for names in _PACKAGES.values() for name in names)))
-        if importlib.util.find_spec(package) is not None
-    )
+    versions = ",".join(f"{name} {version_of(name)}" for name in _DISTRIBUTIONS)
     if device.type == "cuda":
         return {"device": torch.cuda.get_device_name(device), "versions": versions}
     return {"device": processor(), "threads": torch.get_num_threads(), "versions": versions}

@@ -36,7 +36,11 @@ class FusedPipeline:
         """Return labels and confidences, (N, H, W) uint8 each, of (N, H, W, 3) uint8 images."""
         camera = (images.shape[2], images.shape[1])
         size = network_size(camera, self._trained_size, self._input_size)
-        seen = images if camera == size and not _padding(size) else np.stack([_seen(image, size) for image in images])
+        seen = (
+            images
+            if camera == size and _padding(size) == (0, 0)
+            else np.stack([_seen(image, size) for image in images])
+        )
         with torch.inference_mode():
             results = [labelled(logits, size, camera) for logits in self._network(torch.from_numpy(seen))]
         if len(results) == 1:
@@ -92,13 +96,12 @@ def _seen(image: Pixels, size: tuple[int, int]) -> Pixels:
         image = cv2.resize(whole, (width // columns, height // rows), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     if (image.shape[1], image.shape[0]) != size:
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-    right, bottom = _padding(size) or (0, 0)
+    right, bottom = _padding(size)
     return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
 
 
-def _padding(size: tuple[int, int]) -> tuple[int, int] | None:
-    right, bottom = -size[0] % STRIDE, -size[1] % STRIDE
-    return (right, bottom) if right or bottom else None
+def _padding(size: tuple[int, int]) -> tuple[int, int]:
+    return -size[0] % STRIDE, -size[1] % STRIDE
 
 
 def fused_layers_here() -> bool:

@@ -23,6 +23,9 @@ Pixels = npt.NDArray[np.uint8]
 _STRIP = 8192
 """Input pixels of the last layer handled at once: their logits stay in a core's cache."""
 
+_SURE = 255
+"""Confidence of a probability of 1."""
+
 _MOST_ON_BORDERS = 0.3
 """Share of the result on class borders above which the plain way is quicker."""
 
@@ -111,11 +114,7 @@ def _winners(logits: Tensor) -> tuple[Tensor, Tensor]:
     top = logits.amax(0)
     labels = low_bits - (top.view(torch.int32) & low_bits)
     logits -= top
-    return labels, (LARGEST / logits.exp_().sum(0)).round_()
-
-
-LARGEST = 255
-"""Confidence of a probability of 1."""
+    return labels, (_SURE / logits.exp_().sum(0)).round_()
 
 
 def _mixed(labels: Pixels) -> npt.NDArray[np.bool_]:

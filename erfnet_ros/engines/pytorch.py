@@ -73,12 +73,16 @@ class PyTorchEngine:
         return PlainPipeline(pipeline, DTYPES[self.precision])
 
     def _on_gpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> Run:
-        pipeline = GpuPipeline(Pipeline(checkpoint, input_size).eval(), self._device, DTYPES[self.precision])
+        pipeline = GpuPipeline(
+            Pipeline(checkpoint, input_size).eval(), self._device, DTYPES[self.precision], self._note
+        )
         width, height = checkpoint.input_size
         # What this GPU does not run must show here, where another engine can still take its place.
         pipeline(np.zeros((1, height, width, 3), np.uint8))
-        self.notes += pipeline.notes
         return pipeline
+
+    def _note(self, notes: tuple[str, ...]) -> None:
+        self.notes += tuple(note for note in notes if note not in self.notes)
 
 
 class PlainPipeline:
@@ -106,13 +110,20 @@ class GpuPipeline:
         pipeline: In fp32 on the CPU; it is moved.
         device: The GPU.
         dtype: What it computes in.
+        note: Takes what went otherwise than usual for a shape, a sentence each.
     """
 
-    def __init__(self, pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        device: torch.device,
+        dtype: torch.dtype,
+        note: Callable[[tuple[str, ...]], None],
+    ) -> None:
         self._device = device
         self._pipeline = _channels_last(pipeline.to(device, dtype))
         self._frames: dict[tuple[int, int, int], GpuFrames] = {}
-        self.notes: tuple[str, ...] = ()
+        self._note = note
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`."""
@@ -129,7 +140,7 @@ class GpuPipeline:
         # Algorithms are timed once for a shape that comes for hours.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
             frames.begin(self._work)
-        self.notes = frames.notes
+        self._note(frames.notes)
         return frames
 
     def _work(self, images: Tensor, labels: Tensor, confidences: Tensor) -> None:

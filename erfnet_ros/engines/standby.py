@@ -25,34 +25,38 @@ class WithStandby:
     """
 
     def __init__(self, engine: Engine, standby: Callable[[], Engine]) -> None:
-        self._engine, self._standby = engine, standby
+        self._engine = engine
+        self._standby: Callable[[], Engine] | None = standby
         self.name, self.device, self.precision, self.notes = engine.name, engine.device, engine.precision, engine.notes
-        self._handed_over = False
+        self._earlier: tuple[str, ...] = ()
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`."""
-        if not self._handed_over:
-            try:
-                return self._engine(images)
-            except EngineError as error:
-                self._hand_over(error)
-        return self._engine(images)
+        try:
+            answer = self._engine(images)
+        except EngineError as error:
+            if self._standby is None:
+                raise
+            self._hand_over(error, self._standby())
+            answer = self._engine(images)
+        # An engine has more to say when images of another size come.
+        self.notes = (*self._earlier, *self._engine.notes)
+        return answer
 
     def close(self) -> None:
         """Free the memory."""
         self._engine.close()
 
-    def _hand_over(self, error: EngineError) -> None:
+    def _hand_over(self, error: EngineError, engine: Engine) -> None:
         failed = self._engine
-        engine = self._standby()
         note = (
             f"{failed.name} on {failed.device} failed, so {engine.name} on {engine.device} goes on, slower; clean up "
             f"and configure the node to go back. {error}"
         )
         log.warning(note)
-        self._engine, self._handed_over = engine, True
+        self._engine, self._standby = engine, None
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
-        self.notes = (*self.notes, *engine.notes, note)
+        self._earlier = (*failed.notes, note)
         try:
             failed.close()
         except (EngineError, RuntimeError) as fault:

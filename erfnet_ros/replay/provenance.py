@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 
 import psutil
 
 from erfnet_ros import __version__
 from erfnet_ros.checkpoint import DEFAULT, Checkpoint
-from erfnet_ros.machine import processor
+from erfnet_ros.machine import processor, version_of
 from erfnet_ros.replay.engine_facts import EngineFacts
 from erfnet_ros.replay.facts import Provenance
 from erfnet_ros.replay.settings import Settings
@@ -85,10 +84,5 @@ def machine(device: str) -> Mapping[str, str]:
 def versions() -> Mapping[str, str]:
     """Return the versions of this package, of Python and of the libraries that decide about numbers and speed."""
     found = {"erfnet_ros": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            # Such as OpenCV under another of its package names.
-            continue
-    return found
+    # Some are missing, such as OpenCV under another of its package names.
+    return found | {name: version for name in _LIBRARIES if (version := version_of(name))}

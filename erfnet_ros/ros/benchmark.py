@@ -15,7 +15,7 @@ import rclpy
 from erfnet_ros.benchmark.command import measure_engines, write_json
 from erfnet_ros.benchmark.options import make_parser
 from erfnet_ros.errors import ErfnetError, ParameterError
-from erfnet_ros.machine import processor
+from erfnet_ros.machine import processor, version_of
 from erfnet_ros.ros import transport_benchmark
 from erfnet_ros.ros.camera_process import camera_playback
 from erfnet_ros.ros.ledger import Percentiles, percentiles
@@ -107,7 +107,7 @@ def describe_machine() -> Machine:
         cores=len(os.sched_getaffinity(0)),
         load=os.getloadavg()[0],
         pytorch=metadata.version("torch"),
-        ros=os.environ.get("ROS_DISTRO") or f"rclpy {_version('ros-rclpy', 'rclpy')}",
+        ros=os.environ.get("ROS_DISTRO") or f"rclpy {version_of('ros-rclpy', 'rclpy') or 'of unknown version'}",
         middleware=rclpy.get_rmw_implementation_identifier(),
     )
 
@@ -177,15 +177,6 @@ def _cells(values: Percentiles | None) -> str:
     if values is None:
         return f"{'-':>12}{'-':>12}"
     return f"{f'{values.p50:.2f} ms':>12}{f'{values.p99:.2f} ms':>12}"
-
-
-def _version(*distributions: str) -> str:
-    for name in distributions:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "of unknown version"
 
 
 if __name__ == "__main__":
