@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WxH",
         help="what the network sees (default: auto, which follows camera and training)",
     )
-    parser.add_argument("--precision", default="auto", help="auto, fp16 or fp32 (default: auto, which is fp16)")
+    parser.add_argument("--precision", default="auto", help="auto, fp16, fp32 or int8 (default: auto, which is fp16)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time: cameras (default: 1)")
     parser.add_argument("--device", default="auto", help="auto, cuda or cuda:N (default: auto)")
     parser.add_argument(

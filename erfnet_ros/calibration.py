@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from erfnet_ros.sources import Source, open_source, spread_evenly
 if TYPE_CHECKING:
     # --help must not wait for torch.
     from erfnet_ros.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,9 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     images = calibration_images(open_source(str(options.images), checkpoint.class_set), options.frames)
     calibrated = calibrate(checkpoint, images)
     checkpoints.save(calibrated, options.out)
-    if calibrated.calibration is not None:
-        same = f"{100 * calibrated.calibration.agreement:.2f} % of their pixels"
-        print(f"{options.out}: calibrated on {len(images)} images; int8 chooses the class of fp32 on {same}")
+    agreement = calibrated.calibration.agreement if calibrated.calibration else 0.0
+    found = f"; int8 chooses the class of fp32 on {100 * agreement:.2f} % of their pixels" if agreement else ""
+    print(f"{options.out}: calibrated on {len(images)} images{found}")
     return 0
 
 
@@ -55,25 +58,26 @@ def calibration_images(source: Source, frames: int = FRAMES) -> list[Pixels]:
 def calibrate(checkpoint: Checkpoint, images: Sequence[Pixels]) -> Checkpoint:
     """Return a checkpoint with the calibration that int8 needs, measured over (H, W, 3) uint8 images of any sizes.
 
-    Where this machine does not run int8, the agreement is taken for 0, so that nobody uses it unasked.
+    The agreement is measured also where the processor has no units for int8. Where that cannot be done, it is taken
+    for 0, so that nobody uses int8 unasked, and the log says why.
     """
     import torch
 
     from erfnet_ros.checkpoint import Calibration
+    from erfnet_ros.engines.cpu import fused_pipeline
     from erfnet_ros.engines.pytorch import PyTorchEngine
-    from erfnet_ros.errors import EngineError
     from erfnet_ros.pipeline import Pipeline
     from erfnet_ros.quantisation import activation_ranges
 
-    ranges = activation_ranges(Pipeline(checkpoint).eval(), (torch.from_numpy(image)[None] for image in images))
-    calibrated = replace(checkpoint, calibration=Calibration(ranges, 0.0))
-    try:
-        bytewise = PyTorchEngine(calibrated, "cpu", "int8")
-    except EngineError:
-        return calibrated
-    exact = PyTorchEngine(calibrated, "cpu", "fp32")
+    pipeline = Pipeline(checkpoint).eval()
+    ranges = activation_ranges(pipeline, (torch.from_numpy(image)[None] for image in images))
+    bytewise, reason = fused_pipeline(pipeline, "int8", ranges)
+    if bytewise is None:
+        log.warning("int8 cannot be tried on this machine, so precision auto will not take it: %s.", reason)
+        return replace(checkpoint, calibration=Calibration(ranges, 0.0))
+    exact = PyTorchEngine(checkpoint, "cpu", "fp32")
     same = [float((exact(image[None])[0] == bytewise(image[None])[0]).mean()) for image in images]
-    return replace(calibrated, calibration=Calibration(ranges, sum(same) / len(same)))
+    return replace(checkpoint, calibration=Calibration(ranges, sum(same) / len(same)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,15 +23,14 @@ from torch import Tensor, nn
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.errors import ExportError
 from erfnet_ros.network import STRIDE
+from erfnet_ros.onnx_bytes import OPSET, quantise
 from erfnet_ros.pipeline import Pipeline, answers, upsample
+from erfnet_ros.quantisation import ranges_of
 
 if TYPE_CHECKING:
     import onnx
 
 Pixels = npt.NDArray[np.uint8]
-
-OPSET = 18
-"""ONNX operator set of the graphs; PyTorch's exporter writes none older."""
 
 INPUT, OUTPUTS = "image", ("labels", "confidence")
 """(N, H, W, 3) uint8 RGB in; (N, H, W) uint8 each out; N is 1 unless a graph is built for more."""
@@ -42,7 +41,8 @@ METADATA_KEY = "erfnet_ros"
 MIN_AGREEMENT = 0.999
 """Share of pixels on which graph and PyTorch in fp32 must choose the same class."""
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float16}
+"""What the floats of a graph are; int8 has convolutions in bytes between them."""
 
 _RESIZED = "resized"
 
@@ -80,15 +80,20 @@ def build(
         checkpoint: What the graph computes.
         camera: (width, height) of the images that it takes, or None for images of any size.
         input_size: (width, height) that the network sees, or None for `pipeline.network_size`'s choice.
-        precision: fp32, or fp16 for weights and sums in half precision.
+        precision: fp32; fp16 for weights and sums in half precision; or int8 for that with convolutions in bytes,
+            for TensorRT (`onnx_bytes`).
         batch: How many images it takes at once; more than one only where `camera` says their size.
 
     Raises:
         ExportError: ONNX is not installed, or the network was trained at a size that a graph for any size cannot have.
+        EngineError: int8 was asked for, but the checkpoint is not calibrated.
     """
+    ranges = ranges_of(checkpoint.calibration) if precision == "int8" else None
     pipeline = Pipeline(checkpoint, input_size).eval().to(PRECISIONS[precision])
     model = _any_size(pipeline) if camera is None else _one_size(pipeline, camera, batch)
     _forget_how_it_was_made(model)
+    if ranges is not None:
+        quantise(model, ranges)
     facts = {
         "class_set": checkpoint.class_set.to_dict(),
         "trained_size": list(checkpoint.input_size),

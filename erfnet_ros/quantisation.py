@@ -6,11 +6,13 @@ a few frames. Each tensor's range is a percentile, not the largest value ever se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from erfnet_ros.checkpoint import Calibration
+from erfnet_ros.errors import EngineError
 from erfnet_ros.network import ACTIVATIONS
 from erfnet_ros.pipeline import Pipeline, network_size, resize
 
@@ -19,6 +21,20 @@ LEVELS = 255
 
 _EXCEEDING = 1e-5
 """Share of an activation's values that may lie above its range."""
+
+
+def ranges_of(calibration: Calibration | None) -> Mapping[str, float]:
+    """Return the activations' ranges of a checkpoint's calibration.
+
+    Raises:
+        EngineError: There is none.
+    """
+    if calibration is None:
+        raise EngineError(
+            "Precision 'int8' was asked for, but the checkpoint does not say how large its activations become; "
+            "measure that on images like the robot's with: erfnet calibrate CHECKPOINT --images FOLDER -o NEW"
+        )
+    return calibration.ranges
 
 
 def activation_ranges(pipeline: Pipeline, images: Iterable[Tensor]) -> dict[str, float]:

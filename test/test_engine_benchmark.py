@@ -76,7 +76,7 @@ def test_an_engine_that_cannot_run_is_listed_with_the_reason(measured: Path) -> 
     """A missing row would look like an engine that nobody thought of."""
     (missing,) = json.loads((measured / "run.json").read_text())["unavailable"]
     assert (missing["engine"], missing["precision"]) == ("pytorch", "fp16")
-    assert "slower than fp32" in missing["reason"]
+    assert "longer than in fp32" in missing["reason"]
     assert "pytorch fp16: not available: " in (measured / "run.md").read_text()
 
 

@@ -15,6 +15,7 @@ import torch
 
 from erfnet_ros.checkpoint import Checkpoint, load
 from erfnet_ros.engines import Engine, auto, cpu, open_engine
+from erfnet_ros.engines import pytorch as pytorch_module
 from erfnet_ros.engines.auto import candidates, open_fastest
 from erfnet_ros.engines.names import ENGINES
 from erfnet_ros.engines.pytorch import PyTorchEngine
@@ -110,6 +111,7 @@ def test_with_no_engine_at_all_every_reason_is_told(pytorch: PyTorchEngine) -> N
 
 def test_only_what_can_win_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A robot must not wait for graphs of engines that are known to be slower."""
+    monkeypatch.setattr(pytorch_module, "has_bf16_units", lambda: True)
     assert candidates(CPU, "bf16", None) == ("pytorch",)
     monkeypatch.setattr(cpu.platform, "machine", lambda: "x86_64")
     assert candidates(CPU, "fp32", None) == ("pytorch",)

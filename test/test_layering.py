@@ -15,10 +15,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "erfnet_ros"
 LAYERS = (
     {"errors", "lanes", "machine", "metrics"},
     {"boundaries", "classes", "images", "network", "overlay", "sizes", "statistics", "synthetic"},
-    {"folding", "image_files", "message_images", "page", "pictures", "scoring", "tensors"},
+    {"folding", "image_files", "message_images", "onnx_bytes", "page", "pictures", "scoring", "tensors"},
     {"checkpoint", "sources"},
     {"pipeline"},
-    {"onnx_graph", "quantisation"},
+    {"quantisation"},
+    {"onnx_graph"},
     {"engines"},
     {"segmenter"},
     {"benchmark", "calibration", "replay"},

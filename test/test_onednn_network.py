@@ -14,9 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from erfnet_ros.checkpoint import Calibration, Checkpoint, load
-from erfnet_ros.engines import cpu
+from erfnet_ros.engines import cpu, onednn_layers, pytorch
 from erfnet_ros.engines.cpu import FusedPipeline, fused_pipeline
-from erfnet_ros.engines.onednn_layers import ByteConvolution, ByteDeconvolution, four_pixels_each, halved
+from erfnet_ros.engines.onednn_layers import (
+    ByteConvolution,
+    ByteDeconvolution,
+    four_pixels_each,
+    halved,
+    has_int8_units,
+)
 from erfnet_ros.engines.onednn_network import OneDnnNetwork
 from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.engines.pytorch import PyTorchEngine, has_bf16_units, pick_precision
@@ -66,6 +72,8 @@ def test_logits_are_the_plain_networks(checkpoint: Checkpoint, scaling: dict[str
 def test_every_precision_chooses_the_plain_pipelines_classes(
     checkpoint: Checkpoint, precision: str, least: float, camera: tuple[int, int]
 ) -> None:
+    if precision == "bf16" and not has_bf16_units():
+        pytest.skip("this processor has no units for bf16")
     pipeline = Pipeline(replace(checkpoint, input_size=SIZE)).eval()
     fused, reason = fused_pipeline(pipeline, precision, ranges_of(checkpoint) if precision == "int8" else None)
     assert fused is not None, reason
@@ -113,6 +121,21 @@ def test_bytes_are_convolved_to_within_a_step() -> None:
     up = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, output_padding=1)
     wide = ByteDeconvolution(up, 0.01, torch.float32)(x)
     assert torch.allclose(wide, up(0.01 * x.float()).relu(), atol=0.05)
+
+
+@pytest.mark.skipif(not has_int8_units(), reason="this processor has no units for int8")
+def test_bytes_in_floats_are_what_the_units_make_of_them(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a machine without the units calibrates for one that has them."""
+    pipeline = Pipeline(checkpoint, SIZE).eval()
+    images = torch.from_numpy(FRAMES)
+    with torch.inference_mode():
+        by_units = OneDnnNetwork(pipeline, torch.float32, ranges_of(checkpoint))(images)
+        monkeypatch.setattr(onednn_layers, "has_int8_units", lambda: False)
+        in_floats = OneDnnNetwork(pipeline, torch.float32, ranges_of(checkpoint))(images)
+    for one, other in zip(by_units, in_floats, strict=True):
+        assert (one.argmax(0) == other.argmax(0)).float().mean() > 0.999
 
 
 def test_pooling_takes_the_largest_of_four() -> None:
@@ -164,6 +187,9 @@ def test_auto_is_int8_only_where_it_answers_as_fp32_does(
 ) -> None:
     here, ranges = torch.device("cpu"), ranges_of(checkpoint)
     floats = "bf16" if has_bf16_units() else "fp32"
+    monkeypatch.setattr(pytorch, "has_int8_units", lambda: False)
+    assert pick_precision("auto", here, Calibration(ranges, 0.996)) == (floats, ())
+    monkeypatch.setattr(pytorch, "has_int8_units", lambda: True)
     assert pick_precision("auto", here, Calibration(ranges, 0.996)) == ("int8", ())
     picked, (note,) = pick_precision("auto", here, Calibration(ranges, 0.95))
     assert picked == floats
@@ -218,6 +244,7 @@ def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sums that overflow, as on processors without units for int8, leave labels that look like labels."""
+    monkeypatch.setattr(pytorch, "has_int8_units", lambda: True)
     share = FusedPipeline.share_of_plain
     monkeypatch.setattr(FusedPipeline, "share_of_plain", lambda self, plain: min(share(self, plain), 0.985))
     monkeypatch.setitem(cpu._LEAST_AGREEMENT, "int8", 0.99)
@@ -225,6 +252,9 @@ def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
     assert engine.precision in ("bf16", "fp32")
     assert "since int8 cannot be used here: its fused layers choose the class" in engine.notes[0]
     with pytest.raises(EngineError, match="'int8' cannot be used here"):
+        PyTorchEngine(checkpoint, "cpu", "int8")
+    monkeypatch.setattr(pytorch, "has_int8_units", lambda: False)
+    with pytest.raises(EngineError, match=r"'int8' cannot be used here: the processor has no units for int8 \(VNNI"):
         PyTorchEngine(checkpoint, "cpu", "int8")
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert PyTorchEngine(checkpoint, "cpu", "auto").precision == "fp32"

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros import onnx_graph
 from erfnet_ros.build_engine import main
-from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.classes import CAMVID
 from erfnet_ros.engines import open_engine
 from erfnet_ros.engines.cache import Artefact, Cache
@@ -33,7 +33,7 @@ from erfnet_ros.engines.tensorrt_build import NO_GPU, Parsed, Request, build_eng
 from erfnet_ros.engines.tensorrt_flavours import Flavour, find_flavour
 from erfnet_ros.engines.tensorrt_open import check_once, open_session
 from erfnet_ros.errors import EngineError, ParameterError
-from erfnet_ros.network import ERFNet
+from erfnet_ros.network import ACTIVATIONS, ERFNet
 from erfnet_ros.pipeline import Pipeline
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install tensorrt-rtx")
@@ -47,7 +47,8 @@ def checkpoint(seed: int = 5) -> Checkpoint:
     state = ERFNet(11).state_dict()
     # Far apart, so that rounding does not decide which class wins.
     state["decoder.output_conv.weight"] *= 30
-    return Checkpoint(CAMVID, state, SIZE, "nothing", None, "free", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    calibration = Calibration(dict.fromkeys(ACTIVATIONS, 3.0), 0.9)
+    return Checkpoint(CAMVID, state, SIZE, "nothing", None, "free", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), calibration)
 
 
 CHECKPOINT = checkpoint()
@@ -97,6 +98,30 @@ def test_every_convolution_computes_in_the_precision_that_was_asked_for(
     convolutions = layers(flavour, network, "CONVOLUTION", "DECONVOLUTION")
     assert len(convolutions) == 74
     assert {layer.get_output(0).dtype.name for layer in convolutions} == {kind}
+
+
+def test_in_int8_tensorrt_reads_and_builds_convolutions_of_bytes(flavour: Flavour, tmp_path: Path) -> None:
+    keep_alive = parsed(flavour, "int8")
+    quantised = layers(flavour, keep_alive.network, "QUANTIZE")
+    assert len(quantised) == 51
+    assert {layer.get_output(0).dtype.name for layer in quantised} == {"INT8"}
+    engine = build_engine(dataclasses.replace(REQUEST, precision="int8"), flavour, Cache(tmp_path), ignore)
+    assert engine.path.stat().st_size > 1e6
+
+
+def test_the_ranges_of_a_calibration_make_another_engine_in_int8_alone(flavour: Flavour) -> None:
+    again = dataclasses.replace(CHECKPOINT, calibration=Calibration(dict.fromkeys(ACTIVATIONS, 4.0), 0.9))
+    for precision, differs in (("fp16", False), ("int8", True)):
+        one, other = (Request(each, SIZE, None, precision, 1, NO_GPU).key(flavour) for each in (CHECKPOINT, again))
+        assert (one != other) == differs
+
+
+def test_int8_without_a_calibration_says_how_to_make_one(flavour: Flavour, tmp_path: Path) -> None:
+    plain = dataclasses.replace(CHECKPOINT, calibration=None)
+    request = dataclasses.replace(REQUEST, precision="int8", checkpoint=plain)
+    with pytest.raises(EngineError, match=r"'int8' was asked for, .* with: erfnet calibrate"):
+        build_engine(request, flavour, Cache(tmp_path), ignore)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bytes_go_in_and_come_out_for_as_many_images_as_are_wanted(flavour: Flavour) -> None:

@@ -51,8 +51,8 @@ def test_a_tensorrt_that_is_too_old_is_named(looked_for_anew: pytest.MonkeyPatch
 
 
 def test_precision_words_become_what_tensorrt_has() -> None:
-    assert [pick_precision(word) for word in ("auto", "fp16", "fp32")] == ["fp16", "fp16", "fp32"]
-    with pytest.raises(EngineError, match=r"\(fp16 or fp32\), got 'bf16'; set precision to auto"):
+    assert [pick_precision(word) for word in ("auto", "fp32", "int8")] == ["fp16", "fp32", "int8"]
+    with pytest.raises(EngineError, match=r"\(fp16, fp32, int8\), got 'bf16'; set precision to auto"):
         pick_precision("bf16")
     with pytest.raises(EngineError, match=r"Expected precision to be one of .*, got 'half'"):
         pick_precision("half")

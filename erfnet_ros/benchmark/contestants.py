@@ -129,7 +129,7 @@ def open_engines(
     opened = Opened([], [], [])
     for name, precision in pairs:
         say(f"opening {name} {precision}")
-        if reason := _senseless(name, precision, isa):
+        if reason := _senseless(name, isa):
             opened.unavailable.append(Unavailable(name, precision, reason))
             continue
         kept: dict[Size | None, Engine] = {}
@@ -151,10 +151,8 @@ def open_engines(
     return opened
 
 
-def _senseless(engine: str, precision: str, isa: str) -> str:
+def _senseless(engine: str, isa: str) -> str:
     """Return why an engine says nothing of a processor that oneDNN is to imitate; empty where it does."""
     if isa and engine in OWN_KERNELS:
         return f"it does not compute with oneDNN, which alone is held to {isa}"
-    if isa.startswith("AVX2") and precision == "bf16":
-        return f"a processor with {isa} alone has no bf16 units"
     return ""

@@ -63,13 +63,12 @@ def fused_pipeline(
 
     Args:
         pipeline: In fp32 on the CPU.
-        precision: fp32, bf16 or int8; what int8 leaves in floats is in bf16 where the processor has units for it.
+        precision: fp32, bf16 or int8, which is slow without `has_int8_units`; what int8 leaves in floats is in bf16
+            where the processor has units for it.
         ranges: Of the activations, for int8; None for a network all in floats.
     """
     if not fused_layers_here():
         return None, f"oneDNN's fused layers are for x86 processors, and this is {platform.machine()}"
-    if precision == "int8" and not has_int8_units():
-        return None, "the processor has no units for int8 (VNNI, AMX)"
     try:
         in_bf16 = precision == "bf16" or (precision == "int8" and has_bf16_units())
         fused = FusedPipeline(pipeline, torch.bfloat16 if in_bf16 else torch.float32, ranges)
@@ -108,12 +107,6 @@ def fused_layers_here() -> bool:
     """Tell whether oneDNN's fused layers are to be had: in PyTorch for x86 processors."""
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return there and platform.machine() in ("x86_64", "AMD64")
-
-
-def has_int8_units() -> bool:
-    """Tell whether this processor adds products of bytes in 32 bits (VNNI, AMX); older ones overflow at 16."""
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(bool(capabilities.get(name)) for name in ("avx512_vnni", "avx_vnni", "avx2_vnni", "amx_int8"))
 
 
 def has_bf16_units() -> bool:

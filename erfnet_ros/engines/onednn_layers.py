@@ -10,8 +10,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 _LARGEST_BYTE = 127
+
+
+def has_int8_units() -> bool:
+    """Tell whether this processor adds products of bytes in 32 bits (VNNI, AMX); older ones overflow at 16."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(capabilities.get(name)) for name in ("avx512_vnni", "avx_vnni", "avx2_vnni", "amx_int8"))
 
 
 class FloatConvolution:
@@ -69,7 +76,9 @@ class FloatDeconvolution:
 class ByteConvolution:
     """A convolution of uint8 activations and int8 weights with a ReLU; a byte b stands for b times its scale.
 
-    Weights have a scale for each output channel (Jacob et al. 2018, section 2): their largest becomes 127.
+    Weights have a scale for each output channel (Jacob et al. 2018, section 2): their largest becomes 127. Without
+    `has_int8_units` the bytes are multiplied as floats, which is slow and gives the same numbers: fp32 holds every sum
+    of the network's.
 
     Args:
         weight: (out, in, rows, columns) float32.
@@ -98,6 +107,7 @@ class ByteConvolution:
         geometry = ([*stride], [*padding], [*dilation], 1)
         packed = torch.ops.onednn.qconv_prepack(whole, weight_scale, scale, 0, *geometry, None)
         zero_points = torch.zeros(len(weight), dtype=torch.int32)
+        self._as_floats = None if has_int8_units() else whole.float()
         self._input_scale = scale
         self._convolution = (packed, weight_scale, zero_points)
         self._bias = bias.detach().float()
@@ -112,6 +122,8 @@ class ByteConvolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return relu(convolution(x))."""
+        if self._as_floats is not None:
+            return self._rounded(self._in_floats(x, self._as_floats))
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
             x, self._input_scale, 0, *self._convolution, self._bias, *self._geometry, *self._output, "relu", [], ""
         )
@@ -119,6 +131,8 @@ class ByteConvolution:
 
     def onto(self, residual: Tensor, scale: float, x: Tensor) -> Tensor:
         """Return relu(residual + convolution(x)) of a uint8 residual with this scale, written over it."""
+        if self._as_floats is not None:
+            return residual.copy_(self._rounded(self._in_floats(x, self._as_floats).add_(residual, alpha=scale)))
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
             x,
             self._input_scale,
@@ -137,6 +151,18 @@ class ByteConvolution:
             "",
         )
         return y
+
+    def _in_floats(self, x: Tensor, weight: Tensor) -> Tensor:
+        stride, padding, dilation, _ = self._geometry
+        sums = F.conv2d(x.float(), weight, None, stride, padding, dilation)
+        _, weight_scale, _ = self._convolution
+        return sums.mul_((self._input_scale * weight_scale)[:, None, None]).add_(self._bias[:, None, None])
+
+    def _rounded(self, sums: Tensor) -> Tensor:
+        """Return relu(sums) as the output's type."""
+        scale, _, dtype = self._output
+        y = sums.relu_()
+        return y.div_(scale).round_().clamp_(max=255).to(dtype) if dtype == torch.uint8 else y.to(dtype)
 
 
 class ByteDeconvolution:

@@ -31,7 +31,7 @@ INSTALL = "pip install 'erfnet_ros[onnx]', or '.[onnx]' in a checkout"
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
-_GRAPH = 1
+_GRAPH = 2
 """Raised when the graph of a given key comes out otherwise: what older versions kept is then built anew."""
 
 

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.engines.agreement import MIN_AGREEMENT
-from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units, has_int8_units
+from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units
 from erfnet_ros.engines.gpu import GpuFrames
 from erfnet_ros.engines.names import DEVICES, FLOATS, PRECISIONS
+from erfnet_ros.engines.onednn_layers import has_int8_units
 from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.quantisation import ranges_of
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[[Pixels], tuple[Pixels, Pixels]]
@@ -59,8 +61,11 @@ class PyTorchEngine:
 
     def _on_cpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None, asked: str) -> Run:
         pipeline = Pipeline(checkpoint, input_size).eval()
-        ranges = checkpoint.calibration.ranges if checkpoint.calibration and self.precision == "int8" else None
-        fused, reason = fused_pipeline(pipeline, self.precision, ranges)
+        ranges = ranges_of(checkpoint.calibration) if self.precision == "int8" else None
+        if self.precision == "int8" and fused_layers_here() and not has_int8_units():
+            fused, reason = None, "the processor has no units for int8 (VNNI, AMX)"
+        else:
+            fused, reason = fused_pipeline(pipeline, self.precision, ranges)
         if fused is not None:
             return fused
         if self.precision == "int8":
@@ -202,13 +207,9 @@ def pick_precision(
         if device.type == "cuda":
             raise EngineError(
                 f"Precision 'int8' was asked for, but PyTorch computes it on CPUs only, not on {device}; set auto or "
-                "fp16."
+                "fp16, or engine to tensorrt."
             )
-        if calibration is None:
-            raise EngineError(
-                "Precision 'int8' was asked for, but the checkpoint does not say how large its activations become; "
-                "measure that on images like the robot's with: erfnet calibrate CHECKPOINT --images FOLDER -o NEW"
-            )
+        ranges_of(calibration)
         return precision, ()
     floats = pick_floats(precision, device)
     if precision != "auto" or device.type == "cuda" or not (fused_layers_here() and has_int8_units()):
@@ -233,10 +234,12 @@ def pick_floats(precision: str, device: torch.device) -> str:
         raise EngineError(f"Expected precision to be one of {', '.join(FLOATS)} here, got '{precision}'.")
     if device.type == "cuda":
         return "fp16" if precision == "auto" else precision
-    if precision == "fp16":
+    native = ("bf16", "fp32") if has_bf16_units() else ("fp32",)
+    if precision == "auto":
+        return native[0]
+    if precision not in native:
         raise EngineError(
-            "Precision 'fp16' was asked for on a CPU, which computes it slower than fp32; set auto, bf16, int8 or fp32."
+            f"Precision '{precision}' was asked for on a CPU that has no units for it and would take longer than in "
+            f"fp32; set auto, int8, {' or '.join(native)}."
         )
-    if precision != "auto":
-        return precision
-    return "bf16" if has_bf16_units() else "fp32"
+    return precision

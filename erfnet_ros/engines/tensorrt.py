@@ -33,13 +33,13 @@ class TensorRTEngine:
     Args:
         checkpoint: What to run.
         device: auto, cuda or cuda:N.
-        precision: auto (fp16), fp16 or fp32.
+        precision: auto (fp16), fp16, fp32 or int8.
         input_size: (width, height) that the network sees, or None to follow camera and training.
         cache: Where engines are kept.
 
     Raises:
-        EngineError: TensorRT is not installed, there is no GPU, or the network cannot be built or answers otherwise
-            than PyTorch.
+        EngineError: TensorRT is not installed, there is no GPU, int8 was asked for without a calibrated checkpoint, or
+            the network cannot be built or answers otherwise than PyTorch.
     """
 
     name = "tensorrt"
@@ -104,7 +104,7 @@ def pick_precision(precision: str) -> str:
         raise EngineError(f"Expected precision to be one of {', '.join(ALL_PRECISIONS)}, got '{precision}'.")
     if precision not in PRECISIONS:
         raise EngineError(
-            f"Expected a precision that TensorRT has for every layer ({' or '.join(PRECISIONS)}), got '{precision}'; "
+            f"Expected a precision that TensorRT has for every layer ({', '.join(PRECISIONS)}), got '{precision}'; "
             "set precision to auto, or engine to pytorch."
         )
     return precision

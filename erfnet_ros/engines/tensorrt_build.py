@@ -13,21 +13,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from erfnet_ros import checkpoint as checkpoint_module
-from erfnet_ros import folding, network, onnx_graph, pipeline
+from erfnet_ros import folding, network, onnx_bytes, onnx_graph, pipeline
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines.agreement import fingerprint
 from erfnet_ros.engines.cache import Artefact, Cache
 from erfnet_ros.engines.tensorrt_flavours import Flavour
 from erfnet_ros.engines.tensorrt_progress import Progress, new_monitor
 from erfnet_ros.errors import EngineError, ExportError
+from erfnet_ros.quantisation import ranges_of
 
 if TYPE_CHECKING:
     import onnx
 
 Size = tuple[int, int]
 
-PRECISIONS = ("fp16", "fp32")
-"""Best first. TensorRT has no transposed convolution in bf16."""
+PRECISIONS = ("fp16", "fp32", "int8")
+"""The first is auto's: int8 is for those who asked. TensorRT has no transposed convolution in bf16."""
 
 NO_GPU = "no GPU"
 ANY_GPU = "any GPU"
@@ -41,7 +42,7 @@ class Request:
         checkpoint: What it computes.
         camera: (width, height) of the images.
         input_size: (width, height) that the network sees, or None to follow camera and training.
-        precision: One of `PRECISIONS`. fp32 convolutions may run in TF32, as PyTorch's do.
+        precision: One of `PRECISIONS`. fp32 convolutions may run in TF32, as PyTorch's do; int8 is `onnx_bytes`'.
         batch: Images at a time.
         gpu: Name and compute capability of the GPU, or `NO_GPU`.
         workspace_mib: Most memory for a layer's scratch data, MiB, or None for all that is free. It matters to the
@@ -63,10 +64,15 @@ class Request:
         return f"images of {size}" if self.batch == 1 else f"{self.batch} images of {size} at a time"
 
     def key(self, flavour: Flavour) -> dict[str, str | int | float | None]:
-        """Return all that the engine depends on."""
+        """Return all that the engine depends on.
+
+        Raises:
+            EngineError: It is to be in int8, but the checkpoint is not calibrated.
+        """
         seen = pipeline.network_size(self.camera, self.checkpoint.input_size, self.input_size)
         return {
             "weights": fingerprint(self.checkpoint),
+            "ranges": str(sorted(ranges_of(self.checkpoint.calibration).items())) if self.precision == "int8" else None,
             "camera": _text(self.camera),
             "network": _text(seen),
             "precision": self.precision,
@@ -191,7 +197,7 @@ def _write_nothing(path: Path) -> Mapping[str, Any]:
 def _graph_version() -> str:
     """Return a hash of the code that decides the graph, so that no engine of another version of it is ever used."""
     digest = hashlib.sha256(torch.__version__.encode())
-    for module in (network, folding, pipeline, checkpoint_module, onnx_graph):
+    for module in (network, folding, pipeline, checkpoint_module, onnx_graph, onnx_bytes):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()[:16]
 

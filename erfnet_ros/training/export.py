@@ -37,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ExportError(f"Expected a file in a folder that exists for -o, got '{options.out}'; check the path.")
 
     from erfnet_ros import checkpoint, onnx_graph
+    from erfnet_ros.onnx_bytes import OPSET
     from erfnet_ros.pipeline import Pipeline
 
     loaded = checkpoint.load(options.checkpoint)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
             f"{'Export with --precision fp32.' if options.precision != 'fp32' else 'Update onnxruntime and torch.'}"
         )
     write_whole(options.out, model.SerializeToString())
-    print(f"{options.out}: {_described(camera, input_size)}, {options.precision}, opset {onnx_graph.OPSET}")
+    print(f"{options.out}: {_described(camera, input_size)}, {options.precision}, opset {OPSET}")
     print(f"{len(loaded.class_set)} classes ({loaded.class_set.name}): {', '.join(loaded.class_set.names)}")
     print(f"same class as PyTorch in fp32 on {_shown(agreement)}")
     print(f"confidences differ by {agreement.confidence:.3f} at most")
