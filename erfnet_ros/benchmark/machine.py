@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 
 from erfnet_ros.benchmark.figures import Limits, Machine
+from erfnet_ros.engines.cpu import has_bf16_units
+from erfnet_ros.engines.onednn_layers import has_int8_units
 from erfnet_ros.machine import processor, version_of
 
 ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
@@ -26,7 +28,10 @@ def describe_machine(device: torch.device) -> Machine:
 
 
 def measure_limits(device: torch.device, quick: bool) -> Limits:
-    """Copy a large block and multiply large matrices, each a few times; the fastest turn counts."""
+    """Copy a large block and multiply large matrices, each a few times; the fastest turn counts.
+
+    A CPU multiplies only what it has units for: without, a large product takes minutes.
+    """
     floats, side = (4_000_000, 512) if quick else (64_000_000, 4096 if device.type == "cuda" else 2048)
     source = torch.ones(floats, device=device)
     target = torch.empty_like(source)
@@ -34,7 +39,7 @@ def measure_limits(device: torch.device, quick: bool) -> Limits:
     rates = {"fp32": torch.float32}
     if device.type == "cuda":
         rates["fp16"] = torch.float16
-    if device.type == "cuda" or not os.environ.get(ISA_VARIABLE, "").startswith("AVX2"):
+    if device.type == "cuda" or has_bf16_units():
         rates["bf16"] = torch.bfloat16
     gmac_s = {}
     for name, dtype in rates.items():
@@ -52,7 +57,9 @@ def best_of(first: Limits, second: Limits) -> Limits:
 
 
 def _int8_s(side: int, device: torch.device) -> float | None:
-    """Return the seconds of a product of int8 matrices, or None where PyTorch has none on this device."""
+    """Return the seconds of a product of int8 matrices, or None where there are no units or PyTorch has none."""
+    if device.type == "cpu" and not has_int8_units():
+        return None
     matrix = torch.ones(side, side, dtype=torch.int8, device=device)
     try:
         return _least_s(lambda: torch._int_mm(matrix, matrix), device)
