@@ -58,8 +58,8 @@ def calibration_images(source: Source, frames: int = FRAMES) -> list[Pixels]:
 def calibrate(checkpoint: Checkpoint, images: Sequence[Pixels]) -> Checkpoint:
     """Return a checkpoint with the calibration that int8 needs, measured over (H, W, 3) uint8 images of any sizes.
 
-    The agreement is measured also where the processor has no units for int8. Where that cannot be done, it is taken
-    for 0, so that nobody uses int8 unasked, and the log says why.
+    Where this machine does not run int8, the agreement is taken for 0, so that nobody uses it unasked, and the log says
+    why.
     """
     import torch
 

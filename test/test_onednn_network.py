@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from erfnet_ros.checkpoint import Calibration, Checkpoint, load
-from erfnet_ros.engines import cpu, onednn_layers, pytorch
+from erfnet_ros.engines import cpu, onednn_layers
 from erfnet_ros.engines.cpu import FusedPipeline, fused_pipeline
 from erfnet_ros.engines.onednn_layers import (
     ByteConvolution,
@@ -117,25 +117,29 @@ def test_bytes_are_convolved_to_within_a_step() -> None:
     x = torch.randint(0, 256, (1, 16, 12, 10), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     found = ByteConvolution.of(convolution, 0.01, 0.02)(x).float() * 0.02
     expected = convolution(0.01 * x.float()).relu().clamp(max=255 * 0.02)
-    assert (found - expected).abs().max() < 0.03
+    # Without units for int8 the weights have fewer steps.
+    assert (found - expected).abs().max() < (0.03 if has_int8_units() else 0.05)
     up = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, output_padding=1)
     wide = ByteDeconvolution(up, 0.01, torch.float32)(x)
     assert torch.allclose(wide, up(0.01 * x.float()).relu(), atol=0.05)
 
 
-@pytest.mark.skipif(not has_int8_units(), reason="this processor has no units for int8")
-def test_bytes_in_floats_are_what_the_units_make_of_them(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So that a machine without the units calibrates for one that has them."""
-    pipeline = Pipeline(checkpoint, SIZE).eval()
-    images = torch.from_numpy(FRAMES)
-    with torch.inference_mode():
-        by_units = OneDnnNetwork(pipeline, torch.float32, ranges_of(checkpoint))(images)
-        monkeypatch.setattr(onednn_layers, "has_int8_units", lambda: False)
-        in_floats = OneDnnNetwork(pipeline, torch.float32, ranges_of(checkpoint))(images)
-    for one, other in zip(by_units, in_floats, strict=True):
-        assert (one.argmax(0) == other.argmax(0)).float().mean() > 0.999
+@pytest.mark.parametrize("units", [True, False])
+def test_sums_of_bytes_do_not_overflow(units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without VNNI two products are added in 16 bits; the largest bytes on neighbours of the largest weights would."""
+    if units and not has_int8_units():
+        pytest.skip("this processor has no units for int8")
+    monkeypatch.setattr(onednn_layers, "has_int8_units", lambda: units)
+    random = torch.Generator().manual_seed(2)
+    for channels in (3, 16, 64):
+        convolution = nn.Conv2d(channels, 16, (1, 3), padding=(0, 1))
+        with torch.no_grad():
+            # All weights of a channel are of one sign and near the largest.
+            signs = torch.tensor([1.0, -1.0]).repeat(8)[:, None, None, None]
+            convolution.weight.copy_(signs * (0.9 + 0.1 * torch.rand(convolution.weight.shape, generator=random)))
+        x = torch.full((1, channels, 6, 5), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+        found = ByteConvolution.of(convolution, 0.01, torch.float32)(x)
+        assert torch.allclose(found, convolution(2.55 * torch.ones(x.shape)).relu(), rtol=0.01, atol=0.01)
 
 
 def test_pooling_takes_the_largest_of_four() -> None:
@@ -187,9 +191,6 @@ def test_auto_is_int8_only_where_it_answers_as_fp32_does(
 ) -> None:
     here, ranges = torch.device("cpu"), ranges_of(checkpoint)
     floats = "bf16" if has_bf16_units() else "fp32"
-    monkeypatch.setattr(pytorch, "has_int8_units", lambda: False)
-    assert pick_precision("auto", here, Calibration(ranges, 0.996)) == (floats, ())
-    monkeypatch.setattr(pytorch, "has_int8_units", lambda: True)
     assert pick_precision("auto", here, Calibration(ranges, 0.996)) == ("int8", ())
     picked, (note,) = pick_precision("auto", here, Calibration(ranges, 0.95))
     assert picked == floats
@@ -243,8 +244,7 @@ def test_work_may_ask_for_more_work() -> None:
 def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sums that overflow, as on processors without units for int8, leave labels that look like labels."""
-    monkeypatch.setattr(pytorch, "has_int8_units", lambda: True)
+    """Sums that overflow leave labels that look like labels."""
     share = FusedPipeline.share_of_plain
     monkeypatch.setattr(FusedPipeline, "share_of_plain", lambda self, plain: min(share(self, plain), 0.985))
     monkeypatch.setitem(cpu._LEAST_AGREEMENT, "int8", 0.99)
@@ -253,8 +253,3 @@ def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
     assert "since int8 cannot be used here: its fused layers choose the class" in engine.notes[0]
     with pytest.raises(EngineError, match="'int8' cannot be used here"):
         PyTorchEngine(checkpoint, "cpu", "int8")
-    monkeypatch.setattr(pytorch, "has_int8_units", lambda: False)
-    with pytest.raises(EngineError, match=r"'int8' cannot be used here: the processor has no units for int8 \(VNNI"):
-        PyTorchEngine(checkpoint, "cpu", "int8")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert PyTorchEngine(checkpoint, "cpu", "auto").precision == "fp32"

@@ -63,8 +63,7 @@ def fused_pipeline(
 
     Args:
         pipeline: In fp32 on the CPU.
-        precision: fp32, bf16 or int8, which is slow without `has_int8_units`; what int8 leaves in floats is in bf16
-            where the processor has units for it.
+        precision: fp32, bf16 or int8; what int8 leaves in floats is in bf16 where the processor has units for it.
         ranges: Of the activations, for int8; None for a network all in floats.
     """
     if not fused_layers_here():

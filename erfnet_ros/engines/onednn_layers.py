@@ -6,6 +6,7 @@ The operators are those that PyTorch's own compiler emits for a CPU. They are no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -15,8 +16,14 @@ from torch.nn import functional as F
 _LARGEST_BYTE = 127
 
 
+_LARGEST_SUM = 127.4
+"""Of two neighbouring weights without VNNI: rounded it is 128 at most, and 255 * 128 fits into 16 bits."""
+
+
 def has_int8_units() -> bool:
-    """Tell whether this processor adds products of bytes in 32 bits (VNNI, AMX); older ones overflow at 16."""
+    """Tell whether oneDNN adds products of bytes in 32 bits (VNNI, AMX) here; older processors do at 16, in pairs."""
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ("SSE41", "AVX", "AVX2", "AVX512_CORE"):
+        return False
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(bool(capabilities.get(name)) for name in ("avx512_vnni", "avx_vnni", "avx2_vnni", "amx_int8"))
 
@@ -76,9 +83,8 @@ class FloatDeconvolution:
 class ByteConvolution:
     """A convolution of uint8 activations and int8 weights with a ReLU; a byte b stands for b times its scale.
 
-    Weights have a scale for each output channel (Jacob et al. 2018, section 2): their largest becomes 127. Without
-    `has_int8_units` the bytes are multiplied as floats, which is slow and gives the same numbers: fp32 holds every sum
-    of the network's.
+    Weights have a scale for each output channel (Jacob et al. 2018, section 2): their largest becomes 127, or a little
+    less where the processor's sums would overflow.
 
     Args:
         weight: (out, in, rows, columns) float32.
@@ -101,13 +107,11 @@ class ByteConvolution:
         output: float | torch.dtype,
     ) -> None:
         weight = weight.detach().float()
-        # A channel of zeros has no largest weight.
-        weight_scale = (weight.abs().amax((1, 2, 3)) / _LARGEST_BYTE).clamp(min=torch.finfo(torch.float32).tiny)
+        weight_scale = _scales(weight)
         whole = torch.round(weight / weight_scale[:, None, None, None]).to(torch.int8)
         geometry = ([*stride], [*padding], [*dilation], 1)
         packed = torch.ops.onednn.qconv_prepack(whole, weight_scale, scale, 0, *geometry, None)
         zero_points = torch.zeros(len(weight), dtype=torch.int32)
-        self._as_floats = None if has_int8_units() else whole.float()
         self._input_scale = scale
         self._convolution = (packed, weight_scale, zero_points)
         self._bias = bias.detach().float()
@@ -122,8 +126,6 @@ class ByteConvolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return relu(convolution(x))."""
-        if self._as_floats is not None:
-            return self._rounded(self._in_floats(x, self._as_floats))
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
             x, self._input_scale, 0, *self._convolution, self._bias, *self._geometry, *self._output, "relu", [], ""
         )
@@ -131,8 +133,6 @@ class ByteConvolution:
 
     def onto(self, residual: Tensor, scale: float, x: Tensor) -> Tensor:
         """Return relu(residual + convolution(x)) of a uint8 residual with this scale, written over it."""
-        if self._as_floats is not None:
-            return residual.copy_(self._rounded(self._in_floats(x, self._as_floats).add_(residual, alpha=scale)))
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
             x,
             self._input_scale,
@@ -151,18 +151,6 @@ class ByteConvolution:
             "",
         )
         return y
-
-    def _in_floats(self, x: Tensor, weight: Tensor) -> Tensor:
-        stride, padding, dilation, _ = self._geometry
-        sums = F.conv2d(x.float(), weight, None, stride, padding, dilation)
-        _, weight_scale, _ = self._convolution
-        return sums.mul_((self._input_scale * weight_scale)[:, None, None]).add_(self._bias[:, None, None])
-
-    def _rounded(self, sums: Tensor) -> Tensor:
-        """Return relu(sums) as the output's type."""
-        scale, _, dtype = self._output
-        y = sums.relu_()
-        return y.div_(scale).round_().clamp_(max=255).to(dtype) if dtype == torch.uint8 else y.to(dtype)
 
 
 class ByteDeconvolution:
@@ -197,6 +185,22 @@ def four_pixels_each(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
                 for beside, column in rows[b]:
                     pixels[a, b, :, :, place, beside] = weight[:, :, row, column].t()
     return pixels.flatten(0, 2), _bias(convolution).float().repeat(4)
+
+
+def _scales(weight: Tensor) -> Tensor:
+    """Return the scale of each output channel's weights: what a step of their int8 stands for.
+
+    Without VNNI the products of a byte and a weight of two neighbouring input channels are added in 16 bits, which
+    saturate (VPMADDUBSW): there the largest of such sums decides, too.
+    """
+    largest = weight.abs().amax((1, 2, 3)) / _LARGEST_BYTE
+    if not has_int8_units():
+        even = F.pad(weight, (0, 0, 0, 0, 0, weight.shape[1] % 2))
+        pairs = even.view(len(weight), -1, 2, *weight.shape[2:])
+        sums = [part.clamp(min=0).sum(2).amax((1, 2, 3)) for part in (pairs, -pairs)]
+        largest = torch.maximum(largest, torch.maximum(*sums) / _LARGEST_SUM)
+    # A channel of zeros has no largest weight.
+    return largest.clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def halved(x: Tensor) -> Tensor:

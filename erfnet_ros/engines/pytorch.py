@@ -16,7 +16,6 @@ from erfnet_ros.engines.agreement import MIN_AGREEMENT
 from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units
 from erfnet_ros.engines.gpu import GpuFrames
 from erfnet_ros.engines.names import DEVICES, FLOATS, PRECISIONS
-from erfnet_ros.engines.onednn_layers import has_int8_units
 from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
@@ -62,10 +61,7 @@ class PyTorchEngine:
     def _on_cpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None, asked: str) -> Run:
         pipeline = Pipeline(checkpoint, input_size).eval()
         ranges = ranges_of(checkpoint.calibration) if self.precision == "int8" else None
-        if self.precision == "int8" and fused_layers_here() and not has_int8_units():
-            fused, reason = None, "the processor has no units for int8 (VNNI, AMX)"
-        else:
-            fused, reason = fused_pipeline(pipeline, self.precision, ranges)
+        fused, reason = fused_pipeline(pipeline, self.precision, ranges)
         if fused is not None:
             return fused
         if self.precision == "int8":
@@ -212,7 +208,7 @@ def pick_precision(
         ranges_of(calibration)
         return precision, ()
     floats = pick_floats(precision, device)
-    if precision != "auto" or device.type == "cuda" or not (fused_layers_here() and has_int8_units()):
+    if precision != "auto" or device.type == "cuda" or not fused_layers_here():
         return floats, ()
     if calibration is None:
         return floats, (
