@@ -24,6 +24,11 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.from_dict({"stages": [STAGE], **changes}, "test.yaml")
 
 
+def test_every_recipe_that_is_shipped_has_its_name() -> None:
+    folder = Path(__file__).resolve().parents[1] / "config" / "training"
+    assert {path.stem for path in folder.glob("*.yaml")} == set(BUILT_IN)
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_recipe_that_ships_loads_and_survives_a_round_trip(name: str) -> None:
     """A run keeps its recipe as plain mappings and is resumed from them."""

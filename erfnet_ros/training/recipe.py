@@ -10,7 +10,7 @@ import erfnet_ros
 from erfnet_ros.errors import ParameterError
 from erfnet_ros.training.recipe_file import build, ranged, read_mapping
 
-BUILT_IN = ("paper", "modern", "camvid_cpu", "camvid_cpu_further")
+BUILT_IN = ("paper", "modern", "camvid_cpu", "camvid_cpu_further", "camvid_cpu_finish")
 
 
 @dataclass(frozen=True)
