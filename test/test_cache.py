@@ -198,6 +198,16 @@ def test_what_a_builder_raises_passes_through_and_leaves_nothing(tmp_path: Path)
     assert get(tmp_path).built
 
 
+def test_whether_a_file_is_there_is_told_without_building_it(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "folder")
+    assert not cache.holds("engine", KEY, "plan")
+    artefact = cache.artefact("engine", KEY, "plan", Builder())
+    assert cache.holds("engine", KEY, "plan")
+    assert not cache.holds("engine", {**KEY, "another": 1}, "plan")
+    artefact.path.write_bytes(artefact.path.read_bytes()[:-1])
+    assert not cache.holds("engine", KEY, "plan")
+
+
 def test_a_discarded_file_is_built_again(tmp_path: Path) -> None:
     folder = Cache(tmp_path)
     folder.discard(folder.artefact("engine", KEY, "plan", Builder()))

@@ -26,12 +26,12 @@ from erfnet_ros import onnx_graph
 from erfnet_ros.build_engine import main
 from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.classes import CAMVID
-from erfnet_ros.engines import open_engine
+from erfnet_ros.engines import open_engine, tensorrt
 from erfnet_ros.engines.cache import Artefact, Cache
 from erfnet_ros.engines.pytorch import PyTorchEngine
 from erfnet_ros.engines.tensorrt_build import NO_GPU, Parsed, Request, build_engine, parse
 from erfnet_ros.engines.tensorrt_flavours import Flavour, find_flavour
-from erfnet_ros.engines.tensorrt_open import check_once, open_session
+from erfnet_ros.engines.tensorrt_open import Opened, check_once, open_session
 from erfnet_ros.errors import EngineError, ParameterError
 from erfnet_ros.network import ACTIVATIONS, ERFNet
 from erfnet_ros.pipeline import Pipeline
@@ -217,6 +217,39 @@ def test_an_engine_is_built_once(flavour: Flavour, built: tuple[Path, Artefact, 
 
     again = build_engine(REQUEST, flavour, Cache(folder), not_again)
     assert (again.built, again.path, again.facts) == (False, engine.path, engine.facts)
+
+
+def test_images_whose_engine_is_not_built_yet_run_one_by_one(
+    flavour: Flavour, built: tuple[Path, Artefact, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build takes minutes on some GPUs: no camera may wait for that because two frames came together."""
+    folder, engine, _ = built
+    runs: list[int] = []
+
+    def opened(request: Request, *_: object) -> Opened:
+        def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            assert len(images) == request.batch
+            runs.append(len(images))
+            return images[..., 0], images[..., 1]
+
+        return Opened(run, engine, 1.0, ())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tensorrt, "pick_gpu", lambda _: torch.device("cuda", 0))
+    monkeypatch.setattr(tensorrt, "gpu_title", lambda _: NO_GPU)
+    monkeypatch.setattr(tensorrt, "open_session", opened)
+    tensorrt_engine = tensorrt.TensorRTEngine(CHECKPOINT, cache=Cache(folder))
+    images = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3), np.uint8)
+    for _ in range(2):
+        labels, confidences = tensorrt_engine(images)
+        np.testing.assert_array_equal(labels, images[..., 0])
+        np.testing.assert_array_equal(confidences, images[..., 1])
+    assert runs == [1, 1, 1, 1]
+    (note,) = tensorrt_engine.notes
+    assert note.startswith("2 images of 64x48 run one after the other")
+    assert note.endswith("erfnet build-engine --batch 2 --size 64x48")
+    build_engine(dataclasses.replace(REQUEST, batch=3), flavour, Cache(folder), ignore)
+    tensorrt_engine(np.zeros((3, 48, 64, 3), np.uint8))
+    assert runs[4:] == [3]
 
 
 def test_progress_grows_from_nothing_to_all(built: tuple[Path, Artefact, list[float]]) -> None:

@@ -106,8 +106,7 @@ class Cache:
         Raises:
             EngineError: Neither the folder nor a temporary one can be written.
         """
-        digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
-        path = self.folder / f"{kind}-{digest}.{suffix.removeprefix('.')}"
+        path = self._path(kind, key, suffix)
         try:
             if path in self._refused:
                 return self._in_temporary_folder(path.name, key, build, "a bad file in it cannot be removed")
@@ -118,6 +117,12 @@ class Cache:
         except _BuilderError as failure:
             raise (failure.__cause__ or failure) from None
 
+    def holds(self, kind: str, key: Key, suffix: str) -> bool:
+        """Tell whether the file of a key is there and whole, so that `artefact` would build nothing."""
+        with suppress(OSError, _DamagedError):
+            return _read(self._path(kind, key, suffix), key) is not None
+        return False
+
     def discard(self, artefact: Artefact) -> None:
         """Remove what turned out bad when it was loaded; the next call builds it again, elsewhere if need be."""
         try:
@@ -125,6 +130,10 @@ class Cache:
             artefact.path.unlink(missing_ok=True)
         except OSError:
             self._refused.add(artefact.path)
+
+    def _path(self, kind: str, key: Key, suffix: str) -> Path:
+        digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
+        return self.folder / f"{kind}-{digest}.{suffix.removeprefix('.')}"
 
     def _in_temporary_folder(self, name: str, key: Key, build: Build, why: str) -> Artefact:
         note = (

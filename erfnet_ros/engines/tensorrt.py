@@ -12,7 +12,7 @@ from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines.cache import Cache
 from erfnet_ros.engines.names import DEVICES
 from erfnet_ros.engines.names import PRECISIONS as ALL_PRECISIONS
-from erfnet_ros.engines.tensorrt_build import PRECISIONS, Request
+from erfnet_ros.engines.tensorrt_build import PRECISIONS, Request, is_built
 from erfnet_ros.engines.tensorrt_flavours import find_flavour
 from erfnet_ros.engines.tensorrt_open import open_session
 from erfnet_ros.engines.tensorrt_progress import into_the_log
@@ -20,6 +20,8 @@ from erfnet_ros.engines.tensorrt_run import Session
 from erfnet_ros.errors import EngineError
 
 Pixels = npt.NDArray[np.uint8]
+Shape = tuple[int, int, int]
+"""Images at a time, height, width."""
 
 _LOADED = 8
 """Most engines that stay loaded, one for each size and number of images: the last used."""
@@ -29,6 +31,8 @@ class TensorRTEngine:
     """See `erfnet_ros.engines.Engine` and `open_engine`.
 
     Each size and each number of images has an engine of its own: built the first time, taken from the cache later.
+    Several images at once run one by one where the cache lacks their engine (`erfnet build-engine --batch`): a build in
+    mid-stream would stop all cameras for minutes.
 
     Args:
         checkpoint: What to run.
@@ -59,7 +63,8 @@ class TensorRTEngine:
         self.notes: tuple[str, ...] = ()
         self._checkpoint, self._input_size = checkpoint, input_size
         self._cache = cache or Cache()
-        self._sessions: dict[tuple[int, int, int], Session] = {}
+        self._sessions: dict[Shape, Session] = {}
+        self._one_by_one: set[Shape] = set()
         # What this GPU does not run must show here, where another engine can still take its place.
         width, height = checkpoint.input_size
         self._session((1, height, width))
@@ -67,25 +72,47 @@ class TensorRTEngine:
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`."""
         count, height, width = images.shape[:3]
-        return self._session((count, height, width))(images)
+        if count == 1 or self._has_batch((count, height, width)):
+            return self._session((count, height, width))(images)
+        session = self._session((1, height, width))
+        labels, confidences = zip(*(session(images[index : index + 1]) for index in range(count)), strict=True)
+        return np.concatenate(labels), np.concatenate(confidences)
 
     def close(self) -> None:
         """Free the engines' memory, and the GPU's that PyTorch keeps for later."""
         self._sessions.clear()
         torch.cuda.empty_cache()
 
-    def _session(self, shape: tuple[int, int, int]) -> Session:
+    def _has_batch(self, shape: Shape) -> bool:
+        if shape in self._sessions:
+            return True
+        if shape in self._one_by_one:
+            return False
+        if is_built(self._request(shape), self._flavour, self._cache):
+            return True
+        self._one_by_one.add(shape)
+        count, height, width = shape
+        self.notes += (
+            f"{count} images of {width}x{height} run one after the other on TensorRT; for an engine that takes them "
+            f"together: erfnet build-engine --batch {count} --size {width}x{height}",
+        )
+        return False
+
+    def _session(self, shape: Shape) -> Session:
         session = self._sessions.pop(shape, None) or self._opened(shape)
         self._sessions[shape] = session
         while len(self._sessions) > _LOADED:
             del self._sessions[next(iter(self._sessions))]
         return session
 
-    def _opened(self, shape: tuple[int, int, int]) -> Session:
+    def _request(self, shape: Shape) -> Request:
         count, height, width = shape
-        request = Request(
+        return Request(
             self._checkpoint, (width, height), self._input_size, self.precision, count, gpu_title(self._device)
         )
+
+    def _opened(self, shape: Shape) -> Session:
+        request = self._request(shape)
         progress = into_the_log(f"Building the TensorRT engine for {request.images}")
         opened = open_session(request, self._flavour, self._device, self._cache, progress)
         self.notes += tuple(note for note in opened.notes if note not in self.notes)

@@ -16,7 +16,7 @@ from erfnet_ros import checkpoint as checkpoint_module
 from erfnet_ros import folding, network, onnx_bytes, onnx_graph, pipeline
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines.agreement import fingerprint
-from erfnet_ros.engines.cache import Artefact, Cache
+from erfnet_ros.engines.cache import Artefact, Cache, Key
 from erfnet_ros.engines.tensorrt_flavours import Flavour
 from erfnet_ros.engines.tensorrt_progress import Progress, new_monitor
 from erfnet_ros.errors import EngineError, ExportError
@@ -63,7 +63,7 @@ class Request:
         size = _text(self.camera)
         return f"images of {size}" if self.batch == 1 else f"{self.batch} images of {size} at a time"
 
-    def key(self, flavour: Flavour) -> dict[str, str | int | float | None]:
+    def key(self, flavour: Flavour) -> Key:
         """Return all that the engine depends on.
 
         Raises:
@@ -106,7 +106,16 @@ def build_engine(request: Request, flavour: Flavour, cache: Cache, progress: Pro
         path.write_bytes(_serialized(request, flavour, model, cache, progress))
         return {"gpu": request.gpu, "seconds": round(time.monotonic() - start, 1)}
 
-    return cache.artefact("tensorrt", request.key(flavour), "engine", build)
+    return cache.artefact(*_place(request, flavour), build)
+
+
+def is_built(request: Request, flavour: Flavour, cache: Cache) -> bool:
+    """Tell whether the engine of a request is in the cache.
+
+    Raises:
+        EngineError: It is to be in int8, but the checkpoint is not calibrated.
+    """
+    return cache.holds(*_place(request, flavour))
 
 
 def parse(flavour: Flavour, model: onnx.ModelProto) -> Parsed:
@@ -126,6 +135,10 @@ def parse(flavour: Flavour, model: onnx.ModelProto) -> Parsed:
             "TensorRT, or set engine to auto."
         )
     return Parsed(builder, definition, parser)
+
+
+def _place(request: Request, flavour: Flavour) -> tuple[str, Key, str]:
+    return "tensorrt", request.key(flavour), "engine"
 
 
 def _graph(request: Request) -> onnx.ModelProto:
