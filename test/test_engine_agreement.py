@@ -19,9 +19,10 @@ from erfnet_ros.sources import open_source, spread_evenly
 CAMVID_TEST = Path(__file__).resolve().parents[2] / "shared" / "camvid" / "test"
 WAYS = [
     *(("pytorch", precision) for precision in PRECISIONS[1:]),
-    *((engine, precision) for engine in ("onnxruntime", "tensorrt") for precision in ("fp32", "fp16")),
+    *(("onnxruntime", precision) for precision in ("fp32", "fp16")),
+    *(("tensorrt", precision) for precision in ("fp32", "fp16", "int8")),
 ]
-"""What some machine can run; TensorRT and ONNX Runtime have no network in bf16 or int8."""
+"""What some machine can run."""
 
 
 @pytest.fixture(scope="module")

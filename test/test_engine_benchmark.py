@@ -67,7 +67,7 @@ def test_the_authors_way_is_row_one_and_all_others_are_held_against_it(measured:
 def test_the_json_says_where_the_figures_come_from(measured: Path) -> None:
     report = json.loads((measured / "run.json").read_text())
     assert report["machine"]["software"]["torch"] == torch.__version__
-    assert report["limits"]["gmac_s"].keys() >= {"fp32", "bf16"}
+    assert report["limits"]["gmac_s"]["fp32"] > 0
     assert report["settings"][0]["network"] == [96, 64]
     assert report["frames"] == "synthetic"
 

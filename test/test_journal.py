@@ -118,7 +118,7 @@ def test_no_resume_begins_anew(interrupted: Path) -> None:
     assert resumed_at(interrupted, resumes=False)[0] == 0
 
 
-OTHERS = ({"threshold": 0.5}, {"input_size": (48, 32)}, {"boundaries": True}, {"precision": "bf16"})
+OTHERS = ({"threshold": 0.5}, {"input_size": (48, 32)}, {"boundaries": True}, {"precision": "auto"})
 
 
 @pytest.mark.parametrize("changes", OTHERS)

@@ -9,10 +9,10 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 output=$(mktemp)
 others=
 trap '[[ -z $others ]] || kill "$others" 2>/dev/null || true; rm -f "$output"' EXIT
-python -m pytest "${nodes[@]/#/--ignore=}" >"$output" 2>&1 &
+python -m pytest --durations=10 "${nodes[@]/#/--ignore=}" >"$output" 2>&1 &
 others=$!
 status=0
-python -m pytest "${nodes[@]}" || status=$?
+python -m pytest --durations=10 "${nodes[@]}" || status=$?
 wait "$others" || status=$?
 others=
 cat "$output"
