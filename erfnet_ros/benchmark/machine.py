@@ -10,10 +10,8 @@ import torch
 
 from erfnet_ros.benchmark.figures import Limits, Machine
 from erfnet_ros.engines.cpu import has_bf16_units
-from erfnet_ros.engines.onednn_layers import has_int8_units
+from erfnet_ros.engines.onednn_layers import ISA_VARIABLE, has_int8_units
 from erfnet_ros.machine import processor, version_of
-
-ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 
 _PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13")
 _TURNS = 8

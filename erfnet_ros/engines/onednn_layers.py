@@ -13,16 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+"""Environment variable that holds oneDNN to an older processor's instructions."""
+
 _LARGEST_BYTE = 127
-
-
 _LARGEST_SUM = 127.4
 """Of two neighbouring weights without VNNI: rounded it is 128 at most, and 255 * 128 fits into 16 bits."""
 
 
 def has_int8_units() -> bool:
     """Tell whether oneDNN adds products of bytes in 32 bits (VNNI, AMX) here; older processors do at 16, in pairs."""
-    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ("SSE41", "AVX", "AVX2", "AVX512_CORE"):
+    if os.environ.get(ISA_VARIABLE, "").upper() in ("SSE41", "AVX", "AVX2", "AVX512_CORE"):
         return False
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(bool(capabilities.get(name)) for name in ("avx512_vnni", "avx_vnni", "avx2_vnni", "amx_int8"))
