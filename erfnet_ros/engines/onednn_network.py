@@ -14,7 +14,6 @@ from erfnet_ros.engines.onednn_layers import (
     FloatConvolution,
     FloatDeconvolution,
     halved,
-    has_int8_units,
 )
 from erfnet_ros.folding import FoldedDownsampler, FoldedNonBottleneck1d, FoldedUpsampler
 from erfnet_ros.network import ERFNet
@@ -24,7 +23,7 @@ from erfnet_ros.quantisation import LEVELS
 Step = Callable[[Tensor], Tensor]
 
 _FIRST_BYTE_LAYER = "encoder.layers.1"
-"""On processors without VNNI, whose weights have fewer steps: before it that shows most, for 1 % of the work."""
+"""What comes before it, 1 % of the work, is in floats: rounding shows most there."""
 
 _LAST_BYTE_LAYER = "decoder.layers.3"
 """What follows has 16 channels: cheap in floats, and what the labels are read off."""
@@ -45,18 +44,17 @@ class OneDnnNetwork:
         self.classes = network.num_classes
         scales = None if ranges is None else {name: ranges[name] / LEVELS for name in ranges}
         first = network.encoder.initial_block
-        in_bytes = scales is not None and has_int8_units()
-        self._steps: list[Step] = [_first_step(first, mean, deviation, dtype, scales if in_bytes else None)]
-        before = "encoder.initial_block"
+        self._steps: list[Step] = [_first_step(first, mean, deviation, dtype)]
+        before, in_bytes = "encoder.initial_block", False
         for name, layer in _layers(network):
-            if scales is not None and not in_bytes and name == _FIRST_BYTE_LAYER:
+            if scales is not None and name == _FIRST_BYTE_LAYER:
                 self._steps.append(partial(_as_bytes, scales[before]))
                 in_bytes = True
-            in_bytes = in_bytes and before != _LAST_BYTE_LAYER
             if in_bytes and scales is not None:
                 self._steps.append(_byte_step(layer, name, before, dtype, scales))
             else:
                 self._steps.append(_float_step(layer, dtype))
+            in_bytes = in_bytes and name != _LAST_BYTE_LAYER
             before = name
         last = network.decoder.output_conv
         # Row by row: each class, each of the four pixels (2 x 2) that an input pixel becomes.
@@ -87,51 +85,29 @@ def _layers(network: ERFNet) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def _first_step(
-    block: nn.Module, mean: Tensor, deviation: Tensor, dtype: torch.dtype, scales: Mapping[str, float] | None
-) -> Step:
-    """Return the first downsampler, from bytes; scaling by mean and deviation is part of its numbers."""
+def _first_step(block: nn.Module, mean: Tensor, deviation: Tensor, dtype: torch.dtype) -> Step:
+    """Return the first downsampler, from bytes; of its pooled half, scaling by mean and deviation is part."""
     if not isinstance(block, FoldedDownsampler):
         raise TypeError(f"Expected a network with folded batch norms, got {type(block).__name__}.")
     scale = block.scale / deviation
     shift = block.shift - mean * scale
-    if scales is None:
-        convolution = FloatConvolution(block.conv, dtype)
-        return partial(
-            _first_floats,
-            convolution,
-            mean.to(dtype),
-            deviation.to(dtype),
-            scale.flatten().to(dtype),
-            shift.flatten().to(dtype),
-        )
-    output = scales["encoder.initial_block"]
-    weight = block.conv.weight.detach() / deviation
-    bias = block.conv.bias.detach() - (weight * mean).sum((1, 2, 3))  # type: ignore[union-attr]
-    outside = mean.flatten().round().to(torch.uint8)
     return partial(
-        _first_bytes,
-        ByteConvolution(weight, bias, (2, 2), (0, 0), (1, 1), 1.0, output),
-        _scaled(scale, shift, 1.0, output),
-        outside,
+        _first,
+        FloatConvolution(block.conv, dtype),
+        mean.to(dtype),
+        deviation.to(dtype),
+        scale.flatten().to(dtype),
+        shift.flatten().to(dtype),
     )
 
 
-def _first_floats(
+def _first(
     convolution: FloatConvolution, mean: Tensor, deviation: Tensor, scale: Tensor, shift: Tensor, images: Tensor
 ) -> Tensor:
     x = (images.to(mean.dtype).permute(0, 3, 1, 2) - mean) / deviation
     # The largest byte is the largest value: pooled as bytes, a quarter as many are scaled.
     pooled = torch.addcmul(shift, halved(images).to(mean.dtype), scale).relu_()
     return torch.cat([convolution(x), pooled.permute(0, 3, 1, 2)], 1)
-
-
-def _first_bytes(convolution: ByteConvolution, scaled: ByteConvolution, outside: Tensor, images: Tensor) -> Tensor:
-    count, height, width, channels = images.shape
-    # Zero padding comes after the mean is taken off, so here it is the mean; stride 2 sees it above and at the left.
-    padded = images.new_empty(count, height + 1, width + 1, channels)
-    padded[:, 0], padded[:, :, 0], padded[:, 1:, 1:] = outside, outside, images
-    return torch.cat([convolution(padded.permute(0, 3, 1, 2)), scaled(_planes(halved(images)))], 1)
 
 
 def _as_bytes(scale: float, x: Tensor) -> Tensor:
