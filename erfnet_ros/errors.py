@@ -21,6 +21,10 @@ class EngineError(ErfnetError):
     """An engine, device or precision is unknown or not available on this machine."""
 
 
+class DeviceError(EngineError):
+    """A GPU failed in the midst of its work, is gone, or has too little memory left."""
+
+
 class ParameterError(ErfnetError):
     """A parameter or option has a value outside what it accepts."""
 

@@ -17,6 +17,14 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def nvidia_driver() -> str | None:
+    """Return what the system says of NVIDIA's driver, or None where it has none."""
+    try:
+        return Path("/proc/driver/nvidia/version").read_text().partition("\n")[0]
+    except OSError:
+        return None
+
+
 def version_of(*distributions: str) -> str | None:
     """Return the version of the first of some distributions that is installed by pip, or None."""
     for name in distributions:

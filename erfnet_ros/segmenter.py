@@ -93,8 +93,8 @@ class Segmenter:
         )
         self.class_set = self.checkpoint.class_set
         self.engine: Engine = open_engine(self.checkpoint, engine, device, precision, input_size)
-        for note in self.engine.notes:
-            log.info(note)
+        self._told: tuple[str, ...] = ()
+        self._tell(logging.INFO)
         # The first image of a size pays for memory and kernels; better here than on the robot's first frame.
         width, height = self.checkpoint.input_size
         for _ in range(2):
@@ -126,9 +126,19 @@ class Segmenter:
         ready = time.perf_counter()
         labels, confidences = self.engine(rgb)
         done = time.perf_counter()
+        if self.engine.notes != self._told:
+            # In mid-stream it is no choice, but a mishap.
+            self._tell(logging.WARNING)
         times = StageTimes(1e3 * (ready - start), 1e3 * (done - ready))
         return [Segmentation(*answer, times) for answer in zip(labels, confidences, strict=True)]
 
     def close(self) -> None:
         """Free the network's memory; the segmenter must not be called again."""
         self.engine.close()
+
+    def _tell(self, level: int) -> None:
+        """Log what the engine noted since the last time."""
+        for note in self.engine.notes:
+            if note not in self._told:
+                log.log(level, note)
+        self._told = self.engine.notes

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
+import weakref
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -14,13 +16,13 @@ import pytest
 import torch
 
 from erfnet_ros.checkpoint import Checkpoint, load
-from erfnet_ros.engines import Engine, auto, cpu, open_engine
+from erfnet_ros.engines import Engine, auto, cpu, gpu, open_engine
 from erfnet_ros.engines import pytorch as pytorch_module
 from erfnet_ros.engines.auto import candidates, open_fastest
 from erfnet_ros.engines.names import ENGINES
 from erfnet_ros.engines.pytorch import PyTorchEngine
 from erfnet_ros.engines.standby import WithStandby
-from erfnet_ros.errors import EngineError
+from erfnet_ros.errors import DeviceError, EngineError
 
 CPU = torch.device("cpu")
 SIZE = (96, 64)
@@ -84,7 +86,9 @@ def test_a_remembered_engine_that_is_gone_gives_way_to_the_next(
 ) -> None:
     monkeypatch.setattr(auto, "_median_ms", lambda engine, _: len(engine.name))
     assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE).name == "ab"
-    assert open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, "fp32", SIZE).name == "abc"
+    second = open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, "fp32", SIZE)
+    assert second.name == "abc"
+    assert second.notes[-1] == "Engine ab is left out: ab needs what this machine lacks."
 
 
 def test_a_choice_holds_for_the_precision_that_it_was_measured_in(
@@ -147,15 +151,17 @@ class FailingGpu:
 
     name, device, precision = "tensorrt", "cuda:0", "fp16"
 
-    def __init__(self) -> None:
+    def __init__(self, frames: int = 2, at_once: int = 1) -> None:
         self.notes: tuple[str, ...] = ("as it was built",)
-        self.frames = 0
+        self.frames, self.at_once = frames, at_once
         self.closed = False
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self.frames += 1
-        if self.frames > 2:
-            raise EngineError("The GPU cuda:0 failed, or is gone.")
+        if len(images) > self.at_once:
+            raise DeviceError(f"The memory of cuda:0 does not hold {len(images)} image(s).")
+        if not self.frames:
+            raise DeviceError("The GPU cuda:0 failed, or is gone.")
+        self.frames -= 1
         return images[..., 0], images[..., 1]
 
     def close(self) -> None:
@@ -163,12 +169,15 @@ class FailingGpu:
         raise EngineError("The GPU cuda:0 is gone.")
 
 
-def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine, caplog: pytest.LogCaptureFixture) -> None:
-    gpu = FailingGpu()
-    engine = WithStandby(gpu, lambda: copy(pytorch))
+def broken() -> Engine:
+    raise EngineError("PyTorch has no kernel for cuda:0.")
+
+
+def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine) -> None:
+    failing = FailingGpu()
+    engine = WithStandby(failing, [lambda: copy(pytorch)])
     assert (engine.name, engine.device, engine.precision) == ("tensorrt", "cuda:0", "fp16")
-    with caplog.at_level(logging.WARNING, "erfnet_ros"):
-        answers = [engine(IMAGE) for _ in range(5)]
+    answers = [engine(IMAGE) for _ in range(5)]
     assert np.array_equal(answers[1][0], IMAGE[..., 0])
     expected, _ = pytorch(IMAGE)
     # The frame that failed is answered, too.
@@ -176,24 +185,127 @@ def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine, caplog: pytest.
     assert (engine.name, engine.device, engine.precision) == ("pytorch", "cpu", "fp32")
     assert engine.notes[0] == "as it was built"
     assert "tensorrt on cuda:0 failed, so pytorch on cpu goes on" in engine.notes[1]
-    assert len(caplog.records) == 1, "said once, not per frame"
-    assert gpu.closed
+    assert len(engine.notes) == 2 + len(pytorch.notes), "said once, not per frame"
+    assert failing.closed
     engine.close()
+
+
+def test_the_next_engine_that_opens_goes_on(pytorch: PyTorchEngine) -> None:
+    """TensorRT that fails leaves a GPU on which PyTorch may well run; where it does not, the CPU goes on."""
+    other = FailingGpu(frames=1)
+    other.name = "pytorch"
+    engine = WithStandby(FailingGpu(frames=1), [lambda: other, broken, lambda: copy(pytorch)])
+    assert np.array_equal(engine(IMAGE)[0], engine(IMAGE)[0])
+    assert (engine.name, engine.device) == ("pytorch", "cuda:0")
+    assert np.array_equal(engine(IMAGE)[0], pytorch(IMAGE)[0])
+    assert engine.device == "cpu"
+    assert "is gone. PyTorch has no kernel for cuda:0." in engine.notes[-1 - len(pytorch.notes)]
+
+
+def test_images_that_fail_together_run_alone(pytorch: PyTorchEngine) -> None:
+    """Several cameras on a small GPU must not end on the CPU for want of memory for all of them at once."""
+    failing = FailingGpu(frames=9)
+    engine = WithStandby(failing, [lambda: copy(pytorch)])
+    together = np.concatenate([IMAGE, IMAGE[:, ::-1], IMAGE[:, :, ::-1]])
+    for _ in range(3):
+        labels, confidences = engine(together)
+        assert np.array_equal(labels, together[..., 0])
+        assert np.array_equal(confidences, together[..., 1])
+    assert engine.device == "cuda:0"
+    assert engine.notes[:-1] == (
+        "3 images of 96x64 run one after the other; together they failed: The memory of cuda:0 does not hold 3 "
+        "image(s).",
+    )
+    # A GPU that fails at a single one is another matter.
+    assert np.array_equal(engine(together)[0], pytorch(together)[0])
+    assert engine.device == "cpu"
 
 
 def test_what_an_engine_notes_later_is_heard() -> None:
     """A TensorRT engine for another size is built in mid-stream, and may have something to say."""
-    gpu = FailingGpu()
-    engine = WithStandby(gpu, FailingGpu)
+    failing = FailingGpu()
+    engine = WithStandby(failing, [FailingGpu])
     engine(IMAGE)
-    gpu.notes = ("as it was built", "the cache folder is full")
+    failing.notes = ("as it was built", "the cache folder is full")
     engine(IMAGE)
-    assert engine.notes == gpu.notes
+    assert engine.notes == failing.notes
 
 
 def test_a_standby_that_fails_as_well_is_an_error() -> None:
-    engine = WithStandby(FailingGpu(), FailingGpu)
+    engine = WithStandby(FailingGpu(), [FailingGpu])
     answers = [engine(IMAGE) for _ in range(4)]
     assert len(answers) == 4
     with pytest.raises(EngineError, match="is gone"):
         engine(IMAGE)
+
+
+def test_an_engine_on_a_gpu_that_is_gone_is_never_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Freeing pinned memory of a GPU that is gone ends the process, and with it the masks that the CPU goes on with."""
+    monkeypatch.setattr(gpu, "_answers", lambda _: False)
+    failing = FailingGpu()
+    gone = weakref.ref(failing)
+    gpu.let_go(failing)
+    assert not failing.closed
+    del failing
+    gc.collect()
+    assert gone() is not None
+
+
+def test_a_gpu_that_fails_at_the_start_leaves_the_cpu(
+    checkpoint: Checkpoint, pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have taken the GPU's memory; whoever named no device wants masks all the same."""
+
+    def full(*_: object) -> None:
+        raise DeviceError("The memory of cuda:0 does not hold the network.")
+
+    monkeypatch.setattr(
+        pytorch_module, "pick_device", lambda device: CPU if device == "cpu" else torch.device("cuda", 0)
+    )
+    monkeypatch.setattr(PyTorchEngine, "_on_gpu", full)
+    for name in ("auto", "pytorch"):
+        monkeypatch.setattr(auto, "candidates", lambda *_: ("pytorch",))
+        engine = open_engine(checkpoint, name)
+        assert engine.device == "cpu"
+        assert (
+            engine.notes[-1] == "The GPU is not used, which is slower. The memory of cuda:0 does not hold the network."
+        )
+        assert engine(IMAGE)[0].shape == pytorch(IMAGE)[0].shape
+    with pytest.raises(DeviceError):
+        open_engine(checkpoint, "pytorch", "cuda:0")
+    # What the user got wrong stays an error.
+    with pytest.raises(EngineError, match="set auto or fp16, or engine to tensorrt"):
+        open_engine(checkpoint, "pytorch", "auto", "int8")
+
+
+def test_an_engine_that_fails_while_it_is_timed_is_left_out(
+    pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def median_ms(engine: Engine, _: object) -> float:
+        if engine.name == "ab":
+            raise DeviceError("The memory of cuda:0 does not hold 1 image(s).")
+        return 1.0
+
+    monkeypatch.setattr(auto, "_median_ms", median_ms)
+    engine = open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE)
+    assert engine.name == "abc"
+    assert engine.notes[-1] == "Engine ab is left out: The memory of cuda:0 does not hold 1 image(s)."
+    # Memory that was taken at one start is no reason at the next.
+    monkeypatch.setattr(auto, "_median_ms", lambda engine, _: len(engine.name))
+    assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE).name == "ab"
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried ..."), "does not hold 2 images; set a smaller"),
+        (RuntimeError("CUDA error: out of memory\nCompile with"), "does not hold 2 images; set a smaller"),
+        (
+            RuntimeError("CUDA error: unspecified launch failure\nCompile with"),
+            "is gone: CUDA error: unspecified launch",
+        ),
+    ],
+)
+def test_what_a_gpu_raises_says_what_to_do(fault: Exception, text: str) -> None:
+    with pytest.raises(DeviceError, match=text), gpu.faults(torch.device("cuda", 0), "2 images"):
+        raise fault

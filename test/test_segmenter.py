@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -139,3 +141,16 @@ def test_a_batch_answers_as_its_images_do_alone(segmenter: Segmenter) -> None:
 def test_images_of_several_sizes_are_no_batch(segmenter: Segmenter) -> None:
     with pytest.raises(ImageError, match="one size in a batch, got 120x90, 60x90"):
         segmenter.batch([RGB, RGB[:, :60]])
+
+
+def test_what_an_engine_notes_in_mid_stream_is_logged_once(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A GPU that failed shows as a slow robot; the log must say why, and not thirty times a second."""
+    image = np.zeros((96, 128, 3), np.uint8)
+    segmenter(image)
+    monkeypatch.setattr(segmenter.engine, "notes", (*segmenter.engine.notes, "The GPU failed."))
+    with caplog.at_level(logging.INFO, "erfnet_ros"):
+        segmenter(image)
+        segmenter(image)
+    assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", "The GPU failed.")]

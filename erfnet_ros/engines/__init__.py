@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from erfnet_ros.engines.contract import Engine
 from erfnet_ros.engines.names import ENGINES
-from erfnet_ros.errors import EngineError
+from erfnet_ros.errors import DeviceError, EngineError
 
 if TYPE_CHECKING:
     # Launch files read the engines' names, and must not wait for torch.
@@ -22,7 +22,7 @@ def open_engine(
     precision: str = "auto",
     input_size: tuple[int, int] | None = None,
 ) -> Engine:
-    """Load a checkpoint into an engine. Where one on a GPU fails later, PyTorch on the CPU takes over.
+    """Load a checkpoint into an engine. Where one on a GPU fails later, PyTorch there, or on the CPU, takes over.
 
     Args:
         checkpoint: What to run.
@@ -33,32 +33,42 @@ def open_engine(
         input_size: (width, height) that the network sees, or None to follow camera and training.
 
     Raises:
-        EngineError: One of them is unknown or not to be had on this machine.
+        EngineError: One of them is unknown or not to be had on this machine. A GPU that was not asked for by name, and
+            fails, is no error: PyTorch runs on the CPU, with a note.
     """
     if engine not in ENGINES:
         raise EngineError(f"Expected engine to be one of {', '.join(ENGINES)}, got '{engine}'.")
+    from erfnet_ros.engines.pytorch import pick_device
     from erfnet_ros.engines.standby import WithStandby
 
     def open_one(name: str) -> Engine:
         return _ENGINES[name]()(checkpoint, device, precision, input_size)
 
-    if engine == "auto":
-        from erfnet_ros.engines.auto import candidates, open_fastest
-        from erfnet_ros.engines.pytorch import pick_device
-
-        place = pick_device(device)
-        names = candidates(place, precision, checkpoint.calibration)
-        opened = open_fastest(names, open_one, place, precision, checkpoint.input_size)
-    else:
-        opened = open_one(engine)
-    if opened.device == "cpu":
-        return opened
-
-    def standby() -> Engine:
+    def on_cpu() -> Engine:
         # A GPU's precision need not be a CPU's.
         return _pytorch()(checkpoint, "cpu", "auto", input_size)
 
-    return WithStandby(opened, standby)
+    try:
+        if engine == "auto":
+            from erfnet_ros.engines.auto import candidates, open_fastest
+
+            place = pick_device(device)
+            names = candidates(place, precision, checkpoint.calibration)
+            opened = open_fastest(names, open_one, place, precision, checkpoint.input_size)
+        else:
+            opened = open_one(engine)
+    except DeviceError as error:
+        if engine == "tensorrt" or device != "auto":
+            raise
+        opened = on_cpu()
+        opened.notes += (f"The GPU is not used, which is slower. {error}",)
+    if opened.device == "cpu":
+        return opened
+
+    def on_same_gpu() -> Engine:
+        return _pytorch()(checkpoint, opened.device, "auto", input_size)
+
+    return WithStandby(opened, [on_cpu] if opened.name == "pytorch" else [on_same_gpu, on_cpu])
 
 
 class _Opener(Protocol):

@@ -16,9 +16,10 @@ from erfnet_ros.checkpoint import Calibration
 from erfnet_ros.engines.cache import Cache
 from erfnet_ros.engines.contract import Engine
 from erfnet_ros.engines.cpu import fused_layers_here
+from erfnet_ros.engines.gpu import let_go
 from erfnet_ros.engines.pytorch import pick_precision
-from erfnet_ros.errors import EngineError
-from erfnet_ros.machine import processor, version_of
+from erfnet_ros.errors import DeviceError, EngineError
+from erfnet_ros.machine import nvidia_driver, processor, version_of
 from erfnet_ros.synthetic import Street
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ _WIN = 0.9
 """Share of the last engine's time that another may take at most to be chosen: less is noise."""
 
 _MODULES = {"tensorrt": ("tensorrt", "tensorrt_rtx"), "onnxruntime": ("onnxruntime",)}
-_DISTRIBUTIONS = ("torch", "tensorrt", "tensorrt-rtx", "onnxruntime", "onnxruntime-gpu")
+_DISTRIBUTIONS = ("torch", "tensorrt", "tensorrt-rtx", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 _KEPT = "choice"
 
 
@@ -55,36 +56,47 @@ def open_fastest(
         return open_one(names[0])
     cache = Cache()
     opened: dict[str, Engine] = {}
-    left_out: dict[str, str] = {}
+    left_out: dict[str, EngineError] = {}
 
     def build(path: Path) -> Mapping[str, Any]:
+        times: dict[str, float] = {}
         for name in names:
             try:
                 opened[name] = open_one(name)
+                times[name] = _median_ms(opened[name], size)
             except EngineError as error:
-                left_out[name] = str(error)
-        if not opened:
-            raise EngineError(" ".join(left_out.values()))
-        times = {name: _median_ms(engine, size) for name, engine in opened.items()} if len(opened) > 1 else {}
-        fastest = min(times, key=lambda name: times[name]) if times else next(iter(opened))
+                left_out[name] = error
+        if not times:
+            # What is the matter with the last one decides whether a CPU may take its place.
+            raise type(left_out[names[-1]])(" ".join(str(error) for error in left_out.values()))
+        fastest = min(times, key=lambda name: times[name])
         if names[-1] in times and times[fastest] > _WIN * times[names[-1]]:
             fastest = names[-1]
         path.write_text("Which engine is the fastest here; see the facts beside.\n")
-        return {"engine": fastest, "times_ms": times, "left_out": left_out}
+        reasons = {name: str(error) for name, error in left_out.items()}
+        return {"engine": fastest, "times_ms": times, "left_out": reasons}
 
     key = {"engines": ",".join(names), "precision": precision, "size": f"{size[0]}x{size[1]}", **_machine(device)}
-    choice = cache.artefact(_KEPT, key, "txt", build)
-    name = choice.facts["engine"]
     try:
-        engine = opened.pop(name) if name in opened else open_one(name)
-    except EngineError:
+        choice = cache.artefact(_KEPT, key, "txt", build)
+        name = choice.facts["engine"]
+        chosen = opened.pop(name, None)
+    finally:
+        for other in opened.values():
+            let_go(other)
+    try:
+        engine = chosen or open_one(name)
+    except EngineError as error:
         # Chosen in another life of this machine.
         cache.discard(choice)
-        return open_fastest([other for other in names if other != name], open_one, device, precision, size)
-    for other in opened.values():
-        other.close()
+        engine = open_fastest([other for other in names if other != name], open_one, device, precision, size)
+        engine.notes += (_left_out(name, error),)
+        return engine
+    if any(isinstance(error, DeviceError) for error in left_out.values()):
+        # Memory that is taken now may be free at the next start.
+        cache.discard(choice)
     log.info(_why(choice.facts))
-    others = (f"Engine {name} is left out: {reason}" for name, reason in choice.facts["left_out"].items())
+    others = (_left_out(name, reason) for name, reason in choice.facts["left_out"].items())
     engine.notes += (*choice.notes, *others)
     return engine
 
@@ -101,8 +113,12 @@ def candidates(device: torch.device, precision: str, calibration: Calibration | 
     return ("onnxruntime", "pytorch") if plain and _installed("onnxruntime") else ("pytorch",)
 
 
+def _left_out(name: str, reason: object) -> str:
+    return f"Engine {name} is left out: {reason}"
+
+
 def _why(facts: Mapping[str, Any]) -> str:
-    if not facts["times_ms"]:
+    if len(facts["times_ms"]) == 1:
         return f"Engine {facts['engine']} is the only one that runs here."
     measured = ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in facts["times_ms"].items())
     return f"Engine {facts['engine']} is the fastest here: {measured} per image, measured at first start."
@@ -122,9 +138,9 @@ def _installed(engine: str) -> bool:
     return any(importlib.util.find_spec(package) is not None for package in _MODULES[engine])
 
 
-def _machine(device: torch.device) -> dict[str, str | int]:
+def _machine(device: torch.device) -> dict[str, str | int | None]:
     """Return what a measured choice is good for: this processor or GPU, and these versions."""
     versions = ",".join(f"{name} {version_of(name)}" for name in _DISTRIBUTIONS)
     if device.type == "cuda":
-        return {"device": torch.cuda.get_device_name(device), "versions": versions}
+        return {"device": torch.cuda.get_device_name(device), "driver": nvidia_driver(), "versions": versions}
     return {"device": processor(), "threads": torch.get_num_threads(), "versions": versions}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from erfnet_ros.errors import EngineError
+from erfnet_ros.engines.contract import Engine
+from erfnet_ros.errors import DeviceError, EngineError
+
+log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
 Work = Callable[[Tensor, Tensor, Tensor], None]
@@ -33,7 +38,7 @@ class GpuFrames:
         notes: What went otherwise than usual, a sentence each.
 
     Raises:
-        EngineError: The GPU has too little memory, or fails.
+        DeviceError: The GPU has too little memory, or fails.
     """
 
     def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
@@ -49,40 +54,52 @@ class GpuFrames:
             self._on_host = [torch.zeros(size, dtype=torch.uint8, pin_memory=True) for size in sizes]
         self._arrays: list[Pixels] = [tensor.numpy() for tensor in self._on_host]
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: Work, capturable: Callable[[int], bool] = lambda _: True) -> None:
         """Capture the work, copies included, as a CUDA graph; where that fails it is put on the stream frame by frame.
 
         Args:
             work: Reads images and writes labels and confidences on the current stream.
+            capturable: Tells whether the work on a stream (its `cuda_stream`) can be captured at all, asked after a
+                few runs: one that fails spoils PyTorch's store of GPU memory for good.
 
         Raises:
-            EngineError: The GPU has too little memory, or fails.
+            DeviceError: The GPU has too little memory, or fails.
+            EngineError: The work raised it.
         """
         self._work = work
         with self.faults(), torch.cuda.device(self._device), torch.inference_mode():
             # What the buffers' making left on the default stream must be done first.
             self._stream.wait_stream(torch.cuda.current_stream(self._device))
+            # A capture that fails leaves its stream as the current one; here it ends with the block.
             with torch.cuda.stream(self._stream):
                 for _ in range(_WARM_UP):
                     self._enqueue()
                 self._stream.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            try:
-                # Other threads, with engines of their own, may go on allocating meanwhile.
-                with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                    self._enqueue()
-            except torch.OutOfMemoryError:
-                raise
-            except (EngineError, RuntimeError) as error:
-                self.notes = (f"Without a CUDA graph, which costs a little time per frame ({_first_line(error)}).",)
-            else:
-                self._graph = graph
+                if not capturable(self._stream.cuda_stream):
+                    self.notes = (_without_graph("its kernels do not allow it"),)
+                    return
+                graph = torch.cuda.CUDAGraph()
+                try:
+                    # Other threads, with engines of their own, may go on allocating meanwhile.
+                    with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                        self._enqueue()
+                except torch.cuda.OutOfMemoryError:
+                    raise
+                except (EngineError, RuntimeError) as error:
+                    self.notes = (_without_graph(_first_line(error)),)
+                else:
+                    self._graph = graph
+
+    def end(self) -> None:
+        """Let go of the work, whose owner may hold these frames: the memory of both is free at once."""
+        self._graph = None
+        del self._work
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """Return labels and confidences, (N, H, W) uint8 each and the caller's own, of (N, H, W, 3) uint8 RGB images.
 
         Raises:
-            EngineError: The GPU fails or is gone.
+            DeviceError: The GPU fails or is gone.
         """
         image, labels, confidences = self._arrays
         np.copyto(image, images)
@@ -98,19 +115,8 @@ class GpuFrames:
     def faults(self) -> Iterator[None]:
         """Turn what PyTorch raises of a GPU into errors that say what to do."""
         count, height, width = self._shape
-        try:
+        with faults(self._device, f"{count} image(s) of {width}x{height}"):
             yield
-        except RuntimeError as error:
-            reason = _first_line(error)
-            if isinstance(error, torch.OutOfMemoryError) or "out of memory" in reason:
-                torch.cuda.empty_cache()
-                raise EngineError(
-                    f"The memory of {self._device} does not hold {count} image(s) of {width}x{height}; set a smaller "
-                    "input_size, or free the GPU."
-                ) from error
-            raise EngineError(
-                f"The GPU {self._device} failed, or is gone: {reason}; restart the node, or set device to cpu."
-            ) from error
 
     def _enqueue(self) -> None:
         """Put a frame's work on the current stream: copy in, network, copies out."""
@@ -118,6 +124,63 @@ class GpuFrames:
         self._work(self.images, self.labels, self.confidences)
         for host, gpu in zip(self._on_host[1:], (self.labels, self.confidences), strict=True):
             host.copy_(gpu, non_blocking=True)
+
+
+@contextmanager
+def faults(device: torch.device, load: str) -> Iterator[None]:
+    """Turn what PyTorch raises of a GPU into a DeviceError that says what to do.
+
+    Args:
+        device: The GPU.
+        load: What its memory is to hold, in words.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = _first_line(error)
+        if isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in reason:
+            free_cached()
+            raise DeviceError(
+                f"The memory of {device} does not hold {load}; set a smaller input_size, or free the GPU."
+            ) from error
+        raise DeviceError(
+            f"The GPU {device} failed, or is gone: {reason}; restart the node, or set device to cpu."
+        ) from error
+
+
+def free_cached() -> None:
+    """Give the GPU's memory that PyTorch keeps for later back, as far as the GPU still answers."""
+    with suppress(RuntimeError):
+        torch.cuda.empty_cache()
+
+
+def let_go(engine: Engine) -> None:
+    """Free an engine's memory where its device still answers; else keep it for ever.
+
+    Of a GPU that is gone PyTorch's pinned memory cannot be freed: its destructor raises there, which ends the process.
+    """
+    if _answers(engine.device):
+        try:
+            engine.close()
+        except (EngineError, RuntimeError) as fault:
+            log.info("%s on %s could not be closed: %s", engine.name, engine.device, fault)
+    else:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+def _answers(device: str) -> bool:
+    if device == "cpu" or torch.version.cuda is None:
+        # Nothing of PyTorch's lies on a GPU.
+        return True
+    try:
+        torch.zeros(1, device=device).item()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _without_graph(reason: str) -> str:
+    return f"Without a CUDA graph, which costs a little time per frame ({reason})."
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.engines.agreement import MIN_AGREEMENT
 from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units
-from erfnet_ros.engines.gpu import GpuFrames
+from erfnet_ros.engines.gpu import GpuFrames, faults, free_cached
 from erfnet_ros.engines.names import DEVICES, FLOATS, PRECISIONS
 from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import EngineError
@@ -42,11 +42,12 @@ class PyTorchEngine:
         self._device = pick_device(device)
         self.device = str(self._device)
         self.precision, self.notes = pick_precision(precision, self._device, checkpoint.calibration)
+        self._gpu: GpuPipeline | None = None
         if self.device == "cpu":
             run = on_own_thread(self._on_cpu, checkpoint, input_size, precision)
             self._run: Run = partial(on_own_thread, run)
         else:
-            self._run = self._on_gpu(checkpoint, input_size)
+            self._run = self._gpu = self._on_gpu(checkpoint, input_size)
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`."""
@@ -55,8 +56,10 @@ class PyTorchEngine:
     def close(self) -> None:
         """Free the weights, and the GPU's memory that PyTorch keeps for later."""
         del self._run
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self._gpu is not None:
+            self._gpu.close()
+            self._gpu = None
+            free_cached()
 
     def _on_cpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None, asked: str) -> Run:
         pipeline = Pipeline(checkpoint, input_size).eval()
@@ -73,7 +76,7 @@ class PyTorchEngine:
         self.notes += (f"The network runs in PyTorch's plain layers, slower than it could: {reason}.",)
         return PlainPipeline(pipeline, DTYPES[self.precision])
 
-    def _on_gpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> Run:
+    def _on_gpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> GpuPipeline:
         pipeline = GpuPipeline(
             Pipeline(checkpoint, input_size).eval(), self._device, DTYPES[self.precision], self._note
         )
@@ -112,6 +115,9 @@ class GpuPipeline:
         device: The GPU.
         dtype: What it computes in.
         note: Takes what went otherwise than usual for a shape, a sentence each.
+
+    Raises:
+        EngineError: The GPU has too little memory, or fails.
     """
 
     def __init__(
@@ -122,7 +128,8 @@ class GpuPipeline:
         note: Callable[[tuple[str, ...]], None],
     ) -> None:
         self._device = device
-        self._pipeline = _channels_last(pipeline.to(device, dtype))
+        with faults(device, "the network"):
+            self._pipeline = _channels_last(pipeline.to(device, dtype))
         self._frames: dict[tuple[int, int, int], GpuFrames] = {}
         self._note = note
 
@@ -133,8 +140,14 @@ class GpuPipeline:
         frames = self._frames.pop(shape, None) or self._begun(shape)
         self._frames[shape] = frames
         while len(self._frames) > _SHAPES:
-            del self._frames[next(iter(self._frames))]
+            self._frames.pop(next(iter(self._frames))).end()
         return frames(images)
+
+    def close(self) -> None:
+        """Let go of buffers and graphs."""
+        for frames in self._frames.values():
+            frames.end()
+        self._frames.clear()
 
     def _begun(self, shape: tuple[int, int, int]) -> GpuFrames:
         frames = GpuFrames(shape, self._device)
@@ -150,8 +163,9 @@ class GpuPipeline:
         confidences.copy_(found[1])
 
 
-_SHAPES = 4
-"""Shapes of images whose buffers and graphs stay on the GPU: the last used."""
+_SHAPES = 16
+"""Shapes of images whose buffers and graphs stay on the GPU, the last used: with several cameras, each number of images
+that come together is one."""
 
 
 def _channels_last(pipeline: Pipeline) -> Pipeline:

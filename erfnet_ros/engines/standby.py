@@ -1,17 +1,15 @@
-"""An engine on a GPU that hands over to the CPU when the GPU fails: frames go on, slower, and it is said why."""
+"""An engine on a GPU with successors: when it fails in mid-stream the next one goes on, and it is said why."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.engines.contract import Engine
+from erfnet_ros.engines.gpu import let_go
 from erfnet_ros.errors import EngineError
-
-log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -20,45 +18,83 @@ class WithStandby:
     """See `erfnet_ros.engines.Engine`.
 
     Args:
-        engine: What runs until it raises EngineError in the middle of its work.
-        standby: Opens what runs from then on; its errors are its own.
+        engine: What runs until it raises EngineError in the middle of its work. Several images that it fails at are
+            tried one by one first.
+        standbys: Open what runs from then on, one after the other; the last one's errors are its own.
     """
 
-    def __init__(self, engine: Engine, standby: Callable[[], Engine]) -> None:
+    def __init__(self, engine: Engine, standbys: Iterable[Callable[[], Engine]]) -> None:
         self._engine = engine
-        self._standby: Callable[[], Engine] | None = standby
-        self.name, self.device, self.precision, self.notes = engine.name, engine.device, engine.precision, engine.notes
+        self._standbys = list(standbys)
         self._earlier: tuple[str, ...] = ()
+        self._one_by_one: set[tuple[int, ...]] = set()
+        self._describe()
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`."""
-        try:
-            answer = self._engine(images)
-        except EngineError as error:
-            if self._standby is None:
-                raise
-            self._hand_over(error, self._standby())
-            answer = self._engine(images)
-        # An engine has more to say when images of another size come.
-        self.notes = (*self._earlier, *self._engine.notes)
-        return answer
+        while True:
+            try:
+                answer = self._answer(images)
+            except EngineError as error:
+                if not self._standbys:
+                    raise
+                reason = str(error)
+            else:
+                # An engine has more to say when images of another size come.
+                self.notes = (*self._earlier, *self._engine.notes)
+                return answer
+            # Here the error is forgotten, and with it what of the engine its traceback held.
+            self._hand_over(reason)
 
     def close(self) -> None:
         """Free the memory."""
         self._engine.close()
 
-    def _hand_over(self, error: EngineError, engine: Engine) -> None:
+    def _answer(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        if len(images) > 1 and images.shape not in self._one_by_one:
+            try:
+                return self._engine(images)
+            except EngineError as error:
+                reason = str(error)
+            answer = self._each(images)
+            self._one_by_one.add(images.shape)
+            height, width = images.shape[1:3]
+            self._earlier += (
+                f"{len(images)} images of {width}x{height} run one after the other; together they failed: {reason}",
+            )
+            return answer
+        return self._each(images)
+
+    def _each(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        if len(images) == 1:
+            return self._engine(images)
+        labels, confidences = zip(*(self._engine(images[n : n + 1]) for n in range(len(images))), strict=True)
+        return np.concatenate(labels), np.concatenate(confidences)
+
+    def _hand_over(self, reason: str) -> None:
+        """Let the next engine that opens take over.
+
+        Raises:
+            EngineError: The last one does not open.
+        """
         failed = self._engine
-        note = (
-            f"{failed.name} on {failed.device} failed, so {engine.name} on {engine.device} goes on, slower; clean up "
-            f"and configure the node to go back. {error}"
-        )
-        log.warning(note)
-        self._engine, self._standby = engine, None
+        engine = None
+        while engine is None:
+            open_next = self._standbys.pop(0)
+            try:
+                engine = open_next()
+            except EngineError as error:
+                if not self._standbys:
+                    raise
+                reason = f"{reason} {error}"
+        note = f"{failed.name} on {failed.device} failed, so {engine.name} on {engine.device} goes on, slower. {reason}"
+        self._earlier += (*failed.notes, note)
+        self._engine = engine
+        self._one_by_one.clear()
+        self._describe()
+        let_go(failed)
+
+    def _describe(self) -> None:
+        engine = self._engine
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
-        self._earlier = (*failed.notes, note)
-        try:
-            failed.close()
-        except (EngineError, RuntimeError) as fault:
-            # A GPU that is gone cannot free its memory either.
-            log.info("%s on %s could not be closed: %s", failed.name, failed.device, fault)
+        self.notes = (*self._earlier, *engine.notes)

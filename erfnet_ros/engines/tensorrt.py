@@ -10,6 +10,7 @@ import torch
 
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines.cache import Cache
+from erfnet_ros.engines.gpu import free_cached
 from erfnet_ros.engines.names import DEVICES
 from erfnet_ros.engines.names import PRECISIONS as ALL_PRECISIONS
 from erfnet_ros.engines.tensorrt_build import PRECISIONS, Request, is_built
@@ -80,8 +81,10 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Free the engines' memory, and the GPU's that PyTorch keeps for later."""
+        for session in self._sessions.values():
+            session.close()
         self._sessions.clear()
-        torch.cuda.empty_cache()
+        free_cached()
 
     def _has_batch(self, shape: Shape) -> bool:
         if shape in self._sessions:
@@ -102,7 +105,7 @@ class TensorRTEngine:
         session = self._sessions.pop(shape, None) or self._opened(shape)
         self._sessions[shape] = session
         while len(self._sessions) > _LOADED:
-            del self._sessions[next(iter(self._sessions))]
+            self._sessions.pop(next(iter(self._sessions))).close()
         return session
 
     def _request(self, shape: Shape) -> Request:

@@ -53,7 +53,7 @@ class Session:
             buffers = (self._frames.images, self._frames.labels, self._frames.confidences)
             for name, buffer in zip((onnx_graph.INPUT, *onnx_graph.OUTPUTS), buffers, strict=True):
                 self._context.execution.set_tensor_address(name, buffer.data_ptr())
-        self._frames.begin(self._work)
+        self._frames.begin(self._work, self._capturable)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -76,6 +76,15 @@ class Session:
             EngineError: The GPU fails or is gone.
         """
         return self._frames(images)
+
+    def close(self) -> None:
+        """Let go of the engine; the session must not be called again."""
+        self._frames.end()
+
+    def _capturable(self, stream: int) -> bool:
+        # TensorRT for RTX tells; the others' kernels always are.
+        tells = getattr(self._context.execution, "is_stream_capturable", None)
+        return tells is None or bool(tells(stream))
 
     def _work(self, *buffers: Tensor) -> None:
         """Put the engine's work on the current stream; it was told where the buffers are."""

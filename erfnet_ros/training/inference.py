@@ -114,7 +114,7 @@ class AugmentedSegmenter:
         try:
             with torch.inference_mode():
                 return self._segment(rgb)
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise EngineError(
                 f"The memory of {self.device} does not hold an image of {rgb.shape[1]}x{rgb.shape[0]} at scale "

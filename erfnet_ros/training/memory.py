@@ -73,7 +73,7 @@ def check_batch(views: int, step: Callable[[int], None], device: str, crop: Size
 def _fits(step: Callable[[int], None], views: int) -> bool:
     try:
         step(views)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         torch.cuda.empty_cache()
         return False
     return True

@@ -98,7 +98,7 @@ def _fit(job: Job, module: StageModule, keeper: Keeper, logger: TensorBoardLogge
         trainer.fit(module.train(), loader, ckpt_path=resumed)
     except SIGTERMException:
         keeper.stopped = True
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         half = job.recipe.batch_size // 2 // request.processes * request.processes
         raise TrainingError(
             f"Expected {job.recipe.batch_size} views per step to fit into the memory of {job.device}, got too little "
