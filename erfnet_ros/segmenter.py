@@ -70,6 +70,7 @@ class Segmenter:
         device: auto, cpu, cuda or cuda:N.
         precision: auto, fp32, fp16 or bf16.
         input_size: (width, height) that the network sees, 8..4096 each; None follows camera and training.
+        live: Frames must not wait: what takes minutes to build for a size of theirs is built while PyTorch answers.
 
     Raises:
         CheckpointError: The file is missing or not a checkpoint of this package.
@@ -84,6 +85,7 @@ class Segmenter:
         device: str = "auto",
         precision: str = "auto",
         input_size: tuple[int, int] | None = None,
+        live: bool = False,
     ) -> None:
         if input_size is not None:
             check_input_size(*input_size)
@@ -92,7 +94,7 @@ class Segmenter:
             checkpoint if isinstance(checkpoint, Checkpoint) else on_own_thread(checkpoints.load, checkpoint)
         )
         self.class_set = self.checkpoint.class_set
-        self.engine: Engine = open_engine(self.checkpoint, engine, device, precision, input_size)
+        self.engine: Engine = open_engine(self.checkpoint, engine, device, precision, input_size, live)
         self._told: tuple[str, ...] = ()
         self._tell(logging.INFO)
         # The first image of a size pays for memory and kernels; better here than on the robot's first frame.

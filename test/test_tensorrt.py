@@ -10,7 +10,10 @@ import functools
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +30,13 @@ from erfnet_ros.build_engine import main
 from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.classes import CAMVID
 from erfnet_ros.engines import open_engine, tensorrt
+from erfnet_ros.engines.beside import Beside
 from erfnet_ros.engines.cache import Artefact, Cache
 from erfnet_ros.engines.pytorch import PyTorchEngine
 from erfnet_ros.engines.tensorrt_build import NO_GPU, Parsed, Request, build_engine, parse
 from erfnet_ros.engines.tensorrt_flavours import Flavour, find_flavour
 from erfnet_ros.engines.tensorrt_open import Opened, check_once, open_session
+from erfnet_ros.engines.tensorrt_progress import Progress
 from erfnet_ros.errors import EngineError, ParameterError
 from erfnet_ros.network import ACTIVATIONS, ERFNet
 from erfnet_ros.pipeline import Pipeline
@@ -250,6 +255,87 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(
     build_engine(dataclasses.replace(REQUEST, batch=3), flavour, Cache(folder), ignore)
     tensorrt_engine(np.zeros((3, 48, 64, 3), np.uint8))
     assert runs[4:] == [3]
+
+
+def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
+    flavour: Flavour, built: tuple[Path, Artefact, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera's size is known from its first frame only: minutes of building must not be minutes without a mask."""
+    folder, engine, _ = built
+    may_end = threading.Event()
+    on_cpu = PyTorchEngine(CHECKPOINT, "cpu", "fp32")
+
+    def opened(request: Request, flavour: Flavour, device: object, cache: object, progress: Progress) -> Opened:
+        if request.camera == (96, 80):
+            assert may_end.wait(60)
+            progress(0.5)
+        if request.camera == (40, 32):
+            raise EngineError("TensorRT gives up.")
+        return Opened(RunsAs(2), engine, 1.0, ())  # type: ignore[arg-type]
+
+    class RunsAs:
+        notes = ()
+
+        def __init__(self, label: int) -> None:
+            self.label = label
+
+        def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            labels = np.full(images.shape[:3], self.label, np.uint8)
+            return labels, labels
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(tensorrt, "pick_gpu", lambda _: torch.device("cuda", 0))
+    monkeypatch.setattr(tensorrt, "gpu_title", lambda _: NO_GPU)
+    monkeypatch.setattr(tensorrt, "open_session", opened)
+    monkeypatch.setattr(tensorrt, "PyTorchEngine", lambda *_: copy(on_cpu))
+    live = tensorrt.TensorRTEngine(CHECKPOINT, cache=Cache(folder), live=True)
+    images = np.random.default_rng(1).integers(0, 256, (1, 80, 96, 3), np.uint8)
+    for _ in range(3):
+        np.testing.assert_array_equal(live(images)[0], on_cpu(images)[0])
+    (note,) = live.notes
+    assert note.startswith("PyTorch on cuda:0 answers while TensorRT builds its engine for images of 96x80")
+    may_end.set()
+    deadline = time.monotonic() + 30
+    while (live(images)[0] != 2).any():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert live.notes == ()
+    small = np.zeros((1, 32, 40, 3), np.uint8)
+    live(small)
+    (build,) = live._builds.values()
+    while not build.done:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(EngineError, match="gives up"):
+        live(small)
+    # A node that is shut down meanwhile must not wait for a build.
+    may_end.clear()
+    other = tensorrt.TensorRTEngine(CHECKPOINT, cache=Cache(folder), live=True)
+    other(images)
+    other.close()
+    may_end.set()
+
+
+def test_a_build_beside_that_is_stopped_ends_at_its_next_step() -> None:
+    begun, stopped = threading.Event(), threading.Event()
+    told: list[float] = []
+
+    def work(progress: Progress) -> None:
+        progress(0.1)
+        begun.set()
+        assert stopped.wait(30)
+        progress(0.2)
+
+    beside = Beside(work, told.append)
+    assert begun.wait(30)
+    assert not beside.done
+    beside.stop()
+    stopped.set()
+    with pytest.raises(EngineError, match="Nobody wants it"):
+        beside.result()
+    assert told == [0.1]
 
 
 def test_progress_grows_from_nothing_to_all(built: tuple[Path, Artefact, list[float]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from erfnet_ros.engines.contract import Engine
@@ -11,6 +12,7 @@ from erfnet_ros.errors import DeviceError, EngineError
 if TYPE_CHECKING:
     # Launch files read the engines' names, and must not wait for torch.
     from erfnet_ros.checkpoint import Checkpoint
+    from erfnet_ros.engines.tensorrt import TensorRTEngine
 
 __all__ = ["Engine", "open_engine"]
 
@@ -21,6 +23,7 @@ def open_engine(
     device: str = "auto",
     precision: str = "auto",
     input_size: tuple[int, int] | None = None,
+    live: bool = False,
 ) -> Engine:
     """Load a checkpoint into an engine. Where one on a GPU fails later, PyTorch there, or on the CPU, takes over.
 
@@ -31,6 +34,7 @@ def open_engine(
         precision: auto (the fastest that the device computes natively and that answers as fp32 does), fp32, fp16, bf16
             or int8.
         input_size: (width, height) that the network sees, or None to follow camera and training.
+        live: Frames must not wait: what takes minutes to build for a size of theirs is built while PyTorch answers.
 
     Raises:
         EngineError: One of them is unknown or not to be had on this machine. A GPU that was not asked for by name, and
@@ -42,6 +46,8 @@ def open_engine(
     from erfnet_ros.engines.standby import WithStandby
 
     def open_one(name: str) -> Engine:
+        if name == "tensorrt":
+            return _tensorrt()(checkpoint, device, precision, input_size, live=live)
         return _ENGINES[name]()(checkpoint, device, precision, input_size)
 
     def on_cpu() -> Engine:
@@ -89,11 +95,11 @@ def _onnxruntime() -> _Opener:
     return OnnxRuntimeEngine
 
 
-def _tensorrt() -> _Opener:
+def _tensorrt() -> type[TensorRTEngine]:
     from erfnet_ros.engines.tensorrt import TensorRTEngine
 
     return TensorRTEngine
 
 
 # Opened one by one: none of their libraries is imported before it is wanted.
-_ENGINES = {"pytorch": _pytorch, "onnxruntime": _onnxruntime, "tensorrt": _tensorrt}
+_ENGINES: dict[str, Callable[[], _Opener]] = {"pytorch": _pytorch, "onnxruntime": _onnxruntime, "tensorrt": _tensorrt}

@@ -9,13 +9,15 @@ import numpy.typing as npt
 import torch
 
 from erfnet_ros.checkpoint import Checkpoint
+from erfnet_ros.engines.beside import Beside
 from erfnet_ros.engines.cache import Cache
 from erfnet_ros.engines.gpu import free_cached
 from erfnet_ros.engines.names import DEVICES
 from erfnet_ros.engines.names import PRECISIONS as ALL_PRECISIONS
+from erfnet_ros.engines.pytorch import PyTorchEngine
 from erfnet_ros.engines.tensorrt_build import PRECISIONS, Request, is_built
 from erfnet_ros.engines.tensorrt_flavours import find_flavour
-from erfnet_ros.engines.tensorrt_open import open_session
+from erfnet_ros.engines.tensorrt_open import Opened, open_session
 from erfnet_ros.engines.tensorrt_progress import into_the_log
 from erfnet_ros.engines.tensorrt_run import Session
 from erfnet_ros.errors import EngineError
@@ -32,8 +34,7 @@ class TensorRTEngine:
     """See `erfnet_ros.engines.Engine` and `open_engine`.
 
     Each size and each number of images has an engine of its own: built the first time, taken from the cache later.
-    Several images at once run one by one where the cache lacks their engine (`erfnet build-engine --batch`): a build in
-    mid-stream would stop all cameras for minutes.
+    Several images at once run one by one where the cache lacks their engine (`erfnet build-engine --batch`).
 
     Args:
         checkpoint: What to run.
@@ -41,6 +42,7 @@ class TensorRTEngine:
         precision: auto (fp16), fp16, fp32 or int8.
         input_size: (width, height) that the network sees, or None to follow camera and training.
         cache: Where engines are kept.
+        live: Frames must not wait: where the cache lacks an engine for their size, PyTorch answers while it is built.
 
     Raises:
         EngineError: TensorRT is not installed, there is no GPU, int8 was asked for without a calibrated checkpoint, or
@@ -56,6 +58,7 @@ class TensorRTEngine:
         precision: str = "auto",
         input_size: tuple[int, int] | None = None,
         cache: Cache | None = None,
+        live: bool = False,
     ) -> None:
         self.precision = pick_precision(precision)
         self._flavour = find_flavour()
@@ -66,6 +69,9 @@ class TensorRTEngine:
         self._cache = cache or Cache()
         self._sessions: dict[Shape, Session] = {}
         self._one_by_one: set[Shape] = set()
+        self._live = live
+        self._builds: dict[Shape, Beside[Opened]] = {}
+        self._meanwhile: PyTorchEngine | None = None
         # What this GPU does not run must show here, where another engine can still take its place.
         width, height = checkpoint.input_size
         self._session((1, height, width))
@@ -74,16 +80,19 @@ class TensorRTEngine:
         """See `erfnet_ros.engines.Engine`."""
         count, height, width = images.shape[:3]
         if count == 1 or self._has_batch((count, height, width)):
-            return self._session((count, height, width))(images)
-        session = self._session((1, height, width))
-        labels, confidences = zip(*(session(images[index : index + 1]) for index in range(count)), strict=True)
+            return self._run((count, height, width), images)
+        one = (1, height, width)
+        labels, confidences = zip(*(self._run(one, images[index : index + 1]) for index in range(count)), strict=True)
         return np.concatenate(labels), np.concatenate(confidences)
 
     def close(self) -> None:
         """Free the engines' memory, and the GPU's that PyTorch keeps for later."""
+        for build in self._builds.values():
+            build.stop()
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
+        self._end_meanwhile()
         free_cached()
 
     def _has_batch(self, shape: Shape) -> bool:
@@ -101,6 +110,43 @@ class TensorRTEngine:
         )
         return False
 
+    def _run(self, shape: Shape, images: Pixels) -> tuple[Pixels, Pixels]:
+        if self._live and shape not in self._sessions and not self._is_ready(shape):
+            if self._meanwhile is None:
+                self._meanwhile = PyTorchEngine(self._checkpoint, self.device, "auto", self._input_size)
+            return self._meanwhile(images)
+        return self._session(shape)(images)
+
+    def _is_ready(self, shape: Shape) -> bool:
+        """Tell whether a size's engine can be had at once; where it cannot, it is built beside.
+
+        Raises:
+            EngineError: It was built beside, in vain.
+        """
+        request, build = self._request(shape), self._builds.get(shape)
+        if build is not None:
+            if not build.done:
+                return False
+            del self._builds[shape]
+            self.notes = tuple(note for note in self.notes if note != _being_built(request, self.device))
+            self._sessions[shape] = self._kept(build.result())
+            if not self._builds:
+                self._end_meanwhile()
+            return True
+        if is_built(request, self._flavour, self._cache):
+            return True
+        self.notes += (_being_built(request, self.device),)
+        self._builds[shape] = Beside(
+            lambda progress: open_session(request, self._flavour, self._device, self._cache, progress),
+            into_the_log(f"Building the TensorRT engine for {request.images}"),
+        )
+        return False
+
+    def _end_meanwhile(self) -> None:
+        if self._meanwhile is not None:
+            self._meanwhile.close()
+            self._meanwhile = None
+
     def _session(self, shape: Shape) -> Session:
         session = self._sessions.pop(shape, None) or self._opened(shape)
         self._sessions[shape] = session
@@ -117,9 +163,19 @@ class TensorRTEngine:
     def _opened(self, shape: Shape) -> Session:
         request = self._request(shape)
         progress = into_the_log(f"Building the TensorRT engine for {request.images}")
-        opened = open_session(request, self._flavour, self._device, self._cache, progress)
+        return self._kept(open_session(request, self._flavour, self._device, self._cache, progress))
+
+    def _kept(self, opened: Opened) -> Session:
         self.notes += tuple(note for note in opened.notes if note not in self.notes)
         return opened.session
+
+
+def _being_built(request: Request, device: str) -> str:
+    width, height = request.camera
+    return (
+        f"PyTorch on {device} answers while TensorRT builds its engine for {request.images}, once; to have it "
+        f"beforehand: erfnet build-engine --size {width}x{height}"
+    )
 
 
 def pick_precision(precision: str) -> str:

@@ -79,6 +79,7 @@ def load(
         parameters.text("device"),
         parameters.text("precision"),
         parse_input_size(parameters.text("input_size")),
+        live=True,
     )
     transport = parameters.text("image_transport")
     cameras = tuple(
