@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from erfnet_ros.classes import CAMVID
+from erfnet_ros.engines.agreement import small_streets
 from erfnet_ros.errors import SourceError
 from erfnet_ros.metrics import VOID, confusion_matrix, mean_iou
 from erfnet_ros.synthetic import Street
@@ -184,3 +185,11 @@ def test_road_lies_below_the_horizon_and_sky_above() -> None:
 def test_bad_input_is_refused_with_its_value(seed: int, size: tuple[int, int], index: int, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         Street(seed=seed, size=size).frame(index)
+
+
+def test_the_streets_that_are_kept_are_those_that_are_drawn() -> None:
+    """Engines are held against PyTorch on them at every start: pictures of something else would tell less."""
+    street = Street(1, (160, 120))
+    drawn = np.stack([street.frame(index)[0] for index in (0, 40)])
+    # Another version of OpenCV may round otherwise.
+    assert np.abs(small_streets().astype(int) - drawn).mean() < 1

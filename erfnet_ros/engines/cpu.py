@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from erfnet_ros.engines.agreement import small_streets
 from erfnet_ros.engines.enlarging import labelled
 from erfnet_ros.engines.onednn_network import OneDnnNetwork
 from erfnet_ros.network import STRIDE
 from erfnet_ros.pipeline import Pipeline, network_size
-from erfnet_ros.synthetic import Street
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,11 +48,12 @@ class FusedPipeline:
         return np.stack([labels for labels, _ in results]), np.stack([confidence for _, confidence in results])
 
     def share_of_plain(self, pipeline: Pipeline) -> float:
-        """Return the share of pixels of a small street on which the fused layers choose the plain layers' class."""
-        images = torch.from_numpy(np.stack([Street(1, _CHECKED_SIZE).frame(index)[0] for index in (0, 40)]))
+        """Return the share of pixels of two small streets on which the fused layers choose the plain layers' class."""
+        images = torch.from_numpy(small_streets())
+        size = (images.shape[2], images.shape[1])
         with torch.inference_mode():
             expected = pipeline.logits(images.float().permute(0, 3, 1, 2)).argmax(1).numpy()
-            found = np.stack([labelled(logits, _CHECKED_SIZE, _CHECKED_SIZE)[0] for logits in self._network(images)])
+            found = np.stack([labelled(logits, size, size)[0] for logits in self._network(images)])
         return float((found == expected).mean())
 
 
@@ -80,9 +81,8 @@ def fused_pipeline(
     return fused, ""
 
 
-_CHECKED_SIZE = (160, 120)
 _LEAST_AGREEMENT = {"fp32": 0.99, "bf16": 0.98, "int8": 0.96}
-"""Share of the pixels of a small street below which the layers are not what they were."""
+"""Share of the pixels of two small streets below which the layers are not what they were."""
 
 
 def _seen(image: Pixels, size: tuple[int, int]) -> Pixels:
