@@ -1,4 +1,4 @@
-"""ERFNet's layers as single oneDNN calls: convolution, sum and ReLU in one pass, weights packed once.
+"""ERFNet's layers as single oneDNN calls: convolution, sum and ReLU in one pass, weights packed beforehand.
 
 The operators are those that PyTorch's own compiler emits for a CPU. They are not part of its public interface, so
 `onednn_network` holds every network against the plain one before its first use. Tensors are channels last.
@@ -7,7 +7,7 @@ The operators are those that PyTorch's own compiler emits for a CPU. They are no
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 """Environment variable that holds oneDNN to an older processor's instructions."""
+
+_SHAPES = 4
+"""Shapes of inputs that weights are kept packed for: the last that came."""
 
 _LARGEST_BYTE = 127
 _LARGEST_SUM = 127.4
@@ -40,20 +43,21 @@ class FloatConvolution:
     def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
         self._geometry = (_pair(convolution.padding), _pair(convolution.stride), _pair(convolution.dilation), 1)
         weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry)
+        reorder = torch.ops.mkldnn._reorder_convolution_weight
+        self._weight_for = _Packed(lambda size: reorder(weight, *self._geometry, size))
         self._bias = _bias(convolution).to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return relu(convolution(x))."""
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight, self._bias, *self._geometry, "relu", [], ""
+            x, self._weight_for(x), self._bias, *self._geometry, "relu", [], ""
         )
         return y
 
     def onto(self, residual: Tensor, x: Tensor) -> Tensor:
         """Return relu(residual + convolution(x)), written over `residual`."""
         y: Tensor = torch.ops.mkldnn._convolution_pointwise_(
-            residual, x, self._weight, self._bias, *self._geometry, "add", 1, "relu", [], ""
+            residual, x, self._weight_for(x), self._bias, *self._geometry, "add", 1, "relu", [], ""
         )
         return y
 
@@ -70,15 +74,37 @@ class FloatDeconvolution:
             1,
         )
         weight = convolution.weight.detach().to(dtype)
-        self._weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(weight, *self._geometry)
+        reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
+        self._weight_for = _Packed(lambda size: reorder(weight, *self._geometry, size))
         self._bias = _bias(convolution).to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return relu(convolution(x))."""
         y: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
-            x, self._weight, self._bias, *self._geometry, "relu", [], ""
+            x, self._weight_for(x), self._bias, *self._geometry, "relu", [], ""
         )
         return y
+
+
+class _Packed:
+    """Weights as oneDNN reads them for inputs of one shape; those of another it would reorder in every call.
+
+    Args:
+        pack: Reorders them for a shape (N, C, H, W).
+    """
+
+    def __init__(self, pack: Callable[[list[int]], Tensor]) -> None:
+        self._pack = pack
+        self._packed: dict[torch.Size, Tensor] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the weights for an input."""
+        weight = self._packed.get(x.shape)
+        if weight is None:
+            while len(self._packed) >= _SHAPES:
+                del self._packed[next(iter(self._packed))]
+            weight = self._packed[x.shape] = self._pack([*x.shape])
+        return weight
 
 
 class ByteConvolution:
