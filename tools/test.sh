@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Run all tests in two processes: those that start nodes and cameras, which must not hear each other, and the others.
+# Run all tests in two processes: those that start nodes and cameras must not hear each other, so one has them all; and
+# the runs of training, which makes the two about as long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t nodes < <(grep -lE 'rclpy|live_node|DOMAIN|erfnet_process|ros\.(demo|live)' test/test_*.py)
+mapfile -t first < <(grep -lE 'rclpy|live_node|DOMAIN|erfnet_process|ros\.(demo|live)' test/test_*.py)
+first+=(test/test_training_run.py)
 # Two processes with a team of threads each would be in each other's way.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 output=$(mktemp)
 others=
 trap '[[ -z $others ]] || kill "$others" 2>/dev/null || true; rm -f "$output"' EXIT
-python -m pytest --durations=10 "${nodes[@]/#/--ignore=}" >"$output" 2>&1 &
+python -m pytest --durations=10 "${first[@]/#/--ignore=}" >"$output" 2>&1 &
 others=$!
 status=0
-python -m pytest --durations=10 "${nodes[@]}" || status=$?
+python -m pytest --durations=10 "${first[@]}" || status=$?
 wait "$others" || status=$?
 others=
 cat "$output"
