@@ -1,4 +1,4 @@
-"""The Pipeline as an ONNX graph: uint8 image in, uint8 labels and confidence out.
+"""The Pipeline as an ONNX graph: uint8 image in, uint8 labels and confidence out; or its network alone.
 
 A graph for one camera size is PyTorch's own export of the Pipeline. In a graph for any camera size the resizing of the
 image is written in ONNX by hand, since how far it shrinks is decided by numbers that PyTorch's tracing would freeze;
@@ -26,6 +26,7 @@ from erfnet_ros.errors import ExportError
 from erfnet_ros.network import STRIDE
 from erfnet_ros.onnx_bytes import OPSET, quantise
 from erfnet_ros.pipeline import Pipeline, answers, upsample
+from erfnet_ros.plain_network import PlainNetwork
 from erfnet_ros.quantisation import ranges_of
 
 if TYPE_CHECKING:
@@ -109,6 +110,24 @@ def build(
     return model
 
 
+def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
+    """Write a checkpoint's network alone as an ONNX graph in fp32, for one image at a time of any size that 8 divides.
+
+    It takes `INPUT` at the network's size and gives logits as `plain_network.LastLayer` does.
+
+    Raises:
+        ExportError: ONNX is not installed.
+    """
+    from torch.export import Dim
+
+    # Sizes unlike any other: the tracing takes equal ones for the same.
+    inputs = {INPUT: torch.zeros(1, 31 * STRIDE, 49 * STRIDE, 3, dtype=torch.uint8)}
+    shapes = {INPUT: {1: STRIDE * Dim("rows"), 2: STRIDE * Dim("columns")}}
+    model = _export(PlainNetwork(Pipeline(checkpoint).eval()), inputs, ("logits",), shapes)
+    _forget_how_it_was_made(model)
+    return model
+
+
 def agreement(model: onnx.ModelProto, pipeline: Pipeline, images: Iterable[Pixels]) -> Agreement:
     """Run a graph in ONNX Runtime on the CPU and hold its answers against PyTorch's.
 
@@ -140,7 +159,7 @@ def agreement(model: onnx.ModelProto, pipeline: Pipeline, images: Iterable[Pixel
 
 def _one_size(pipeline: Pipeline, camera: tuple[int, int], batch: int) -> onnx.ModelProto:
     width, height = camera
-    return _export(pipeline, {INPUT: torch.zeros(batch, height, width, 3, dtype=torch.uint8)}, None)
+    return _export(pipeline, {INPUT: torch.zeros(batch, height, width, 3, dtype=torch.uint8)}, OUTPUTS, None)
 
 
 class _AfterResizing(nn.Module):
@@ -170,12 +189,14 @@ def _any_size(pipeline: Pipeline) -> onnx.ModelProto:
         onnx_front.RESIZED: torch.zeros(1, 3, high, wide, dtype=pipeline.mean.dtype),
     }
     shapes = {INPUT: {1: Dim("height"), 2: Dim("width")}, onnx_front.RESIZED: {2: rows, 3: columns}}
-    model = _export(_AfterResizing(pipeline), inputs, shapes)
+    model = _export(_AfterResizing(pipeline), inputs, OUTPUTS, shapes)
     onnx_front.resize_in_front(model, pipeline)
     return model
 
 
-def _export(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any] | None) -> onnx.ModelProto:
+def _export(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], shapes: dict[str, Any] | None
+) -> onnx.ModelProto:
     with _needed("onnxscript"), _quiet():
         import onnxscript  # noqa: F401  PyTorch's exporter is written on it
 
@@ -184,7 +205,7 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any]
             tuple(inputs.values()),
             dynamo=True,
             input_names=list(inputs),
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             opset_version=OPSET,
             dynamic_shapes=None if shapes is None else tuple(shapes.values()),
             verbose=False,
