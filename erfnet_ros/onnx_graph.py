@@ -1,4 +1,4 @@
-"""The Pipeline as an ONNX graph: uint8 image in, uint8 labels and confidence out.
+"""The Pipeline as an ONNX graph: uint8 image in, uint8 labels and confidence out; or its network alone.
 
 A graph for one camera size is PyTorch's own export of the Pipeline. In a graph for any camera size the resizing of the
 image is written in ONNX by hand, since how far it shrinks is decided by numbers that PyTorch's tracing would freeze;
@@ -20,11 +20,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from erfnet_ros import onnx_front
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.errors import ExportError
 from erfnet_ros.network import STRIDE
 from erfnet_ros.onnx_bytes import OPSET, quantise
 from erfnet_ros.pipeline import Pipeline, answers, upsample
+from erfnet_ros.plain_network import PlainNetwork
 from erfnet_ros.quantisation import ranges_of
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 
-INPUT, OUTPUTS = "image", ("labels", "confidence")
+INPUT, OUTPUTS = onnx_front.INPUT, ("labels", "confidence")
 """(N, H, W, 3) uint8 RGB in; (N, H, W) uint8 each out; N is 1 unless a graph is built for more."""
 
 METADATA_KEY = "erfnet_ros"
@@ -43,8 +45,6 @@ MIN_AGREEMENT = 0.999
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float16}
 """What the floats of a graph are; int8 has convolutions in bytes between them."""
-
-_RESIZED = "resized"
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,24 @@ def build(
     return model
 
 
+def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
+    """Write a checkpoint's network alone as an ONNX graph in fp32, for one image at a time of any size that 8 divides.
+
+    It takes `INPUT` at the network's size and gives logits as `plain_network.LastLayer` does.
+
+    Raises:
+        ExportError: ONNX is not installed.
+    """
+    from torch.export import Dim
+
+    # Sizes unlike any other: the tracing takes equal ones for the same.
+    inputs = {INPUT: torch.zeros(1, 31 * STRIDE, 49 * STRIDE, 3, dtype=torch.uint8)}
+    shapes = {INPUT: {1: STRIDE * Dim("rows"), 2: STRIDE * Dim("columns")}}
+    model = _export(PlainNetwork(Pipeline(checkpoint).eval()), inputs, ("logits",), shapes)
+    _forget_how_it_was_made(model)
+    return model
+
+
 def agreement(model: onnx.ModelProto, pipeline: Pipeline, images: Iterable[Pixels]) -> Agreement:
     """Run a graph in ONNX Runtime on the CPU and hold its answers against PyTorch's.
 
@@ -141,7 +159,7 @@ def agreement(model: onnx.ModelProto, pipeline: Pipeline, images: Iterable[Pixel
 
 def _one_size(pipeline: Pipeline, camera: tuple[int, int], batch: int) -> onnx.ModelProto:
     width, height = camera
-    return _export(pipeline, {INPUT: torch.zeros(batch, height, width, 3, dtype=torch.uint8)}, None)
+    return _export(pipeline, {INPUT: torch.zeros(batch, height, width, 3, dtype=torch.uint8)}, OUTPUTS, None)
 
 
 class _AfterResizing(nn.Module):
@@ -168,15 +186,17 @@ def _any_size(pipeline: Pipeline) -> onnx.ModelProto:
     inputs = {
         # Sizes unlike any other: the tracing takes equal ones for the same.
         INPUT: torch.zeros(1, 250, 390, 3, dtype=torch.uint8),
-        _RESIZED: torch.zeros(1, 3, high, wide, dtype=pipeline.mean.dtype),
+        onnx_front.RESIZED: torch.zeros(1, 3, high, wide, dtype=pipeline.mean.dtype),
     }
-    shapes = {INPUT: {1: Dim("height"), 2: Dim("width")}, _RESIZED: {2: rows, 3: columns}}
-    model = _export(_AfterResizing(pipeline), inputs, shapes)
-    _resize_in_front(model, pipeline)
+    shapes = {INPUT: {1: Dim("height"), 2: Dim("width")}, onnx_front.RESIZED: {2: rows, 3: columns}}
+    model = _export(_AfterResizing(pipeline), inputs, OUTPUTS, shapes)
+    onnx_front.resize_in_front(model, pipeline)
     return model
 
 
-def _export(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any] | None) -> onnx.ModelProto:
+def _export(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], shapes: dict[str, Any] | None
+) -> onnx.ModelProto:
     with _needed("onnxscript"), _quiet():
         import onnxscript  # noqa: F401  PyTorch's exporter is written on it
 
@@ -185,7 +205,7 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any]
             tuple(inputs.values()),
             dynamo=True,
             input_names=list(inputs),
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             opset_version=OPSET,
             dynamic_shapes=None if shapes is None else tuple(shapes.values()),
             verbose=False,
@@ -193,80 +213,6 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any]
     if program is None:
         raise ExportError("PyTorch wrote no ONNX graph; update it.")
     return program.model_proto
-
-
-_FRONT = """
-front (uint8[1, H, W, 3] image) => (float[1, 3, h, w] resized) {
-    one = Constant <value_ints = [1]> ()
-    three = Constant <value_ints = [3]> ()
-    camera = Shape <start = 1, end = 3> (image)
-    SIZE
-    fitting = Div (camera, size)
-    block = Max (fitting, one)
-    blocks = Div (camera, block)
-    whole = Mul (blocks, block)
-    corner = Constant <value_ints = [0, 0]> ()
-    sides = Constant <value_ints = [1, 2]> ()
-    pixels = Cast <to = DTYPE> (image)
-    cut = Slice (pixels, corner, whole, sides)
-    vertical = Constant <value_ints = [0]> ()
-    rows = Gather (blocks, vertical)
-    columns = Gather (blocks, one)
-    block_rows = Gather (block, vertical)
-    block_columns = Gather (block, one)
-    shape = Concat <axis = 0> (one, rows, block_rows, columns, block_columns, three)
-    in_blocks = Reshape (cut, shape)
-    within = Constant <value_ints = [2, 4]> ()
-    averaged = ReduceMean <keepdims = 0> (in_blocks, within)
-    planes = Transpose <perm = [0, 3, 1, 2]> (averaged)
-    target = Concat <axis = 0> (one, three, size)
-    resized = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (planes, , , target)
-}
-"""
-"""`Pipeline`'s resizing of the image: blocks of pixels averaged where it halves or more, then bilinear."""
-
-_FIXED = "size = Constant <value_ints = [HIGH, WIDE]> ()"
-
-_FOLLOWING = """
-    lengths = Cast <to = 11> (camera)
-    area = ReduceProd <keepdims = 0> (lengths)
-    trained_area = Constant <value = double {AREA}> ()
-    ratio = Div (trained_area, area)
-    shrink = Sqrt (ratio)
-    shrunk = Mul (lengths, shrink)
-    stride = Constant <value = double {STRIDE}> ()
-    exact_steps = Div (shrunk, stride)
-    near_steps = Round (exact_steps)
-    least = Constant <value = double {1.0}> ()
-    steps = Max (near_steps, least)
-    fitted = Mul (steps, stride)
-    size = Cast <to = 7> (fitted)
-"""
-"""`pipeline.network_size` for a camera of any size, in double precision as Python computes it."""
-
-
-def _resize_in_front(model: onnx.ModelProto, pipeline: Pipeline) -> None:
-    """Let the graph resize the image itself in place of being given it resized."""
-    from onnx import TensorProto, parser
-
-    wide, high = pipeline.input_size or pipeline.trained_size
-    size = _FIXED if pipeline.input_size else _FOLLOWING
-    dtype = TensorProto.FLOAT if pipeline.mean.dtype == torch.float32 else TensorProto.FLOAT16
-    numbers = {"HIGH": high, "WIDE": wide, "AREA": float(wide * high), "STRIDE": float(STRIDE), "DTYPE": dtype}
-    text = _FRONT.replace("SIZE", size)
-    for name, number in numbers.items():
-        text = text.replace(name, str(number))
-    nodes = parser.parse_graph(text).node
-    for node in nodes:
-        # Names of its own, beside those of PyTorch's export.
-        for names in (node.input, node.output):
-            names[:] = [name if name in ("", INPUT, _RESIZED) else f"front/{name}" for name in names]
-    rest = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *rest])
-    inputs = [given for given in model.graph.input if given.name == INPUT]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
 
 
 def _forget_how_it_was_made(model: onnx.ModelProto) -> None:

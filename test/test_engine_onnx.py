@@ -16,9 +16,11 @@ from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines import agreement, open_engine
 from erfnet_ros.engines.agreement import check_agreement, fingerprint
 from erfnet_ros.engines.cache import Cache
+from erfnet_ros.engines.cpu import CpuPipeline
 from erfnet_ros.engines.onnx import CPU, CUDA, TENSORRT, OnnxRuntimeEngine, Provider, find_providers, pick_precision
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.plain_network import PlainNetwork
 from erfnet_ros.synthetic import Street
 
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime (pip install '.[onnx]')")
@@ -47,12 +49,35 @@ def test_labels_are_those_of_pytorch_at_any_size(engine: OnnxRuntimeEngine, size
     """Otherwise the choice of an engine would change what a robot sees."""
     image = Street(3, size).frame(0)[0][None]
     labels, confidence = engine(image)
-    with torch.inference_mode():
-        expected, sure = (tensor.numpy() for tensor in Pipeline(trained()).eval()(torch.from_numpy(image)))
+    expected, sure = CpuPipeline(PlainNetwork(Pipeline(trained()).eval()), SIZE, None)(image)
     assert labels.shape == confidence.shape == (1, size[1], size[0])
     assert labels.dtype == confidence.dtype == np.uint8
     assert (labels == expected).mean() >= 0.999
     assert np.abs(confidence.astype(int) - sure)[labels == expected].max() <= 2
+
+
+def test_resizing_in_bytes_and_enlarging_by_borders_keep_the_pipelines_labels(tmp_path: Path) -> None:
+    """The graph leaves both to the frame around it, which must not cost a camera its labels."""
+    engine = OnnxRuntimeEngine(checkpoints.load(), "cpu", cache=Cache(tmp_path))
+    pipeline = Pipeline(checkpoints.load()).eval()
+    for size in ((640, 480), (1280, 720)):
+        image = Street(3, size).frame(0)[0][None]
+        with torch.inference_mode():
+            expected = pipeline(torch.from_numpy(image))[0].numpy()
+        assert (engine(image)[0] == expected).mean() >= 0.995
+
+
+def test_a_gpu_gives_labels_by_the_whole_pipelines_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits would take longer to copy than to enlarge there. Sizes off the network's steps take a graph each."""
+    monkeypatch.setattr(Provider, "whole", property(lambda _: True))
+    images = np.stack([Street(seed, (131, 77)).frame(0)[0] for seed in (1, 2)])
+    for size, graphs in ((SIZE, 1), ((90, 60), 3)):
+        labels, confidence = OnnxRuntimeEngine(trained(size), "cpu", cache=Cache(tmp_path))(images)
+        with torch.inference_mode():
+            expected, sure = (tensor.numpy() for tensor in Pipeline(trained(size)).eval()(torch.from_numpy(images)))
+        assert (labels == expected).mean() >= 0.999
+        assert np.abs(confidence.astype(int) - sure)[labels == expected].max() <= 2
+        assert len(list(tmp_path.glob("*.onnx"))) == graphs
 
 
 def test_a_batch_answers_as_its_images_do_alone(engine: OnnxRuntimeEngine) -> None:
@@ -97,11 +122,20 @@ def test_other_weights_get_a_graph_of_their_own(engine: OnnxRuntimeEngine, folde
     assert len(list(folder.glob("*.onnx"))) == 2
 
 
-def test_a_network_trained_at_an_odd_size_gets_a_graph_for_each_size(tmp_path: Path) -> None:
+def test_one_graph_serves_a_network_trained_at_an_odd_size(tmp_path: Path) -> None:
+    """Writing one for each camera takes seconds."""
     engine = OnnxRuntimeEngine(trained((90, 60)), "cpu", cache=Cache(tmp_path))
     for size in ((90, 60), (96, 64)):
         assert engine(Street(1, size).frame(0)[0][None])[0].shape == (1, size[1], size[0])
-    assert len(list(tmp_path.glob("*.onnx"))) == 2
+    assert len(list(tmp_path.glob("*.onnx"))) == 1
+
+
+@pytest.mark.parametrize("seen", [(64, 96), (90, 62)])
+def test_the_network_sees_what_the_user_asked_for(tmp_path: Path, seen: tuple[int, int]) -> None:
+    image = Street(3, seen).frame(0)[0][None]
+    labels, _ = OnnxRuntimeEngine(trained(), "cpu", input_size=seen, cache=Cache(tmp_path))(image)
+    with torch.inference_mode():
+        assert (labels == Pipeline(trained(), seen).eval()(torch.from_numpy(image))[0].numpy()).mean() >= 0.999
 
 
 def test_a_network_that_answers_otherwise_is_refused() -> None:

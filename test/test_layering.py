@@ -18,7 +18,7 @@ LAYERS = (
     {"folding", "image_files", "message_images", "onnx_bytes", "page", "pictures", "scoring", "tensors"},
     {"checkpoint", "sources"},
     {"pipeline"},
-    {"quantisation"},
+    {"onnx_front", "plain_network", "quantisation"},
     {"onnx_graph"},
     {"engines"},
     {"segmenter"},

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from erfnet_ros.checkpoint import Calibration, Checkpoint, load
-from erfnet_ros.engines import cpu, onednn_layers
-from erfnet_ros.engines.cpu import FusedPipeline, fused_pipeline
+from erfnet_ros.engines import cpu, enlarging, onednn_layers
+from erfnet_ros.engines.cpu import CpuPipeline, fused_pipeline, share_of_plain
 from erfnet_ros.engines.onednn_layers import (
     ByteConvolution,
     ByteDeconvolution,
@@ -28,6 +28,7 @@ from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.engines.pytorch import PyTorchEngine, has_bf16_units, pick_precision
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.plain_network import PlainNetwork
 from erfnet_ros.quantisation import activation_ranges
 from erfnet_ros.segmenter import Segmenter
 from erfnet_ros.synthetic import Street
@@ -91,7 +92,7 @@ def test_int8_stands_a_scaling_by_mean_and_deviation(checkpoint: Checkpoint) -> 
     scaled = replace(checkpoint, mean=(0.05, 0.02, 0.08), std=(0.9, 1.1, 1.0), input_size=SIZE)
     pipeline = Pipeline(scaled).eval()
     ranges = activation_ranges(pipeline, [torch.from_numpy(FRAMES)])
-    labels, _ = FusedPipeline(pipeline, torch.float32, ranges)(FRAMES)
+    labels, _ = CpuPipeline(OneDnnNetwork(pipeline, torch.float32, ranges), SIZE, None)(FRAMES)
     with torch.inference_mode():
         expected = pipeline(torch.from_numpy(FRAMES))[0].numpy()
     assert (labels == expected).mean() > 0.97
@@ -152,20 +153,48 @@ def test_a_processor_without_fused_layers_is_served_by_plain_ones(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
-    engine = PyTorchEngine(checkpoint, "cpu", "fp32")
+    trained = replace(checkpoint, input_size=SIZE)
+    engine = PyTorchEngine(trained, "cpu", "fp32")
     assert "slower than it could: oneDNN's fused layers are for x86 processors, and this is aarch64" in engine.notes[-1]
     labels, _ = engine(FRAMES)
     with torch.inference_mode():
-        assert (labels == Pipeline(checkpoint).eval()(torch.from_numpy(FRAMES))[0].numpy()).mean() > 0.999
+        assert (labels == Pipeline(trained).eval()(torch.from_numpy(FRAMES))[0].numpy()).mean() > 0.999
     with pytest.raises(EngineError, match=r"'int8' cannot be used here: oneDNN's .* set precision to auto"):
         PyTorchEngine(checkpoint, "cpu", "int8")
+
+
+@pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 0.995), (torch.bfloat16, 0.98)])
+@pytest.mark.parametrize("camera", [SIZE, (157, 119), (213, 161), (330, 250), (90, 70)])
+def test_plain_layers_are_enlarged_by_their_borders_and_keep_their_labels(
+    checkpoint: Checkpoint, dtype: torch.dtype, least: float, camera: tuple[int, int]
+) -> None:
+    """A Raspberry Pi must not pay more for labels at its camera's size than for the network, nor get others."""
+    trained = replace(checkpoint, input_size=SIZE)
+    images = np.stack([Street(9, camera).frame(index)[0] for index in (0, 50)])
+    labels, confidence = CpuPipeline(PlainNetwork(Pipeline(trained).eval().to(dtype)), SIZE, None)(images)
+    with torch.inference_mode():
+        expected, expected_confidence = (t.numpy() for t in Pipeline(trained).eval()(torch.from_numpy(images)))
+    assert labels.shape == confidence.shape == images.shape[:3]
+    assert labels.dtype == confidence.dtype == np.uint8
+    assert (labels == expected).mean() >= least
+    assert np.abs(confidence.astype(int) - expected_confidence).mean() < 4
+
+
+def test_plain_layers_make_no_scores_at_the_cameras_size(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 1920x1080 they took longer than the network."""
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
+    engine = PyTorchEngine(replace(checkpoint, input_size=SIZE), "cpu", "fp32")
+    monkeypatch.setattr(enlarging, "upsample", lambda *_: pytest.fail("all scores were interpolated"))
+    assert engine(Street(9, (640, 480)).frame(0)[0][None])[0].shape == (1, 480, 640)
 
 
 def test_fused_layers_that_answer_otherwise_are_not_used(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are no public part of PyTorch: a version may change what they compute."""
-    monkeypatch.setattr(FusedPipeline, "share_of_plain", lambda *_: 0.5)
+    monkeypatch.setattr(cpu, "share_of_plain", lambda *_: 0.5)
     fused, reason = fused_pipeline(Pipeline(checkpoint).eval(), "fp32", None)
     assert fused is None
     assert "choose the class of the plain ones on 50.00 % of the pixels only" in reason
@@ -175,7 +204,7 @@ def test_fused_layers_that_are_gone_are_not_used(checkpoint: Checkpoint, monkeyp
     def gone(*_: object) -> None:
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_convolution_pointwise'")
 
-    monkeypatch.setattr(cpu, "FusedPipeline", gone)
+    monkeypatch.setattr(cpu, "OneDnnNetwork", gone)
     fused, reason = fused_pipeline(Pipeline(checkpoint).eval(), "fp32", None)
     assert fused is None
     assert "has other fused layers (AttributeError" in reason
@@ -245,8 +274,7 @@ def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sums that overflow leave labels that look like labels."""
-    share = FusedPipeline.share_of_plain
-    monkeypatch.setattr(FusedPipeline, "share_of_plain", lambda self, plain: min(share(self, plain), 0.985))
+    monkeypatch.setattr(cpu, "share_of_plain", lambda *arguments: min(share_of_plain(*arguments), 0.985))
     monkeypatch.setitem(cpu._LEAST_AGREEMENT, "int8", 0.99)
     engine = PyTorchEngine(checkpoint, "cpu", "auto")
     assert engine.precision in ("bf16", "fp32")

@@ -1,14 +1,15 @@
-"""The Pipeline on an x86 processor: OpenCV resizes, oneDNN runs the network, labels are enlarged by their borders."""
+"""The Pipeline on a processor: OpenCV resizes, a network gives logits, labels are enlarged by their borders."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from erfnet_ros.engines.agreement import small_streets
 from erfnet_ros.engines.enlarging import labelled
@@ -18,19 +19,21 @@ from erfnet_ros.pipeline import Pipeline, network_size
 
 Pixels = npt.NDArray[np.uint8]
 
+Network = Callable[[Tensor], Sequence[Tensor]]
+"""(N, H, W, 3) uint8 images, whose sides 8 divides, to each one's logits as `LastLayer` gives them."""
 
-class FusedPipeline:
-    """See `Pipeline`; the same steps with as little memory traffic as is to be had.
+
+class CpuPipeline:
+    """See `Pipeline`; the same steps around any network, with as little memory traffic as is to be had.
 
     Args:
-        pipeline: In fp32 on the CPU.
-        dtype: torch.float32 or torch.bfloat16.
-        ranges: Of the activations, for int8; None for a network all in `dtype`.
+        network: What gives the logits.
+        trained_size: (width, height) that it was trained for.
+        input_size: (width, height) that it sees, or None for `network_size`'s choice.
     """
 
-    def __init__(self, pipeline: Pipeline, dtype: torch.dtype, ranges: Mapping[str, float] | None) -> None:
-        self._trained_size, self._input_size = pipeline.trained_size, pipeline.input_size
-        self._network = OneDnnNetwork(pipeline, dtype, ranges)
+    def __init__(self, network: Network, trained_size: tuple[int, int], input_size: tuple[int, int] | None) -> None:
+        self._network, self._trained_size, self._input_size = network, trained_size, input_size
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """Return labels and confidences, (N, H, W) uint8 each, of (N, H, W, 3) uint8 images."""
@@ -47,19 +50,10 @@ class FusedPipeline:
             return results[0][0][None], results[0][1][None]
         return np.stack([labels for labels, _ in results]), np.stack([confidence for _, confidence in results])
 
-    def share_of_plain(self, pipeline: Pipeline) -> float:
-        """Return the share of pixels of two small streets on which the fused layers choose the plain layers' class."""
-        images = torch.from_numpy(small_streets())
-        size = (images.shape[2], images.shape[1])
-        with torch.inference_mode():
-            expected = pipeline.logits(images.float().permute(0, 3, 1, 2)).argmax(1).numpy()
-            found = np.stack([labelled(logits, size, size)[0] for logits in self._network(images)])
-        return float((found == expected).mean())
-
 
 def fused_pipeline(
     pipeline: Pipeline, precision: str, ranges: Mapping[str, float] | None
-) -> tuple[FusedPipeline | None, str]:
+) -> tuple[CpuPipeline | None, str]:
     """Return the fused pipeline where this machine has it and it answers as the plain one does, else why not.
 
     Args:
@@ -71,14 +65,24 @@ def fused_pipeline(
         return None, f"oneDNN's fused layers are for x86 processors, and this is {platform.machine()}"
     try:
         in_bf16 = precision == "bf16" or (precision == "int8" and has_bf16_units())
-        fused = FusedPipeline(pipeline, torch.bfloat16 if in_bf16 else torch.float32, ranges)
-        same = fused.share_of_plain(pipeline)
+        network = OneDnnNetwork(pipeline, torch.bfloat16 if in_bf16 else torch.float32, ranges)
+        same = share_of_plain(network, pipeline)
     except (AttributeError, RuntimeError, TypeError) as error:
         # The operators are PyTorch's own business and may change with it.
         return None, f"PyTorch {torch.__version__} has other fused layers ({type(error).__name__}: {error})"
     if same < _LEAST_AGREEMENT[precision]:
         return None, f"its fused layers choose the class of the plain ones on {100 * same:.2f} % of the pixels only"
-    return fused, ""
+    return CpuPipeline(network, pipeline.trained_size, pipeline.input_size), ""
+
+
+def share_of_plain(network: Network, pipeline: Pipeline) -> float:
+    """Return the share of pixels of two small streets on which a network chooses the class of the plain layers."""
+    images = torch.from_numpy(small_streets())
+    size = (images.shape[2], images.shape[1])
+    with torch.inference_mode():
+        expected = pipeline.logits(images.float().permute(0, 3, 1, 2)).argmax(1).numpy()
+        found = np.stack([labelled(logits, size, size)[0] for logits in network(images)])
+    return float((found == expected).mean())
 
 
 _LEAST_AGREEMENT = {"fp32": 0.99, "bf16": 0.98, "int8": 0.96}

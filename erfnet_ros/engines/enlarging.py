@@ -47,7 +47,7 @@ def labelled(logits: Tensor, network_size: tuple[int, int], camera: tuple[int, i
     """Return labels and confidence, (H, W) uint8 each, of one image.
 
     Args:
-        logits: (C, 2, 2, h, w) as `OneDnnNetwork` gives them.
+        logits: (C, 2, 2, h, w) as `LastLayer` gives them.
         network_size: (width, height) of the image that the network saw; the logits may be padded beyond it.
         camera: (width, height) of the result.
     """

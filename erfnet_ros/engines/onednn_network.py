@@ -18,6 +18,7 @@ from erfnet_ros.engines.onednn_layers import (
 from erfnet_ros.folding import FoldedDownsampler, FoldedNonBottleneck1d, FoldedUpsampler
 from erfnet_ros.network import ERFNet
 from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.plain_network import LastLayer
 from erfnet_ros.quantisation import LEVELS
 
 Step = Callable[[Tensor], Tensor]
@@ -40,8 +41,6 @@ class OneDnnNetwork:
 
     def __init__(self, pipeline: Pipeline, dtype: torch.dtype, ranges: Mapping[str, float] | None) -> None:
         network, mean, deviation = pipeline.network, pipeline.mean, pipeline.deviation
-        self._dtype = dtype
-        self.classes = network.num_classes
         scales = None if ranges is None else {name: ranges[name] / LEVELS for name in ranges}
         first = network.encoder.initial_block
         self._steps: list[Step] = [_first_step(first, mean, deviation, dtype)]
@@ -56,13 +55,10 @@ class OneDnnNetwork:
                 self._steps.append(_float_step(layer, dtype))
             in_bytes = in_bytes and name != _LAST_BYTE_LAYER
             before = name
-        last = network.decoder.output_conv
-        # Row by row: each class, each of the four pixels (2 x 2) that an input pixel becomes.
-        self._weight = last.weight.detach().permute(1, 2, 3, 0).flatten(0, 2).to(dtype)
-        self._bias = last.bias.detach().repeat_interleave(4)[:, None].to(dtype)  # type: ignore[union-attr]
+        self._last = LastLayer(network.decoder.output_conv, dtype)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Return each image's logits (classes, 2, 2, H / 2, W / 2): those of pixel (2i + a, 2j + b) at [:, a, b, i, j].
+        """Return each image's logits as `LastLayer` gives them.
 
         Args:
             images: (N, H, W, 3) uint8 RGB; 8 divides H and W.
@@ -70,10 +66,7 @@ class OneDnnNetwork:
         x = images
         for step in self._steps:
             x = step(x)
-        height, width = x.shape[-2:]
-        shape = (self.classes, 2, 2, height, width)
-        rows = x.permute(0, 2, 3, 1).flatten(1, 2)
-        return [torch.addmm(self._bias, self._weight, features.t()).view(shape) for features in rows]
+        return [self._last(features) for features in x]
 
 
 def _layers(network: ERFNet) -> list[tuple[str, nn.Module]]:

@@ -1,37 +1,42 @@
-"""ONNX Runtime runs the Pipeline: on the CPU, and on NVIDIA GPUs by its CUDA and TensorRT providers."""
+"""ONNX Runtime runs the network on the CPU, or the whole Pipeline on NVIDIA GPUs by its CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from erfnet_ros import onnx_graph
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines.agreement import check_agreement, fingerprint
 from erfnet_ros.engines.cache import Cache
+from erfnet_ros.engines.cpu import CpuPipeline
 from erfnet_ros.engines.names import DEVICES, PRECISIONS
+from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import EngineError, ExportError
 from erfnet_ros.network import STRIDE
-from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.pipeline import Pipeline, network_size
 
 log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
+Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 
 INSTALL = "pip install 'erfnet_ros[onnx]', or '.[onnx]' in a checkout"
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
-_GRAPH = 2
+_GRAPH = 3
 """Raised when the graph of a given key comes out otherwise: what older versions kept is then built anew."""
 
 
@@ -52,6 +57,11 @@ class Provider:
         """ "cpu" or "cuda:N"."""
         return "cpu" if self.name == CPU else f"cuda:{self.gpu}"
 
+    @property
+    def whole(self) -> bool:
+        """Whether its graph is the whole Pipeline: logits would take long to copy from a GPU."""
+        return self.name != CPU
+
     def options(self, folder: Path) -> Mapping[str, str]:
         """Return ONNX Runtime's options; TensorRT keeps what it builds in `folder`."""
         if self.name == CPU:
@@ -70,8 +80,10 @@ class Provider:
 class OnnxRuntimeEngine:
     """See `erfnet_ros.engines.Engine` and `open_engine`.
 
-    One graph serves images of any size. Networks trained at a size that 8 does not divide, and TensorRT, which computes
-    sizes when it builds, get a graph for each size. Graphs are kept in the cache.
+    On the CPU the graph gives the network's logits, and the frame around it is `CpuPipeline`'s; on a GPU, from which
+    logits would take long to copy, it gives labels. One graph serves images of any size. On a GPU, networks trained at
+    a size that 8 does not divide, and TensorRT, which computes sizes when it builds, get a graph for each size. Graphs
+    are kept in the cache.
 
     Args:
         checkpoint: What to run.
@@ -99,7 +111,7 @@ class OnnxRuntimeEngine:
         self._checkpoint, self._input_size = checkpoint, input_size
         self._fingerprint = fingerprint(checkpoint)
         self._cache = cache or Cache()
-        self._sessions: dict[Size | None, Any] = {}
+        self._runs: dict[Size | None, Run] = {}
         self.notes: tuple[str, ...] = ()
         candidates = find_providers(device, self._runtime.get_available_providers())
         for candidate in candidates:
@@ -107,7 +119,7 @@ class OnnxRuntimeEngine:
             self.precision = pick_precision(precision, candidate)
             self._provider = candidate
             try:
-                self._session(checkpoint.input_size)
+                self._run_for(checkpoint.input_size)
                 break
             except _NotToBeHadError as error:
                 if candidate is candidates[-1]:
@@ -116,37 +128,51 @@ class OnnxRuntimeEngine:
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.engines.Engine`."""
-        session = self._session((images.shape[2], images.shape[1]))
-        answers = [self._run(session, images[index : index + 1]) for index in range(len(images))]
-        if len(answers) == 1:
-            return answers[0]
-        labels, confidences = zip(*answers, strict=True)
-        return np.concatenate(labels), np.concatenate(confidences)
+        return self._run_for((images.shape[2], images.shape[1]))(images)
 
     def close(self) -> None:
         """Free the sessions, and with them the weights."""
-        self._sessions.clear()
+        self._runs.clear()
 
-    def _run(self, session: Any, image: Pixels) -> tuple[Pixels, Pixels]:
+    def _run_for(self, camera: Size) -> Run:
+        """Return what answers images of a size, opened at the first."""
+        wide, high = self._checkpoint.input_size
+        follows = self._input_size is not None or not (wide % STRIDE or high % STRIDE)
+        any_size = not self._provider.whole or (follows and self._provider.name != TENSORRT)
+        size = None if any_size else camera
+        if size not in self._runs:
+            self._runs[size] = self._opened(size)
+        return self._runs[size]
+
+    def _run_with(self, session: Any) -> Run:
+        if self._provider.whole:
+            return partial(self._labels, session)
+        around = CpuPipeline(partial(self._logits, session), self._checkpoint.input_size, self._input_size)
+        return partial(on_own_thread, around)
+
+    def _labels(self, session: Any, images: Pixels) -> tuple[Pixels, Pixels]:
+        answers = [self._computed(session, image[None]) for image in images]
+        if len(answers) == 1:
+            labels, confidence = answers[0]
+            return labels, confidence
+        each_labels, each_confidence = zip(*answers, strict=True)
+        return np.concatenate(each_labels), np.concatenate(each_confidence)
+
+    def _logits(self, session: Any, images: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(logits) for image in images for logits in self._computed(session, image[None].numpy())]
+
+    def _computed(self, session: Any, image: Pixels) -> list[npt.NDArray[Any]]:
+        """Return what a graph gives for (1, H, W, 3) uint8."""
         try:
-            labels, confidence = session.run(list(onnx_graph.OUTPUTS), {onnx_graph.INPUT: image})
+            outputs: list[npt.NDArray[Any]] = session.run(None, {onnx_graph.INPUT: image})
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise EngineError(
                 f"ONNX Runtime failed on {self.device} with an image of {image.shape[2]}x{image.shape[1]}: "
                 f"{_one_line(error)}; where memory ran out, set a smaller input_size."
             ) from error
-        return labels, confidence
+        return outputs
 
-    def _session(self, camera: Size) -> Any:
-        """Return the session for images of a size, opened at the first."""
-        wide, high = self._checkpoint.input_size
-        follows = self._input_size is not None or not (wide % STRIDE or high % STRIDE)
-        size = None if follows and self._provider.name != TENSORRT else camera
-        if size not in self._sessions:
-            self._sessions[size] = self._opened(size)
-        return self._sessions[size]
-
-    def _opened(self, camera: Size | None) -> Any:
+    def _opened(self, camera: Size | None) -> Run:
         key = {
             "network": self._fingerprint,
             "camera": _text(camera),
@@ -163,27 +189,36 @@ class OnnxRuntimeEngine:
 
         artefact = self._cache.artefact("onnxruntime", key, "onnx", build)
         self.notes += artefact.notes
-        return self._load(artefact.path)
+        return self._run_with(self._load(artefact.path))
 
     def _built(self, path: Path, camera: Size | None) -> Mapping[str, Any]:
         """Write the graph, run it, and hold its answers against PyTorch's."""
         log.info("Writing the network as ONNX for %s; this is done once.", _text(camera) or "images of any size")
         try:
-            model = onnx_graph.build(self._checkpoint, camera, self._input_size, self.precision)
+            if self._provider.whole:
+                model = onnx_graph.build(self._checkpoint, camera, self._input_size, self.precision)
+            else:
+                model = onnx_graph.build_network(self._checkpoint)
         except ExportError as error:
             raise EngineError(f"The network cannot be written as ONNX: {error}") from error
         path.write_bytes(model.SerializeToString())
-        session = self._load(path)
-        wide, high = self._checkpoint.input_size
-        # The size of the training, and one that is resized in both directions.
-        sizes = [camera] if camera else [(wide, high), (wide + 5, max(STRIDE, high - 3))]
+        run = self._run_with(self._load(path))
         agreed = check_agreement(
             f"ONNX Runtime ({self._provider.name}, {self.precision})",
-            lambda image: self._run(session, image),
+            run,
             Pipeline(self._checkpoint, self._input_size).eval(),
-            sizes,
+            [camera] if camera else self._checked_sizes(),
         )
         return {"agreement": agreed}
+
+    def _checked_sizes(self) -> list[Size]:
+        wide, high = trained = self._checkpoint.input_size
+        if self._provider.whole:
+            # The size of the training, and one that is resized in both directions.
+            return [trained, (wide + 5, max(STRIDE, high - 3))]
+        # What the network sees unresized, upright and on end: it is not the graph that rounds resized pixels to bytes.
+        sizes = dict.fromkeys((trained, (high, wide), self._input_size or trained))
+        return [size for size in sizes if network_size(size, trained, self._input_size) == size]
 
     def _load(self, path: Path) -> Any:
         """Open a graph with the provider, and with no other in its place."""

@@ -1,4 +1,4 @@
-"""PyTorch runs the Pipeline: in fused oneDNN layers on x86 processors, as a CUDA graph on a GPU, else as it stands."""
+"""PyTorch runs the Pipeline: on a CPU in fused oneDNN layers or plain ones, on a GPU as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.engines.agreement import MIN_AGREEMENT
-from erfnet_ros.engines.cpu import fused_layers_here, fused_pipeline, has_bf16_units
+from erfnet_ros.engines.cpu import CpuPipeline, fused_layers_here, fused_pipeline, has_bf16_units
 from erfnet_ros.engines.gpu import GpuFrames, faults, free_cached
 from erfnet_ros.engines.names import DEVICES, FLOATS, PRECISIONS
 from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.plain_network import PlainNetwork
 from erfnet_ros.quantisation import ranges_of
 
 Pixels = npt.NDArray[np.uint8]
@@ -74,7 +75,8 @@ class PyTorchEngine:
             self.notes += (f"The network runs in {self.precision}, since int8 cannot be used here: {reason}.",)
             return self._on_cpu(checkpoint, input_size, self.precision)
         self.notes += (f"The network runs in PyTorch's plain layers, slower than it could: {reason}.",)
-        return PlainPipeline(pipeline, DTYPES[self.precision])
+        network = PlainNetwork(_channels_last(pipeline.to(DTYPES[self.precision])))
+        return CpuPipeline(network, checkpoint.input_size, input_size)
 
     def _on_gpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> GpuPipeline:
         pipeline = GpuPipeline(
@@ -87,24 +89,6 @@ class PyTorchEngine:
 
     def _note(self, notes: tuple[str, ...]) -> None:
         self.notes += tuple(note for note in notes if note not in self.notes)
-
-
-class PlainPipeline:
-    """The Pipeline as it stands, on the CPU.
-
-    Args:
-        pipeline: In fp32.
-        dtype: What it computes in.
-    """
-
-    def __init__(self, pipeline: Pipeline, dtype: torch.dtype) -> None:
-        self._pipeline = _channels_last(pipeline.to(dtype))
-
-    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """See `erfnet_ros.engines.Engine`."""
-        with torch.inference_mode():
-            labels, confidence = self._pipeline(torch.from_numpy(images))
-            return labels.numpy(), confidence.numpy()
 
 
 class GpuPipeline:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from erfnet_ros import checkpoint as checkpoint_module
-from erfnet_ros import folding, network, onnx_bytes, onnx_graph, pipeline
+from erfnet_ros import folding, network, onnx_bytes, onnx_front, onnx_graph, pipeline
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines.agreement import fingerprint
 from erfnet_ros.engines.cache import Artefact, Cache, Key
@@ -210,7 +210,7 @@ def _write_nothing(path: Path) -> Mapping[str, Any]:
 def _graph_version() -> str:
     """Return a hash of the code that decides the graph, so that no engine of another version of it is ever used."""
     digest = hashlib.sha256(torch.__version__.encode())
-    for module in (network, folding, pipeline, checkpoint_module, onnx_graph, onnx_bytes):
+    for module in (network, folding, pipeline, checkpoint_module, onnx_graph, onnx_front, onnx_bytes):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()[:16]
 
