@@ -19,6 +19,7 @@ from erfnet_ros.benchmark.figures import (
     AUTHORS,
     Limits,
     Machine,
+    Note,
     Report,
     Setting,
     Times,
@@ -31,6 +32,7 @@ from erfnet_ros.benchmark.rounds import make_rows, run_rounds
 from erfnet_ros.benchmark.settings import make_settings, network_macs, read_frames
 from erfnet_ros.benchmark.starts import measure_start
 from erfnet_ros.benchmark.tables import as_text
+from erfnet_ros.engines import pytorch
 from erfnet_ros.engines.cpu import has_bf16_units
 from erfnet_ros.errors import EngineError, ErfnetError, ParameterError
 
@@ -85,8 +87,27 @@ def test_precisions_that_lack_the_same_share_a_line() -> None:
     """Sixteen lines of the same sentence would hide the one that matters."""
     missing = [Unavailable("onnxruntime", name, f"'{name}' is not computed") for name in ("fp16", "bf16")]
     machine = Machine("processor", 2, "", "", 0.0, {"torch": "2"})
-    report = Report(machine, Limits("cpu", 1.0, {}), "synthetic", (), (), (), tuple(missing))
+    report = Report(machine, Limits("cpu", 1.0, {}), "synthetic", (), (), (), tuple(missing), ())
     assert as_text(report).endswith("onnxruntime fp16, bf16: not available: 'fp16', 'bf16' is not computed")
+
+
+def test_what_an_engine_notes_is_said_once_beneath_the_tables(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Times in plain layers look like a slow engine to whoever is not told."""
+    monkeypatch.setattr(pytorch, "fused_pipeline", lambda *_: (None, "they are somewhere else"))
+    arguments = ["--quick", "--sizes", "96x64,64x48", "--engines", "pytorch:fp32", "--device", "cpu"]
+    files = ["--json", f"{tmp_path}/run.json", "--markdown", f"{tmp_path}/run.md"]
+    assert command.main([*arguments, "--checkpoint", str(weights), *files]) == 0
+    (note,) = json.loads((tmp_path / "run.json").read_text())["notes"]
+    assert (note["engine"], note["precision"]) == ("pytorch", "fp32")
+    assert (tmp_path / "run.md").read_text().count(f"- pytorch fp32: {note['text']}\n") == 1
+
+
+def test_a_note_of_several_engines_of_one_kind_is_said_once() -> None:
+    """There is an engine for each size of the network."""
+    engines = [(HandsOver("cuda:0"), "pytorch", "fp16", "cuda:0") for _ in range(2)]
+    assert Opened([], [], engines).notes() == [Note("pytorch", "fp16", HandsOver.notes[0])]
 
 
 def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from erfnet_ros.benchmark.figures import AUTHORS, Setting, Size, Unavailable
+from erfnet_ros.benchmark.figures import AUTHORS, Note, Setting, Size, Unavailable
 from erfnet_ros.checkpoint import Checkpoint, build_network
 from erfnet_ros.engines import Engine, open_engine
 from erfnet_ros.engines.names import ENGINES, PRECISIONS
@@ -99,6 +99,11 @@ class Opened:
             for engine, name, precision, device in self.engines
             if (engine.name, engine.device) != (name, device)
         ]
+
+    def notes(self) -> list[Note]:
+        """Return what the engines have to say, each sentence of an engine once."""
+        said = (Note(name, precision, text) for engine, name, precision, _ in self.engines for text in engine.notes)
+        return list(dict.fromkeys(said))
 
     def close(self) -> None:
         """Free the engines' memory."""

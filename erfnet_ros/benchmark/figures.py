@@ -121,6 +121,15 @@ class Unavailable:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What an engine chose for want of something better, or what else its times depend on, in a sentence."""
+
+    engine: str
+    precision: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Limits:
     """What the machine's memory and multipliers reach.
 
@@ -167,3 +176,4 @@ class Report:
     rows: tuple[Row, ...]
     starts: tuple[Start, ...]
     unavailable: tuple[Unavailable, ...]
+    notes: tuple[Note, ...]

@@ -75,7 +75,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
         measured = rounds.run_rounds(everybody, frames, plan.rounds, say)
         limits = best_of(limits, on_own_thread(measure_limits, device, plan.quick))
         agreed = rounds.agreements(everybody, checkpoint, settings, frames, say)
-        failed = opened.failed()
+        failed, notes = opened.failed(), opened.notes()
         gone = {(each.engine, each.precision) for each in failed}
         rows = [
             row
@@ -93,4 +93,5 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
             starts.append(measure_start(plan.checkpoint, engine, precision, plan.device, plan.cameras[0]))
         except EngineError as error:
             unavailable.append(Unavailable(engine, precision, f"start: {error}"))
-    return Report(machine, limits, plan.data, tuple(settings), tuple(rows), tuple(starts), tuple(unavailable))
+    heard = tuple(note for note in notes if (note.engine, note.precision) in running)
+    return Report(machine, limits, plan.data, tuple(settings), tuple(rows), tuple(starts), tuple(unavailable), heard)
