@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.benchmark import command
+from erfnet_ros.benchmark import command, machine
 from erfnet_ros.benchmark.contestants import Contestant, Opened, choose
 from erfnet_ros.benchmark.figures import (
     AUTHORS,
@@ -86,8 +86,8 @@ def test_an_engine_that_cannot_run_is_listed_with_the_reason(measured: Path) -> 
 def test_precisions_that_lack_the_same_share_a_line() -> None:
     """Sixteen lines of the same sentence would hide the one that matters."""
     missing = [Unavailable("onnxruntime", name, f"'{name}' is not computed") for name in ("fp16", "bf16")]
-    machine = Machine("processor", 2, "", "", 0.0, {"torch": "2"})
-    report = Report(machine, Limits("cpu", 1.0, {}), "synthetic", (), (), (), tuple(missing), ())
+    where = Machine("processor", 2, "", "", 0.0, {"torch": "2"})
+    report = Report(where, Limits("cpu", 1.0, {}), "synthetic", (), (), (), tuple(missing), ())
     assert as_text(report).endswith("onnxruntime fp16, bf16: not available: 'fp16', 'bf16' is not computed")
 
 
@@ -211,6 +211,20 @@ def test_the_machines_limits_are_rates() -> None:
     assert all(rate > 0.1 for rate in limits.gmac_s.values())
     again = Limits("cpu", 2.0, {"fp32": 5.0})
     assert best_of(again, Limits("cpu", 1.0, {"fp32": 7.0})) == Limits("cpu", 2.0, {"fp32": 7.0})
+
+
+def test_fp32_has_the_rate_of_the_arithmetic_that_convolutions_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU they multiply in TF32; held against a rate without it, they would reach more than there is."""
+    seen: list[bool] = []
+
+    def least_s(work: Callable[[], object], device: torch.device) -> float:
+        seen.append(torch.backends.cuda.matmul.allow_tf32)
+        return 1.0
+
+    monkeypatch.setattr(machine, "_least_s", least_s)
+    measure_limits(torch.device("cpu"), quick=True)
+    assert seen[1], "the first is the copy, the second fp32's product"
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Path) -> None:
