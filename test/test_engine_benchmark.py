@@ -26,6 +26,7 @@ from erfnet_ros.benchmark.figures import (
     Unavailable,
     times,
 )
+from erfnet_ros.benchmark.first_mask import used_gpu_memory_mb
 from erfnet_ros.benchmark.machine import best_of, measure_limits
 from erfnet_ros.benchmark.options import camera_sizes
 from erfnet_ros.benchmark.rounds import make_rows, run_rounds
@@ -233,6 +234,12 @@ def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Pa
     assert 0 < start.cold_s < 120
     assert start.memory_mb > 100
     assert start.gpu_memory_mb is None
+
+
+def test_the_memory_is_that_of_the_gpu_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    used_mib = {torch.device("cuda", 0): 10, torch.device("cuda", 1): 700}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ((1000 - used_mib[device]) << 20, 1000 << 20))
+    assert used_gpu_memory_mb("cuda:1") == 700
 
 
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
