@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +29,13 @@ from erfnet_ros.benchmark.figures import (
 )
 from erfnet_ros.benchmark.first_mask import used_gpu_memory_mb
 from erfnet_ros.benchmark.machine import best_of, measure_limits
+from erfnet_ros.benchmark.network_alone import networks_alone
 from erfnet_ros.benchmark.options import camera_sizes
-from erfnet_ros.benchmark.rounds import make_rows, run_rounds
+from erfnet_ros.benchmark.rounds import make_networks, make_rows, run_rounds
 from erfnet_ros.benchmark.settings import make_settings, network_macs, read_frames
 from erfnet_ros.benchmark.starts import measure_start
 from erfnet_ros.benchmark.tables import as_text
-from erfnet_ros.engines import pytorch
+from erfnet_ros.engines import open_engine, pytorch
 from erfnet_ros.engines.cpu import has_bf16_units
 from erfnet_ros.errors import EngineError, ErfnetError, ParameterError
 
@@ -88,7 +90,7 @@ def test_precisions_that_lack_the_same_share_a_line() -> None:
     """Sixteen lines of the same sentence would hide the one that matters."""
     missing = [Unavailable("onnxruntime", name, f"'{name}' is not computed") for name in ("fp16", "bf16")]
     where = Machine("processor", 2, "", "", 0.0, {"torch": "2"})
-    report = Report(where, Limits("cpu", 1.0, {}), "synthetic", (), (), (), tuple(missing), ())
+    report = Report(where, Limits("cpu", 1.0, {}), "synthetic", (), (), (), (), tuple(missing), ())
     assert as_text(report).endswith("onnxruntime fp16, bf16: not available: 'fp16', 'bf16' is not computed")
 
 
@@ -168,6 +170,46 @@ def test_everybody_runs_once_a_round_in_changing_order() -> None:
     rounds = [seen[first : first + 4] for first in range(0, 16, 4)]
     assert all(sorted(turn) == list("abcd") for turn in rounds)
     assert len({tuple(turn) for turn in rounds}) > 1
+
+
+def test_a_contestant_may_bring_a_clock_of_its_own() -> None:
+    """A GPU tells what it was busy with; the wall's clock would add what launching takes."""
+    seen: list[str] = []
+    contestant = replace(idle("network alone", seen), clock=lambda work: work() or 0.7)
+    frames = [[np.zeros((1, 8, 8, 3), np.uint8)]]
+    assert run_rounds([contestant], frames, 2, lambda line: None) == [[0.7, 0.7]]
+    assert seen == ["network alone"] * 2
+
+
+def test_the_network_alone_has_a_table_of_its_own() -> None:
+    """Among the engines, which do more, it would look like the fastest."""
+    setting = Setting((640, 480), (480, 360), None, 1, 8.0)
+    network = replace(idle("network alone", []), device="cuda:0", precision="fp16")
+    limits = Limits("cuda:0", 10.0, {"fp16": 20_000.0})
+    (found,) = make_networks([network], [[0.8]], [setting], limits)
+    assert (found.precision, found.times.p50) == ("fp16", 0.8)
+    assert found.share == pytest.approx(0.5)
+    where = Machine("processor", 2, "GPU", "", 0.0, {})
+    text = as_text(Report(where, limits, "synthetic", (setting,), (), (found,), (), (), ()))
+    assert re.search(r"network alone on cuda:0.*\n.*\n *image 640x480, .* fp16 +0\.80 ms +0\.80 ms +50 %", text)
+
+
+def test_the_network_alone_is_measured_on_gpus_only(weights: Path) -> None:
+    """A CPU's engine runs fused layers: the time of the plain ones would say nothing of it."""
+    setting = Setting(SIZE, SIZE, None, 1, 1.0)
+    assert networks_alone(checkpoints.load(weights), [idle("pytorch", [])], [setting]) == ([], [])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_the_network_alone_takes_less_than_all_of_it(weights: Path) -> None:
+    checkpoint, setting = checkpoints.load(weights), Setting(SIZE, SIZE, None, 1, 1.0)
+    engine = open_engine(checkpoint, "pytorch", "cuda", "fp16")
+    frames = [[np.zeros((1, SIZE[1], SIZE[0], 3), np.uint8)]]
+    whole = Contestant("pytorch", "fp16", engine.device, 0, lambda images: images, engine)
+    networks, missing = networks_alone(checkpoint, [whole], [setting])
+    assert not missing
+    alone, around = (min(values) for values in run_rounds([*networks, whole], frames, 5, lambda line: None))
+    assert 0 < alone < around
 
 
 def test_rows_know_speedup_rate_and_share() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from erfnet_ros.benchmark.figures import AUTHORS, Limits, Machine, Report, Row, Setting, Start
+from erfnet_ros.benchmark.figures import AUTHORS, Limits, Machine, NetworkAlone, Report, Row, Setting, Start
 from erfnet_ros.page import markdown
 from erfnet_ros.page.elements import Cell, Column, Table
 
@@ -42,6 +42,8 @@ def _tables(report: Report) -> list[Table]:
         _setting_table(setting, [row for row in report.rows if row.setting == index])
         for index, setting in enumerate(report.settings)
     ]
+    if report.networks:
+        tables.append(_networks_table(report.networks, report.settings))
     return [*tables, _starts_table(report.starts)] if report.starts else tables
 
 
@@ -61,6 +63,23 @@ def _setting_table(setting: Setting, rows: Sequence[Row]) -> Table:
         for row in rows
     ]
     title = f"{setting.text} ({setting.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} rounds)"
+    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+
+
+def _networks_table(networks: Sequence[NetworkAlone], settings: Sequence[Setting]) -> Table:
+    lines = [
+        [
+            settings[network.setting].text,
+            network.precision,
+            f"{network.times.p50:.2f} ms",
+            f"{network.times.p99:.2f} ms",
+            _percent(network.share, 0),
+        ]
+        for network in networks
+    ]
+    words = [Column(title, numeric=False) for title in ("setting", "precision")]
+    columns = [*words, *(Column(title) for title in ("median", "p99", "of the matrix rate"))]
+    title = f"The network alone on {networks[0].device}: PyTorch's, without copies, resizing, enlarging and labels"
     return Table(columns, [[Cell(text) for text in line] for line in lines], title)
 
 
