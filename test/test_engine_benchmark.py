@@ -30,7 +30,7 @@ from erfnet_ros.benchmark.figures import (
 from erfnet_ros.benchmark.first_mask import used_gpu_memory_mb
 from erfnet_ros.benchmark.machine import best_of, measure_limits
 from erfnet_ros.benchmark.network_alone import networks_alone
-from erfnet_ros.benchmark.options import camera_sizes
+from erfnet_ros.benchmark.options import camera_sizes, make_parser, node_minutes
 from erfnet_ros.benchmark.rounds import make_networks, make_rows, run_rounds
 from erfnet_ros.benchmark.settings import make_settings, network_macs, read_frames
 from erfnet_ros.benchmark.starts import measure_start
@@ -301,6 +301,20 @@ def test_sizes_that_are_none_are_refused() -> None:
     assert camera_sizes("96x64, 640x480") == ((96, 64), (640, 480))
     with pytest.raises(ParameterError, match="different sizes such as 640x480,1920x1080, got '96x64,auto'"):
         camera_sizes("96x64,auto")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--minutes", "10"], "Expected --minutes with --node or --all, got --minutes 10 without"),
+        (["--node", "--minutes", "-1"], "Expected --minutes from 0 to 1440, got -1"),
+    ],
+)
+def test_minutes_are_those_of_the_node(arguments: list[str], expected: str) -> None:
+    """Left unheard, they would look measured."""
+    with pytest.raises(ParameterError, match=expected):
+        node_minutes(make_parser().parse_args(arguments))
+    assert node_minutes(make_parser().parse_args(["--node", "--minutes", "10"])) == 10
 
 
 def test_a_place_for_files_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
