@@ -21,6 +21,16 @@ from erfnet_ros.network import ERFNet
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return weights of a network that takes no time worth speaking of."""
+    torch.manual_seed(0)
+    checkpoint = checkpoints.Checkpoint(CAMVID, ERFNet(len(CAMVID)).state_dict(), (96, 72), "none", None, "Apache-2.0")
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    checkpoints.save(checkpoint, path)
+    return path
+
+
 def run(*arguments: str) -> tuple[int, str]:
     left_out = ("ROS_DOMAIN_ID", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
     result = subprocess.run(
@@ -47,14 +57,9 @@ def test_transport_counts_images_with_and_without_the_profile(tmp_path: Path) ->
     assert set(report) == {"machine", "transport"}
 
 
-def test_node_overhead_is_measured_at_both_sizes(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    checkpoint = checkpoints.Checkpoint(CAMVID, ERFNet(len(CAMVID)).state_dict(), (96, 72), "none", None, "Apache-2.0")
-    checkpoints.save(checkpoint, tmp_path / "random.safetensors")
+def test_node_overhead_is_measured_at_both_sizes(weights: Path, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    status, output = run(
-        "--node", "--frames", "4", "--checkpoint", str(tmp_path / "random.safetensors"), "--json", str(figures)
-    )
+    status, output = run("--node", "--frames", "4", "--checkpoint", str(weights), "--json", str(figures))
     assert status == 0, output
     report = json.loads(figures.read_text())
     assert [(row["width"], row["height"], row["frames"]) for row in report["node"]] == [(640, 480, 4), (1920, 1080, 4)]
@@ -62,6 +67,19 @@ def test_node_overhead_is_measured_at_both_sizes(tmp_path: Path) -> None:
         assert row["overhead_ms"]["p50"] > 0
         assert row["overhead_ms"]["p50"] + row["inference_ms"]["p50"] < 1.5 * row["latency_ms"]["p99"]
     assert report["machine"]["processor"] in output
+
+
+def test_memory_and_latency_of_the_node_are_followed_over_time(weights: Path, tmp_path: Path) -> None:
+    """What grows by a little with each frame ends a robot's day."""
+    files = ["--checkpoint", str(weights), "--json", str(tmp_path / "figures.json")]
+    status, output = run("--node", "--frames", "1", "--minutes", "0.1", *files)
+    assert status == 0, output
+    figures = json.loads((tmp_path / "figures.json").read_text())["endurance"]
+    assert figures["sent"] == 90
+    assert 10 <= figures["answered"] <= 90
+    assert len(figures["memory_mb"]) == len(figures["latency_ms"]) == 10
+    assert all(50 < memory < 5000 for memory in figures["memory_mb"])
+    assert f"{figures['memory_mb'][-1]:.0f} MB" in output
 
 
 def test_a_missing_checkpoint_is_said_in_one_message(tmp_path: Path) -> None:

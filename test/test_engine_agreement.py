@@ -7,11 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from erfnet_ros.checkpoint import load
-from erfnet_ros.engines import open_engine
+from erfnet_ros.engines import onnx, open_engine, pytorch, tensorrt
 from erfnet_ros.engines.agreement import MIN_AGREEMENT
 from erfnet_ros.engines.names import PRECISIONS
+from erfnet_ros.engines.tensorrt_flavours import find_flavour
 from erfnet_ros.errors import EngineError
 from erfnet_ros.pipeline import Pipeline
 from erfnet_ros.sources import open_source, spread_evenly
@@ -35,21 +37,38 @@ def frames() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def expected(frames: list[np.ndarray]) -> list[np.ndarray]:
-    import torch
-
     pipeline = Pipeline(load()).eval()
     with torch.inference_mode():
         return [pipeline(torch.from_numpy(frame)[None])[0].numpy()[0] for frame in frames]
+
+
+def skip_where_missing(engine: str, precision: str) -> None:
+    """Skip for want of a package, a device or a precision; whatever else keeps an engine from opening is a failure."""
+    if engine == "onnxruntime":
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            pytest.importorskip(package, reason=f"not available: no {package}")
+    try:
+        if engine == "pytorch":
+            pytorch.pick_precision(precision, pytorch.pick_device("auto"), load().calibration)
+        elif engine == "onnxruntime":
+            import onnxruntime
+
+            # A build for GPUs lists its providers where there is no GPU, too.
+            there = onnxruntime.get_available_providers() if torch.cuda.is_available() else [onnx.CPU]
+            onnx.pick_precision(precision, onnx.find_providers("auto", there)[0])
+        else:
+            tensorrt.pick_gpu("auto")
+            find_flavour()
+    except EngineError as error:
+        pytest.skip(f"not available: {error}")
 
 
 @pytest.mark.parametrize(("engine", "precision"), WAYS)
 def test_labels_are_those_of_fp32(
     engine: str, precision: str, frames: list[np.ndarray], expected: list[np.ndarray]
 ) -> None:
-    try:
-        runs = open_engine(load(), engine, "auto", precision)
-    except EngineError as error:
-        pytest.skip(f"not available: {error}")
+    skip_where_missing(engine, precision)
+    runs = open_engine(load(), engine, "auto", precision)
     same = [(runs(frame[None])[0][0] == labels).mean() for frame, labels in zip(frames, expected, strict=True)]
     runs.close()
     assert np.mean(same) >= MIN_AGREEMENT
@@ -57,8 +76,6 @@ def test_labels_are_those_of_fp32(
 
 def test_a_camera_of_another_size_is_answered_alike() -> None:
     """The image is resized in bytes, and labels are enlarged by their borders: neither may cost the labels."""
-    import torch
-
     if not CAMVID_TEST.is_dir():
         pytest.skip("CamVid (../shared/camvid) is absent")
     source = open_source(str(CAMVID_TEST), load().class_set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,24 +14,28 @@ import pytest
 import torch
 
 from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.benchmark import command
+from erfnet_ros.benchmark import command, machine
 from erfnet_ros.benchmark.contestants import Contestant, Opened, choose
 from erfnet_ros.benchmark.figures import (
     AUTHORS,
     Limits,
     Machine,
+    Note,
     Report,
     Setting,
     Times,
     Unavailable,
     times,
 )
+from erfnet_ros.benchmark.first_mask import used_gpu_memory_mb
 from erfnet_ros.benchmark.machine import best_of, measure_limits
-from erfnet_ros.benchmark.options import camera_sizes
-from erfnet_ros.benchmark.rounds import make_rows, run_rounds
+from erfnet_ros.benchmark.network_alone import networks_alone
+from erfnet_ros.benchmark.options import camera_sizes, make_parser, node_minutes
+from erfnet_ros.benchmark.rounds import make_networks, make_rows, run_rounds
 from erfnet_ros.benchmark.settings import make_settings, network_macs, read_frames
 from erfnet_ros.benchmark.starts import measure_start
 from erfnet_ros.benchmark.tables import as_text
+from erfnet_ros.engines import open_engine, pytorch
 from erfnet_ros.engines.cpu import has_bf16_units
 from erfnet_ros.errors import EngineError, ErfnetError, ParameterError
 
@@ -84,9 +89,28 @@ def test_an_engine_that_cannot_run_is_listed_with_the_reason(measured: Path) -> 
 def test_precisions_that_lack_the_same_share_a_line() -> None:
     """Sixteen lines of the same sentence would hide the one that matters."""
     missing = [Unavailable("onnxruntime", name, f"'{name}' is not computed") for name in ("fp16", "bf16")]
-    machine = Machine("processor", 2, "", "", 0.0, {"torch": "2"})
-    report = Report(machine, Limits("cpu", 1.0, {}), "synthetic", (), (), (), tuple(missing))
+    where = Machine("processor", 2, "", "", 0.0, {"torch": "2"})
+    report = Report(where, Limits("cpu", 1.0, {}), "synthetic", (), (), (), (), tuple(missing), ())
     assert as_text(report).endswith("onnxruntime fp16, bf16: not available: 'fp16', 'bf16' is not computed")
+
+
+def test_what_an_engine_notes_is_said_once_beneath_the_tables(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Times in plain layers look like a slow engine to whoever is not told."""
+    monkeypatch.setattr(pytorch, "fused_pipeline", lambda *_: (None, "they are somewhere else"))
+    arguments = ["--quick", "--sizes", "96x64,64x48", "--engines", "pytorch:fp32", "--device", "cpu"]
+    files = ["--json", f"{tmp_path}/run.json", "--markdown", f"{tmp_path}/run.md"]
+    assert command.main([*arguments, "--checkpoint", str(weights), *files]) == 0
+    (note,) = json.loads((tmp_path / "run.json").read_text())["notes"]
+    assert (note["engine"], note["precision"]) == ("pytorch", "fp32")
+    assert (tmp_path / "run.md").read_text().count(f"- pytorch fp32: {note['text']}\n") == 1
+
+
+def test_a_note_of_several_engines_of_one_kind_is_said_once() -> None:
+    """There is an engine for each size of the network."""
+    engines = [(HandsOver("cuda:0"), "pytorch", "fp16", "cuda:0") for _ in range(2)]
+    assert Opened([], [], engines).notes() == [Note("pytorch", "fp16", HandsOver.notes[0])]
 
 
 def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:
@@ -148,6 +172,46 @@ def test_everybody_runs_once_a_round_in_changing_order() -> None:
     assert len({tuple(turn) for turn in rounds}) > 1
 
 
+def test_a_contestant_may_bring_a_clock_of_its_own() -> None:
+    """A GPU tells what it was busy with; the wall's clock would add what launching takes."""
+    seen: list[str] = []
+    contestant = replace(idle("network alone", seen), clock=lambda work: work() or 0.7)
+    frames = [[np.zeros((1, 8, 8, 3), np.uint8)]]
+    assert run_rounds([contestant], frames, 2, lambda line: None) == [[0.7, 0.7]]
+    assert seen == ["network alone"] * 2
+
+
+def test_the_network_alone_has_a_table_of_its_own() -> None:
+    """Among the engines, which do more, it would look like the fastest."""
+    setting = Setting((640, 480), (480, 360), None, 1, 8.0)
+    network = replace(idle("network alone", []), device="cuda:0", precision="fp16")
+    limits = Limits("cuda:0", 10.0, {"fp16": 20_000.0})
+    (found,) = make_networks([network], [[0.8]], [setting], limits)
+    assert (found.precision, found.times.p50) == ("fp16", 0.8)
+    assert found.share == pytest.approx(0.5)
+    where = Machine("processor", 2, "GPU", "", 0.0, {})
+    text = as_text(Report(where, limits, "synthetic", (setting,), (), (found,), (), (), ()))
+    assert re.search(r"network alone on cuda:0.*\n.*\n *image 640x480, .* fp16 +0\.80 ms +0\.80 ms +50 %", text)
+
+
+def test_the_network_alone_is_measured_on_gpus_only(weights: Path) -> None:
+    """A CPU's engine runs fused layers: the time of the plain ones would say nothing of it."""
+    setting = Setting(SIZE, SIZE, None, 1, 1.0)
+    assert networks_alone(checkpoints.load(weights), [idle("pytorch", [])], [setting]) == ([], [])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_the_network_alone_takes_less_than_all_of_it(weights: Path) -> None:
+    checkpoint, setting = checkpoints.load(weights), Setting(SIZE, SIZE, None, 1, 1.0)
+    engine = open_engine(checkpoint, "pytorch", "cuda", "fp16")
+    frames = [[np.zeros((1, SIZE[1], SIZE[0], 3), np.uint8)]]
+    whole = Contestant("pytorch", "fp16", engine.device, 0, lambda images: images, engine)
+    networks, missing = networks_alone(checkpoint, [whole], [setting])
+    assert not missing
+    alone, around = (min(values) for values in run_rounds([*networks, whole], frames, 5, lambda line: None))
+    assert 0 < alone < around
+
+
 def test_rows_know_speedup_rate_and_share() -> None:
     setting = Setting((100, 50), (100, 50), None, 2, 0.5)
     slow, fast = idle(AUTHORS, []), idle("pytorch", [])
@@ -192,12 +256,32 @@ def test_the_machines_limits_are_rates() -> None:
     assert best_of(again, Limits("cpu", 1.0, {"fp32": 7.0})) == Limits("cpu", 2.0, {"fp32": 7.0})
 
 
+def test_fp32_has_the_rate_of_the_arithmetic_that_convolutions_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU they multiply in TF32; held against a rate without it, they would reach more than there is."""
+    seen: list[bool] = []
+
+    def least_s(work: Callable[[], object], device: torch.device) -> float:
+        seen.append(torch.backends.cuda.matmul.allow_tf32)
+        return 1.0
+
+    monkeypatch.setattr(machine, "_least_s", least_s)
+    measure_limits(torch.device("cpu"), quick=True)
+    assert seen[1], "the first is the copy, the second fp32's product"
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Path) -> None:
     start = measure_start(weights, "pytorch", "fp32", "cpu", SIZE)
     assert 0 < start.warm_s < 60
     assert 0 < start.cold_s < 120
     assert start.memory_mb > 100
     assert start.gpu_memory_mb is None
+
+
+def test_the_memory_is_that_of_the_gpu_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    used_mib = {torch.device("cuda", 0): 10, torch.device("cuda", 1): 700}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ((1000 - used_mib[device]) << 20, 1000 << 20))
+    assert used_gpu_memory_mb("cuda:1") == 700
 
 
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
@@ -217,6 +301,20 @@ def test_sizes_that_are_none_are_refused() -> None:
     assert camera_sizes("96x64, 640x480") == ((96, 64), (640, 480))
     with pytest.raises(ParameterError, match="different sizes such as 640x480,1920x1080, got '96x64,auto'"):
         camera_sizes("96x64,auto")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--minutes", "10"], "Expected --minutes with --node or --all, got --minutes 10 without"),
+        (["--node", "--minutes", "-1"], "Expected --minutes from 0 to 1440, got -1"),
+    ],
+)
+def test_minutes_are_those_of_the_node(arguments: list[str], expected: str) -> None:
+    """Left unheard, they would look measured."""
+    with pytest.raises(ParameterError, match=expected):
+        node_minutes(make_parser().parse_args(arguments))
+    assert node_minutes(make_parser().parse_args(["--node", "--minutes", "10"])) == 10
 
 
 def test_a_place_for_files_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:

@@ -190,6 +190,13 @@ def test_tensorrt_comes_before_cuda_before_the_cpu() -> None:
     assert Provider(CUDA, 2).device == "cuda:2"
 
 
+def test_tensorrt_may_compute_in_halves_where_the_graph_does(tmp_path: Path) -> None:
+    """The provider's own default leaves a graph in fp16 to kernels for fp32."""
+    assert Provider(TENSORRT).options(tmp_path, "fp16")["trt_fp16_enable"] == "1"
+    assert Provider(TENSORRT).options(tmp_path, "fp32")["trt_fp16_enable"] == "0"
+    assert "trt_fp16_enable" not in Provider(CUDA).options(tmp_path, "fp16")
+
+
 def test_a_precision_that_a_provider_lacks_is_an_error() -> None:
     assert pick_precision("auto", Provider(CPU)) == "fp32"
     assert pick_precision("auto", Provider(CUDA)) == "fp16"

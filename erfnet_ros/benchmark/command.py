@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from erfnet_ros.benchmark.options import ISA, camera_sizes, make_parser, positive
+from erfnet_ros.benchmark.options import ISA, camera_sizes, make_parser, node_minutes, positive
 from erfnet_ros.errors import ErfnetError, ParameterError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def measure_engines(options: argparse.Namespace) -> Report:
     Raises:
         ErfnetError: An option is of no use, or a file cannot be written.
     """
+    node_minutes(options)
     sizes = camera_sizes(options.sizes)
     batch, rounds = positive("batch", options.batch), positive("rounds", options.rounds)
     for path in (options.json, options.markdown, options.plot):

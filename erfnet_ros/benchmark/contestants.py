@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from erfnet_ros.benchmark.figures import AUTHORS, Setting, Size, Unavailable
+from erfnet_ros.benchmark.figures import AUTHORS, Note, Setting, Size, Unavailable
 from erfnet_ros.checkpoint import Checkpoint, build_network
 from erfnet_ros.engines import Engine, open_engine
 from erfnet_ros.engines.names import ENGINES, PRECISIONS
@@ -24,9 +25,19 @@ OWN_KERNELS = ("onnxruntime", "tensorrt")
 """Engines that do not read oneDNN's switch."""
 
 
+def wall_ms(work: Callable[[], object]) -> float:
+    """Return the milliseconds that some work takes."""
+    start = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - start)
+
+
 @dataclass(frozen=True)
 class Contestant:
-    """Who runs one setting; `prepare` turns a batch of images into what `run` takes, outside the time measured."""
+    """Who runs one setting.
+
+    `prepare` turns a batch of images into what `run` takes, outside the time that `clock` measures.
+    """
 
     engine: str
     precision: str
@@ -34,6 +45,7 @@ class Contestant:
     setting: int
     prepare: Callable[[Pixels], object]
     run: Callable[..., object]
+    clock: Callable[[Callable[[], object]], float] = wall_ms
 
 
 def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
@@ -99,6 +111,11 @@ class Opened:
             for engine, name, precision, device in self.engines
             if (engine.name, engine.device) != (name, device)
         ]
+
+    def notes(self) -> list[Note]:
+        """Return what the engines have to say, each sentence of an engine once."""
+        said = (Note(name, precision, text) for engine, name, precision, _ in self.engines for text in engine.notes)
+        return list(dict.fromkeys(said))
 
     def close(self) -> None:
         """Free the engines' memory."""

@@ -91,6 +91,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class NetworkAlone:
+    """PyTorch's network on a GPU at one setting: no copies, resizing, enlarging or labels.
+
+    Attributes:
+        precision: What it computes in.
+        device: "cuda:N".
+        setting: Index of the setting.
+        times: From the scaled images to the scores, both on the GPU.
+        share: Share of the GPU's matrix rate that it reaches, 0..1; None where no rate was measured.
+    """
+
+    precision: str
+    device: str
+    setting: int
+    times: Times
+    share: float | None
+
+
+@dataclass(frozen=True)
 class Start:
     """One engine in a fresh process, from loading torch and the checkpoint to the first mask.
 
@@ -118,6 +137,15 @@ class Unavailable:
     engine: str
     precision: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """What an engine chose for want of something better, or what else its times depend on, in a sentence."""
+
+    engine: str
+    precision: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -165,5 +193,7 @@ class Report:
     frames: str
     settings: tuple[Setting, ...]
     rows: tuple[Row, ...]
+    networks: tuple[NetworkAlone, ...]
     starts: tuple[Start, ...]
     unavailable: tuple[Unavailable, ...]
+    notes: tuple[Note, ...]

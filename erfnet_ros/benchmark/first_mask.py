@@ -22,10 +22,12 @@ def main(arguments: Sequence[str]) -> int:
     segmenter = Segmenter(checkpoint, engine, device, precision)
     segmenter(image)
     seconds = time.perf_counter() - start
+    device = segmenter.engine.device
     found = {
         "seconds": seconds,
         "memory_mb": _most_memory_mb(),
-        "gpu_memory_mb": used_gpu_memory_mb() if segmenter.engine.device != "cpu" else None,
+        "device": device,
+        "gpu_memory_mb": None if device == "cpu" else used_gpu_memory_mb(device),
     }
     print(json.dumps(found))
     return 0
@@ -38,11 +40,11 @@ def _most_memory_mb() -> float:
     return int(match[1]) / 1024 if match else float("nan")
 
 
-def used_gpu_memory_mb() -> float:
-    """Return what is taken of the GPU's memory, by this process and all others."""
+def used_gpu_memory_mb(device: str) -> float:
+    """Return what is taken of the memory of GPU "cuda:N", by this process and all others."""
     import torch
 
-    free, total = torch.cuda.mem_get_info()
+    free, total = torch.cuda.mem_get_info(torch.device(device))
     return (total - free) / 2**20
 
 

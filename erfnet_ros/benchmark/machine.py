@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -40,9 +41,10 @@ def measure_limits(device: torch.device, quick: bool) -> Limits:
     if device.type == "cuda" or has_bf16_units():
         rates["bf16"] = torch.bfloat16
     gmac_s = {}
-    for name, dtype in rates.items():
-        matrix = torch.ones(side, side, device=device, dtype=dtype)
-        gmac_s[name] = side**3 / _least_s(lambda matrix=matrix: matrix @ matrix, device) / 1e9  # type: ignore[misc]
+    with _tf32_products():
+        for name, dtype in rates.items():
+            matrix = torch.ones(side, side, device=device, dtype=dtype)
+            gmac_s[name] = side**3 / _least_s(lambda matrix=matrix: matrix @ matrix, device) / 1e9  # type: ignore[misc]
     if (int8 := _int8_s(side, device)) is not None:
         gmac_s["int8"] = side**3 / int8 / 1e9
     return Limits(str(device), 2 * 4 * floats / copied / 1e9, gmac_s)
@@ -52,6 +54,18 @@ def best_of(first: Limits, second: Limits) -> Limits:
     """Return the higher of each rate: whatever else ran meanwhile can only have lowered it."""
     rates = {name: max(rate, second.gmac_s.get(name, 0.0)) for name, rate in first.gmac_s.items()}
     return Limits(first.device, max(first.copy_gb_s, second.copy_gb_s), rates)
+
+
+@contextmanager
+def _tf32_products() -> Iterator[None]:
+    """Let GPUs multiply fp32 matrices in TF32: cuDNN does in the network's convolutions, unless it is told not to."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = before
 
 
 def _int8_s(side: int, device: torch.device) -> float | None:

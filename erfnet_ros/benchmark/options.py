@@ -14,6 +14,7 @@ ISA = {"avx2": "AVX2", "avx512": "AVX512_CORE", "vnni": "AVX512_CORE_VNNI"}
 """What a processor without the newest units is imitated with: words for oneDNN's ONEDNN_MAX_CPU_ISA."""
 
 _ROUNDS = 20
+_DAY_MIN = 1440
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,7 +44,22 @@ def make_parser() -> argparse.ArgumentParser:
     ros.add_argument("--all", action="store_true", help="engines, node and transport")
     ros.add_argument("--seconds", type=float, default=5.0, help="of each transport turn (default: %(default)g)")
     ros.add_argument("--frames", type=int, default=40, help="of each size for the node (default: %(default)s)")
+    ros.add_argument("--minutes", type=float, default=0.0, help="with --node: also run it so long, for its memory")
     return parser
+
+
+def node_minutes(options: argparse.Namespace) -> float:
+    """Return how long the node is to run at a camera's rate; 0 where that was not asked for.
+
+    Raises:
+        ParameterError: It is negative or above a day, or the node is not measured.
+    """
+    minutes: float = options.minutes
+    if not 0 <= minutes <= _DAY_MIN:
+        raise ParameterError(f"Expected --minutes from 0 to {_DAY_MIN}, got {minutes:g}.")
+    if minutes and not (options.node or options.all):
+        raise ParameterError(f"Expected --minutes with --node or --all, got --minutes {minutes:g} without.")
+    return minutes
 
 
 def camera_sizes(text: str) -> tuple[tuple[int, int], ...]:

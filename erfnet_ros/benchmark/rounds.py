@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from erfnet_ros.benchmark.contestants import Contestant
-from erfnet_ros.benchmark.figures import AUTHORS, Limits, Row, Setting, times
+from erfnet_ros.benchmark.figures import AUTHORS, Limits, NetworkAlone, Row, Setting, Times, times
 from erfnet_ros.checkpoint import Checkpoint
 from erfnet_ros.engines.own_thread import on_own_thread
 from erfnet_ros.pipeline import Pipeline
@@ -45,9 +46,7 @@ def run_rounds(
             batches = frames[contestant.setting]
             given = contestant.prepare(batches[number % len(batches)])
             time.sleep(_PAUSE_S)
-            start = time.perf_counter()
-            contestant.run(given)
-            measured[index].append(1e3 * (time.perf_counter() - start))
+            measured[index].append(contestant.clock(partial(contestant.run, given)))
     return measured
 
 
@@ -100,8 +99,6 @@ def make_rows(
     rows = []
     for contestant, found, share in zip(contestants, figures, agreed, strict=True):
         setting = settings[contestant.setting]
-        rate = limits.gmac_s.get(contestant.precision)
-        reached = None if rate is None else setting.batch * setting.gmacs / (found.p50 / 1e3) / rate
         rows.append(
             Row(
                 contestant.engine,
@@ -111,8 +108,28 @@ def make_rows(
                 found,
                 authors[contestant.setting] / found.p50,
                 1e3 * setting.batch / found.p50,
-                reached,
+                _reached(found, setting, limits.gmac_s.get(contestant.precision)),
                 share,
             )
         )
     return sorted(rows, key=lambda row: (row.setting, row.engine != AUTHORS, row.times.p50))
+
+
+def make_networks(
+    contestants: Sequence[Contestant],
+    measured: Sequence[Sequence[float]],
+    settings: Sequence[Setting],
+    limits: Limits,
+) -> list[NetworkAlone]:
+    """Turn the times of `networks_alone` into figures, by setting, the fastest first."""
+    found = []
+    for contestant, values in zip(contestants, measured, strict=True):
+        figures, rate = times(values), limits.gmac_s.get(contestant.precision)
+        share = _reached(figures, settings[contestant.setting], rate)
+        found.append(NetworkAlone(contestant.precision, contestant.device, contestant.setting, figures, share))
+    return sorted(found, key=lambda network: (network.setting, network.times.p50))
+
+
+def _reached(found: Times, setting: Setting, rate: float | None) -> float | None:
+    """Return the share of a matrix rate (GMAC/s) that the median is, 0..1; None without one."""
+    return None if rate is None else setting.batch * setting.gmacs / (found.p50 / 1e3) / rate

@@ -11,6 +11,7 @@ from erfnet_ros.benchmark import rounds
 from erfnet_ros.benchmark.contestants import authors_way, choose, open_engines
 from erfnet_ros.benchmark.figures import AUTHORS, Report, Size, Start, Unavailable
 from erfnet_ros.benchmark.machine import best_of, describe_machine, measure_limits
+from erfnet_ros.benchmark.network_alone import networks_alone
 from erfnet_ros.benchmark.settings import make_settings, read_frames
 from erfnet_ros.benchmark.starts import measure_start
 from erfnet_ros.engines.own_thread import on_own_thread
@@ -72,20 +73,22 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
         for contestant in authors:
             contestant.run(contestant.prepare(frames[contestant.setting][0]))
         everybody = [*authors, *opened.contestants]
-        measured = rounds.run_rounds(everybody, frames, plan.rounds, say)
+        alone, missing = networks_alone(checkpoint, opened.contestants, settings)
+        measured = rounds.run_rounds([*everybody, *alone], frames, plan.rounds, say)
         limits = best_of(limits, on_own_thread(measure_limits, device, plan.quick))
         agreed = rounds.agreements(everybody, checkpoint, settings, frames, say)
-        failed = opened.failed()
+        failed, notes = opened.failed(), opened.notes()
         gone = {(each.engine, each.precision) for each in failed}
         rows = [
             row
-            for row in rounds.make_rows(everybody, measured, agreed, settings, limits)
+            for row in rounds.make_rows(everybody, measured[: len(everybody)], agreed, settings, limits)
             if (row.engine, row.precision) not in gone
         ]
+        networks = rounds.make_networks(alone, measured[len(everybody) :], settings, limits)
     finally:
         opened.close()
     starts: list[Start] = []
-    unavailable = [*opened.unavailable, *failed]
+    unavailable = [*opened.unavailable, *failed, *missing]
     running = dict.fromkeys((row.engine, row.precision) for row in rows if row.engine != AUTHORS)
     for engine, precision in running if plan.starts else ():
         say(f"starting {engine} {precision} in a process of its own")
@@ -93,4 +96,15 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
             starts.append(measure_start(plan.checkpoint, engine, precision, plan.device, plan.cameras[0]))
         except EngineError as error:
             unavailable.append(Unavailable(engine, precision, f"start: {error}"))
-    return Report(machine, limits, plan.data, tuple(settings), tuple(rows), tuple(starts), tuple(unavailable))
+    heard = tuple(note for note in notes if (note.engine, note.precision) in running)
+    return Report(
+        machine,
+        limits,
+        plan.data,
+        tuple(settings),
+        tuple(rows),
+        tuple(networks),
+        tuple(starts),
+        tuple(unavailable),
+        heard,
+    )

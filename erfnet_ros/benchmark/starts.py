@@ -37,7 +37,7 @@ def measure_start(checkpoint: Path, engine: str, precision: str, device: str, si
         environment = os.environ | {name: str(Path(folder) / place) for name, place in _CACHES.items()}
         arguments = [str(checkpoint), engine, precision, device, str(size[0]), str(size[1])]
         cold = _first_mask(arguments, environment)
-        before_mb = used_gpu_memory_mb() if cold["gpu_memory_mb"] is not None else 0.0
+        before_mb = 0.0 if cold["device"] == "cpu" else used_gpu_memory_mb(cold["device"])
         warm = _first_mask(arguments, environment)
     after_mb = warm["gpu_memory_mb"]
     gpu_memory_mb = None if after_mb is None else after_mb - before_mb

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from erfnet_ros.benchmark.figures import AUTHORS, Limits, Machine, Report, Row, Setting, Start, Unavailable
+from erfnet_ros.benchmark.figures import AUTHORS, Limits, Machine, NetworkAlone, Report, Row, Setting, Start
 from erfnet_ros.page import markdown
 from erfnet_ros.page.elements import Cell, Column, Table
 
@@ -17,8 +17,8 @@ def as_text(report: Report) -> str:
     head = [_machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
     parts = ["\n".join(head)]
     parts += [f"{table.title}\n{_aligned(table)}" for table in _tables(report)]
-    if report.unavailable:
-        parts.append("\n".join(_missing_lines(report.unavailable)))
+    if lines := _sentences(report):
+        parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
@@ -27,8 +27,8 @@ def as_markdown(report: Report) -> str:
     head = [_machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
     parts = ["\n".join(f"- {markdown.escape(line)}" for line in head)]
     parts += [f"**{markdown.escape(table.title)}**\n\n{markdown.table(table)}" for table in _tables(report)]
-    if report.unavailable:
-        parts.append("\n".join(f"- {markdown.escape(line)}" for line in _missing_lines(report.unavailable)))
+    if lines := _sentences(report):
+        parts.append("\n".join(f"- {markdown.escape(line)}" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -42,6 +42,8 @@ def _tables(report: Report) -> list[Table]:
         _setting_table(setting, [row for row in report.rows if row.setting == index])
         for index, setting in enumerate(report.settings)
     ]
+    if report.networks:
+        tables.append(_networks_table(report.networks, report.settings))
     return [*tables, _starts_table(report.starts)] if report.starts else tables
 
 
@@ -61,6 +63,23 @@ def _setting_table(setting: Setting, rows: Sequence[Row]) -> Table:
         for row in rows
     ]
     title = f"{setting.text} ({setting.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} rounds)"
+    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+
+
+def _networks_table(networks: Sequence[NetworkAlone], settings: Sequence[Setting]) -> Table:
+    lines = [
+        [
+            settings[network.setting].text,
+            network.precision,
+            f"{network.times.p50:.2f} ms",
+            f"{network.times.p99:.2f} ms",
+            _percent(network.share, 0),
+        ]
+        for network in networks
+    ]
+    words = [Column(title, numeric=False) for title in ("setting", "precision")]
+    columns = [*words, *(Column(title) for title in ("median", "p99", "of the matrix rate"))]
+    title = f"The network alone on {networks[0].device}: PyTorch's, without copies, resizing, enlarging and labels"
     return Table(columns, [[Cell(text) for text in line] for line in lines], title)
 
 
@@ -94,17 +113,18 @@ def _limits_line(limits: Limits) -> str:
     return f"limit of {limits.device}: copy {limits.copy_gb_s:.1f} GB/s; matrix product {rates}"
 
 
-def _missing_lines(unavailable: Sequence[Unavailable]) -> list[str]:
-    """Return a line for each reason that an engine gives."""
+def _sentences(report: Report) -> list[str]:
+    """Return a line for each thing that an engine notes, and for each reason why one does not run."""
+    said = [(note.engine, note.precision, note.text) for note in report.notes]
+    said += [(each.engine, each.precision, f"not available: {each.reason}") for each in report.unavailable]
     precisions: dict[tuple[str, str], list[str]] = {}
-    for missing in unavailable:
-        # A reason that is the same for every precision may name the one it was given for.
-        reason = missing.reason.replace(f"'{missing.precision}'", _ITS_PRECISION)
-        precisions.setdefault((missing.engine, reason), []).append(missing.precision)
+    for engine, precision, text in said:
+        # A sentence that is the same for every precision may name the one it was said for.
+        precisions.setdefault((engine, text.replace(f"'{precision}'", _ITS_PRECISION)), []).append(precision)
     lines = []
-    for (engine, reason), names in precisions.items():
-        named = reason.replace(_ITS_PRECISION, ", ".join(f"'{name}'" for name in names))
-        lines.append(f"{engine} {', '.join(names)}: not available: {named}")
+    for (engine, text), names in precisions.items():
+        named = text.replace(_ITS_PRECISION, ", ".join(f"'{name}'" for name in names))
+        lines.append(f"{engine} {', '.join(names)}: {named}")
     return lines
 
 

@@ -62,13 +62,15 @@ class Provider:
         """Whether its graph is the whole Pipeline: logits would take long to copy from a GPU."""
         return self.name != CPU
 
-    def options(self, folder: Path) -> Mapping[str, str]:
-        """Return ONNX Runtime's options; TensorRT keeps what it builds in `folder`."""
+    def options(self, folder: Path, precision: str) -> Mapping[str, str]:
+        """Return ONNX Runtime's options for a graph in a precision; TensorRT keeps what it builds in `folder`."""
         if self.name == CPU:
             return {}
         options = {"device_id": str(self.gpu)}
         if self.name == TENSORRT:
             options |= {
+                # Without it TensorRT 10 computes a graph in halves as floats (ONNX Runtime 1.27, its issue 29779).
+                "trt_fp16_enable": str(int(precision == "fp16")),
                 "trt_engine_cache_enable": "1",
                 "trt_engine_cache_path": str(folder),
                 "trt_timing_cache_enable": "1",
@@ -227,10 +229,9 @@ class OnnxRuntimeEngine:
         # Threads that wait for the next frame must not eat what the rest of the robot needs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
+        provider = self._provider.name, dict(self._provider.options(path.parent, self.precision))
         try:
-            session = self._runtime.InferenceSession(
-                str(path), options, providers=[(self._provider.name, dict(self._provider.options(path.parent)))]
-            )
+            session = self._runtime.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # as above
             raise _NotToBeHadError(f"ONNX Runtime cannot use {self._provider.name}: {_one_line(error)}") from error
         if session.get_providers()[0] != self._provider.name:

@@ -13,11 +13,12 @@ from typing import Any
 import rclpy
 
 from erfnet_ros.benchmark.command import measure_engines, write_json
-from erfnet_ros.benchmark.options import make_parser
+from erfnet_ros.benchmark.options import make_parser, node_minutes
 from erfnet_ros.errors import ErfnetError, ParameterError
 from erfnet_ros.machine import processor, version_of
-from erfnet_ros.ros import transport_benchmark
+from erfnet_ros.ros import endurance_benchmark, transport_benchmark
 from erfnet_ros.ros.camera_process import camera_playback
+from erfnet_ros.ros.endurance_benchmark import EnduranceFigures, measure_endurance
 from erfnet_ros.ros.ledger import Percentiles, percentiles
 from erfnet_ros.ros.listener import Arrival
 from erfnet_ros.ros.node_under_test import own_node
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.isa:
             raise ParameterError("Expected --isa with the engines alone, got it with --node, --transport or --all.")
+        minutes = node_minutes(options)
         keep_large_blocks()
         keep_to_this_machine()
         machine = describe_machine()
@@ -90,6 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             node = [measure_node(width, height, options.frames, parameters) for width, height in NODE_SIZES]
             print("\n".join(_node_lines(node)), flush=True)
             report["node"] = [asdict(figures) for figures in node]
+            if minutes:
+                endurance = measure_endurance(minutes, parameters)
+                print("\n".join(_endurance_lines(endurance)), flush=True)
+                report["endurance"] = asdict(endurance)
         write_json(report, options.json)
     except (ErfnetError, OSError) as error:
         print(f"erfnet benchmark: {error}", file=sys.stderr)
@@ -170,6 +176,17 @@ def _node_lines(figures: Sequence[NodeFigures]) -> list[str]:
         lines.append(f"  {size:<12}{'overhead':>20}{_cells(row.overhead_ms)}")
         lines.append(f"  {'':<12}{'engine':>20}{_cells(row.inference_ms)}")
         lines.append(f"  {'':<12}{'stamp to mask read':>20}{_cells(row.latency_ms)}")
+    return lines
+
+
+def _endurance_lines(figures: EnduranceFigures) -> list[str]:
+    camera = f"{endurance_benchmark.WIDTH}x{endurance_benchmark.HEIGHT} at {endurance_benchmark.RATE_HZ} Hz"
+    counts = f"{figures.answered} of {figures.sent} frames answered"
+    lines = ["", f"Node over {figures.minutes:g} min, {camera}, {counts}; its memory, and stamp to mask read:"]
+    lines.append(f"  {'':<14}{'memory':>12}{'median':>12}{'p99':>12}")
+    for name, part in (("first tenth", 0), ("last tenth", -1)):
+        memory = f"{figures.memory_mb[part]:.0f} MB"
+        lines.append(f"  {name:<14}{memory:>12}{_cells(figures.latency_ms[part])}")
     return lines
 
 
