@@ -41,7 +41,7 @@ class WithStandby:
                 reason = str(error)
             else:
                 # An engine has more to say when images of another size come.
-                self.notes = (*self._earlier, *self._engine.notes)
+                self.notes = self._all_notes()
                 return answer
             # Here the error is forgotten, and with it what of the engine its traceback held.
             self._hand_over(reason)
@@ -97,4 +97,8 @@ class WithStandby:
     def _describe(self) -> None:
         engine = self._engine
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
-        self.notes = (*self._earlier, *engine.notes)
+        self.notes = self._all_notes()
+
+    def _all_notes(self) -> tuple[str, ...]:
+        # What went wrong last comes last.
+        return (*self._engine.notes, *self._earlier)
