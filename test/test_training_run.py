@@ -127,6 +127,9 @@ def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit
     assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert not (parts / "checkpoint.safetensors").exists(), "the run was over before it was interrupted"
 
+    if how == signal.SIGTERM:
+        before = torch.load(parts / "state.ckpt", weights_only=True)["global_step"]
+        assert f"Stopped after step {before}" in output, "what was told to be saved was not"
     assert train("camvid", camvid, parts, "--resume") == 0
     expected, resumed = weights(whole), weights(parts)
     assert expected.keys() == resumed.keys()
@@ -134,6 +137,21 @@ def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit
     assert (whole / "checkpoint.safetensors").read_bytes() == (parts / "checkpoint.safetensors").read_bytes()
     assert History.read(whole).points == History.read(parts).points
     assert list(parts.glob("*.partial")) == [], "what was half written stays and fills the disk"
+
+
+def test_two_processes_save_before_they_leave_at_sigterm(tmp_path: Path, camvid: Path) -> None:
+    """Else "go on with --resume" would be said of a run that is hours behind."""
+    run, recipe = tmp_path / "run", tmp_path / "endless.yaml"
+    stage = {"name": "network", "part": "network", "phases": [{"steps": 100_000, "crop": [16, 16]}]}
+    recipe.write_text(yaml.safe_dump({"batch_size": 2, "stages": [stage]}))
+    arguments = ["camvid", "--data", str(camvid), "--out", str(run), "--recipe", str(recipe), "--save-every", "0"]
+    with started([*arguments, "--devices", "2", "--validate-on", "none"]) as process:
+        wait_for(run / "state.ckpt", process)
+        process.terminate()
+        output = process.communicate(timeout=DEADLINE_S)[0]
+    assert process.returncode == 130, output
+    saved = torch.load(run / "state.ckpt", weights_only=True)["global_step"]
+    assert f"Stopped after step {saved}; go on with --resume" in output
 
 
 def test_frames_on_disk_train_the_same_weights_as_frames_in_memory(

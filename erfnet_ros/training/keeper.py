@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -70,7 +71,7 @@ class Keeper(Callback):
         self._losses: list[Tensor] = []
         self._clock = self._saved = self._line = 0.0
         self._line_images = 0
-        self._before: Callable[[int, FrameType | None], Any] | int | None = None
+        self._handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run goes on with."""
@@ -90,19 +91,21 @@ class Keeper(Callback):
         self._losses = [torch.tensor(loss) for loss in state_dict["losses"]]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over Ctrl-C: a step is either taken whole and saved, or not taken."""
+        """Take over Ctrl-C and SIGTERM: a step is either taken whole and saved, or not taken."""
         self._clock = self._saved = self._line = time.monotonic()
         self._line_images = self.images
-        self._stop_asked = False
-        self._before = signal.signal(signal.SIGINT, self._ask_to_stop)
+        if threading.current_thread() is threading.main_thread():
+            # Lightning's own handler of SIGTERM makes all processes leave before they have saved.
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[signum] = signal.signal(signum, self._ask_to_stop)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give Ctrl-C back."""
-        self._restore_signal()
+        """Give Ctrl-C and SIGTERM back."""
+        self._restore_signals()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give Ctrl-C back."""
-        self._restore_signal()
+        """Give Ctrl-C and SIGTERM back."""
+        self._restore_signals()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -194,12 +197,13 @@ class Keeper(Callback):
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
         log.info("Stopping after this step; press Ctrl-C again to stop at once, without saving.")
         self._stop_asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signum == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def _restore_signal(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+    def _restore_signals(self) -> None:
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+        self._handlers.clear()
 
 
 def _stage(module: LightningModule) -> StageModule:

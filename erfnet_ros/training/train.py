@@ -25,9 +25,12 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="erfnet train: %(message)s")
     request = _request(options, arguments)
     # After --help and the first checks: it brings torch and Lightning.
+    from erfnet_ros.training.processes import local_rank
     from erfnet_ros.training.run import train
 
-    return 0 if train(request) else 130
+    done = train(request)
+    # The first process tells: it is killed by Lightning where one that it started ends with another status than 0.
+    return 0 if done or local_rank() else 130
 
 
 def _parser() -> argparse.ArgumentParser:
