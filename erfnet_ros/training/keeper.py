@@ -130,7 +130,18 @@ class Keeper(Callback):
             self.stopped = trainer.should_stop = True
 
     def save(self, trainer: Trainer) -> None:
-        """Save where the run stands; every process must call it."""
+        """Save where the run stands; every process must call it.
+
+        Raises:
+            TrainingError: It stands where nobody wants to go on from, or cannot be saved; the state before is kept.
+        """
+        module = _stage(trainer.lightning_module)
+        step = module.plan.first_step + trainer.global_step
+        if self._losses:
+            self._mean_loss(module, step)
+        # The loss is that of the weights before the step.
+        if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
+            raise _diverged(f"Expected finite weights after step {step}, got others")
         now = time.monotonic()
         self.seconds += now - self._clock
         trainer.save_checkpoint(self._run / STATE)
@@ -147,12 +158,7 @@ class Keeper(Callback):
 
     def _add_point(self, trainer: Trainer, module: StageModule, validates: bool) -> None:
         plan, step = module.plan, trainer.global_step
-        loss = float(torch.stack([loss.to(module.device) for loss in self._losses]).mean())
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"Expected a finite loss, got {loss} before step {plan.first_step + step}; lower learning_rate "
-                "in the recipe, or take --precision fp32 or bf16."
-            )
+        loss = self._mean_loss(module, plan.first_step + step)
         self._losses.clear()
         now = time.monotonic()
         self.seconds += now - self._clock
@@ -162,6 +168,13 @@ class Keeper(Callback):
         self.points.append(point)
         self._write_curves(trainer, point, now)
         self._clock = time.monotonic()
+
+    def _mean_loss(self, module: StageModule, step: int) -> float:
+        """Return the mean since the last point; TrainingError where it is not finite."""
+        loss = float(torch.stack([loss.to(module.device) for loss in self._losses]).mean())
+        if not math.isfinite(loss):
+            raise _diverged(f"Expected a finite loss, got {loss} before step {step}")
+        return loss
 
     def _validate(self, trainer: Trainer, module: StageModule) -> float | None:
         if self._watched is None:
@@ -204,6 +217,10 @@ class Keeper(Callback):
         for signum, handler in self._handlers.items():
             signal.signal(signum, handler)
         self._handlers.clear()
+
+
+def _diverged(what: str) -> TrainingError:
+    return TrainingError(f"{what}; lower learning_rate in the recipe, or take --precision fp32 or bf16.")
 
 
 def _stage(module: LightningModule) -> StageModule:
