@@ -12,14 +12,14 @@ import pytest
 pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')")
 
 import torch
-from small_datasets import SIZE, make_camvid, make_cityscapes, make_folder
+from small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
 
 from erfnet_ros.classes import CAMVID, CITYSCAPES
 from erfnet_ros.errors import ParameterError, SourceError
 from erfnet_ros.synthetic import Street
 from erfnet_ros.training.batches import Batch, Draw, Share, batches
 from erfnet_ros.training.datasets import open_dataset
-from erfnet_ros.training.frames import DiskFrames, load_frames, read_frame, render_streets, take_census
+from erfnet_ros.training.frames import Census, DiskFrames, load_frames, read_frame, render_streets, take_census
 from erfnet_ros.training.material import gather, open_watched_split
 from erfnet_ros.training.plan import plans
 from erfnet_ros.training.recipe import Recipe, Synthetic
@@ -127,8 +127,36 @@ def test_the_census_counts_known_pixels_by_class(root: Path) -> None:
     census = take_census(data, None, 2)
     truth = np.stack([frame.truth for frame in data if frame.truth is not None])
     assert census.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
-    assert census.size == SIZE
+    assert (census.size, census.commonest_size, census.sizes) == (SIZE, SIZE, {SIZE: 6})
     assert census.shares.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "commonest"),
+    [
+        ({(640, 480): 2, (1280, 720): 3, (64, 48): 1}, (1280, 720)),
+        ({(1280, 720): 1, (64, 48): 1, (640, 480): 1}, (640, 480)),
+        ({(64, 48): 1, (640, 480): 1}, (640, 480)),
+    ],
+)
+def test_of_several_sizes_the_commonest_stands_for_all_and_of_equals_the_middle_one(
+    sizes: dict[tuple[int, int], int], commonest: tuple[int, int]
+) -> None:
+    """The checkpoint names it as what the network was trained on, and every camera's image is brought to it."""
+    census = Census(np.ones(3, np.int64), sizes)
+    assert census.size is None
+    assert census.commonest_size == commonest
+
+
+def test_frames_that_no_checkpoint_can_name_are_refused_before_training(tmp_path: Path) -> None:
+    """Else the night ends with a checkpoint that nothing reads."""
+    root = tmp_path / "own"
+    write(root / "images" / "train" / "wide.png", np.zeros((16, 4104, 3), np.uint8))
+    write(root / "labels" / "train" / "wide.png", np.zeros((16, 4104), np.uint8))
+    make_folder(root, {})
+    data = open_dataset("folder", root, "train")
+    with pytest.raises(ParameterError, match=r"8 to 4096 pixels per side, got 4104x16.* set max_frame_height in"):
+        gather(data, None, RECIPE, "auto", CPU, 1, 1)
 
 
 def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path) -> None:

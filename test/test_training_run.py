@@ -288,6 +288,17 @@ def test_a_full_disk_while_saving_is_an_error_and_leaves_the_state_before(
     assert list(run.glob("*.partial")) == []
 
 
+def test_frames_of_several_sizes_leave_a_checkpoint_of_the_commonest(tmp_path: Path) -> None:
+    """With the last crop's size a camera's image would be shrunk far below the scale that was trained on."""
+    data = make_folder(tmp_path / "own", {"train": 2})
+    make_folder(tmp_path / "larger", {"train": 4}, (80, 64))
+    for kind, suffix in (("images", "jpg"), ("labels", "png")):
+        name = Path(kind) / "train" / f"frame_3.{suffix}"
+        (tmp_path / "larger" / name).rename(data / name)
+    assert _train_one_step(tmp_path / "run", data, kind="folder") == 0
+    assert checkpoints.load(tmp_path / "run" / "checkpoint.safetensors").input_size == SIZE
+
+
 def test_a_class_without_a_pixel_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = make_folder(tmp_path / "own", {"train": 3})
     classes = yaml.safe_load((data / "classes.yaml").read_text())

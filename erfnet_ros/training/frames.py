@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -98,11 +99,23 @@ class Census:
 
     Attributes:
         pixels: (C,) int64 number of pixels by class, void left out.
-        size: (width, height) of the frames after shrinking, pixels; None where they differ.
+        sizes: Number of frames by their (width, height) after shrinking, pixels.
     """
 
     pixels: npt.NDArray[np.int64]
-    size: tuple[int, int] | None
+    sizes: Mapping[tuple[int, int], int]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) of every frame, pixels; None where they differ."""
+        return next(iter(self.sizes)) if len(self.sizes) == 1 else None
+
+    @property
+    def commonest_size(self) -> tuple[int, int]:
+        """(width, height) of most frames, pixels; where several are equally common, the one of middle area."""
+        most = max(self.sizes.values())
+        tied = [size for size, frames in self.sizes.items() if frames == most]
+        return sorted(tied, key=lambda size: (size[0] * size[1], size))[len(tied) // 2]
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
@@ -142,14 +155,14 @@ def take_census(data: DataSet, max_height: int | None, workers: int) -> Census:
         return np.bincount(labels.ravel(), minlength=VOID + 1), (labels.shape[1], labels.shape[0])
 
     pixels = np.zeros(VOID + 1, np.int64)
-    sizes = set()
+    sizes: Counter[tuple[int, int]] = Counter()
     for counts, size in _in_threads(count, len(data), workers):
         pixels += counts
-        sizes.add(size)
+        sizes[size] += 1
     pixels = pixels[: len(data.class_set)]
     if not pixels.sum():
         raise SourceError(f"Expected labelled pixels in split {data.split} of {data.name}, got void alone.")
-    return Census(pixels, sizes.pop() if len(sizes) == 1 else None)
+    return Census(pixels, sizes)
 
 
 def fits_memory(frames: int, size: tuple[int, int] | None, device: torch.device, processes: int) -> bool:

@@ -10,6 +10,7 @@ import torch
 
 from erfnet_ros.classes import ClassSet
 from erfnet_ros.errors import ParameterError, SourceError
+from erfnet_ros.sizes import check_input_size
 from erfnet_ros.sources import spread_evenly
 from erfnet_ros.training.batches import Share
 from erfnet_ros.training.datasets import DataSet, open_dataset, open_layout
@@ -122,6 +123,7 @@ def gather(
     log.info("Reading the %d frames of %s, split %s.", len(data), data.name, data.split)
     census = take_census(data, recipe.max_frame_height, workers)
     _warn_of_absent(census, data)
+    _check_size(census, data)
     whole = any(phase.crop == "frame" for stage in recipe.stages for phase in stage.phases)
     if census.size is None and (whole or recipe.synthetic is not None):
         raise ParameterError(
@@ -180,6 +182,17 @@ def _frames(
     if where == "memory" or (where == "auto" and fits_memory(len(data), census.size, device, processes)):
         return load_frames(data, recipe.max_frame_height, recipe.seed, device, workers, trained_on)
     return DiskFrames(data, recipe.max_frame_height, recipe.seed, census.size)
+
+
+def _check_size(census: Census, data: DataSet) -> None:
+    """Refuse frames whose size the run's checkpoint cannot name."""
+    try:
+        check_input_size(*census.commonest_size)
+    except ParameterError as error:
+        raise ParameterError(
+            f"{error} It is the size of the frames of {data.name}, split {data.split}; "
+            "set max_frame_height in the recipe."
+        ) from error
 
 
 def _warn_of_absent(census: Census, data: DataSet) -> None:
