@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ import torch
 from small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
 
 from erfnet_ros.classes import CAMVID, CITYSCAPES
-from erfnet_ros.errors import ParameterError, SourceError
+from erfnet_ros.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.synthetic import Street
+from erfnet_ros.training import frames as frames_module
 from erfnet_ros.training.batches import Batch, Draw, Share, batches
 from erfnet_ros.training.datasets import open_dataset
 from erfnet_ros.training.frames import Census, DiskFrames, load_frames, read_frame, render_streets, take_census
@@ -197,6 +199,43 @@ def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> N
 
 
 def test_shares_in_memory_know_their_size(root: Path) -> None:
-    frames = load_frames(open_dataset("camvid", root, "val"), None, 1, CPU, 1, trained_on=False)
+    data = open_dataset("camvid", root, "val")
+    frames = load_frames(data, SIZE, None, 1, CPU, 1, trained_on=False)
     assert (frames.size, len(frames), frames.spots) == (SIZE, 2, ())
     assert len(Share(frames, 2).frames) == 2
+    assert np.array_equal(frames.images[1].numpy(), data[1].rgb)
+    assert np.array_equal(frames.labels[1].numpy(), data[1].truth)
+
+
+def test_frames_are_not_held_twice_while_they_are_read_into_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may take half of what is free: twice that is a killed process."""
+    decoded: list[weakref.ref[np.ndarray]] = []
+    held = []
+
+    class Many:
+        class_set = CAMVID
+
+        def __len__(self) -> int:
+            return 200
+
+    def read(data: object, index: int, max_height: int | None) -> tuple[np.ndarray, np.ndarray]:
+        held.append(sum(image() is not None for image in decoded))
+        image = np.full((4, 8, 3), index, np.uint8)
+        decoded.append(weakref.ref(image))
+        return image, np.full((4, 8), index % 11, np.uint8)
+
+    monkeypatch.setattr(frames_module, "read_frame", read)
+    frames = load_frames(Many(), (8, 4), None, 1, CPU, 1, trained_on=False)  # type: ignore[arg-type]
+    assert frames.images[:, 0, 0, 0].tolist() == list(range(200))
+    assert max(held) < 50
+
+
+def test_frames_that_the_memory_does_not_hold_are_one_error_with_the_way_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def empty(*shape: object, **options: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "empty", empty)
+    with pytest.raises(TrainingError, match=r"Expected 2 frames of 64x48 .* memory of cpu, .* take --frames disk"):
+        load_frames(open_dataset("camvid", root, "val"), SIZE, None, 1, CPU, 1, trained_on=False)

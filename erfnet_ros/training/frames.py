@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from erfnet_ros.classes import CAMVID, ClassSet
-from erfnet_ros.errors import ParameterError, SourceError
+from erfnet_ros.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.metrics import VOID
 from erfnet_ros.synthetic import Street
 from erfnet_ros.training.augmentation import Spots, spots_of
@@ -176,18 +176,29 @@ def fits_memory(frames: int, size: tuple[int, int] | None, device: torch.device,
 
 
 def load_frames(
-    data: DataSet, max_height: int | None, seed: int, device: torch.device, workers: int, trained_on: bool
+    data: DataSet,
+    size: tuple[int, int],
+    max_height: int | None,
+    seed: int,
+    device: torch.device,
+    workers: int,
+    trained_on: bool,
 ) -> MemoryFrames:
-    """Read a whole split, whose frames have one size, into the device's memory."""
+    """Read a whole split, whose frames have one size, into the device's memory.
+
+    Raises:
+        TrainingError: The memory does not hold them.
+    """
     classes = len(data.class_set)
+    images, labels = _room(len(data), size, device)
 
-    def read(index: int) -> tuple[Tensor, Tensor, Spots | None]:
-        image, labels = read_frame(data, index, max_height)
-        spots = _spots(labels, classes, seed, index) if trained_on else None
-        return torch.from_numpy(image).to(device), torch.from_numpy(labels).to(device), spots
+    def read(index: int) -> Spots | None:
+        image, truth = read_frame(data, index, max_height)
+        images[index], labels[index] = torch.from_numpy(image), torch.from_numpy(truth)
+        return _spots(truth, classes, seed, index) if trained_on else None
 
-    images, labels, spots = zip(*_in_threads(read, len(data), workers), strict=True)
-    return MemoryFrames(torch.stack(images), torch.stack(labels), tuple(part for part in spots if part is not None))
+    spots = tuple(part for part in _in_threads(read, len(data), workers) if part is not None)
+    return MemoryFrames(images, labels, spots)
 
 
 def render_streets(
@@ -229,6 +240,20 @@ def render_streets(
 def default_workers() -> int:
     """Return how many processes or threads this process may well use."""
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _room(frames: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return memory for images (N, H, W, 3) and labels (N, H, W), uint8."""
+    width, height = size
+    try:
+        images = torch.empty((frames, height, width, 3), dtype=torch.uint8, device=device)
+        return images, torch.empty((frames, height, width), dtype=torch.uint8, device=device)
+    except RuntimeError as error:
+        # A GPU's is a torch.cuda.OutOfMemoryError, a CPU's a plain RuntimeError.
+        raise TrainingError(
+            f"Expected {frames} frames of {width}x{height} ({frames * width * height * 4 / 1e9:.1f} GB) to fit into "
+            f"the memory of {device}, got too little; take --frames disk."
+        ) from error
 
 
 def _render(task: tuple[int, tuple[int, int], Sequence[int]]) -> tuple[Pixels, Pixels]:

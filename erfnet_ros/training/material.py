@@ -174,13 +174,15 @@ def _frames(
     processes: int,
     trained_on: bool,
 ) -> TrainingFrames:
-    if where == "memory" and census.size is None:
+    size = census.size
+    if where == "memory" and size is None:
         raise ParameterError(
             f"Expected frames of one size in split {data.split} of {data.name} to keep them in memory, got several; "
             "take --frames disk."
         )
-    if where == "memory" or (where == "auto" and fits_memory(len(data), census.size, device, processes)):
-        return load_frames(data, recipe.max_frame_height, recipe.seed, device, workers, trained_on)
+    in_memory = where == "memory" or (where == "auto" and fits_memory(len(data), size, device, processes))
+    if in_memory and size is not None:
+        return load_frames(data, size, recipe.max_frame_height, recipe.seed, device, workers, trained_on)
     return DiskFrames(data, recipe.max_frame_height, recipe.seed, census.size)
 
 
