@@ -136,6 +136,7 @@ def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit
     assert [name for name, tensor in expected.items() if not torch.equal(tensor, resumed[name])] == []
     assert (whole / "checkpoint.safetensors").read_bytes() == (parts / "checkpoint.safetensors").read_bytes()
     assert History.read(whole).points == History.read(parts).points
+    assert "--save-every 0" in History.read(parts).command, "a repetition needs the first command"
     assert list(parts.glob("*.partial")) == [], "what was half written stays and fills the disk"
 
 

@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--steps", type=int, metavar="N", help="length of each stage, where the recipe counts steps")
     what.add_argument("--batch-size", type=int, metavar="N", help="views per step, over all devices")
     what.add_argument("--seed", type=int, metavar="N", help="what every random choice follows from")
-    what.add_argument("--licence", default="", metavar="TEXT", help="terms of the weights, kept in the checkpoint")
+    what.add_argument("--licence", metavar="TEXT", help="terms of the weights, kept in the checkpoint")
     where = parser.add_argument_group("where to train")
     where.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
     where.add_argument("--precision", default="auto", help=f"{', '.join(FLOATS)} (default: auto)")
