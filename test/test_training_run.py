@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -26,6 +27,7 @@ from erfnet_ros.classes import CITYSCAPES
 from erfnet_ros.cli import main
 from erfnet_ros.network import ERFNet
 from erfnet_ros.training.history import Evaluation, History
+from erfnet_ros.training.samples import Samples
 
 DEADLINE_S = 120
 ROOT = Path(__file__).resolve().parents[1]
@@ -298,6 +300,18 @@ def test_frames_of_several_sizes_leave_a_checkpoint_of_the_commonest(tmp_path: P
         (tmp_path / "larger" / name).rename(data / name)
     assert _train_one_step(tmp_path / "run", data, kind="folder") == 0
     assert checkpoints.load(tmp_path / "run" / "checkpoint.safetensors").input_size == SIZE
+
+
+def test_a_full_disk_under_tensorboard_is_an_error_too(
+    tmp_path: Path, camvid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Samples, "views", full)
+    assert _train_one_step(tmp_path / "run", camvid) == 2
+    error = f"Cannot write {tmp_path / 'run'}: No space left on device; no state was saved yet. Make room"
+    assert error in capsys.readouterr().err
 
 
 def test_a_class_without_a_pixel_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,8 +27,10 @@ def main(arguments: Sequence[str]) -> int:
     # After --help and the first checks: it brings torch and Lightning.
     from erfnet_ros.training.processes import local_rank
     from erfnet_ros.training.run import train
+    from erfnet_ros.training.state import full_disk_told
 
-    done = train(request)
+    with full_disk_told(request.run):
+        done = train(request)
     # The first process tells: it is killed by Lightning where one that it started ends with another status than 0.
     return 0 if done or local_rank() else 130
 
