@@ -198,6 +198,20 @@ def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> N
         open_watched_split("cityscapes", cityscapes, "train", "test")
 
 
+def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_names_the_way_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    root = make_folder(tmp_path / "one", {"": 1})
+    assert len(open_dataset("folder", root, "train")) == 1
+    assert open_watched_split("folder", root, "train", None) is None
+    assert "No split with labels is left to validate on" in caplog.text
+    (root / "images" / "train").mkdir()
+    (root / "images" / "val").mkdir()
+    with pytest.raises(SourceError, match=r"found none. '--validate-on none' trains without it"):
+        open_watched_split("folder", root, "train", None)
+
+
 def test_shares_in_memory_know_their_size(root: Path) -> None:
     data = open_dataset("camvid", root, "val")
     frames = load_frames(data, SIZE, None, 1, CPU, 1, trained_on=False)

@@ -89,10 +89,13 @@ def open_watched_split(kind: str, root: Path, trained_on: str, wanted: str | Non
     there = open_layout(kind, root).splits
     for split in ("val", "test"):
         if split in there and split not in trained_on.split("+"):
-            data = open_dataset(kind, root, split)
+            try:
+                data = open_dataset(kind, root, split)
+            except SourceError as error:
+                raise SourceError(f"{error} '--validate-on none' trains without it.") from error
             if data.has_truth:
                 return data
-    log.info("No split with labels is left to validate on.")
+    log.info("No split with labels is left to validate on: the run goes without, and its checkpoint has no mIoU.")
     return None
 
 
