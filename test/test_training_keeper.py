@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -18,12 +19,16 @@ import torch
 
 from erfnet_ros.errors import TrainingError
 from erfnet_ros.network import ERFNet
+from erfnet_ros.training import meter as meter_module
+from erfnet_ros.training.bar import StepBar
 from erfnet_ros.training.keeper import Keeper
+from erfnet_ros.training.meter import Meter, Pace
 from erfnet_ros.training.module import StageModule
 from erfnet_ros.training.plan import plans
 from erfnet_ros.training.recipe import Recipe
 
 RECIPE = Recipe.from_dict({"stages": [{"name": "network", "part": "network", "phases": [{"steps": 100}]}]}, "test")
+GPU = torch.device("cuda", 0)
 
 
 class Training:
@@ -115,3 +120,64 @@ def test_weights_that_a_step_broke_are_not_saved(tmp_path: Path) -> None:
         training.step()
     assert training.saved == []
     training.keeper.on_train_end(training.trainer, training.module)
+
+
+def test_the_curves_tell_speed_and_use_of_the_gpu_where_it_is_known(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(50):
+        training.step()
+    assert training.keeper.points[-1].images_per_second == training.logged[-1]["images_per_second"]
+    assert training.keeper.points[-1].gpu_utilization is None
+    assert "gpu_utilization" not in training.logged[-1]
+    monkeypatch.setattr(Meter, "pace", lambda meter, images: Pace(80.0, 0.5))
+    for _ in range(50):
+        training.step()
+    assert training.keeper.points[-1].gpu_utilization == training.logged[-1]["gpu_utilization"] == 0.5
+
+
+def test_the_bar_tells_images_per_second(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a bar there are no lines between validations."""
+    training.step()
+    assert set(StepBar().get_metrics(training.trainer, training.module)) == {"images/s"}
+    monkeypatch.setattr(Meter, "pace", lambda meter, images: Pace(80.0, 0.5))
+    assert StepBar().get_metrics(training.trainer, training.module) == {"images/s": "80.0", "GPU": "50 %"}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the meter's clock, which begins at 0."""
+    now = [0.0]
+    monkeypatch.setattr(meter_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return lambda seconds: now.__setitem__(0, seconds)
+
+
+def test_a_period_tells_its_own_means(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter((90, 50, 10))
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: next(answers))
+    meter = Meter()
+    for second in (0.5, 1.0, 1.5, 2.0):
+        clock(second)
+        meter.look(GPU)
+    assert meter.pace(30) == Pace(15.0, 0.7)
+    meter.begin(30)
+    clock(4.0)
+    meter.look(GPU)
+    assert meter.pace(40) == Pace(5.0, 0.1)
+
+
+def test_a_gpu_that_does_not_say_is_asked_once(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def missing(device: torch.device) -> int:
+        asked.append(device)
+        raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+
+    monkeypatch.setattr(torch.cuda, "utilization", missing)
+    meter = Meter()
+    for second in (1.0, 2.0, 3.0):
+        clock(second)
+        meter.look(GPU)
+        meter.look(torch.device("cpu"))
+    assert asked == [GPU]
+    assert meter.pace(6) == Pace(2.0, None)
