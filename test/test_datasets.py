@@ -242,6 +242,22 @@ def test_a_folder_without_splits_keeps_its_last_fifth_for_validation(tmp_path: P
     assert [entry.name for entry in val.entries()] == ["frame_8", "frame_9"]
 
 
+@pytest.mark.parametrize(("frames", "trained_on"), [(2, 1), (4, 3), (9, 8)])
+def test_a_small_folder_without_splits_keeps_one_frame_for_validation(
+    tmp_path: Path, frames: int, trained_on: int
+) -> None:
+    """Else a first try with a handful of frames is refused for a split that nobody asked for."""
+    root = make_folder(tmp_path, {"": frames})
+    assert len(open_dataset("folder", root, "train")) == trained_on
+    assert len(open_dataset("folder", root, "val")) == 1
+
+
+def test_a_folder_of_one_frame_has_nothing_to_validate_on(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"": 1})
+    assert open_layout("folder", root).splits == ("train",)
+    assert len(open_dataset("folder", root, "train")) == 1
+
+
 def test_a_folder_with_splits_may_use_a_name_twice(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"train": 3, "val": 2, "rain": 1})
     assert open_layout("folder", root).splits == ("train", "val", "rain")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,15 @@ import pytest
 pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')")
 
 import torch
-from small_datasets import SIZE, make_camvid, make_cityscapes, make_folder
+from small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
 
 from erfnet_ros.classes import CAMVID, CITYSCAPES
-from erfnet_ros.errors import ParameterError, SourceError
+from erfnet_ros.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.synthetic import Street
+from erfnet_ros.training import frames as frames_module
 from erfnet_ros.training.batches import Batch, Draw, Share, batches
 from erfnet_ros.training.datasets import open_dataset
-from erfnet_ros.training.frames import DiskFrames, load_frames, read_frame, render_streets, take_census
+from erfnet_ros.training.frames import Census, DiskFrames, load_frames, read_frame, render_streets, take_census
 from erfnet_ros.training.material import gather, open_watched_split
 from erfnet_ros.training.plan import plans
 from erfnet_ros.training.recipe import Recipe, Synthetic
@@ -127,8 +129,36 @@ def test_the_census_counts_known_pixels_by_class(root: Path) -> None:
     census = take_census(data, None, 2)
     truth = np.stack([frame.truth for frame in data if frame.truth is not None])
     assert census.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
-    assert census.size == SIZE
+    assert (census.size, census.commonest_size, census.sizes) == (SIZE, SIZE, {SIZE: 6})
     assert census.shares.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "commonest"),
+    [
+        ({(640, 480): 2, (1280, 720): 3, (64, 48): 1}, (1280, 720)),
+        ({(1280, 720): 1, (64, 48): 1, (640, 480): 1}, (640, 480)),
+        ({(64, 48): 1, (640, 480): 1}, (640, 480)),
+    ],
+)
+def test_of_several_sizes_the_commonest_stands_for_all_and_of_equals_the_middle_one(
+    sizes: dict[tuple[int, int], int], commonest: tuple[int, int]
+) -> None:
+    """The checkpoint names it as what the network was trained on, and every camera's image is brought to it."""
+    census = Census(np.ones(3, np.int64), sizes)
+    assert census.size is None
+    assert census.commonest_size == commonest
+
+
+def test_frames_that_no_checkpoint_can_name_are_refused_before_training(tmp_path: Path) -> None:
+    """Else the night ends with a checkpoint that nothing reads."""
+    root = tmp_path / "own"
+    write(root / "images" / "train" / "wide.png", np.zeros((16, 4104, 3), np.uint8))
+    write(root / "labels" / "train" / "wide.png", np.zeros((16, 4104), np.uint8))
+    make_folder(root, {})
+    data = open_dataset("folder", root, "train")
+    with pytest.raises(ParameterError, match=r"8 to 4096 pixels per side, got 4104x16.* set max_frame_height in"):
+        gather(data, None, RECIPE, "auto", CPU, 1, 1)
 
 
 def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path) -> None:
@@ -168,7 +198,58 @@ def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> N
         open_watched_split("cityscapes", cityscapes, "train", "test")
 
 
+def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_names_the_way_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    root = make_folder(tmp_path / "one", {"": 1})
+    assert len(open_dataset("folder", root, "train")) == 1
+    assert open_watched_split("folder", root, "train", None) is None
+    assert "No split with labels is left to validate on" in caplog.text
+    (root / "images" / "train").mkdir()
+    (root / "images" / "val").mkdir()
+    with pytest.raises(SourceError, match=r"found none. '--validate-on none' trains without it"):
+        open_watched_split("folder", root, "train", None)
+
+
 def test_shares_in_memory_know_their_size(root: Path) -> None:
-    frames = load_frames(open_dataset("camvid", root, "val"), None, 1, CPU, 1, trained_on=False)
+    data = open_dataset("camvid", root, "val")
+    frames = load_frames(data, SIZE, None, 1, CPU, 1, trained_on=False)
     assert (frames.size, len(frames), frames.spots) == (SIZE, 2, ())
     assert len(Share(frames, 2).frames) == 2
+    assert np.array_equal(frames.images[1].numpy(), data[1].rgb)
+    assert np.array_equal(frames.labels[1].numpy(), data[1].truth)
+
+
+def test_frames_are_not_held_twice_while_they_are_read_into_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may take half of what is free: twice that is a killed process."""
+    decoded: list[weakref.ref[np.ndarray]] = []
+    held = []
+
+    class Many:
+        class_set = CAMVID
+
+        def __len__(self) -> int:
+            return 200
+
+    def read(data: object, index: int, max_height: int | None) -> tuple[np.ndarray, np.ndarray]:
+        held.append(sum(image() is not None for image in decoded))
+        image = np.full((4, 8, 3), index, np.uint8)
+        decoded.append(weakref.ref(image))
+        return image, np.full((4, 8), index % 11, np.uint8)
+
+    monkeypatch.setattr(frames_module, "read_frame", read)
+    frames = load_frames(Many(), (8, 4), None, 1, CPU, 1, trained_on=False)  # type: ignore[arg-type]
+    assert frames.images[:, 0, 0, 0].tolist() == list(range(200))
+    assert max(held) < 50
+
+
+def test_frames_that_the_memory_does_not_hold_are_one_error_with_the_way_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def empty(*shape: object, **options: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "empty", empty)
+    with pytest.raises(TrainingError, match=r"Expected 2 frames of 64x48 .* memory of cpu, .* take --frames disk"):
+        load_frames(open_dataset("camvid", root, "val"), SIZE, None, 1, CPU, 1, trained_on=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from erfnet_ros.training.memory import check_batch
 from erfnet_ros.training.module import StageModule, labels_of, logits_of, set_dropout
 from erfnet_ros.training.plan import Plan, plans
 from erfnet_ros.training.recipe import Recipe
-from erfnet_ros.training.state import StateFile, read_state
+from erfnet_ros.training.state import STATE, StateFile, full_disk_told, read_state
 
 CLASSES = 3
 
@@ -175,6 +177,30 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) ->
     ):
         StateFile().save_checkpoint({"step": 2}, tmp_path / "gone" / "state.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["state.ckpt"]
+
+
+def test_a_full_disk_is_told_once_whoever_meets_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """TensorBoard's thread prints a traceback of its own, and raises again where it is used next."""
+
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    @full_disk_told(tmp_path)
+    def train() -> None:
+        thread = Thread(target=fill)
+        thread.start()
+        thread.join()
+        fill()
+
+    (tmp_path / STATE).touch()
+    with pytest.raises(TrainingError, match=r"Cannot write .*: No space left on device; the state saved before is unh"):
+        train()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_another_fault_of_the_system_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Too many open files"), full_disk_told(tmp_path):
+        raise OSError(errno.EMFILE, "Too many open files")
 
 
 @pytest.mark.parametrize("content", [b"", b"no state", b"\x80\x02N."])

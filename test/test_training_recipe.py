@@ -79,6 +79,15 @@ def test_the_cpu_recipe_is_the_one_that_trained_the_shipped_weights() -> None:
             "Expected cross_entropy, ohem, lovasz, focal as test.yaml: loss: name, got 'dice'",
         ),
         ({"stages": []}, "Expected one stage or more in the recipe, got none"),
+        (
+            {"stages": [STAGE, {**STAGE, "name": "more", "part": "encoder"}]},
+            "Expected part: network in the recipe's last stage 'more', got encoder: its decoder would stay untrained",
+        ),
+        (
+            {"stages": [{**STAGE, "optimizer": {"learning_rate": "fast"}}]},
+            "Expected a number as .*: learning_rate, got 'fast'",
+        ),
+        ({"average_decay": "nan"}, "Expected a number or null as test.yaml: average_decay, got 'nan'"),
         ({"stages": [{"part": "network", "phases": []}]}, r"Expected the key 'name' in test.yaml: stages\[0\]"),
         ({"stages": [{**STAGE, "phases": []}]}, "Expected one phase or more in stage 'network', got none"),
         ({"stages": [{**STAGE, "phases": [{}]}]}, "Expected either steps or epochs in each phase"),
@@ -104,6 +113,18 @@ def test_what_a_recipe_does_not_know_is_refused_with_key_value_and_what_is_allow
     """A misspelt key that is passed over costs a night."""
     with pytest.raises(ParameterError, match=message):
         recipe(**changes)
+
+
+def test_a_rate_without_a_dot_is_a_number(tmp_path: Path) -> None:
+    """YAML 1.1 reads 1e-3 as a text, and everybody writes it so."""
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "stages: [{name: network, part: network, optimizer: {learning_rate: 1e-3, betas: [9e-1, 0.99]},"
+        " phases: [{steps: 2, scale: [5e-1, 2]}]}]"
+    )
+    (stage,) = load(str(path))[1].stages
+    assert (stage.optimizer.learning_rate, stage.optimizer.betas) == (1e-3, (0.9, 0.99))
+    assert stage.phases[0].scale == (0.5, 2.0)
 
 
 def test_a_recipe_that_is_no_file_or_no_yaml_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -26,6 +27,7 @@ from erfnet_ros.classes import CITYSCAPES
 from erfnet_ros.cli import main
 from erfnet_ros.network import ERFNet
 from erfnet_ros.training.history import Evaluation, History
+from erfnet_ros.training.samples import Samples
 
 DEADLINE_S = 120
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,13 +129,32 @@ def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit
     assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert not (parts / "checkpoint.safetensors").exists(), "the run was over before it was interrupted"
 
+    if how == signal.SIGTERM:
+        before = torch.load(parts / "state.ckpt", weights_only=True)["global_step"]
+        assert f"Stopped after step {before}" in output, "what was told to be saved was not"
     assert train("camvid", camvid, parts, "--resume") == 0
     expected, resumed = weights(whole), weights(parts)
     assert expected.keys() == resumed.keys()
     assert [name for name, tensor in expected.items() if not torch.equal(tensor, resumed[name])] == []
     assert (whole / "checkpoint.safetensors").read_bytes() == (parts / "checkpoint.safetensors").read_bytes()
     assert History.read(whole).points == History.read(parts).points
+    assert "--save-every 0" in History.read(parts).command, "a repetition needs the first command"
     assert list(parts.glob("*.partial")) == [], "what was half written stays and fills the disk"
+
+
+def test_two_processes_save_before_they_leave_at_sigterm(tmp_path: Path, camvid: Path) -> None:
+    """Else "go on with --resume" would be said of a run that is hours behind."""
+    run, recipe = tmp_path / "run", tmp_path / "endless.yaml"
+    stage = {"name": "network", "part": "network", "phases": [{"steps": 100_000, "crop": [16, 16]}]}
+    recipe.write_text(yaml.safe_dump({"batch_size": 2, "stages": [stage]}))
+    arguments = ["camvid", "--data", str(camvid), "--out", str(run), "--recipe", str(recipe), "--save-every", "0"]
+    with started([*arguments, "--devices", "2", "--validate-on", "none"]) as process:
+        wait_for(run / "state.ckpt", process)
+        process.terminate()
+        output = process.communicate(timeout=DEADLINE_S)[0]
+    assert process.returncode == 130, output
+    saved = torch.load(run / "state.ckpt", weights_only=True)["global_step"]
+    assert f"Stopped after step {saved}; go on with --resume" in output
 
 
 def test_frames_on_disk_train_the_same_weights_as_frames_in_memory(
@@ -268,6 +289,29 @@ def test_a_full_disk_while_saving_is_an_error_and_leaves_the_state_before(
     assert f"Cannot write {run / 'state.ckpt'}: File too large; the state saved before is unharmed" in output
     assert torch.load(run / "state.ckpt", weights_only=True)["global_step"] >= 1
     assert list(run.glob("*.partial")) == []
+
+
+def test_frames_of_several_sizes_leave_a_checkpoint_of_the_commonest(tmp_path: Path) -> None:
+    """With the last crop's size a camera's image would be shrunk far below the scale that was trained on."""
+    data = make_folder(tmp_path / "own", {"train": 2})
+    make_folder(tmp_path / "larger", {"train": 4}, (80, 64))
+    for kind, suffix in (("images", "jpg"), ("labels", "png")):
+        name = Path(kind) / "train" / f"frame_3.{suffix}"
+        (tmp_path / "larger" / name).rename(data / name)
+    assert _train_one_step(tmp_path / "run", data, kind="folder") == 0
+    assert checkpoints.load(tmp_path / "run" / "checkpoint.safetensors").input_size == SIZE
+
+
+def test_a_full_disk_under_tensorboard_is_an_error_too(
+    tmp_path: Path, camvid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Samples, "views", full)
+    assert _train_one_step(tmp_path / "run", camvid) == 2
+    error = f"Cannot write {tmp_path / 'run'}: No space left on device; no state was saved yet. Make room"
+    assert error in capsys.readouterr().err
 
 
 def test_a_class_without_a_pixel_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+
+from erfnet_ros.training.keeper import Keeper
 
 
 class StepBar(TQDMProgressBar):
@@ -14,6 +18,11 @@ class StepBar(TQDMProgressBar):
     def total_train_batches(self) -> int | float:
         """Number of steps of the stage."""
         return self.trainer.max_steps
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return what stands behind the bar: how fast the run goes."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        return next((keeper.pace.texts() for keeper in callbacks if isinstance(keeper, Keeper)), {})
 
 
 def wants_bar() -> bool:

@@ -17,7 +17,6 @@ import erfnet_ros
 from erfnet_ros import checkpoint as checkpoints
 from erfnet_ros.calibration import calibrate, calibration_images
 from erfnet_ros.checkpoint import Checkpoint
-from erfnet_ros.errors import ParameterError
 from erfnet_ros.machine import processor
 from erfnet_ros.network import ERFNet
 from erfnet_ros.overlay import blend
@@ -64,13 +63,11 @@ def finish(job: Job, network: ERFNet, keeper: Keeper) -> None:
 
 def _checkpoint(job: Job, network: ERFNet) -> Checkpoint:
     material = job.material
-    last_crop = job.recipe.stages[-1].phases[-1].crop
-    size = material.census.size if last_crop == "frame" or material.census.size else last_crop
-    if size is None:
-        raise ParameterError("Expected frames of one size for crop: frame, got several; set a crop [width, height].")
     measured = "" if material.watched_data is None else f"; mIoU measured on {material.watched_data.split}"
     text = f"{_data_text(job)}, recipe {job.identity.recipe_name}, seed {job.recipe.seed}{measured}"
-    checkpoint = Checkpoint(material.class_set, network.state_dict(), size, text, None, job.request.licence)
+    # The frames' size and not the crop's: views are cut at the frames' scale.
+    size, licence = material.census.commonest_size, job.request.licence or ""
+    checkpoint = Checkpoint(material.class_set, network.state_dict(), size, text, None, licence)
     return calibrate(checkpoint, calibration_images(material.data))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from erfnet_ros.classes import CAMVID, ClassSet
-from erfnet_ros.errors import ParameterError, SourceError
+from erfnet_ros.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.metrics import VOID
 from erfnet_ros.synthetic import Street
 from erfnet_ros.training.augmentation import Spots, spots_of
@@ -98,11 +99,23 @@ class Census:
 
     Attributes:
         pixels: (C,) int64 number of pixels by class, void left out.
-        size: (width, height) of the frames after shrinking, pixels; None where they differ.
+        sizes: Number of frames by their (width, height) after shrinking, pixels.
     """
 
     pixels: npt.NDArray[np.int64]
-    size: tuple[int, int] | None
+    sizes: Mapping[tuple[int, int], int]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) of every frame, pixels; None where they differ."""
+        return next(iter(self.sizes)) if len(self.sizes) == 1 else None
+
+    @property
+    def commonest_size(self) -> tuple[int, int]:
+        """(width, height) of most frames, pixels; where several are equally common, the one of middle area."""
+        most = max(self.sizes.values())
+        tied = [size for size, frames in self.sizes.items() if frames == most]
+        return sorted(tied, key=lambda size: (size[0] * size[1], size))[len(tied) // 2]
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
@@ -142,14 +155,14 @@ def take_census(data: DataSet, max_height: int | None, workers: int) -> Census:
         return np.bincount(labels.ravel(), minlength=VOID + 1), (labels.shape[1], labels.shape[0])
 
     pixels = np.zeros(VOID + 1, np.int64)
-    sizes = set()
+    sizes: Counter[tuple[int, int]] = Counter()
     for counts, size in _in_threads(count, len(data), workers):
         pixels += counts
-        sizes.add(size)
+        sizes[size] += 1
     pixels = pixels[: len(data.class_set)]
     if not pixels.sum():
         raise SourceError(f"Expected labelled pixels in split {data.split} of {data.name}, got void alone.")
-    return Census(pixels, sizes.pop() if len(sizes) == 1 else None)
+    return Census(pixels, sizes)
 
 
 def fits_memory(frames: int, size: tuple[int, int] | None, device: torch.device, processes: int) -> bool:
@@ -163,18 +176,29 @@ def fits_memory(frames: int, size: tuple[int, int] | None, device: torch.device,
 
 
 def load_frames(
-    data: DataSet, max_height: int | None, seed: int, device: torch.device, workers: int, trained_on: bool
+    data: DataSet,
+    size: tuple[int, int],
+    max_height: int | None,
+    seed: int,
+    device: torch.device,
+    workers: int,
+    trained_on: bool,
 ) -> MemoryFrames:
-    """Read a whole split, whose frames have one size, into the device's memory."""
+    """Read a whole split, whose frames have one size, into the device's memory.
+
+    Raises:
+        TrainingError: The memory does not hold them.
+    """
     classes = len(data.class_set)
+    images, labels = _room(len(data), size, device)
 
-    def read(index: int) -> tuple[Tensor, Tensor, Spots | None]:
-        image, labels = read_frame(data, index, max_height)
-        spots = _spots(labels, classes, seed, index) if trained_on else None
-        return torch.from_numpy(image).to(device), torch.from_numpy(labels).to(device), spots
+    def read(index: int) -> Spots | None:
+        image, truth = read_frame(data, index, max_height)
+        images[index], labels[index] = torch.from_numpy(image), torch.from_numpy(truth)
+        return _spots(truth, classes, seed, index) if trained_on else None
 
-    images, labels, spots = zip(*_in_threads(read, len(data), workers), strict=True)
-    return MemoryFrames(torch.stack(images), torch.stack(labels), tuple(part for part in spots if part is not None))
+    spots = tuple(part for part in _in_threads(read, len(data), workers) if part is not None)
+    return MemoryFrames(images, labels, spots)
 
 
 def render_streets(
@@ -216,6 +240,20 @@ def render_streets(
 def default_workers() -> int:
     """Return how many processes or threads this process may well use."""
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _room(frames: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return memory for images (N, H, W, 3) and labels (N, H, W), uint8."""
+    width, height = size
+    try:
+        images = torch.empty((frames, height, width, 3), dtype=torch.uint8, device=device)
+        return images, torch.empty((frames, height, width), dtype=torch.uint8, device=device)
+    except RuntimeError as error:
+        # A GPU's is a torch.cuda.OutOfMemoryError, a CPU's a plain RuntimeError.
+        raise TrainingError(
+            f"Expected {frames} frames of {width}x{height} ({frames * width * height * 4 / 1e9:.1f} GB) to fit into "
+            f"the memory of {device}, got too little; take --frames disk."
+        ) from error
 
 
 def _render(task: tuple[int, tuple[int, int], Sequence[int]]) -> tuple[Pixels, Pixels]:

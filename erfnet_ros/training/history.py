@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ class Point:
         loss: Mean training loss since the point before.
         learning_rate: Rate of the step that was just taken.
         val_miou: mIoU of the averaged weights on the watched frames, 0..1; None where nothing was validated here.
+        images_per_second: Views trained on since the last line of the log; a repetition of the run has others, and so
+            it does not count in comparisons. None in older runs.
+        gpu_utilization: Share of that time that the first process's GPU was busy, 0..1; None where it is not known.
     """
 
     stage: str
@@ -32,6 +35,8 @@ class Point:
     loss: float
     learning_rate: float
     val_miou: float | None
+    images_per_second: float | None = field(default=None, compare=False)
+    gpu_utilization: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from erfnet_ros.training.material import Material, gather, open_split, open_watc
 from erfnet_ros.training.memory import check_memory
 from erfnet_ros.training.processes import is_first_process, local_rank
 from erfnet_ros.training.recipe import Recipe
-from erfnet_ros.training.request import Identity, Request, file_hash, fingerprint, recipe_of
+from erfnet_ros.training.request import Identity, Request, completed, file_hash, fingerprint, recipe_of
 from erfnet_ros.training.state import STATE, read_state, remove_partial_states
 
 log = logging.getLogger(__name__)
@@ -56,9 +56,10 @@ def prepare(request: Request) -> Job:
         ErfnetError: Something of it cannot be had.
     """
     before = Identity.read(request.run) if request.resume else None
+    request = request if before is None else completed(request, before)
     name, recipe = recipe_of(request, before)
     device, precision = _machine(request, before)
-    data = open_split(request.kind, request.root, request.split or (before.split if before else "train"))
+    data = open_split(request.kind, request.root, request.split or "train")
     initial = None if request.init is None else _initial(request.init, data.class_set)
     init_hash = file_hash(request.init) if request.init is not None else before.init if before else None
     identity = Identity(
@@ -70,6 +71,9 @@ def prepare(request: Request) -> Job:
         init=init_hash,
         precision=precision,
         processes=request.processes,
+        validate_on=request.validate_on,
+        licence=request.licence,
+        command=request.command,
     )
     if before is not None:
         identity.check_same(before, request.run)

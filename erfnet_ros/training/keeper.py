@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from erfnet_ros.errors import TrainingError
 from erfnet_ros.metrics import mean_iou
 from erfnet_ros.training.batches import Batch
 from erfnet_ros.training.history import Point
+from erfnet_ros.training.meter import Meter, Pace
 from erfnet_ros.training.module import StageModule
 from erfnet_ros.training.samples import Samples
 from erfnet_ros.training.state import STATE
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _POINT_STEPS = 50
 _LINE_S = 10.0
+_CURVES = ("loss", "learning_rate", "val_miou", "images_per_second", "gpu_utilization")
 _AGREE_STEPS = 10
 """Several processes ask each other so often whether to stop or save: asking costs a message."""
 
@@ -68,9 +71,16 @@ class Keeper(Callback):
         self._save_every_s, self._validate_every = save_every_s, validate_every
         self._stop_asked = False
         self._losses: list[Tensor] = []
-        self._clock = self._saved = self._line = 0.0
-        self._line_images = 0
-        self._before: Callable[[int, FrameType | None], Any] | int | None = None
+        self._clock = self._saved = 0.0
+        self._meter = Meter()
+        self._pace: Pace | None = None
+        self._handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
+
+    @property
+    def pace(self) -> Pace:
+        """How fast it goes: in this period, or in the one before while this is too short to tell."""
+        early = self._meter.seconds < _LINE_S
+        return self._pace if early and self._pace is not None else self._meter.pace(self.images)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run goes on with."""
@@ -90,19 +100,21 @@ class Keeper(Callback):
         self._losses = [torch.tensor(loss) for loss in state_dict["losses"]]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over Ctrl-C: a step is either taken whole and saved, or not taken."""
-        self._clock = self._saved = self._line = time.monotonic()
-        self._line_images = self.images
-        self._stop_asked = False
-        self._before = signal.signal(signal.SIGINT, self._ask_to_stop)
+        """Take over Ctrl-C and SIGTERM: a step is either taken whole and saved, or not taken."""
+        self._clock = self._saved = time.monotonic()
+        self._meter.begin(self.images)
+        if threading.current_thread() is threading.main_thread():
+            # Lightning's own handler of SIGTERM makes all processes leave before they have saved.
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[signum] = signal.signal(signum, self._ask_to_stop)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give Ctrl-C back."""
-        self._restore_signal()
+        """Give Ctrl-C and SIGTERM back."""
+        self._restore_signals()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give Ctrl-C back."""
-        self._restore_signal()
+        """Give Ctrl-C and SIGTERM back."""
+        self._restore_signals()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -127,7 +139,18 @@ class Keeper(Callback):
             self.stopped = trainer.should_stop = True
 
     def save(self, trainer: Trainer) -> None:
-        """Save where the run stands; every process must call it."""
+        """Save where the run stands; every process must call it.
+
+        Raises:
+            TrainingError: It stands where nobody wants to go on from, or cannot be saved; the state before is kept.
+        """
+        module = _stage(trainer.lightning_module)
+        step = module.plan.first_step + trainer.global_step
+        if self._losses:
+            self._mean_loss(module, step)
+        # The loss is that of the weights before the step.
+        if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
+            raise _diverged(f"Expected finite weights after step {step}, got others")
         now = time.monotonic()
         self.seconds += now - self._clock
         trainer.save_checkpoint(self._run / STATE)
@@ -138,27 +161,32 @@ class Keeper(Callback):
         self._losses.append(loss)
         self.images += module.recipe.batch_size
         self.steps += 1
+        self._meter.look(module.device)
         step = trainer.global_step - 1
         if self._samples is not None and step in (0, *_phase_starts(module)):
             self._samples.views(module.plan.first_step + step, batch)
 
     def _add_point(self, trainer: Trainer, module: StageModule, validates: bool) -> None:
         plan, step = module.plan, trainer.global_step
-        loss = float(torch.stack([loss.to(module.device) for loss in self._losses]).mean())
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"Expected a finite loss, got {loss} before step {plan.first_step + step}; lower learning_rate "
-                "in the recipe, or take --precision fp32 or bf16."
-            )
+        loss = self._mean_loss(module, plan.first_step + step)
         self._losses.clear()
-        now = time.monotonic()
-        self.seconds += now - self._clock
+        self.seconds += time.monotonic() - self._clock
+        pace = self._meter.pace(self.images)
         rate = plan.stage.optimizer.learning_rate * plan.rate_factor(step - 1)
         miou = self._validate(trainer, module) if validates else None
-        point = Point(plan.stage.name, plan.first_step + step, loss, rate, miou)
+        point = Point(
+            plan.stage.name, plan.first_step + step, loss, rate, miou, pace.images_per_second, pace.gpu_utilization
+        )
         self.points.append(point)
-        self._write_curves(trainer, point, now)
+        self._write_curves(trainer, point, pace)
         self._clock = time.monotonic()
+
+    def _mean_loss(self, module: StageModule, step: int) -> float:
+        """Return the mean since the last point; TrainingError where it is not finite."""
+        loss = float(torch.stack([loss.to(module.device) for loss in self._losses]).mean())
+        if not math.isfinite(loss):
+            raise _diverged(f"Expected a finite loss, got {loss} before step {step}")
+        return loss
 
     def _validate(self, trainer: Trainer, module: StageModule) -> float | None:
         if self._watched is None:
@@ -173,33 +201,36 @@ class Keeper(Callback):
         total = trainer.strategy.reduce(matrix, reduce_op="sum")
         return mean_iou(with_void_column(torch.as_tensor(total)))
 
-    def _write_curves(self, trainer: Trainer, point: Point, now: float) -> None:
-        span = max(1e-9, now - self._line)
-        speed = (self.images - self._line_images) / span
-        curves = {"loss": point.loss, "learning_rate": point.learning_rate, "images_per_second": speed}
-        if point.val_miou is not None:
-            curves["val_miou"] = point.val_miou
+    def _write_curves(self, trainer: Trainer, point: Point, pace: Pace) -> None:
+        curves = {name: value for name in _CURVES if (value := getattr(point, name)) is not None}
         for logger in trainer.loggers:
             logger.log_metrics(curves, point.step)
-        if point.val_miou is None and (self._quiet or span < _LINE_S):
+        if point.val_miou is None and self._meter.seconds < _LINE_S:
             return
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not (self._quiet and point.val_miou is None):
             miou = "" if point.val_miou is None else f", mIoU {100 * point.val_miou:.2f} %"
+            gpu = "" if pace.gpu_utilization is None else f", GPU busy {100 * pace.gpu_utilization:.0f} %"
             log.info(
-                "%s: step %d, loss %.4f, learning rate %.2e, %.1f images/s%s",
-                point.stage, point.step, point.loss, point.learning_rate, speed, miou,
+                "%s: step %d, loss %.4f, learning rate %.2e, %.1f images/s%s%s",
+                point.stage, point.step, point.loss, point.learning_rate, pace.images_per_second, gpu, miou,
             )  # fmt: skip
-        self._line, self._line_images = time.monotonic(), self.images
+        self._pace = pace
+        self._meter.begin(self.images)
 
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
         log.info("Stopping after this step; press Ctrl-C again to stop at once, without saving.")
         self._stop_asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signum == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def _restore_signal(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+    def _restore_signals(self) -> None:
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+        self._handlers.clear()
+
+
+def _diverged(what: str) -> TrainingError:
+    return TrainingError(f"{what}; lower learning_rate in the recipe, or take --precision fp32 or bf16.")
 
 
 def _stage(module: LightningModule) -> StageModule:

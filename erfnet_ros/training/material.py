@@ -10,6 +10,7 @@ import torch
 
 from erfnet_ros.classes import ClassSet
 from erfnet_ros.errors import ParameterError, SourceError
+from erfnet_ros.sizes import check_input_size
 from erfnet_ros.sources import spread_evenly
 from erfnet_ros.training.batches import Share
 from erfnet_ros.training.datasets import DataSet, open_dataset, open_layout
@@ -88,10 +89,13 @@ def open_watched_split(kind: str, root: Path, trained_on: str, wanted: str | Non
     there = open_layout(kind, root).splits
     for split in ("val", "test"):
         if split in there and split not in trained_on.split("+"):
-            data = open_dataset(kind, root, split)
+            try:
+                data = open_dataset(kind, root, split)
+            except SourceError as error:
+                raise SourceError(f"{error} '--validate-on none' trains without it.") from error
             if data.has_truth:
                 return data
-    log.info("No split with labels is left to validate on.")
+    log.info("No split with labels is left to validate on: the run goes without, and its checkpoint has no mIoU.")
     return None
 
 
@@ -122,6 +126,7 @@ def gather(
     log.info("Reading the %d frames of %s, split %s.", len(data), data.name, data.split)
     census = take_census(data, recipe.max_frame_height, workers)
     _warn_of_absent(census, data)
+    _check_size(census, data)
     whole = any(phase.crop == "frame" for stage in recipe.stages for phase in stage.phases)
     if census.size is None and (whole or recipe.synthetic is not None):
         raise ParameterError(
@@ -172,14 +177,27 @@ def _frames(
     processes: int,
     trained_on: bool,
 ) -> TrainingFrames:
-    if where == "memory" and census.size is None:
+    size = census.size
+    if where == "memory" and size is None:
         raise ParameterError(
             f"Expected frames of one size in split {data.split} of {data.name} to keep them in memory, got several; "
             "take --frames disk."
         )
-    if where == "memory" or (where == "auto" and fits_memory(len(data), census.size, device, processes)):
-        return load_frames(data, recipe.max_frame_height, recipe.seed, device, workers, trained_on)
+    in_memory = where == "memory" or (where == "auto" and fits_memory(len(data), size, device, processes))
+    if in_memory and size is not None:
+        return load_frames(data, size, recipe.max_frame_height, recipe.seed, device, workers, trained_on)
     return DiskFrames(data, recipe.max_frame_height, recipe.seed, census.size)
+
+
+def _check_size(census: Census, data: DataSet) -> None:
+    """Refuse frames whose size the run's checkpoint cannot name."""
+    try:
+        check_input_size(*census.commonest_size)
+    except ParameterError as error:
+        raise ParameterError(
+            f"{error} It is the size of the frames of {data.name}, split {data.split}; "
+            "set max_frame_height in the recipe."
+        ) from error
 
 
 def _warn_of_absent(census: Census, data: DataSet) -> None:

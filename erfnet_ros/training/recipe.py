@@ -184,6 +184,11 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ParameterError("Expected one stage or more in the recipe, got none.")
+        if self.stages[-1].part != "network":
+            raise ParameterError(
+                f"Expected part: network in the recipe's last stage '{self.stages[-1].name}', got "
+                f"{self.stages[-1].part}: its decoder would stay untrained."
+            )
         if self.synthetic is not None and self.synthetic.per_batch >= self.batch_size:
             raise ParameterError(
                 f"Expected synthetic.per_batch below batch_size {self.batch_size}, got {self.synthetic.per_batch}."

@@ -71,7 +71,10 @@ def build(cls: type[T], content: Any, where: str) -> T:
 
 
 def _converted(hint: Any, value: Any, where: str) -> Any:
-    """Return `value` as `hint` has it: lists as tuples, whole numbers as floats, mappings as dataclasses."""
+    """Return `value` as `hint` has it: lists as tuples, whole numbers as floats, mappings as dataclasses.
+
+    A text that is a number is one where a float is due: YAML 1.1 reads 1e-3, which lacks the dot of 1.0e-3, as a text.
+    """
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for option in options:
         if dataclasses.is_dataclass(option) and isinstance(value, dict):
@@ -82,9 +85,20 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
             return value
         if option is float and type(value) in (int, float) and math.isfinite(value):
             return float(value)
+        if option is float and isinstance(value, str) and (number := _number(value)) is not None:
+            return number
         if option in (bool, int, str, type(None)) and type(value) is option:
             return value
     raise ParameterError(f"Expected {' or '.join(_described(option) for option in options)} as {where}, got {value!r}.")
+
+
+def _number(text: str) -> float | None:
+    """Return the finite number that a text is; None where it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _converted_list(hint: Any, value: list[Any], where: str) -> tuple[Any, ...]:

@@ -17,6 +17,9 @@ from erfnet_ros.training.recipe import Recipe, load, shortened
 IDENTITY = "run.json"
 """Says in the run's folder what the run is: only the same may be resumed."""
 
+_UNDECIDING = ("validate_on", "licence", "command")
+"""What may differ where a run is resumed."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -34,7 +37,7 @@ class Request:
     steps: int | None
     batch_size: int | None
     seed: int | None
-    licence: str
+    licence: str | None
     device: str
     precision: str
     devices: int
@@ -52,7 +55,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that decides a run's result.
+    """Everything that decides a run's result, and what else its first command said.
 
     Attributes:
         data: Kind of data set.
@@ -63,6 +66,9 @@ class Identity:
         init: Hash of the checkpoint to begin with; None from scratch.
         precision: fp32, fp16 or bf16.
         processes: How many processes train together: each normalises its own part of a batch.
+        validate_on: What to validate on, as asked for; decides no weights, and neither do the two below.
+        licence: Terms of the weights; None where nothing was said.
+        command: The command line; None in a run that began before it was kept.
     """
 
     data: str
@@ -73,6 +79,9 @@ class Identity:
     init: str | None
     precision: str
     processes: int
+    validate_on: str | None = None
+    licence: str | None = None
+    command: str | None = None
 
     def write(self, run: Path) -> None:
         """Write it into the run's folder."""
@@ -104,7 +113,8 @@ class Identity:
             TrainingError: They differ; it says in what.
         """
         old, new = _flat(asdict(before)), _flat(asdict(self))
-        differing = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+        deciding = sorted((old.keys() | new.keys()) - {*_UNDECIDING})
+        differing = [name for name in deciding if old.get(name) != new.get(name)]
         if differing:
             told = "; ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in differing[:4])
             more = f" (and {len(differing) - 4} more)" if len(differing) > 4 else ""
@@ -112,6 +122,17 @@ class Identity:
                 f"Expected the run in {run} to be resumed as it began, got: {told}{more}. "
                 "Leave out what differs, or begin another run in another folder."
             )
+
+
+def completed(request: Request, before: Identity) -> Request:
+    """Return a request to resume; what it leaves open is as the run began, and the command is the first one."""
+    return replace(
+        request,
+        split=request.split or before.split,
+        validate_on=request.validate_on or before.validate_on,
+        licence=before.licence if request.licence is None else request.licence,
+        command=before.command or request.command,
+    )
 
 
 def recipe_of(request: Request, before: Identity | None) -> tuple[str, Recipe]:

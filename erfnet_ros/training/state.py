@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +43,7 @@ class StateFile(CheckpointIO):
         except OSError as error:
             with suppress(OSError):
                 partial.unlink()
-            before = "the state saved before is unharmed" if path.exists() else "no state was saved yet"
-            raise TrainingError(
-                f"Cannot write {path}: {error.strerror}; {before}. Make room and go on with --resume."
-            ) from error
+            raise cannot_write(path, error, path) from error
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
@@ -58,6 +58,41 @@ class StateFile(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Delete a state."""
         Path(path).unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError, state: Path) -> TrainingError:
+    """Return what to tell of a file or folder that could not be written, and of the run's state."""
+    before = "the state saved before is unharmed" if state.exists() else "no state was saved yet"
+    return TrainingError(f"Cannot write {path}: {error.strerror}; {before}. Make room and go on with --resume.")
+
+
+@contextmanager
+def full_disk_told(run: Path) -> Iterator[None]:
+    """Tell a full disk as one error, whoever meets it: TensorBoard's curves and pictures, Lightning, the report.
+
+    Raises:
+        TrainingError: Something could not be written into the run's folder.
+    """
+    hook = threading.excepthook
+
+    def quiet(event: threading.ExceptHookArgs) -> None:
+        # TensorBoard writes in a thread of its own, and raises its error once more at the next write.
+        if not _is_full(event.exc_value):
+            hook(event)
+
+    threading.excepthook = quiet
+    try:
+        yield
+    except OSError as error:
+        if not _is_full(error):
+            raise
+        raise cannot_write(run, error, run / STATE) from error
+    finally:
+        threading.excepthook = hook
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def remove_partial_states(run: Path) -> None:

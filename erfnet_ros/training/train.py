@@ -25,9 +25,14 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="erfnet train: %(message)s")
     request = _request(options, arguments)
     # After --help and the first checks: it brings torch and Lightning.
+    from erfnet_ros.training.processes import local_rank
     from erfnet_ros.training.run import train
+    from erfnet_ros.training.state import full_disk_told
 
-    return 0 if train(request) else 130
+    with full_disk_told(request.run):
+        done = train(request)
+    # The first process tells: it is killed by Lightning where one that it started ends with another status than 0.
+    return 0 if done or local_rank() else 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--steps", type=int, metavar="N", help="length of each stage, where the recipe counts steps")
     what.add_argument("--batch-size", type=int, metavar="N", help="views per step, over all devices")
     what.add_argument("--seed", type=int, metavar="N", help="what every random choice follows from")
-    what.add_argument("--licence", default="", metavar="TEXT", help="terms of the weights, kept in the checkpoint")
+    what.add_argument("--licence", metavar="TEXT", help="terms of the weights, kept in the checkpoint")
     where = parser.add_argument_group("where to train")
     where.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
     where.add_argument("--precision", default="auto", help=f"{', '.join(FLOATS)} (default: auto)")

@@ -1,7 +1,7 @@
 """A data set of one's own: images and labels by the same name, and what the ids mean.
 
 classes.yaml                     names, colours, void; as config/classes/camvid.yaml
-images/NAME.png  (.jpg, ...)     without splits: the first four fifths are train, the last fifth is val
+images/NAME.png  (.jpg, ...)     without splits: the first four fifths are train, the last fifth, one at least, is val
 labels/NAME.png                  one byte a pixel, the class id
 images/SPLIT/NAME.png, labels/SPLIT/NAME.png    with splits; SPLIT is train, val, test or any other name
 """
@@ -35,8 +35,10 @@ class FolderLayout:
     @cached_property
     def splits(self) -> tuple[str, ...]:
         found = {path.name for path in files_in(self.root / "images") if path.is_dir() and path.name[0] != "."}
+        if not found:
+            return ("train", "val") if len(images_in(self.root / "images")) > 1 else ("train",)
         # The order in which they are used, then by name.
-        return (*(s for s in _USUAL if s in found), *sorted(found - {*_USUAL})) or _USUAL[:2]
+        return (*(s for s in _USUAL if s in found), *sorted(found - {*_USUAL}))
 
     def listing(self, split: str) -> Listing:
         folder = self.root / "images" / split
@@ -75,5 +77,8 @@ def open_folder(root: Path) -> Layout:
 
 
 def _first_of_val(count: int) -> int:
-    """Return where the last fifth begins: a block of its own, since neighbours in a drive are nearly the same."""
-    return count - count // 5
+    """Return where the last fifth begins: a block of its own, since neighbours in a drive are nearly the same.
+
+    Of two frames or more at least one is val, of one none.
+    """
+    return count - max(count // 5, min(1, count - 1))

@@ -1,0 +1,77 @@
+"""What of a request decides a run's result, and what a resumed run takes over from the first command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from erfnet_ros.errors import TrainingError
+from erfnet_ros.training.request import Identity, Request, completed
+
+FIRST = Identity(
+    data="camvid",
+    split="train+val",
+    files="4 frames, 0123",
+    recipe_name="modern",
+    recipe={"seed": 1},
+    init=None,
+    precision="fp32",
+    processes=1,
+    validate_on="none",
+    licence="CC BY 4.0",
+    command="erfnet train camvid --split train+val --validate-on none",
+)
+
+RESUMING = Request(
+    kind="camvid",
+    root=Path("camvid"),
+    run=Path("run"),
+    recipe=None,
+    split=None,
+    validate_on=None,
+    init=None,
+    resume=True,
+    epochs=None,
+    steps=None,
+    batch_size=None,
+    seed=None,
+    licence=None,
+    device="cpu",
+    precision="auto",
+    devices=1,
+    nodes=1,
+    workers=None,
+    frames="auto",
+    save_every_s=60.0,
+    command="erfnet train camvid --resume",
+)
+
+
+def test_a_resumed_run_validates_and_names_terms_and_command_as_the_first_command_said() -> None:
+    """Else a night's weights lose their licence, and the page tells a command that repeats nothing."""
+    request = completed(RESUMING, FIRST)
+    assert (request.split, request.validate_on, request.licence) == ("train+val", "none", "CC BY 4.0")
+    assert request.command == FIRST.command
+
+
+def test_what_the_resuming_command_says_counts_and_decides_no_weights() -> None:
+    request = completed(replace(RESUMING, validate_on="test", licence=""), FIRST)
+    assert (request.validate_on, request.licence) == ("test", "")
+    now = replace(FIRST, validate_on="test", licence="", command="erfnet train camvid --resume")
+    now.check_same(FIRST, Path("run"))
+    with pytest.raises(TrainingError, match="precision was 'fp32' and is 'bf16'"):
+        replace(now, precision="bf16").check_same(FIRST, Path("run"))
+
+
+def test_a_run_that_began_before_they_were_kept_is_resumed(tmp_path: Path) -> None:
+    FIRST.write(tmp_path)
+    assert Identity.read(tmp_path) == FIRST
+    old = {name: value for name, value in asdict(FIRST).items() if name not in ("validate_on", "licence", "command")}
+    (tmp_path / "run.json").write_text(json.dumps(old))
+    before = Identity.read(tmp_path)
+    FIRST.check_same(before, tmp_path)
+    request = completed(RESUMING, before)
+    assert (request.validate_on, request.licence, request.command) == (None, None, RESUMING.command)
