@@ -112,6 +112,27 @@ def test_the_average_takes_in_batch_norms_statistics_and_counters() -> None:
     assert module.network.state_dict()["encoder.initial_block.bn.num_batches_tracked"] == 1
 
 
+def test_the_average_follows_a_module_that_was_moved_loaded_and_given_synchronised_norms() -> None:
+    """Lightning does all three with a module before its first step; moving it replaces tensors."""
+    _, plan = planned()
+    module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None)
+    module.update_average(1)
+    # To another device is not to be had everywhere; to another type goes the same way.
+    module.double().float()
+    module.load_state_dict(StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None).state_dict())
+    module.update_average(2)
+    module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    norm = "encoder.initial_block.bn"
+    with torch.no_grad():
+        module.network.get_buffer(f"{norm}.running_mean").fill_(3.0)
+        module.network.get_buffer(f"{norm}.num_batches_tracked").fill_(5)
+        module.network.get_parameter(f"{norm}.weight").fill_(7.0)
+    module.update_average(3)
+    assert module.average is not None
+    for name, value in module.network.state_dict().items():
+        assert torch.equal(module.average.state_dict()[name], value), name
+
+
 def test_without_an_average_the_network_itself_is_kept() -> None:
     _, plan = planned()
     module = StageModule(ERFNet(CLASSES), plan, recipe(), None)

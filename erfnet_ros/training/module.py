@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ class StageModule(LightningModule):
             self.average = _channels_last(ERFNet(network.num_classes))
             self.average.load_state_dict(network.state_dict())
             self.average.requires_grad_(False)
+        self._averaged: _Averaged | None = None
         for parameter in network.parameters():
             parameter.requires_grad_(True)
         # What takes no part gets no gradient, and several processes would wait for it.
@@ -87,12 +89,15 @@ class StageModule(LightningModule):
             return
         # It starts as a short average, so that the random first weights are forgotten.
         decay = min(self.recipe.average_decay, (1 + steps) / (10 + steps))
-        pairs = list(zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True))
-        floats = [pair for pair in pairs if pair[1].is_floating_point()]
-        torch._foreach_lerp_([mean for mean, _ in floats], [value for _, value in floats], 1 - decay)
-        for mean, value in pairs:
-            if not value.is_floating_point():
-                mean.copy_(value)
+        if self._averaged is None:
+            self._averaged = _Averaged.of(self.average, self.network)
+        torch._foreach_lerp_(self._averaged.means, self._averaged.values, 1 - decay)
+        torch._foreach_copy_(self._averaged.mean_counters, self._averaged.counters)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move or convert, as `to` does; it puts other tensors into the place of those that were listed."""
+        self._averaged = None
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and learning rate, both by step."""
@@ -116,6 +121,36 @@ class StageModule(LightningModule):
             groups.append({"params": rest, "weight_decay": 0.0})
         kind = Adam if options.name == "adam" else AdamW
         return kind(groups, options.learning_rate, options.betas, options.eps)
+
+
+@dataclass(frozen=True)
+class _Averaged:
+    """The tensors of average and network, each list in the same order: to find them takes longer than to average.
+
+    Attributes:
+        means: The average's weights and statistics.
+        values: The network's.
+        mean_counters: The average's counters of batches.
+        counters: The network's.
+    """
+
+    means: list[Tensor]
+    values: list[Tensor]
+    mean_counters: list[Tensor]
+    counters: list[Tensor]
+
+    @classmethod
+    def of(cls, average: ERFNet, network: ERFNet) -> _Averaged:
+        values = network.state_dict()
+        means = average.state_dict()
+        floats = [name for name, value in values.items() if value.is_floating_point()]
+        counters = [name for name, value in values.items() if not value.is_floating_point()]
+        return cls(
+            [means[name] for name in floats],
+            [values[name] for name in floats],
+            [means[name] for name in counters],
+            [values[name] for name in counters],
+        )
 
 
 def logits_of(plan: Plan) -> Callable[[ERFNet, Tensor], Tensor]:
