@@ -16,11 +16,13 @@ from torch import nn
 from erfnet_ros.errors import SourceError, TrainingError
 from erfnet_ros.metrics import VOID
 from erfnet_ros.network import ERFNet
+from erfnet_ros.training import memory
 from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
-from erfnet_ros.training.memory import check_batch
+from erfnet_ros.training.losses import loss_of
+from erfnet_ros.training.memory import check_batch, out_in_training, probe
 from erfnet_ros.training.module import StageModule, labels_of, logits_of, set_dropout
 from erfnet_ros.training.plan import Plan, plans
-from erfnet_ros.training.recipe import Recipe
+from erfnet_ros.training.recipe import Loss, Recipe
 from erfnet_ros.training.state import StateFile, read_state
 
 CLASSES = 3
@@ -183,8 +185,61 @@ def test_where_not_even_one_view_fits_the_error_says_so() -> None:
     def step(views: int) -> None:
         raise torch.OutOfMemoryError("too large")
 
-    with pytest.raises(TrainingError, match="not even one view fits: free the GPU"):
+    with pytest.raises(TrainingError, match=r"not even one view fits: free the GPU.*\(too large\)\.$"):
         check_batch(2, step, "cuda:0", (64, 48), processes=1)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "FIND was unable to find an engine to execute this computation",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.",
+    ],
+)
+def test_what_libraries_say_for_want_of_memory_counts_as_such(message: str) -> None:
+    def step(views: int) -> None:
+        if views > 1:
+            raise RuntimeError(message)
+
+    with pytest.raises(TrainingError, match="--batch-size 1 fits"):
+        check_batch(2, step, "cuda:0", (64, 48), processes=1)
+
+
+def test_another_error_than_want_of_memory_is_not_hidden() -> None:
+    def step(views: int) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        check_batch(2, step, "cuda:0", (64, 48), processes=1)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "ohem", "focal", "lovasz"])
+def test_the_step_that_is_tried_goes_through_every_class(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def noted(loss: Loss, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+        seen.append((sorted(set(labels.flatten().tolist())), weights is not None))
+        return loss_of(loss, logits, labels, weights)
+
+    monkeypatch.setattr(memory, "loss_of", noted)
+    probe(recipe(loss={"name": name}), CLASSES, (2, 16, 24), torch.device("cpu"), "fp32").backward()
+    assert seen == [([0, 1, 2], True)]
+
+
+def test_advice_in_the_midst_of_training_can_be_followed() -> None:
+    """A batch of one has no half, and there is nothing to resume before the first save."""
+    said = {
+        (views, saved): str(out_in_training(views, processes, "cuda:0", saved))
+        for views, processes in ((8, 2), (1, 1), (2, 2))
+        for saved in (True, False)
+    }
+    assert "go on with --resume, or begin anew in another folder with --batch-size 4." in said[8, True]
+    assert "nothing was saved yet: free the GPU and begin again, or begin with --batch-size 4." in said[8, False]
+    assert "--resume, or begin anew in another folder with smaller crops in the recipe." in said[1, True]
+    assert all("--batch-size 0" not in text for text in said.values())
+    assert all("--resume" not in text for (_, saved), text in said.items() if not saved)
 
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
