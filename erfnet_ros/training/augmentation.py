@@ -93,7 +93,7 @@ def spots_of(labels: npt.NDArray[np.uint8], num_classes: int, random: np.random.
 def draw_view(
     phase: Phase,
     frame_size: tuple[int, int],
-    spots: Spots,
+    spots: Spots | None,
     rarity: npt.NDArray[np.float64],
     random: np.random.Generator,
 ) -> View:
@@ -102,7 +102,7 @@ def draw_view(
     Args:
         phase: How far a view may differ from its frame.
         frame_size: (width, height) of the frame, pixels.
-        spots: Where the frame's classes are.
+        spots: Where the frame's classes are; None for a phase whose `rare_share` is 0, which does not look.
         rarity: (C,) odds of each class to be the centre of a view, any positive scale.
         random: The only source of chance.
     """
@@ -129,14 +129,14 @@ def _centre(
     phase: Phase,
     frame_size: tuple[int, int],
     extent: tuple[float, float],
-    spots: Spots,
+    spots: Spots | None,
     rarity: npt.NDArray[np.float64],
     random: np.random.Generator,
 ) -> tuple[float, float]:
     """Draw the frame's point (x, y) that comes to the middle of a view that covers `extent` frame pixels."""
     wanted = (random.uniform(0, frame_size[0]), random.uniform(0, frame_size[1]))
-    present = np.flatnonzero(spots[:, 0, 0] >= 0)
-    if random.random() < phase.rare_share and len(present):
+    rare = random.random() < phase.rare_share
+    if rare and spots is not None and len(present := np.flatnonzero(spots[:, 0, 0] >= 0)):
         class_id = random.choice(present, p=rarity[present] / rarity[present].sum())
         row, column = (int(part) for part in spots[class_id, random.integers(SPOTS)])
         # Not always in the very middle: the network must not learn that rare things are there.

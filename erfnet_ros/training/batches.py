@@ -73,7 +73,9 @@ class Draw:
         """Make one view, as a batch of one without its first axis."""
         share, frame, number = item
         phase = self.plan.phase(step)
-        image, labels, spots = self.shares[share].frames.frame(frame)
+        frames = self.shares[share].frames
+        image, labels = frames.pixels(frame)
+        spots = frames.spots_in(frame, labels) if phase.rare_share else None
         size = (labels.shape[1], labels.shape[0])
         view = draw_view(phase, size, spots, self.rarity, self.random(step, number))
         views = Views.of([view], [frame], torch.device("cpu"))
