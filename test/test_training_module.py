@@ -142,6 +142,17 @@ def test_without_an_average_the_network_itself_is_kept() -> None:
     assert module.result() is module.network
 
 
+def test_without_a_compiler_a_recipe_that_compiles_trains_uncompiled_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The default recipe compiles; not every computer has a compiler."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    _, plan = planned()
+    StageModule(ERFNet(CLASSES), plan, recipe(compile=True), None).training_step(batch(), 0).backward()
+    assert "Found no C++ compiler, so compile: true of the recipe is left out" in caplog.text
+
+
 def test_only_kernels_decay_unless_the_recipe_says_all() -> None:
     encoder, network = planned()
     groups = StageModule(ERFNet(CLASSES), network, recipe(), None).configure_optimizers()["optimizer"].param_groups

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +23,8 @@ from erfnet_ros.training.batches import Batch
 from erfnet_ros.training.losses import loss_of
 from erfnet_ros.training.plan import Plan
 from erfnet_ros.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 STAGE_KEY = "erfnet_stage"
 """Where a saved state says which of the recipe's stages it belongs to."""
@@ -56,7 +61,7 @@ class StageModule(LightningModule):
         idle.requires_grad_(False)
         predict = logits_of(plan)
         # The function, not the network: a compiled module would list the network's weights a second time.
-        self._predict = torch.compile(predict, dynamic=False) if recipe.compile else predict
+        self._predict = _compiled(predict) if recipe.compile else predict
 
     def result(self) -> ERFNet:
         """Return the network that is validated and kept: the average, or the trained one itself."""
@@ -175,6 +180,15 @@ def set_dropout(network: ERFNet, rate: float | None) -> None:
         if isinstance(layer, NonBottleneck1d):
             early = layer.conv3x1_2.dilation == (1, 1)
             layer.dropout.p = rate if rate is not None else 0.03 if early else 0.3
+
+
+def _compiled(predict: Callable[[ERFNet, Tensor], Tensor]) -> Callable[[ERFNet, Tensor], Tensor]:
+    """Compile what PyTorch needs a C++ compiler for (on a GPU Triton a C compiler, which comes with it)."""
+    names = (os.environ.get("CXX"), "g++", "clang++")
+    if not any(name and shutil.which(name) for name in names):
+        log.warning("Found no C++ compiler, so compile: true of the recipe is left out; install g++ to train faster.")
+        return predict
+    return torch.compile(predict, dynamic=False)
 
 
 def _mixed(*numbers: int) -> int:
