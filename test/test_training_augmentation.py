@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erfnet_ros.metrics import VOID
-from erfnet_ros.training.augmentation import SPOTS, View, draw_view, relight, spots_of, warp
+from erfnet_ros.training.augmentation import SPOTS, View, Views, draw_view, relight, spots_of, warp
 from erfnet_ros.training.recipe import Phase
 
 SIZE = (64, 48)
@@ -31,23 +31,29 @@ def view(scale: float = 1.0, centre: tuple[float, float] = (32, 24), mirror: boo
     return View((-scale if mirror else scale, scale), centre, SAME_LIGHT)
 
 
+def cut(
+    images: torch.Tensor, labels: torch.Tensor, views: list[View], crop: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return warp(images, labels, Views.of(views, range(len(views)), images.device), crop)
+
+
 def test_the_whole_frame_in_the_middle_is_the_frame_itself() -> None:
     images, labels = coloured_frame()
-    view_images, view_labels = warp(images, labels, [view()], SIZE)
+    view_images, view_labels = cut(images, labels, [view()], SIZE)
     assert torch.equal(view_images.permute(0, 2, 3, 1), images)
     assert torch.equal(view_labels, labels)
 
 
 def test_a_mirrored_view_is_the_frame_mirrored() -> None:
     images, labels = coloured_frame()
-    view_images, view_labels = warp(images, labels, [view(mirror=True)], SIZE)
+    view_images, view_labels = cut(images, labels, [view(mirror=True)], SIZE)
     assert torch.equal(view_images.permute(0, 2, 3, 1), images.flip(2))
     assert torch.equal(view_labels, labels.flip(2))
 
 
 def test_a_shift_by_whole_pixels_moves_them_unmixed_and_leaves_void_behind() -> None:
     images, labels = coloured_frame()
-    view_images, view_labels = warp(images, labels, [view(centre=(34, 23))], SIZE)
+    view_images, view_labels = cut(images, labels, [view(centre=(34, 23))], SIZE)
     assert torch.equal(view_labels[0, 1:, :-2], labels[0, :-1, 2:])
     assert torch.equal(view_images[0, :, 1:, :-2].permute(1, 2, 0), images[0, :-1, 2:])
     assert (view_labels[0, 0] == VOID).all()
@@ -60,7 +66,7 @@ def test_image_and_labels_stay_aligned_at_every_scale(scale: float, axis: int) -
     """A shift of a pixel between them costs thin classes most of their IoU."""
     ramp = torch.from_numpy((3 * np.indices((48, 64))[axis]).astype(np.uint8))[None]
     crop = (round(SIZE[0] * scale), round(SIZE[1] * scale))
-    view_images, view_labels = warp(ramp[..., None].expand(-1, -1, -1, 3), ramp, [view(scale)], crop)
+    view_images, view_labels = cut(ramp[..., None].expand(-1, -1, -1, 3), ramp, [view(scale)], crop)
     differences = view_images[:, 0].float() - view_labels.float()
     # The ramp rises by 3 a pixel; the nearest pixel is half a pixel away at most, and half a grey level is rounding.
     assert float(differences.mean().abs()) <= 2
@@ -71,7 +77,7 @@ def test_a_small_view_averages_pixels_instead_of_skipping_them() -> None:
     """A camera's sensor does; a chessboard of single pixels must turn grey, not into a coarser chessboard."""
     board = torch.from_numpy((np.indices((48, 64)).sum(0) % 2 * 200).astype(np.uint8))
     images = board[None, :, :, None].expand(-1, -1, -1, 3)
-    small, _ = warp(images, torch.zeros((1, 48, 64), dtype=torch.uint8), [view(0.4)], (25, 19))
+    small, _ = cut(images, torch.zeros((1, 48, 64), dtype=torch.uint8), [view(0.4)], (25, 19))
     assert float((small.float() - 100).abs().max()) <= 1
 
 
@@ -82,7 +88,7 @@ def test_whatever_is_drawn_labels_are_the_frames_or_void_and_pixels_in_range(see
     random = np.random.default_rng(seed)
     spots = spots_of(labels[0].numpy(), 5, random)
     drawn = draw_view(WILD, SIZE, spots, np.ones(5), random)
-    view_images, view_labels = warp(images, labels, [drawn], (40, 32))
+    view_images, view_labels = cut(images, labels, [drawn], (40, 32))
     assert view_images.shape == (1, 3, 32, 40)
     assert view_labels.shape == (1, 32, 40)
     assert set(view_labels.unique().tolist()) <= {*labels.unique().tolist(), VOID}
@@ -96,11 +102,22 @@ def test_a_batch_is_what_its_views_are_one_by_one() -> None:
     random = np.random.default_rng(0)
     views = [draw_view(WILD, SIZE, spots_of(labels[0].numpy(), 5, random), np.ones(5), random) for _, labels in frames]
     images, labels = (torch.cat(parts) for parts in zip(*frames, strict=True))
-    together = warp(images, labels, views, WILD_CROP)
+    together = cut(images, labels, views, WILD_CROP)
     for n, one in enumerate(views):
-        alone = warp(*frames[n], [one], WILD_CROP)
+        alone = cut(*frames[n], [one], WILD_CROP)
         assert torch.equal(together[0][n], alone[0][0])
         assert torch.equal(together[1][n], alone[1][0])
+
+
+def test_views_keep_their_numbers_and_know_which_shrink_alike() -> None:
+    """They travel as one table, of which a frame's number and a scale must come back as they were."""
+    drawn = [view(scale, mirror=scale < 0.5) for scale in (0.4, 1.0, 0.2, 0.6, 2.0)]
+    views = Views.of(drawn, [7, 0, 2**31, 3, 3], torch.device("cpu"))
+    assert [tuple(row) for row in views.scale.tolist()] == [view.scale for view in drawn]
+    assert [tuple(row) for row in views.centre.tolist()] == [view.centre for view in drawn]
+    assert views.frames.tolist() == [7, 0, 2**31, 3, 3]
+    assert views.squares == ((1, 2), (2, 2), (4, 1))
+    assert views.order.tolist() == [1, 4, 0, 3, 2]
 
 
 def test_rare_classes_are_looked_for() -> None:
@@ -112,7 +129,7 @@ def test_rare_classes_are_looked_for() -> None:
     random = np.random.default_rng(0)
     spots = spots_of(labels, 2, random)
     views = [draw_view(phase, SIZE, spots, np.array([1e-9, 1.0]), random) for _ in range(20)]
-    crops = warp(image.expand(20, -1, -1, -1), torch.from_numpy(labels)[None].expand(20, -1, -1), views, (16, 16))[1]
+    crops = cut(image.expand(20, -1, -1, -1), torch.from_numpy(labels)[None].expand(20, -1, -1), views, (16, 16))[1]
     assert all((crop == 1).any() for crop in crops)
 
 

@@ -18,11 +18,13 @@ from torch import nn
 from erfnet_ros.errors import SourceError, TrainingError
 from erfnet_ros.metrics import VOID
 from erfnet_ros.network import ERFNet
+from erfnet_ros.training import memory
 from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
-from erfnet_ros.training.memory import check_batch
+from erfnet_ros.training.losses import loss_of
+from erfnet_ros.training.memory import check_batch, out_in_training, probe
 from erfnet_ros.training.module import StageModule, labels_of, logits_of, set_dropout
 from erfnet_ros.training.plan import Plan, plans
-from erfnet_ros.training.recipe import Recipe
+from erfnet_ros.training.recipe import Loss, Recipe
 from erfnet_ros.training.state import STATE, StateFile, full_disk_told, read_state
 
 CLASSES = 3
@@ -114,11 +116,43 @@ def test_the_average_takes_in_batch_norms_statistics_and_counters() -> None:
     assert module.network.state_dict()["encoder.initial_block.bn.num_batches_tracked"] == 1
 
 
+def test_the_average_follows_a_module_that_was_moved_loaded_and_given_synchronised_norms() -> None:
+    """Lightning does all three with a module before its first step; moving it replaces tensors."""
+    _, plan = planned()
+    module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None)
+    module.update_average(1)
+    # To another device is not to be had everywhere; to another type goes the same way.
+    module.double().float()
+    module.load_state_dict(StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None).state_dict())
+    module.update_average(2)
+    module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    norm = "encoder.initial_block.bn"
+    with torch.no_grad():
+        module.network.get_buffer(f"{norm}.running_mean").fill_(3.0)
+        module.network.get_buffer(f"{norm}.num_batches_tracked").fill_(5)
+        module.network.get_parameter(f"{norm}.weight").fill_(7.0)
+    module.update_average(3)
+    assert module.average is not None
+    for name, value in module.network.state_dict().items():
+        assert torch.equal(module.average.state_dict()[name], value), name
+
+
 def test_without_an_average_the_network_itself_is_kept() -> None:
     _, plan = planned()
     module = StageModule(ERFNet(CLASSES), plan, recipe(), None)
     module.update_average(1)
     assert module.result() is module.network
+
+
+def test_without_a_compiler_a_recipe_that_compiles_trains_uncompiled_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The default recipe compiles; not every computer has a compiler."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    _, plan = planned()
+    StageModule(ERFNet(CLASSES), plan, recipe(compile=True), None).training_step(batch(), 0).backward()
+    assert "Found no C++ compiler, so compile: true of the recipe is left out" in caplog.text
 
 
 def test_only_kernels_decay_unless_the_recipe_says_all() -> None:
@@ -164,8 +198,61 @@ def test_where_not_even_one_view_fits_the_error_says_so() -> None:
     def step(views: int) -> None:
         raise torch.OutOfMemoryError("too large")
 
-    with pytest.raises(TrainingError, match="not even one view fits: free the GPU"):
+    with pytest.raises(TrainingError, match=r"not even one view fits: free the GPU.*\(too large\)\.$"):
         check_batch(2, step, "cuda:0", (64, 48), processes=1)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "FIND was unable to find an engine to execute this computation",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.",
+    ],
+)
+def test_what_libraries_say_for_want_of_memory_counts_as_such(message: str) -> None:
+    def step(views: int) -> None:
+        if views > 1:
+            raise RuntimeError(message)
+
+    with pytest.raises(TrainingError, match="--batch-size 1 fits"):
+        check_batch(2, step, "cuda:0", (64, 48), processes=1)
+
+
+def test_another_error_than_want_of_memory_is_not_hidden() -> None:
+    def step(views: int) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        check_batch(2, step, "cuda:0", (64, 48), processes=1)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "ohem", "focal", "lovasz"])
+def test_the_step_that_is_tried_goes_through_every_class(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def noted(loss: Loss, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+        seen.append((sorted(set(labels.flatten().tolist())), weights is not None))
+        return loss_of(loss, logits, labels, weights)
+
+    monkeypatch.setattr(memory, "loss_of", noted)
+    probe(recipe(loss={"name": name}), CLASSES, (2, 16, 24), torch.device("cpu"), "fp32").backward()
+    assert seen == [([0, 1, 2], True)]
+
+
+def test_advice_in_the_midst_of_training_can_be_followed() -> None:
+    """A batch of one has no half, and there is nothing to resume before the first save."""
+    said = {
+        (views, saved): str(out_in_training(views, processes, "cuda:0", saved))
+        for views, processes in ((8, 2), (1, 1), (2, 2))
+        for saved in (True, False)
+    }
+    assert "go on with --resume, or begin anew in another folder with --batch-size 4." in said[8, True]
+    assert "nothing was saved yet: free the GPU and begin again, or begin with --batch-size 4." in said[8, False]
+    assert "--resume, or begin anew in another folder with smaller crops in the recipe." in said[1, True]
+    assert all("--batch-size 0" not in text for text in said.values())
+    assert all("--resume" not in text for (_, saved), text in said.items() if not saved)
 
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:

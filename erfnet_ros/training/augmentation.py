@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from erfnet_ros.metrics import VOID
 from erfnet_ros.training.recipe import Phase
+from erfnet_ros.training.transfer import to_device
 
 Spots = npt.NDArray[np.int16]
 """(C, K, 2): for each class K random pixels (row, column) of it in one frame, -1 where the frame has none."""
@@ -37,6 +39,43 @@ class View:
     light: tuple[float, float, float, float]
 
 
+@dataclass(frozen=True)
+class Views:
+    """Views as numbers on the device that makes them.
+
+    Attributes:
+        scale: (N, 2) float64, `View.scale` of each.
+        centre: (N, 2) float64, `View.centre` of each.
+        light: (N, 4) float32, `View.light` of each.
+        frames: (N,) int64 number of each one's frame.
+        order: (N,) int64 numbers of the views, those of one square side by side.
+        squares: (side, number of views) of each square that is averaged before views are cut out, in that order.
+    """
+
+    scale: Tensor
+    centre: Tensor
+    light: Tensor
+    frames: Tensor
+    order: Tensor
+    squares: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, views: Sequence[View], frames: Sequence[int], device: torch.device) -> Views:
+        """Bring views to a device in one copy: a GPU stops at each, and a step has little else to wait for."""
+        sides = [_square(abs(view.scale[0] * view.scale[1]) ** 0.5) for view in views]
+        order = sorted(range(len(views)), key=sides.__getitem__)
+        # A frame's number, too, is exact in float64.
+        rows = [
+            (*view.scale, *view.centre, *view.light, frame, n)
+            for view, frame, n in zip(views, frames, order, strict=True)
+        ]
+        table = to_device(torch.tensor(rows, dtype=torch.float64), device)
+        scale, centre, light, whole = table.tensor_split((2, 4, 8), 1)
+        numbers = whole.long()
+        squares = tuple((side, sides.count(side)) for side in sorted(set(sides)))
+        return cls(scale, centre, light.float(), numbers[:, 0], numbers[:, 1], squares)
+
+
 def spots_of(labels: npt.NDArray[np.uint8], num_classes: int, random: np.random.Generator) -> Spots:
     """Draw `SPOTS` pixels of each class in labels (H, W), so that a class is found later without searching."""
     spots = np.full((num_classes, SPOTS, 2), -1, np.int16)
@@ -54,7 +93,7 @@ def spots_of(labels: npt.NDArray[np.uint8], num_classes: int, random: np.random.
 def draw_view(
     phase: Phase,
     frame_size: tuple[int, int],
-    spots: Spots,
+    spots: Spots | None,
     rarity: npt.NDArray[np.float64],
     random: np.random.Generator,
 ) -> View:
@@ -63,7 +102,7 @@ def draw_view(
     Args:
         phase: How far a view may differ from its frame.
         frame_size: (width, height) of the frame, pixels.
-        spots: Where the frame's classes are.
+        spots: Where the frame's classes are; None for a phase whose `rare_share` is 0, which does not look.
         rarity: (C,) odds of each class to be the centre of a view, any positive scale.
         random: The only source of chance.
     """
@@ -90,14 +129,14 @@ def _centre(
     phase: Phase,
     frame_size: tuple[int, int],
     extent: tuple[float, float],
-    spots: Spots,
+    spots: Spots | None,
     rarity: npt.NDArray[np.float64],
     random: np.random.Generator,
 ) -> tuple[float, float]:
     """Draw the frame's point (x, y) that comes to the middle of a view that covers `extent` frame pixels."""
     wanted = (random.uniform(0, frame_size[0]), random.uniform(0, frame_size[1]))
-    present = np.flatnonzero(spots[:, 0, 0] >= 0)
-    if random.random() < phase.rare_share and len(present):
+    rare = random.random() < phase.rare_share
+    if rare and spots is not None and len(present := np.flatnonzero(spots[:, 0, 0] >= 0)):
         class_id = random.choice(present, p=rarity[present] / rarity[present].sum())
         row, column = (int(part) for part in spots[class_id, random.integers(SPOTS)])
         # Not always in the very middle: the network must not learn that rare things are there.
@@ -115,13 +154,13 @@ def _inside(centre: float, extent: float, size: int) -> float:
     return min(max(centre, extent / 2), size - extent / 2)
 
 
-def warp(images: Tensor, labels: Tensor, views: list[View], crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def warp(images: Tensor, labels: Tensor, views: Views, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Cut views out of frames: images bilinear and reflected at the border, labels nearest and void there.
 
     Args:
-        images: (N, H, W, 3) uint8, on any device.
+        images: (N, H, W, 3) uint8, the frame of each view, on any device.
         labels: (N, H, W) uint8 class ids, void 255, on the same.
-        views: N views.
+        views: N views, on the same.
         crop: (width, height) of the result.
 
     Returns:
@@ -130,7 +169,7 @@ def warp(images: Tensor, labels: Tensor, views: list[View], crop: tuple[int, int
     view_images = _cut(images, views, crop)
     # What lies outside is read as 0, so void is made the zero.
     known = (VOID - labels).unsqueeze(1).float()
-    grid = _grid(views, crop, (images.shape[2], images.shape[1]), images.device)
+    grid = _grid(views.scale, views.centre, crop, (images.shape[2], images.shape[1]))
     view_labels = VOID - F.grid_sample(known, grid, "nearest", "zeros", align_corners=False)[:, 0]
     return view_images, view_labels.byte()
 
@@ -148,39 +187,38 @@ def relight(images: Tensor, light: Tensor) -> Tensor:
     brightness, contrast, saturation, gamma = (part.view(-1, 1, 1, 1) for part in light.unbind(1))
     x = images.float().div_(255).pow_(gamma)
     x = x.sub_(0.5).mul_(contrast).add_(0.5).mul_(brightness).clamp_(0, 1)
-    grey = (x * x.new_tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    # Factors as numbers: a tensor of them would have to travel to the device at each step.
+    red, green, blue = (part * factor for part, factor in zip(x.tensor_split(3, 1), _GREY, strict=True))
+    grey = red.add_(green).add_(blue)
     return torch.lerp(grey.expand_as(x), x, saturation).clamp_(0, 1)
 
 
-def _grid(views: list[View], crop: tuple[int, int], frame_size: tuple[int, int], device: torch.device) -> Tensor:
+def _grid(scale: Tensor, centre: Tensor, crop: tuple[int, int], frame_size: tuple[int, int]) -> Tensor:
     """Return where the pixels of views lie in their frames, (N, height, width, 2) in -1..1, for grid_sample."""
     width, height = crop
-    scale = torch.tensor([view.scale for view in views], dtype=torch.float64)
-    centre = torch.tensor([view.centre for view in views], dtype=torch.float64)
-    x = centre[:, :1] + (torch.arange(width) + 0.5 - width / 2) / scale[:, :1]
-    y = centre[:, 1:] + (torch.arange(height) + 0.5 - height / 2) / scale[:, 1:]
-    # Only the two axes travel to the device; the grid is laid out there.
-    x, y = (2 * x / frame_size[0] - 1).float().to(device), (2 * y / frame_size[1] - 1).float().to(device)
-    shape = (len(views), height, width)
+    x = centre[:, :1] + (torch.arange(width, device=centre.device) + 0.5 - width / 2) / scale[:, :1]
+    y = centre[:, 1:] + (torch.arange(height, device=centre.device) + 0.5 - height / 2) / scale[:, 1:]
+    x, y = (2 * x / frame_size[0] - 1).float(), (2 * y / frame_size[1] - 1).float()
+    shape = (len(scale), height, width)
     return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
 
 
-def _cut(images: Tensor, views: list[View], crop: tuple[int, int]) -> Tensor:
+def _cut(images: Tensor, views: Views, crop: tuple[int, int]) -> Tensor:
     """Return the images of the views; a view that shrinks its frame much is cut out of means over squares of pixels.
 
     A plain bilinear warp would skip pixels there, which looks like no camera's image.
     """
-    out = images.new_empty((len(views), 3, crop[1], crop[0]))
-    squares = [_square(abs(view.scale[0] * view.scale[1]) ** 0.5) for view in views]
-    for square in sorted(set(squares)):
-        members = [n for n, wanted in enumerate(squares) if wanted == square]
-        index = torch.tensor(members, device=images.device)
-        pixels = images[index].permute(0, 3, 1, 2).float().contiguous()
-        if square > 1:
-            pixels = F.avg_pool2d(pixels, square, ceil_mode=True, count_include_pad=False)
-        covered = (pixels.shape[3] * square, pixels.shape[2] * square)
-        grid = _grid([views[n] for n in members], crop, covered, images.device)
-        out[index] = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False).round_().byte()
+    out = images.new_empty((len(images), 3, crop[1], crop[0]))
+    first = 0
+    for side, count in views.squares:
+        members = views.order[first : first + count]
+        first += count
+        pixels = images[members].permute(0, 3, 1, 2).float().contiguous()
+        if side > 1:
+            pixels = F.avg_pool2d(pixels, side, ceil_mode=True, count_include_pad=False)
+        covered = (pixels.shape[3] * side, pixels.shape[2] * side)
+        grid = _grid(views.scale[members], views.centre[members], crop, covered)
+        out[members] = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False).round_().byte()
     return out
 
 

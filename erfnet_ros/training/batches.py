@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from erfnet_ros.training.augmentation import crop_of, draw_view, warp
+from erfnet_ros.training.augmentation import Views, crop_of, draw_view, warp
 from erfnet_ros.training.frames import MemoryFrames, TrainingFrames
 from erfnet_ros.training.plan import Plan
 
@@ -73,33 +73,32 @@ class Draw:
         """Make one view, as a batch of one without its first axis."""
         share, frame, number = item
         phase = self.plan.phase(step)
-        image, labels, spots = self.shares[share].frames.frame(frame)
+        frames = self.shares[share].frames
+        image, labels = frames.pixels(frame)
+        spots = frames.spots_in(frame, labels) if phase.rare_share else None
         size = (labels.shape[1], labels.shape[0])
         view = draw_view(phase, size, spots, self.rarity, self.random(step, number))
-        images, truth = warp(
-            torch.from_numpy(image)[None], torch.from_numpy(labels)[None], [view], crop_of(phase, size)
-        )
-        return images[0], truth[0], torch.tensor(view.light)
+        views = Views.of([view], [frame], torch.device("cpu"))
+        images, truth = warp(torch.from_numpy(image)[None], torch.from_numpy(labels)[None], views, crop_of(phase, size))
+        return images[0], truth[0], views.light[0]
 
     def batch(self, step: int) -> Batch:
         """Make this process's views of a step where all frames are in memory, on the device that they lie on."""
         phase = self.plan.phase(step)
         items = self.items(step)
-        parts: list[Batch] = []
-        for number, share in enumerate(self.shares):
-            mine = [(frame, n) for which, frame, n in items if which == number]
-            frames = share.frames
-            if mine and isinstance(frames, MemoryFrames):
-                views = [
-                    draw_view(phase, frames.size, frames.spots[frame], self.rarity, self.random(step, n))
-                    for frame, n in mine
-                ]
-                index = torch.tensor([frame for frame, _ in mine]).to(frames.images.device)
-                images, labels = warp(frames.images[index], frames.labels[index], views, crop_of(phase, frames.size))
-                light = torch.tensor([view.light for view in views]).to(images.device)
-                parts.append((images, labels, light))
-        images, labels, light = (torch.cat(part) for part in zip(*parts, strict=True))
-        return images, labels, light
+        # All shares have frames of one size, on one device.
+        shares = [share.frames for share in self.shares if isinstance(share.frames, MemoryFrames)]
+        size = shares[0].size
+        drawn = [
+            draw_view(phase, size, shares[share].spots[frame], self.rarity, self.random(step, n))
+            for share, frame, n in items
+        ]
+        views = Views.of(drawn, [frame for _, frame, _ in items], shares[0].images.device)
+        ends = [sum(which <= number for which, _, _ in items) for number in range(len(shares) - 1)]
+        chosen = list(zip(shares, views.frames.tensor_split(ends), strict=True))
+        images = torch.cat([frames.images[index] for frames, index in chosen])
+        labels = torch.cat([frames.labels[index] for frames, index in chosen])
+        return *warp(images, labels, views, crop_of(phase, size)), views.light
 
 
 def batches(draw: Draw, first_step: Callable[[], int], workers: int) -> _MemoryBatches | DataLoader[Batch]:

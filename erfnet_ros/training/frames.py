@@ -56,9 +56,13 @@ class MemoryFrames:
         """(width, height) of every frame, pixels."""
         return self.images.shape[2], self.images.shape[1]
 
-    def frame(self, index: int) -> tuple[Pixels, Pixels, Spots]:
-        """Return image (H, W, 3), labels (H, W) and spots of one frame."""
-        return self.images[index].cpu().numpy(), self.labels[index].cpu().numpy(), self.spots[index]
+    def pixels(self, index: int) -> tuple[Pixels, Pixels]:
+        """Return image (H, W, 3) and labels (H, W) of one frame."""
+        return self.images[index].cpu().numpy(), self.labels[index].cpu().numpy()
+
+    def spots_in(self, index: int, labels: Pixels) -> Spots:
+        """Return where one frame's classes are; `labels` are the frame's."""
+        return self.spots[index]
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,9 @@ class DiskFrames:
         """Return image (H, W, 3) and labels (H, W) of one frame."""
         return read_frame(self.data, index, self.max_height)
 
-    def frame(self, index: int) -> tuple[Pixels, Pixels, Spots]:
-        """Return image (H, W, 3), labels (H, W) and spots of one frame."""
-        image, labels = self.pixels(index)
-        return image, labels, _spots(labels, len(self.data.class_set), self.seed, index)
+    def spots_in(self, index: int, labels: Pixels) -> Spots:
+        """Return where one frame's classes are, found in its `labels`, which takes as long as to cut a view."""
+        return _spots(labels, len(self.data.class_set), self.seed, index)
 
 
 TrainingFrames = MemoryFrames | DiskFrames

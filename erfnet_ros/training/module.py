@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +23,8 @@ from erfnet_ros.training.batches import Batch
 from erfnet_ros.training.losses import loss_of
 from erfnet_ros.training.plan import Plan
 from erfnet_ros.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 STAGE_KEY = "erfnet_stage"
 """Where a saved state says which of the recipe's stages it belongs to."""
@@ -47,6 +53,7 @@ class StageModule(LightningModule):
             self.average = _channels_last(ERFNet(network.num_classes))
             self.average.load_state_dict(network.state_dict())
             self.average.requires_grad_(False)
+        self._averaged: _Averaged | None = None
         for parameter in network.parameters():
             parameter.requires_grad_(True)
         # What takes no part gets no gradient, and several processes would wait for it.
@@ -54,7 +61,7 @@ class StageModule(LightningModule):
         idle.requires_grad_(False)
         predict = logits_of(plan)
         # The function, not the network: a compiled module would list the network's weights a second time.
-        self._predict = torch.compile(predict, dynamic=False) if recipe.compile else predict
+        self._predict = _compiled(predict) if recipe.compile else predict
 
     def result(self) -> ERFNet:
         """Return the network that is validated and kept: the average, or the trained one itself."""
@@ -87,12 +94,15 @@ class StageModule(LightningModule):
             return
         # It starts as a short average, so that the random first weights are forgotten.
         decay = min(self.recipe.average_decay, (1 + steps) / (10 + steps))
-        pairs = list(zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True))
-        floats = [pair for pair in pairs if pair[1].is_floating_point()]
-        torch._foreach_lerp_([mean for mean, _ in floats], [value for _, value in floats], 1 - decay)
-        for mean, value in pairs:
-            if not value.is_floating_point():
-                mean.copy_(value)
+        if self._averaged is None:
+            self._averaged = _Averaged.of(self.average, self.network)
+        torch._foreach_lerp_(self._averaged.means, self._averaged.values, 1 - decay)
+        torch._foreach_copy_(self._averaged.mean_counters, self._averaged.counters)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move or convert, as `to` does; it puts other tensors into the place of those that were listed."""
+        self._averaged = None
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and learning rate, both by step."""
@@ -118,6 +128,36 @@ class StageModule(LightningModule):
         return kind(groups, options.learning_rate, options.betas, options.eps)
 
 
+@dataclass(frozen=True)
+class _Averaged:
+    """The tensors of average and network, each list in the same order: to find them takes longer than to average.
+
+    Attributes:
+        means: The average's weights and statistics.
+        values: The network's.
+        mean_counters: The average's counters of batches.
+        counters: The network's.
+    """
+
+    means: list[Tensor]
+    values: list[Tensor]
+    mean_counters: list[Tensor]
+    counters: list[Tensor]
+
+    @classmethod
+    def of(cls, average: ERFNet, network: ERFNet) -> _Averaged:
+        values = network.state_dict()
+        means = average.state_dict()
+        floats = [name for name, value in values.items() if value.is_floating_point()]
+        counters = [name for name, value in values.items() if not value.is_floating_point()]
+        return cls(
+            [means[name] for name in floats],
+            [values[name] for name in floats],
+            [means[name] for name in counters],
+            [values[name] for name in counters],
+        )
+
+
 def logits_of(plan: Plan) -> Callable[[ERFNet, Tensor], Tensor]:
     """Return what maps network and images (N, 3, H, W) to logits; at an eighth of the size in an encoder stage."""
     if plan.stage.part == "encoder":
@@ -140,6 +180,15 @@ def set_dropout(network: ERFNet, rate: float | None) -> None:
         if isinstance(layer, NonBottleneck1d):
             early = layer.conv3x1_2.dilation == (1, 1)
             layer.dropout.p = rate if rate is not None else 0.03 if early else 0.3
+
+
+def _compiled(predict: Callable[[ERFNet, Tensor], Tensor]) -> Callable[[ERFNet, Tensor], Tensor]:
+    """Compile what PyTorch needs a C++ compiler for (on a GPU Triton a C compiler, which comes with it)."""
+    names = (os.environ.get("CXX"), "g++", "clang++")
+    if not any(name and shutil.which(name) for name in names):
+        log.warning("Found no C++ compiler, so compile: true of the recipe is left out; install g++ to train faster.")
+        return predict
+    return torch.compile(predict, dynamic=False)
 
 
 def _mixed(*numbers: int) -> int:

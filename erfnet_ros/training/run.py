@@ -13,7 +13,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from erfnet_ros.checkpoint import build_network
-from erfnet_ros.errors import TrainingError
 from erfnet_ros.network import ERFNet
 from erfnet_ros.training.bar import StepBar, wants_bar
 from erfnet_ros.training.batches import Draw, batches
@@ -21,6 +20,7 @@ from erfnet_ros.training.finish import finish
 from erfnet_ros.training.job import Job, prepare
 from erfnet_ros.training.keeper import Keeper
 from erfnet_ros.training.losses import class_weights
+from erfnet_ros.training.memory import is_out_of_memory, out_in_training
 from erfnet_ros.training.module import STAGE_KEY, StageModule
 from erfnet_ros.training.plan import Plan, plans
 from erfnet_ros.training.processes import is_first_process
@@ -80,6 +80,8 @@ def _fit(job: Job, module: StageModule, keeper: Keeper, logger: TensorBoardLogge
         strategy="ddp" if several else "auto",
         sync_batchnorm=several and gpu,
         precision=_LIGHTNING_PRECISIONS[job.precision],  # type: ignore[arg-type]
+        # What cuDNN learns of a shape in a second pays for itself where few shapes come again and again.
+        benchmark=gpu and _few_shapes(job),
         max_steps=module.plan.steps,
         max_epochs=-1,
         gradient_clip_val=module.plan.stage.optimizer.clip_norm,
@@ -98,13 +100,18 @@ def _fit(job: Job, module: StageModule, keeper: Keeper, logger: TensorBoardLogge
         trainer.fit(module.train(), loader, ckpt_path=resumed)
     except SIGTERMException:
         keeper.stopped = True
-    except torch.cuda.OutOfMemoryError as error:
-        half = job.recipe.batch_size // 2 // request.processes * request.processes
-        raise TrainingError(
-            f"Expected {job.recipe.batch_size} views per step to fit into the memory of {job.device}, got too little "
-            f"in the midst of training; free the GPU and go on with --resume, or begin anew with --batch-size {half}."
-        ) from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        saved = (request.run / STATE).exists()
+        raise out_in_training(job.recipe.batch_size, request.processes, str(job.device), saved) from error
     return not keeper.stopped
+
+
+def _few_shapes(job: Job) -> bool:
+    """Tell whether views and watched frames have few sizes; each phase has one, a folder's frames may have hundreds."""
+    watched = job.material.watched
+    return watched is None or watched.frames.size is not None
 
 
 def _draw(job: Job, plan: Plan, trainer: Trainer) -> Draw:
