@@ -259,9 +259,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) ->
     """Here the folder is gone; a full disk is the same error (see test_training_run.py)."""
     StateFile().save_checkpoint({"step": 1}, tmp_path / "state.ckpt")
     assert read_state(tmp_path / "state.ckpt") == {"step": 1}
-    with pytest.raises(
-        TrainingError, match=r"Cannot write .*no state was saved yet. Make room and go on with --resume"
-    ):
+    with pytest.raises(TrainingError, match=r"Cannot write .*no state was saved yet. Make room and begin again"):
         StateFile().save_checkpoint({"step": 2}, tmp_path / "gone" / "state.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["state.ckpt"]
 

@@ -62,8 +62,9 @@ class StateFile(CheckpointIO):
 
 def cannot_write(path: Path, error: OSError, state: Path) -> TrainingError:
     """Return what to tell of a file or folder that could not be written, and of the run's state."""
-    before = "the state saved before is unharmed" if state.exists() else "no state was saved yet"
-    return TrainingError(f"Cannot write {path}: {error.strerror}; {before}. Make room and go on with --resume.")
+    unharmed = "the state saved before is unharmed. Make room and go on with --resume."
+    what_now = unharmed if state.exists() else "no state was saved yet. Make room and begin again."
+    return TrainingError(f"Cannot write {path}: {error.strerror}; {what_now}")
 
 
 @contextmanager
