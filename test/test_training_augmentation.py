@@ -112,13 +112,19 @@ def test_a_batch_is_what_its_views_are_one_by_one() -> None:
         assert torch.equal(together[1][n], alone[1][0])
 
 
-@pytest.mark.parametrize("scale", [(0.25, 0.34), (0.4, 0.69), (0.7, 4.0)])
-def test_a_view_out_of_a_part_of_its_frame_is_the_view_out_of_the_whole(scale: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    ("scale", "stretch"),
+    # Without stretch and at one scale the window leaves no room but its margin.
+    [((0.25, 0.34), 0.2), ((0.4, 0.69), 0.2), ((0.7, 4), 0.2), ((0.263, 0.263), 0), ((0.517, 0.517), 0), ((1, 1), 0)],
+)
+def test_a_view_out_of_a_part_of_its_frame_is_the_view_out_of_the_whole(
+    scale: tuple[float, float], stretch: float
+) -> None:
     """A large frame is not read whole for a small view; at its borders, too, nothing may change."""
     rows, columns = np.indices((300, 400))
     image = torch.from_numpy(np.stack([rows * 0.8, columns * 0.6, (rows + columns) * 0.3], -1).astype(np.uint8))[None]
     labels = torch.from_numpy((rows // 9 + columns // 7).astype(np.uint8) % 200)[None]
-    phase = Phase(steps=1, crop=(20, 16), scale=scale, stretch=0.2, shift=8)
+    phase = Phase(steps=1, crop=(20, 16), scale=scale, stretch=stretch, shift=8)
     assert max(augmentation._window(phase, 4, (400, 300))) < 150
     random = np.random.default_rng(0)
     for _ in range(50):
