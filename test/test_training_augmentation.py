@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erfnet_ros.metrics import VOID
+from erfnet_ros.training import augmentation
 from erfnet_ros.training.augmentation import SPOTS, View, Views, draw_view, relight, spots_of, warp
 from erfnet_ros.training.recipe import Phase
 
@@ -34,7 +35,9 @@ def view(scale: float = 1.0, centre: tuple[float, float] = (32, 24), mirror: boo
 def cut(
     images: torch.Tensor, labels: torch.Tensor, views: list[View], crop: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return warp(images, labels, Views.of(views, range(len(views)), images.device), crop)
+    """Cut views that a phase of any scale may have drawn."""
+    phase = Phase(steps=1, crop=crop, scale=(0.25, 4.0), stretch=0.5)
+    return warp(images, labels, Views.of(views, range(len(views)), images.device), phase)
 
 
 def test_the_whole_frame_in_the_middle_is_the_frame_itself() -> None:
@@ -107,6 +110,30 @@ def test_a_batch_is_what_its_views_are_one_by_one() -> None:
         alone = cut(*frames[n], [one], WILD_CROP)
         assert torch.equal(together[0][n], alone[0][0])
         assert torch.equal(together[1][n], alone[1][0])
+
+
+@pytest.mark.parametrize(
+    ("scale", "stretch"),
+    # Without stretch and at one scale the window leaves no room but its margin.
+    [((0.25, 0.34), 0.2), ((0.4, 0.69), 0.2), ((0.7, 4), 0.2), ((0.263, 0.263), 0), ((0.517, 0.517), 0), ((1, 1), 0)],
+)
+def test_a_view_out_of_a_part_of_its_frame_is_the_view_out_of_the_whole(
+    scale: tuple[float, float], stretch: float
+) -> None:
+    """A large frame is not read whole for a small view; at its borders, too, nothing may change."""
+    rows, columns = np.indices((300, 400))
+    image = torch.from_numpy(np.stack([rows * 0.8, columns * 0.6, (rows + columns) * 0.3], -1).astype(np.uint8))[None]
+    labels = torch.from_numpy((rows // 9 + columns // 7).astype(np.uint8) % 200)[None]
+    phase = Phase(steps=1, crop=(20, 16), scale=scale, stretch=stretch, shift=8)
+    assert max(augmentation._window(phase, 4, (400, 300))) < 150
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        drawn = draw_view(phase, (400, 300), None, np.ones(1), random)
+        part = warp(image, labels, Views.of([drawn], [0], image.device), phase)
+        whole = cut(image, labels, [drawn], (20, 16))
+        # Squares that begin elsewhere see the ramp's steps elsewhere; rounding may turn the nearest of two pixels.
+        assert int((part[0].int() - whole[0].int()).abs().max()) <= 2
+        assert int((part[1] != whole[1]).sum()) <= 2
 
 
 def test_views_keep_their_numbers_and_know_which_shrink_alike() -> None:

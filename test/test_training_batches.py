@@ -80,8 +80,16 @@ def test_a_run_that_begins_late_sees_what_the_whole_run_sees_there(root: Path) -
     assert not same(whole[0], whole[1])
 
 
-def test_frames_on_disk_give_the_batches_of_frames_in_memory(root: Path) -> None:
-    for from_memory, from_disk in zip(taken(drawn(root), 0), taken(drawn(root, place="disk"), 0, 1), strict=True):
+@pytest.mark.parametrize(("crop", "scale"), [((32, 24), (0.5, 2.0)), ((16, 16), (0.6, 2.0))])
+def test_frames_on_disk_give_the_batches_of_frames_in_memory(
+    root: Path, crop: tuple[int, int], scale: tuple[float, float]
+) -> None:
+    """Small views are cut out of a part of the frame, which must be the same part."""
+    stage = RECIPE.stages[0]
+    phase = replace(stage.phases[0], crop=crop, scale=scale, shift=8)
+    recipe = replace(RECIPE, stages=(replace(stage, phases=(phase,)),))
+    in_memory, on_disk = taken(drawn(root, recipe), 0), taken(drawn(root, recipe, "disk"), 0, 1)
+    for from_memory, from_disk in zip(in_memory, on_disk, strict=True):
         assert same(from_memory, from_disk)
 
 

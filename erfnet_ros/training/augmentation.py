@@ -20,7 +20,11 @@ Spots = npt.NDArray[np.int16]
 """(C, K, 2): for each class K random pixels (row, column) of it in one frame, -1 where the frame has none."""
 
 SPOTS = 256
-_ANTIALIAS_BELOW = 0.7
+_SMALLEST = {1: 0.7, 2: 0.35, 4: 0.0}
+"""Side of the squares that are averaged before a view is cut out, and the smallest scale for which it is so."""
+
+_MARGIN = 16
+"""Pixels that a window is wider than its view: for whole corners, and two bilinear neighbours of squares of 4."""
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -154,24 +158,44 @@ def _inside(centre: float, extent: float, size: int) -> float:
     return min(max(centre, extent / 2), size - extent / 2)
 
 
-def warp(images: Tensor, labels: Tensor, views: Views, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def warp(images: Tensor, labels: Tensor, views: Views, phase: Phase) -> tuple[Tensor, Tensor]:
     """Cut views out of frames: images bilinear and reflected at the border, labels nearest and void there.
+
+    A view that shrinks its frame much is cut out of means over squares of pixels: a plain bilinear warp would skip
+    pixels there, which looks like no camera's image.
 
     Args:
         images: (N, H, W, 3) uint8, the frame of each view, on any device.
         labels: (N, H, W) uint8 class ids, void 255, on the same.
         views: N views, on the same.
-        crop: (width, height) of the result.
+        phase: What they were drawn for.
 
     Returns:
         Images (N, 3, height, width) and labels (N, height, width), uint8, on the same device.
     """
-    view_images = _cut(images, views, crop)
-    # What lies outside is read as 0, so void is made the zero.
-    known = (VOID - labels).unsqueeze(1).float()
-    grid = _grid(views.scale, views.centre, crop, (images.shape[2], images.shape[1]))
-    view_labels = VOID - F.grid_sample(known, grid, "nearest", "zeros", align_corners=False)[:, 0]
-    return view_images, view_labels.byte()
+    frame_size = (images.shape[2], images.shape[1])
+    width, height = crop_of(phase, frame_size)
+    view_images = images.new_empty((len(images), 3, height, width))
+    view_labels = labels.new_empty((len(images), height, width))
+    first = 0
+    for side, count in views.squares:
+        members = views.order[first : first + count]
+        first += count
+        window = _window(phase, side, frame_size)
+        corner = _corner(views.centre[members], window, frame_size)
+        scale, centre = views.scale[members], views.centre[members] - corner
+        pixels = _cut(images, members, corner, window).float().contiguous()
+        if side > 1:
+            pixels = F.avg_pool2d(pixels, side, ceil_mode=True, count_include_pad=False)
+        grid = _grid(scale, centre, (width, height), (pixels.shape[3] * side, pixels.shape[2] * side))
+        bilinear = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False)
+        view_images[members] = bilinear.round_().byte()
+        # What lies outside is read as 0, so void is made the zero.
+        known = (VOID - _cut(labels, members, corner, window)).unsqueeze(1).float()
+        grid = _grid(scale, centre, (width, height), window)
+        nearest = F.grid_sample(known, grid, "nearest", "zeros", align_corners=False)[:, 0]
+        view_labels[members] = (VOID - nearest).byte()
+    return view_images, view_labels
 
 
 def relight(images: Tensor, light: Tensor) -> Tensor:
@@ -203,25 +227,38 @@ def _grid(scale: Tensor, centre: Tensor, crop: tuple[int, int], frame_size: tupl
     return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
 
 
-def _cut(images: Tensor, views: Views, crop: tuple[int, int]) -> Tensor:
-    """Return the images of the views; a view that shrinks its frame much is cut out of means over squares of pixels.
+def _window(phase: Phase, side: int, frame_size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) of what is cut out of a frame for any view of a phase: a small part of a large frame.
 
-    A plain bilinear warp would skip pixels there, which looks like no camera's image.
+    One size for all views with squares of one side, so that what is computed of a view does not depend on the views
+    beside it, and neither on where its frame lies.
     """
-    out = images.new_empty((len(images), 3, crop[1], crop[0]))
-    first = 0
-    for side, count in views.squares:
-        members = views.order[first : first + count]
-        first += count
-        pixels = images[members].permute(0, 3, 1, 2).float().contiguous()
-        if side > 1:
-            pixels = F.avg_pool2d(pixels, side, ceil_mode=True, count_include_pad=False)
-        covered = (pixels.shape[3] * side, pixels.shape[2] * side)
-        grid = _grid(views.scale[members], views.centre[members], crop, covered)
-        out[members] = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False).round_().byte()
-    return out
+    smallest = max(phase.scale[0], _SMALLEST[side]) * math.exp(-phase.stretch)
+    width, height = (
+        # In whole squares of any side, with a margin for the bilinear neighbours.
+        min(size, 4 * math.ceil((crop / smallest + _MARGIN) / 4))
+        for size, crop in zip(frame_size, crop_of(phase, frame_size), strict=True)
+    )
+    return width, height
+
+
+def _corner(centre: Tensor, window: tuple[int, int], frame_size: tuple[int, int]) -> Tensor:
+    """Return the upper left corners (N, 2) int64 of windows around centres (N, 2), moved into the frame.
+
+    A view that reaches over the frame's border so has it as its window's border, where it is reflected.
+    """
+    corners = [
+        (centre[:, axis] - window[axis] / 2).floor().clamp(0, frame_size[axis] - window[axis]) for axis in (0, 1)
+    ]
+    return torch.stack(corners, 1).long()
+
+
+def _cut(frames: Tensor, members: Tensor, corner: Tensor, window: tuple[int, int]) -> Tensor:
+    """Return windows (n, height, width) or (n, 3, height, width) of the frames (N, H, W) or (N, H, W, 3) `members`."""
+    # The frames as all the windows in them, without a copy; only those that are picked are copied.
+    return frames.unfold(1, window[1], 1).unfold(2, window[0], 1)[members, corner[:, 1], corner[:, 0]]
 
 
 def _square(scale: float) -> int:
     """Return the side of the squares that are averaged before a view of this scale is cut out."""
-    return 1 if scale >= _ANTIALIAS_BELOW else 2 if scale >= _ANTIALIAS_BELOW / 2 else 4
+    return next(side for side, smallest in _SMALLEST.items() if scale >= smallest)

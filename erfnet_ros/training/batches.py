@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from erfnet_ros.training.augmentation import Views, crop_of, draw_view, warp
+from erfnet_ros.training.augmentation import Views, draw_view, warp
 from erfnet_ros.training.frames import MemoryFrames, TrainingFrames
 from erfnet_ros.training.plan import Plan
 
@@ -79,7 +79,7 @@ class Draw:
         size = (labels.shape[1], labels.shape[0])
         view = draw_view(phase, size, spots, self.rarity, self.random(step, number))
         views = Views.of([view], [frame], torch.device("cpu"))
-        images, truth = warp(torch.from_numpy(image)[None], torch.from_numpy(labels)[None], views, crop_of(phase, size))
+        images, truth = warp(torch.from_numpy(image)[None], torch.from_numpy(labels)[None], views, phase)
         return images[0], truth[0], views.light[0]
 
     def batch(self, step: int) -> Batch:
@@ -98,7 +98,7 @@ class Draw:
         chosen = list(zip(shares, views.frames.tensor_split(ends), strict=True))
         images = torch.cat([frames.images[index] for frames, index in chosen])
         labels = torch.cat([frames.labels[index] for frames, index in chosen])
-        return *warp(images, labels, views, crop_of(phase, size)), views.light
+        return *warp(images, labels, views, phase), views.light
 
 
 def batches(draw: Draw, first_step: Callable[[], int], workers: int) -> _MemoryBatches | DataLoader[Batch]:
