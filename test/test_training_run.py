@@ -120,8 +120,8 @@ def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit
     """Otherwise a night's run would have to begin again after a power cut, or be another experiment."""
     parts = tmp_path / "parts"
     arguments = ["camvid", "--data", str(camvid), "--out", str(parts), "--recipe", str(recipe), "--save-every", "0"]
-    # Ctrl-C reaches the processes that read frames, too.
-    with started([*arguments, "--frames", "disk" if how == signal.SIGINT else "memory"]) as process:
+    # Ctrl-C and SIGTERM to a group reach the processes that read frames, too.
+    with started([*arguments, "--frames", "memory" if how == signal.SIGKILL else "disk"]) as process:
         wait_for(parts / "state.ckpt", process)
         os.killpg(process.pid, how)
         output = process.communicate(timeout=DEADLINE_S)[0]

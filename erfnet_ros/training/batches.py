@@ -155,8 +155,9 @@ class _Views(Dataset[Batch]):
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
-    # Ctrl-C reaches every process of the terminal; the one that trains decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches every process of the terminal, systemd's SIGTERM all of a service; the one that trains decides.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @lru_cache(maxsize=8)
