@@ -24,8 +24,9 @@ CPU = torch.device("cpu")
 
 
 def planned(part: str = "network") -> Plan:
-    stage = {"name": part, "part": part, "phases": [{"steps": 1}]}
-    return plans(Recipe.from_dict({"stages": [stage]}, "test"), frames=5)[0]
+    # Whatever comes first, a recipe ends with the whole network.
+    stages = [{"name": name, "part": name, "phases": [{"steps": 1}]} for name in dict.fromkeys((part, "network"))]
+    return plans(Recipe.from_dict({"stages": stages}, "test"), frames=5)[0]
 
 
 @pytest.fixture(scope="module", params=["memory", "disk"])
@@ -33,7 +34,7 @@ def frames(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     data = open_dataset("camvid", make_camvid(tmp_path_factory.mktemp("camvid"), {"val": 5}), "val")
     if request.param == "disk":
         return DiskFrames(data, None, 1, SIZE)
-    return load_frames(data, None, 1, CPU, 1, trained_on=False)
+    return load_frames(data, SIZE, None, 1, CPU, 1, trained_on=False)
 
 
 def network() -> ERFNet:
