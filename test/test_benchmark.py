@@ -57,9 +57,11 @@ def test_transport_counts_images_with_and_without_the_profile(tmp_path: Path) ->
     assert set(report) == {"machine", "transport"}
 
 
-def test_node_overhead_is_measured_at_both_sizes(weights: Path, tmp_path: Path) -> None:
+def test_the_nodes_overhead_and_what_grows_with_time_are_measured(weights: Path, tmp_path: Path) -> None:
+    """What grows by a little with each frame ends a robot's day."""
     figures = tmp_path / "figures.json"
-    status, output = run("--node", "--frames", "4", "--checkpoint", str(weights), "--json", str(figures))
+    files = ["--checkpoint", str(weights), "--json", str(figures)]
+    status, output = run("--node", "--frames", "4", "--minutes", "0.1", *files)
     assert status == 0, output
     report = json.loads(figures.read_text())
     assert [(row["width"], row["height"], row["frames"]) for row in report["node"]] == [(640, 480, 4), (1920, 1080, 4)]
@@ -67,19 +69,12 @@ def test_node_overhead_is_measured_at_both_sizes(weights: Path, tmp_path: Path) 
         assert row["overhead_ms"]["p50"] > 0
         assert row["overhead_ms"]["p50"] + row["inference_ms"]["p50"] < 1.5 * row["latency_ms"]["p99"]
     assert report["machine"]["processor"] in output
-
-
-def test_memory_and_latency_of_the_node_are_followed_over_time(weights: Path, tmp_path: Path) -> None:
-    """What grows by a little with each frame ends a robot's day."""
-    files = ["--checkpoint", str(weights), "--json", str(tmp_path / "figures.json")]
-    status, output = run("--node", "--frames", "1", "--minutes", "0.1", *files)
-    assert status == 0, output
-    figures = json.loads((tmp_path / "figures.json").read_text())["endurance"]
-    assert figures["sent"] == 90
-    assert 10 <= figures["answered"] <= 90
-    assert len(figures["memory_mb"]) == len(figures["latency_ms"]) == 10
-    assert all(50 < memory < 5000 for memory in figures["memory_mb"])
-    assert f"{figures['memory_mb'][-1]:.0f} MB" in output
+    over_time = report["endurance"]
+    assert over_time["sent"] == 90
+    assert 10 <= over_time["answered"] <= 90
+    assert len(over_time["memory_mb"]) == len(over_time["latency_ms"]) == 10
+    assert all(50 < memory < 5000 for memory in over_time["memory_mb"])
+    assert f"{over_time['memory_mb'][-1]:.0f} MB" in output
 
 
 def test_a_missing_checkpoint_is_said_in_one_message(tmp_path: Path) -> None:

@@ -131,9 +131,14 @@ def test_one_graph_serves_a_network_trained_at_an_odd_size(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("seen", [(64, 96), (90, 62)])
-def test_the_network_sees_what_the_user_asked_for(tmp_path: Path, seen: tuple[int, int]) -> None:
+def test_the_network_sees_what_the_user_asked_for(
+    engine: OnnxRuntimeEngine, folder: Path, seen: tuple[int, int]
+) -> None:
+    """And nobody waits for another graph because of it."""
+    graphs = set(folder.glob("*.onnx"))
     image = Street(3, seen).frame(0)[0][None]
-    labels, _ = OnnxRuntimeEngine(trained(), "cpu", input_size=seen, cache=Cache(tmp_path))(image)
+    labels, _ = OnnxRuntimeEngine(trained(), "cpu", input_size=seen, cache=Cache(folder))(image)
+    assert set(folder.glob("*.onnx")) == graphs
     with torch.inference_mode():
         assert (labels == Pipeline(trained(), seen).eval()(torch.from_numpy(image))[0].numpy()).mean() >= 0.999
 

@@ -178,7 +178,8 @@ class OnnxRuntimeEngine:
         key = {
             "network": self._fingerprint,
             "camera": _text(camera),
-            "input_size": _text(self._input_size),
+            # A graph of the network alone takes any.
+            "input_size": _text(self._input_size if self._provider.whole else None),
             "precision": self.precision,
             "provider": self._provider.name,
             "onnxruntime": self._runtime.__version__,
