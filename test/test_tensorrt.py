@@ -31,7 +31,6 @@ from erfnet_ros.build_engine import main
 from erfnet_ros.checkpoint import Calibration, Checkpoint
 from erfnet_ros.classes import CAMVID
 from erfnet_ros.engines import open_engine, tensorrt
-from erfnet_ros.engines.beside import Beside
 from erfnet_ros.engines.cache import Artefact, Cache
 from erfnet_ros.engines.pytorch import PyTorchEngine
 from erfnet_ros.engines.tensorrt_build import NO_GPU, Parsed, Request, build_engine, parse
@@ -333,26 +332,6 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
     other(images)
     other.close()
     may_end.set()
-
-
-def test_a_build_beside_that_is_stopped_ends_at_its_next_step() -> None:
-    begun, stopped = threading.Event(), threading.Event()
-    told: list[float] = []
-
-    def work(progress: Progress) -> None:
-        progress(0.1)
-        begun.set()
-        assert stopped.wait(30)
-        progress(0.2)
-
-    beside = Beside(work, told.append)
-    assert begun.wait(30)
-    assert not beside.done
-    beside.stop()
-    stopped.set()
-    with pytest.raises(EngineError, match="Nobody wants it"):
-        beside.result()
-    assert told == [0.1]
 
 
 def test_progress_grows_from_nothing_to_all(built: tuple[Path, Artefact, list[float]]) -> None:

@@ -1,0 +1,31 @@
+"""Work beside a stream of frames ends when nobody wants it any more."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from erfnet_ros.engines.beside import Beside
+from erfnet_ros.engines.tensorrt_progress import Progress
+from erfnet_ros.errors import EngineError
+
+
+def test_a_build_beside_that_is_stopped_ends_at_its_next_step() -> None:
+    begun, stopped = threading.Event(), threading.Event()
+    told: list[float] = []
+
+    def work(progress: Progress) -> None:
+        progress(0.1)
+        begun.set()
+        assert stopped.wait(30)
+        progress(0.2)
+
+    beside = Beside(work, told.append)
+    assert begun.wait(30)
+    assert not beside.done
+    beside.stop()
+    stopped.set()
+    with pytest.raises(EngineError, match="Nobody wants it"):
+        beside.result()
+    assert told == [0.1]
