@@ -26,10 +26,10 @@ from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from erfnet_ros.replay.bag_types import COMPRESSED_IMAGE
-from erfnet_ros.replay.bags import BagReader
-from erfnet_ros.replay.topics import find_topics
-from erfnet_ros.ros.parameters import PARAMETERS, Parameter
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.evaluation.inputs.topic_selection import find_topics
+from erfnet_ros.ros.node.parameters import PARAMETERS, Parameter
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
 _UNSET = ""
@@ -106,7 +106,7 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     options = [part for name in _OPTIONS if text(name) for part in (f"--{name.replace('_', '-')}", text(name))]
     evaluation = ExecuteProcess(
         cmd=[
-            *(sys.executable, "-m", "erfnet_ros.cli", "evaluate-bag", "--live", "--node-running"),
+            *(sys.executable, "-m", "erfnet_ros.commands.cli", "evaluate-bag", "--live", "--node-running"),
             *("--namespace", f"/{text('namespace').strip('/')}", "--rate", text("rate"), "--out", text("out")),
             *options,
             *bags,

@@ -14,7 +14,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from erfnet_ros.ros.camera_names import DEFAULT_IMAGE, image_remappings, image_topics, split_list
-from erfnet_ros.ros.parameters import PARAMETERS, Parameter, from_text
+from erfnet_ros.ros.node.parameters import PARAMETERS, Parameter, from_text
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
 _UNSET = ""

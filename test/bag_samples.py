@@ -12,9 +12,9 @@ import lz4.frame
 import numpy as np
 import zstandard
 
-from erfnet_ros.replay.bag_messages import header, image
-from erfnet_ros.replay.bag_types import IMAGE, typestore
-from erfnet_ros.replay.bag_writer import BagWriter
+from erfnet_ros.data.bags.message_types import IMAGE, typestore
+from erfnet_ros.data.bags.messages import header, image
+from erfnet_ros.data.bags.writer import BagWriter
 
 STORE, _ = typestore()
 SIZE = (64, 48)

@@ -34,7 +34,7 @@ class ErfnetProcess:
         left_out = ("ROS_DOMAIN_ID", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
         inherited = {key: text for key, text in os.environ.items() if key not in left_out}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "erfnet_ros.cli", *arguments],
+            [sys.executable, "-m", "erfnet_ros.commands.cli", *arguments],
             cwd=ROOT,
             env={**inherited, **(environment or {}), name: value},
             stdout=subprocess.PIPE,
@@ -73,7 +73,7 @@ class ErfnetProcess:
 
     def node(self) -> int:
         """Return the id of the segmentation node that the command has started."""
-        (node,) = self.running("/segment\0") or self.running("erfnet_ros.ros.node")
+        (node,) = self.running("/segment\0") or self.running("erfnet_ros.ros.node.segmenter_node")
         return node
 
     def assert_nothing_is_left(self) -> None:

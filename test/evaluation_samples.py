@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.replay import bag_messages
-from erfnet_ros.replay.bag_types import COMPRESSED_IMAGE, IMAGE
-from erfnet_ros.replay.bags import BagWriter
-from erfnet_ros.replay.combine import combine
-from erfnet_ros.replay.facts import BagFacts, FrameCounts, Picture, Provenance, Usage
-from erfnet_ros.replay.flicker import FlickerFigures
-from erfnet_ros.replay.records import ANSWERED, DROPPED, REJECTED, FrameRecord
-from erfnet_ros.replay.result import LIVE, Result
-from erfnet_ros.replay.settings import Settings
-from erfnet_ros.replay.spread import Spread
-from erfnet_ros.replay.work import Outcome, Work, do
-from erfnet_ros.scoring import Score
-from erfnet_ros.synthetic import Street
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.data.bags import messages
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
+from erfnet_ros.data.bags.reader import BagWriter
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.evaluation.metadata import BagFacts, FrameCounts, Picture, Provenance, Usage
+from erfnet_ros.evaluation.metrics.latency import Spread
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.evaluation.metrics.temporal_consistency import FlickerFigures
+from erfnet_ros.evaluation.offline.aggregate import combine
+from erfnet_ros.evaluation.offline.job import Outcome, Work, do
+from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
+from erfnet_ros.evaluation.results.result import LIVE, Result
+from erfnet_ros.evaluation.settings import Settings
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -85,22 +85,22 @@ def write_bag(
         writer.add(TRUTH_TOPIC, IMAGE)
         if classes is not None:
             writer.add("/camera/label_info", "vision_msgs/msg/LabelInfo")
-            message = bag_messages.label_info(classes, bag_messages.header(START_NS, "camera"))
+            message = messages.label_info(classes, messages.header(START_NS, "camera"))
             writer.write("/camera/label_info", content[0].time_ns, message)
         for shot in content:
-            head = bag_messages.header(shot.stamp_ns, "camera")
+            head = messages.header(shot.stamp_ns, "camera")
             if shot.rgb is not None:
                 message = (
-                    bag_messages.compressed_image(shot.rgb, "png", head)
+                    messages.compressed_image(shot.rgb, "png", head)
                     if compressed
-                    else bag_messages.image(shot.rgb, "rgb8", head)
+                    else messages.image(shot.rgb, "rgb8", head)
                 )
                 if shot.broken:
                     message = replace(message, height=message.height + 1)
                 writer.write(IMAGE_TOPIC, shot.time_ns, message)
             if shot.truth is not None:
-                head = bag_messages.header(shot.truth_stamp_ns, "camera")
-                writer.write(TRUTH_TOPIC, shot.time_ns, bag_messages.image(shot.truth, "mono8", head))
+                head = messages.header(shot.truth_stamp_ns, "camera")
+                writer.write(TRUTH_TOPIC, shot.time_ns, messages.image(shot.truth, "mono8", head))
     return path
 
 

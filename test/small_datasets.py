@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES, ClassSet
-from erfnet_ros.metrics import VOID
-from erfnet_ros.synthetic import Street
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -73,7 +73,7 @@ def make_camvid(root: Path, frames: dict[str, int] = FRAMES, size: tuple[int, in
 
 def make_camvid_original(root: Path, size: tuple[int, int] = SIZE) -> Path:
     """Make 701_StillsRaw_full/NAME.png and LabeledApproved_full/NAME_L.png, in colours of the 32 classes."""
-    from erfnet_ros.training.datasets.camvid import GROUPS
+    from erfnet_ros.data.datasets.camvid import GROUPS
 
     for number, name in enumerate(name for names in ORIGINAL_NAMES.values() for name in names):
         rgb, labels = frame(number, size)
@@ -90,7 +90,7 @@ def make_camvid_original(root: Path, size: tuple[int, int] = SIZE) -> Path:
 
 def make_cityscapes(root: Path, frames: dict[str, int] = FRAMES, size: tuple[int, int] = SIZE) -> Path:
     """Make leftImg8bit, gtFine and gtCoarse: train, val, test (its label files hold nothing) and 2 of train_extra."""
-    from erfnet_ros.training.datasets.cityscapes import label_ids
+    from erfnet_ros.data.datasets.cityscapes import label_ids
 
     cities = {"train": ("aachen", "bochum"), "val": ("frankfurt",), "test": ("berlin",), "train_extra": ("erlangen",)}
     number = 0

@@ -7,9 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erfnet_ros.replay.records import DROPPED, REJECTED
-from erfnet_ros.ros.attribution import LOST_BEFORE, LOST_BEHIND, PASSED_OVER, REFUSED, Fate, fates
-from erfnet_ros.ros.node_counts import NodeCounts
+from erfnet_ros.evaluation.results.frame_records import DROPPED, REJECTED
+from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_BEFORE, LOST_BEHIND, PASSED_OVER, REFUSED, Fate, fates
 
 
 def reasons(*arguments: object) -> dict[int, str]:

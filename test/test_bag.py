@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from bag_samples import PERIOD_NS, SIZE, START_NS, TOPIC, serialized, storage_file, write_bag
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.cli import main as erfnet
-from erfnet_ros.errors import BagError, ErfnetError, ParameterError, SourceError
-from erfnet_ros.message_images import compressed_to_array, to_array
-from erfnet_ros.replay.bag import main
-from erfnet_ros.replay.bag_types import COMPRESSED_IMAGE, IMAGE
-from erfnet_ros.replay.bags import BagReader, BagWriter
-from erfnet_ros.sources import open_source
+from erfnet_ros.commands.bag import main
+from erfnet_ros.commands.cli import main as erfnet
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import BagError, ErfnetError, ParameterError, SourceError
+from erfnet_ros.core.image_encodings import compressed_to_array, to_array
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
+from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.data.frame_sources import open_source
 
 CAMVID_TEST = Path(__file__).resolve().parents[2] / "shared" / "camvid" / "test"
 
@@ -265,7 +265,7 @@ def test_what_is_no_bag_ends_the_command_with_status_2(tmp_path: Path, capsys: p
 
 def test_help_is_quick() -> None:
     """It must not wait for OpenCV and rosbags."""
-    program = "import sys, erfnet_ros.replay.bag as bag; sys.argv = ['x']\ntry: bag.main(['make', '--help'])\n"
+    program = "import sys, erfnet_ros.commands.bag as bag; sys.argv = ['x']\ntry: bag.main(['make', '--help'])\n"
     program += "except SystemExit: print(*{'cv2', 'numpy', 'torch', 'rosbags'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "usage: erfnet bag make" in done.stdout

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from bag_samples import TOPIC, serialized, storage_file, write_bag
 
-from erfnet_ros.errors import BagError
-from erfnet_ros.replay.bags import BagReader
+from erfnet_ros.core.errors import BagError
+from erfnet_ros.data.bags.reader import BagReader
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from erfnet_ros.errors import ParameterError
-from erfnet_ros.replay.bag_messages import compressed_image, header
-from erfnet_ros.replay.bag_types import COMPRESSED_IMAGE, IMAGE
-from erfnet_ros.replay.bags import BagReader, BagWriter
-from erfnet_ros.ros.bag_ahead import Ahead
-from erfnet_ros.ros.bag_player import replay_rate
-from erfnet_ros.ros.playback import Playback, PlayerProcess, Sent
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
+from erfnet_ros.data.bags.messages import compressed_image, header
+from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.ros.harness.bag_player import replay_rate
+from erfnet_ros.ros.harness.playback import Playback, PlayerProcess, Sent
+from erfnet_ros.ros.harness.prefetch import Ahead
 
 DOMAIN = 1 + (os.getpid() + 70) % 101
 DEADLINE_S = 60.0
@@ -69,7 +69,7 @@ def played(
     bag: Path, *arguments: str, topic: str = TOPIC, message_type: Any = Image
 ) -> Iterator[tuple[PlayerProcess, Reader, list[Sent]]]:
     sent: list[Sent] = []
-    playback = Playback("player", "erfnet_ros.ros.bag_player", (str(bag), *arguments), topic)
+    playback = Playback("player", "erfnet_ros.ros.harness.bag_player", (str(bag), *arguments), topic)
     inherited = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
     environment = {**inherited, "ROS_DOMAIN_ID": str(DOMAIN)}
     reader = Reader(topic, message_type)
@@ -191,7 +191,7 @@ def test_a_rate_that_is_none_is_refused(text: str) -> None:
 def test_what_cannot_be_played_is_said_in_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
     write_bag(tmp_path / "bag", 1)
     result = subprocess.run(
-        [sys.executable, "-m", "erfnet_ros.ros.bag_player", *arguments],
+        [sys.executable, "-m", "erfnet_ros.ros.harness.bag_player", *arguments],
         cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
         | {"ROS_DOMAIN_ID": str(DOMAIN)},

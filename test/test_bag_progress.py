@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from erfnet_ros.replay import progress
-from erfnet_ros.replay.progress import BagProgress
+from erfnet_ros.core import progress
+from erfnet_ros.core.progress import BagProgress
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from bag_samples import TOPIC, picture, serialized, storage_file, time_of, write_bag
 
-from erfnet_ros.errors import BagError
-from erfnet_ros.replay.bag_types import CAMERA_INFO, IMAGE, LABEL_INFO
-from erfnet_ros.replay.bags import BagReader, BagWriter
+from erfnet_ros.core.errors import BagError
+from erfnet_ros.data.bags.message_types import CAMERA_INFO, IMAGE, LABEL_INFO
+from erfnet_ros.data.bags.reader import BagReader, BagWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -37,12 +37,12 @@ from bag_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import BagError
-from erfnet_ros.message_images import to_array
-from erfnet_ros.replay.bag_messages import camera_info, header, label_info
-from erfnet_ros.replay.bag_types import CAMERA_INFO, IMAGE, LABEL_INFO, STATISTICS
-from erfnet_ros.replay.bags import BagReader, BagWriter, Message, Topic, find_topic
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import BagError
+from erfnet_ros.core.image_encodings import to_array
+from erfnet_ros.data.bags.message_types import CAMERA_INFO, IMAGE, LABEL_INFO, STATISTICS
+from erfnet_ros.data.bags.messages import camera_info, header, label_info
+from erfnet_ros.data.bags.reader import BagReader, BagWriter, Message, Topic, find_topic
 
 FORMS = [
     (storage, compression)

@@ -14,9 +14,9 @@ import torch
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.network import ERFNet
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.erfnet import ERFNet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +34,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(*arguments: str) -> tuple[int, str]:
     left_out = ("ROS_DOMAIN_ID", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
     result = subprocess.run(
-        [sys.executable, "-m", "erfnet_ros.cli", "benchmark", *arguments],
+        [sys.executable, "-m", "erfnet_ros.commands.cli", "benchmark", *arguments],
         cwd=ROOT,
         env={key: text for key, text in os.environ.items() if key not in left_out},
         stdout=subprocess.PIPE,

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from erfnet_ros.engines.beside import Beside
-from erfnet_ros.engines.tensorrt_progress import Progress
-from erfnet_ros.errors import EngineError
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.inference.tensorrt.background_build import Beside
+from erfnet_ros.inference.tensorrt.progress import Progress
 
 
 def test_a_build_beside_that_is_stopped_ends_at_its_next_step() -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from erfnet_ros.engines import cache
-from erfnet_ros.engines.cache import Artefact, Cache, cache_folder
-from erfnet_ros.errors import EngineError
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.inference import build_cache
+from erfnet_ros.inference.build_cache import Artefact, Cache, cache_folder
 
 KEY: dict[str, str | int | float | None] = {"weights": "abc", "width": 64, "scale": 0.5, "gpu": None}
 CONTENT = b"an engine of some size" * 100
@@ -44,7 +44,7 @@ def get(folder: Path, builder: Builder | None = None, **changes: str | int) -> A
 def open_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a folder that every user may enter, which pytest's own are not."""
     # Whoever made the last temporary folder may be another user than the test's.
-    monkeypatch.setattr(cache, "_temporary", None)
+    monkeypatch.setattr(build_cache, "_temporary", None)
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -72,7 +72,7 @@ def another_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         "import sys, time\n"
         "from pathlib import Path\n"
         "from test_cache import CONTENT, KEY\n"
-        "from erfnet_ros.engines.cache import Cache\n"
+        "from erfnet_ros.inference.build_cache import Cache\n"
         "folder = Path(sys.argv[1])\n"
         "def build(path):\n"
         "    path.write_bytes(CONTENT[:7])\n"
@@ -243,11 +243,11 @@ def test_of_two_processes_one_builds_and_the_other_takes_the_result(
             (tmp_path / "go").touch()
 
     handler = Go()
-    cache.log.addHandler(handler)
+    build_cache.log.addHandler(handler)
     try:
         artefact = get(tmp_path, builder)
     finally:
-        cache.log.removeHandler(handler)
+        build_cache.log.removeHandler(handler)
     assert not artefact.built
     assert builder.paths == []
     assert artefact.facts == {"by": "another"}

@@ -21,9 +21,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from erfnet_ros.message_images import compressed_to_array
-from erfnet_ros.ros.image_messages import to_array
-from erfnet_ros.synthetic import Street
+from erfnet_ros.core.image_encodings import compressed_to_array
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.ros.node.image_conversion import to_array
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (96, 72)
@@ -65,7 +65,7 @@ def start_camera(*arguments: str) -> subprocess.Popen[str]:
     environment = {key: text for key, text in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
     own = ["--size", "96x72", "--frames", str(FRAMES), "--wait", "60", "--rate", "10"]
     return subprocess.Popen(
-        [sys.executable, "-m", "erfnet_ros.ros.camera", *own, *arguments],
+        [sys.executable, "-m", "erfnet_ros.ros.harness.file_camera", *own, *arguments],
         cwd=ROOT,
         env=environment | {"ROS_DOMAIN_ID": str(DOMAIN)},
         stdout=subprocess.PIPE,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from erfnet_ros.errors import ParameterError
+from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.ros.camera_names import check_camera_names, image_remappings, image_topics, split_list
-from erfnet_ros.ros.parameters import BY_NAME, from_text
+from erfnet_ros.ros.node.parameters import BY_NAME, from_text
 
 
 @pytest.mark.parametrize("names", [[], ["front"], ["front", "rear_2", "_hidden"]])

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from erfnet_ros.checkpoint import DEFAULT, Checkpoint, build_network, import_weights, load, save
-from erfnet_ros.classes import CAMVID, ClassSet
-from erfnet_ros.errors import CheckpointError
-from erfnet_ros.network import ERFNet
+from erfnet_ros.core.class_set import CAMVID, ClassSet
+from erfnet_ros.core.errors import CheckpointError
+from erfnet_ros.models.checkpoint import DEFAULT, Checkpoint, build_network, import_weights, load, save
+from erfnet_ros.models.erfnet import ERFNet
 
 CLASSES = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES, ClassSet, named
-from erfnet_ros.errors import ClassSetError
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet, named
+from erfnet_ros.core.errors import ClassSetError
 
 CAMVID_TABLE = Path(__file__).resolve().parents[2] / "shared" / "camvid" / "README.md"
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from erfnet_ros import __version__, cli
-from erfnet_ros.checkpoint import load
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.metrics import VOID
-from erfnet_ros.network import ERFNet
-from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.synthetic import Street
+from erfnet_ros import __version__
+from erfnet_ros.commands import cli
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.models.checkpoint import load
+from erfnet_ros.models.erfnet import ERFNet
 
 RGB = Street(seed=1, size=(160, 120)).frame(0)[0]
 
@@ -192,7 +193,7 @@ def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
     """The image is a pipe that nobody fills, so the command waits in it until it is interrupted."""
     pipe = tmp_path / "endless.png"
     os.mkfifo(pipe)
-    command = [sys.executable, "-m", "erfnet_ros.cli", "segment", str(pipe), "-o", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "erfnet_ros.commands.cli", "segment", str(pipe), "-o", str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         writer = None

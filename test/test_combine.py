@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from evaluation_samples import combined, shots, work, write_bag
 
-from erfnet_ros.errors import EvaluationError
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.evaluation.offline.job import Outcome, do
 from erfnet_ros.replay.outputs import output_names
-from erfnet_ros.replay.work import Outcome, do
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES, ClassSet
-from erfnet_ros.images import MAX_PIXELS
-from erfnet_ros.ros.parameters import PARAMETERS, Value
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
+from erfnet_ros.core.image import MAX_PIXELS
+from erfnet_ros.ros.node.parameters import PARAMETERS, Value
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "config"

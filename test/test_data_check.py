@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from small_datasets import OWN, SIZE, frame, make_camvid, make_camvid_original, make_cityscapes, make_folder, write
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.cli import main
-from erfnet_ros.errors import ImageError, SourceError
-from erfnet_ros.training import data_check
+from erfnet_ros.commands import data_check
+from erfnet_ros.commands.cli import main
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import ImageError, SourceError
 
 PIXELS = SIZE[0] * SIZE[1]
 

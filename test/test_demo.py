@@ -18,12 +18,12 @@ pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make bu
 
 from erfnet_process import ROOT, ErfnetProcess
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.metrics import VOID, confusion_matrix, mean_iou
-from erfnet_ros.network import ERFNet
-from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.synthetic import Street
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID, confusion_matrix, mean_iou
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.erfnet import ERFNet
 
 SIZE = (96, 72)
 CAMVID_TEST = ROOT.parent / "shared" / "camvid" / "test"

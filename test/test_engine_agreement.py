@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from erfnet_ros.checkpoint import load
-from erfnet_ros.engines import onnx, open_engine, pytorch, tensorrt
-from erfnet_ros.engines.agreement import MIN_AGREEMENT
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.data.frame_sources import open_source, spread_evenly
 from erfnet_ros.engines.names import PRECISIONS
-from erfnet_ros.engines.tensorrt_flavours import find_flavour
-from erfnet_ros.errors import EngineError
-from erfnet_ros.pipeline import Pipeline
-from erfnet_ros.sources import open_source, spread_evenly
+from erfnet_ros.inference import onnxruntime as onnx_engine
+from erfnet_ros.inference.factory import open_engine
+from erfnet_ros.inference.parity_check import MIN_AGREEMENT
+from erfnet_ros.inference.pytorch import engine as pytorch_engine
+from erfnet_ros.inference.tensorrt import engine as tensorrt_engine
+from erfnet_ros.inference.tensorrt.api import find_flavour
+from erfnet_ros.models.checkpoint import load
+from erfnet_ros.models.pipeline import Pipeline
 
 CAMVID_TEST = Path(__file__).resolve().parents[2] / "shared" / "camvid" / "test"
 WAYS = [
@@ -49,15 +52,15 @@ def skip_where_missing(engine: str, precision: str) -> None:
             pytest.importorskip(package, reason=f"not available: no {package}")
     try:
         if engine == "pytorch":
-            pytorch.pick_precision(precision, pytorch.pick_device("auto"), load().calibration)
+            pytorch_engine.pick_precision(precision, pytorch_engine.pick_device("auto"), load().calibration)
         elif engine == "onnxruntime":
             import onnxruntime
 
             # A build for GPUs lists its providers where there is no GPU, too.
-            there = onnxruntime.get_available_providers() if torch.cuda.is_available() else [onnx.CPU]
-            onnx.pick_precision(precision, onnx.find_providers("auto", there)[0])
+            there = onnxruntime.get_available_providers() if torch.cuda.is_available() else [onnx_engine.CPU]
+            onnx_engine.pick_precision(precision, onnx_engine.find_providers("auto", there)[0])
         else:
-            tensorrt.pick_gpu("auto")
+            tensorrt_engine.pick_gpu("auto")
             find_flavour()
     except EngineError as error:
         pytest.skip(f"not available: {error}")

@@ -13,10 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.benchmark import command, machine
-from erfnet_ros.benchmark.contestants import Contestant, Opened, choose
-from erfnet_ros.benchmark.figures import (
+from erfnet_ros.commands.benchmark import command, hardware_limits
+from erfnet_ros.commands.benchmark.candidates import Contestant, Opened, choose
+from erfnet_ros.commands.benchmark.cold_start import used_gpu_memory_mb
+from erfnet_ros.commands.benchmark.hardware_limits import best_of, measure_limits
+from erfnet_ros.commands.benchmark.interleaved_runs import make_networks, make_rows, run_rounds
+from erfnet_ros.commands.benchmark.network_only import networks_alone
+from erfnet_ros.commands.benchmark.options import camera_sizes, make_parser, node_minutes
+from erfnet_ros.commands.benchmark.startup_time import measure_start
+from erfnet_ros.commands.benchmark.statistics import (
     AUTHORS,
     Limits,
     Machine,
@@ -27,17 +32,13 @@ from erfnet_ros.benchmark.figures import (
     Unavailable,
     times,
 )
-from erfnet_ros.benchmark.first_mask import used_gpu_memory_mb
-from erfnet_ros.benchmark.machine import best_of, measure_limits
-from erfnet_ros.benchmark.network_alone import networks_alone
-from erfnet_ros.benchmark.options import camera_sizes, make_parser, node_minutes
-from erfnet_ros.benchmark.rounds import make_networks, make_rows, run_rounds
-from erfnet_ros.benchmark.settings import make_settings, network_macs, read_frames
-from erfnet_ros.benchmark.starts import measure_start
-from erfnet_ros.benchmark.tables import as_text
-from erfnet_ros.engines import open_engine, pytorch
-from erfnet_ros.engines.cpu import has_bf16_units
-from erfnet_ros.errors import EngineError, ErfnetError, ParameterError
+from erfnet_ros.commands.benchmark.tables import as_text
+from erfnet_ros.commands.benchmark.workloads import make_settings, network_macs, read_frames
+from erfnet_ros.core.errors import EngineError, ErfnetError, ParameterError
+from erfnet_ros.inference.factory import open_engine
+from erfnet_ros.inference.pytorch import engine as pytorch_engine
+from erfnet_ros.inference.pytorch.cpu import has_bf16_units
+from erfnet_ros.models import checkpoint as checkpoints
 
 SIZE = (96, 64)
 
@@ -98,7 +99,7 @@ def test_what_an_engine_notes_is_said_once_beneath_the_tables(
     weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Times in plain layers look like a slow engine to whoever is not told."""
-    monkeypatch.setattr(pytorch, "fused_pipeline", lambda *_: (None, "they are somewhere else"))
+    monkeypatch.setattr(pytorch_engine, "fused_pipeline", lambda *_: (None, "they are somewhere else"))
     arguments = ["--quick", "--sizes", "96x64,64x48", "--engines", "pytorch:fp32", "--device", "cpu"]
     files = ["--json", f"{tmp_path}/run.json", "--markdown", f"{tmp_path}/run.md"]
     assert command.main([*arguments, "--checkpoint", str(weights), *files]) == 0
@@ -264,7 +265,7 @@ def test_fp32_has_the_rate_of_the_arithmetic_that_convolutions_use(monkeypatch: 
         seen.append(torch.backends.cuda.matmul.allow_tf32)
         return 1.0
 
-    monkeypatch.setattr(machine, "_least_s", least_s)
+    monkeypatch.setattr(hardware_limits, "_least_s", least_s)
     measure_limits(torch.device("cpu"), quick=True)
     assert seen[1], "the first is the copy, the second fp32's product"
     assert not torch.backends.cuda.matmul.allow_tf32

@@ -16,14 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from erfnet_ros.checkpoint import Checkpoint, load
-from erfnet_ros.engines import Engine, auto, cpu, gpu, open_engine
-from erfnet_ros.engines import pytorch as pytorch_module
-from erfnet_ros.engines.auto import candidates, open_fastest
+from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.engines.names import ENGINES
-from erfnet_ros.engines.pytorch import PyTorchEngine
-from erfnet_ros.engines.standby import WithStandby
-from erfnet_ros.errors import DeviceError, EngineError
+from erfnet_ros.inference import auto_select
+from erfnet_ros.inference.auto_select import candidates, open_fastest
+from erfnet_ros.inference.factory import Engine, open_engine
+from erfnet_ros.inference.fallback import WithStandby
+from erfnet_ros.inference.pytorch import cpu, cuda
+from erfnet_ros.inference.pytorch import engine as pytorch_module
+from erfnet_ros.inference.pytorch.engine import PyTorchEngine
+from erfnet_ros.models.checkpoint import Checkpoint, load
 
 CPU = torch.device("cpu")
 SIZE = (96, 64)
@@ -64,7 +66,7 @@ def test_the_fastest_engine_is_taken_and_remembered(
     caplog.set_level(logging.INFO, "erfnet_ros")
     names = ("tortoise", "hare")
     times = {"tortoise": 90.0, "hare": 30.0}
-    monkeypatch.setattr(auto, "_median_ms", lambda engine, _: times[engine.name])
+    monkeypatch.setattr(auto_select, "_median_ms", lambda engine, _: times[engine.name])
     first = open_fastest(names, opener(pytorch), CPU, "fp32", SIZE)
     assert first.name == "hare"
     assert caplog.messages == [
@@ -85,7 +87,7 @@ def test_an_engine_that_does_not_open_is_left_out_with_the_reason(pytorch: PyTor
 def test_a_remembered_engine_that_is_gone_gives_way_to_the_next(
     pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auto, "_median_ms", lambda engine, _: len(engine.name))
+    monkeypatch.setattr(auto_select, "_median_ms", lambda engine, _: len(engine.name))
     assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE).name == "ab"
     second = open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, "fp32", SIZE)
     assert second.name == "abc"
@@ -96,7 +98,7 @@ def test_a_choice_holds_for_the_precision_that_it_was_measured_in(
     pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TensorRT has no bf16: that it was left out there must not keep it out in fp16."""
-    monkeypatch.setattr(auto, "_median_ms", lambda engine, _: len(engine.name))
+    monkeypatch.setattr(auto_select, "_median_ms", lambda engine, _: len(engine.name))
     assert open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, "bf16", SIZE).name == "abc"
     assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp16", SIZE).name == "ab"
 
@@ -105,7 +107,7 @@ def test_a_package_that_pip_does_not_know_is_no_obstacle(
     pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """onnxruntime-gpu brings the module onnxruntime, and apt brings TensorRT."""
-    monkeypatch.setattr(auto, "_DISTRIBUTIONS", ("torch", "no-such-distribution"))
+    monkeypatch.setattr(auto_select, "_DISTRIBUTIONS", ("torch", "no-such-distribution"))
     assert open_fastest(("one", "two"), opener(pytorch), CPU, "fp32", SIZE).name in ("one", "two")
 
 
@@ -244,10 +246,10 @@ def test_a_standby_that_fails_as_well_is_an_error() -> None:
 
 def test_an_engine_on_a_gpu_that_is_gone_is_never_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Freeing pinned memory of a GPU that is gone ends the process, and with it the masks that the CPU goes on with."""
-    monkeypatch.setattr(gpu, "_answers", lambda _: False)
+    monkeypatch.setattr(cuda, "_answers", lambda _: False)
     failing = FailingGpu()
     gone = weakref.ref(failing)
-    gpu.let_go(failing)
+    cuda.let_go(failing)
     assert not failing.closed
     del failing
     gc.collect()
@@ -267,7 +269,7 @@ def test_a_gpu_that_fails_at_the_start_leaves_the_cpu(
     )
     monkeypatch.setattr(PyTorchEngine, "_on_gpu", full)
     for name in ("auto", "pytorch"):
-        monkeypatch.setattr(auto, "candidates", lambda *_: ("pytorch",))
+        monkeypatch.setattr(auto_select, "candidates", lambda *_: ("pytorch",))
         engine = open_engine(checkpoint, name)
         assert engine.device == "cpu"
         assert (
@@ -289,12 +291,12 @@ def test_an_engine_that_fails_while_it_is_timed_is_left_out(
             raise DeviceError("The memory of cuda:0 does not hold 1 image(s).")
         return 1.0
 
-    monkeypatch.setattr(auto, "_median_ms", median_ms)
+    monkeypatch.setattr(auto_select, "_median_ms", median_ms)
     engine = open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE)
     assert engine.name == "abc"
     assert engine.notes[-1] == "Engine ab is left out: The memory of cuda:0 does not hold 1 image(s)."
     # Memory that was taken at one start is no reason at the next.
-    monkeypatch.setattr(auto, "_median_ms", lambda engine, _: len(engine.name))
+    monkeypatch.setattr(auto_select, "_median_ms", lambda engine, _: len(engine.name))
     assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE).name == "ab"
 
 
@@ -310,5 +312,5 @@ def test_an_engine_that_fails_while_it_is_timed_is_left_out(
     ],
 )
 def test_what_a_gpu_raises_says_what_to_do(fault: Exception, text: str) -> None:
-    with pytest.raises(DeviceError, match=text), gpu.faults(torch.device("cuda", 0), "2 images"):
+    with pytest.raises(DeviceError, match=text), cuda.faults(torch.device("cuda", 0), "2 images"):
         raise fault

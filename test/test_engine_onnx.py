@@ -11,17 +11,26 @@ import numpy as np
 import pytest
 import torch
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.checkpoint import Checkpoint
-from erfnet_ros.engines import agreement, open_engine
-from erfnet_ros.engines.agreement import check_agreement, fingerprint
-from erfnet_ros.engines.cache import Cache
-from erfnet_ros.engines.cpu import CpuPipeline
-from erfnet_ros.engines.onnx import CPU, CUDA, TENSORRT, OnnxRuntimeEngine, Provider, find_providers, pick_precision
-from erfnet_ros.errors import EngineError
-from erfnet_ros.pipeline import Pipeline
-from erfnet_ros.plain_network import PlainNetwork
-from erfnet_ros.synthetic import Street
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.inference import parity_check
+from erfnet_ros.inference.build_cache import Cache
+from erfnet_ros.inference.factory import open_engine
+from erfnet_ros.inference.onnxruntime import (
+    CPU,
+    CUDA,
+    TENSORRT,
+    OnnxRuntimeEngine,
+    Provider,
+    find_providers,
+    pick_precision,
+)
+from erfnet_ros.inference.parity_check import check_agreement, fingerprint
+from erfnet_ros.inference.pytorch.cpu import CpuPipeline
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.logits_network import PlainNetwork
+from erfnet_ros.models.pipeline import Pipeline
 
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime (pip install '.[onnx]')")
 pytest.importorskip("onnxscript", reason="needs onnxscript (pip install '.[onnx]')")
@@ -152,7 +161,7 @@ def test_a_network_that_answers_otherwise_is_refused() -> None:
 
 
 def test_a_refused_graph_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agreement, "MIN_AGREEMENT", 1.1)
+    monkeypatch.setattr(parity_check, "MIN_AGREEMENT", 1.1)
     with pytest.raises(EngineError, match=r"ONNX Runtime \(CPUExecutionProvider, fp32\)"):
         OnnxRuntimeEngine(trained(), "cpu", cache=Cache(tmp_path))
     assert not list(tmp_path.glob("*.onnx"))

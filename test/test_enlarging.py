@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from erfnet_ros.engines.enlarging import axis, labelled
-from erfnet_ros.pipeline import answers, upsample
+from erfnet_ros.inference.pytorch.border_upsampling import axis, labelled
+from erfnet_ros.models.pipeline import answers, upsample
 
 CLASSES = 11
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from evaluation_samples import FRAMES, TRUTH_TOPIC, shots, write_bag
 
-from erfnet_ros import cli
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.replay.result import Result
-from erfnet_ros.scoring import Score
-from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.sources import open_source
+from erfnet_ros.commands import cli
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.data.frame_sources import open_source
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.evaluation.results.result import Result
+from erfnet_ros.inference.segmenter import Segmenter
 
 CAMVID_TEST = Path(__file__).resolve().parents[2] / "shared" / "camvid" / "test"
 FAST = ("--input-size", "96x72", "--precision", "fp32")

@@ -24,13 +24,13 @@ from evaluation_samples import (
     write_bag,
 )
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES
-from erfnet_ros.errors import EvaluationError
-from erfnet_ros.metrics import VOID, confusion_matrix, mean_iou
-from erfnet_ros.replay.records import ANSWERED, REJECTED
-from erfnet_ros.replay.result import Result
-from erfnet_ros.replay.work import do
-from erfnet_ros.segmenter import Segmenter
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID, confusion_matrix, mean_iou
+from erfnet_ros.evaluation.offline.job import do
+from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED
+from erfnet_ros.evaluation.results.result import Result
+from erfnet_ros.inference.segmenter import Segmenter
 
 
 @pytest.fixture(scope="module")

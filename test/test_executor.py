@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.timer import Timer
 from std_msgs.msg import Header
 
-from erfnet_ros.ros.executor import NodeExecutor, OncePool
+from erfnet_ros.ros.node.executor import NodeExecutor, OncePool
 
 DEADLINE_S = 30.0
 

@@ -13,13 +13,13 @@ import onnxruntime
 import pytest
 import torch
 
-from erfnet_ros.checkpoint import Checkpoint, load, save
-from erfnet_ros.classes import ClassSet
-from erfnet_ros.cli import main as erfnet
-from erfnet_ros.errors import CheckpointError, ExportError, ParameterError
-from erfnet_ros.network import ERFNet
-from erfnet_ros.synthetic import Street
-from erfnet_ros.training.export import main, write_whole
+from erfnet_ros.commands.cli import main as erfnet
+from erfnet_ros.commands.export import main, write_whole
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.errors import CheckpointError, ExportError, ParameterError
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.models.checkpoint import Checkpoint, load, save
+from erfnet_ros.models.erfnet import ERFNet
 
 THREE = ClassSet("three", ("floor", "wall", "thing"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
 

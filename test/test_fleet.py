@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from evaluation_samples import FRAMES, combined, shots, timeless, work, write_bag
 
-from erfnet_ros.errors import BagError, EvaluationError
-from erfnet_ros.replay.fleet import run_here, run_on_dask, run_processes
-from erfnet_ros.replay.work import Work
+from erfnet_ros.core.errors import BagError, EvaluationError
+from erfnet_ros.evaluation.offline.dask_workers import run_here, run_on_dask, run_processes
+from erfnet_ros.evaluation.offline.job import Work
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_cluster_that_is_not_there_is_an_error_in_words(
     tmp_path: Path, bags: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed", reason="needs Dask")
-    monkeypatch.setattr("erfnet_ros.replay.fleet._CONNECT_S", 1)
+    monkeypatch.setattr("erfnet_ros.evaluation.offline.dask_workers._CONNECT_S", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         with pytest.raises(EvaluationError, match=f"Expected a Dask scheduler at '{address}'"):
             run_on_dask(works(bags, tmp_path), address, Seen())

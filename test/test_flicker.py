@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from erfnet_ros.errors import EvaluationError
-from erfnet_ros.replay.flicker import Flicker, FlickerFigures
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker, FlickerFigures
 
 NAMES = ("sky", "road")
 MASKS = arrays.arrays(np.uint8, (5, 4, 6), elements=st.sampled_from([0, 1, 255]))

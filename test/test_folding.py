@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from erfnet_ros.folding import fold_batch_norms
-from erfnet_ros.network import ERFNet
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.models.fuse_batch_norm import fold_batch_norms
 
 
 @pytest.fixture

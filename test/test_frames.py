@@ -23,11 +23,11 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
-from erfnet_ros.engines import Engine
-from erfnet_ros.errors import EngineError
-from erfnet_ros.ros.frames import Frames, Settings, batch_pays
-from erfnet_ros.ros.node_camera import NodeCamera
-from erfnet_ros.segmenter import Segmenter
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.inference.factory import Engine
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.ros.node.camera import NodeCamera
+from erfnet_ros.ros.node.frame_scheduler import Frames, Settings, batch_pays
 
 FRONT = np.full((64, 96, 3), 90, np.uint8)
 OTHER_SIZE = np.full((72, 96, 3), 90, np.uint8)

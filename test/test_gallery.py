@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import EvaluationError
-from erfnet_ros.replay.gallery import PER_KIND, Candidate, Gallery
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.evaluation.results.example_frames import PER_KIND, Candidate, Gallery
 
 RGB = np.zeros((12, 16, 3), np.uint8)
 IDS = np.zeros((12, 16), np.uint8)

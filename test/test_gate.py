@@ -9,10 +9,10 @@ from evaluation_samples import live_result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erfnet_ros.classes import CITYSCAPES
-from erfnet_ros.errors import EvaluationError
-from erfnet_ros.replay.gate import FIGURES, check, check_classes, parse
-from erfnet_ros.replay.result import OFFLINE, Result
+from erfnet_ros.core.class_set import CITYSCAPES
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.evaluation.results.result import OFFLINE, Result
+from erfnet_ros.evaluation.thresholds import FIGURES, check, check_classes, parse
 
 LIVE_RESULT = live_result()
 

@@ -11,8 +11,8 @@ from erfnet_ros.msg import SegmentationStatistics
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from erfnet_ros.replay.bag_messages import header, image
-from erfnet_ros.replay.bag_types import IMAGE, typestore
+from erfnet_ros.data.bags.message_types import IMAGE, typestore
+from erfnet_ros.data.bags.messages import header, image
 from erfnet_ros.ros.headers import read_header, read_statistics
 
 STAMP_NS = 1_700_000_000_123_456_789

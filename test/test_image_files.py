@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from small_datasets import write
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import SourceError
-from erfnet_ros.image_files import images_in, read_colors, read_ids, read_rgb, read_truth
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.image_files import images_in, read_colors, read_ids, read_rgb, read_truth
 
 IDS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 COLORS = np.stack([IDS, 255 - IDS, 7 * IDS], axis=2).astype(np.uint8)

@@ -15,9 +15,9 @@ sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="ROS messages are no
 
 from std_msgs.msg import Header  # noqa: E402
 
-from erfnet_ros.errors import ImageError  # noqa: E402
-from erfnet_ros.message_images import CONVERTED, VIEWED, compressed_to_array  # noqa: E402
-from erfnet_ros.ros.image_messages import from_array, png_from_array, to_array  # noqa: E402
+from erfnet_ros.core.errors import ImageError  # noqa: E402
+from erfnet_ros.core.image_encodings import CONVERTED, VIEWED, compressed_to_array  # noqa: E402
+from erfnet_ros.ros.node.image_conversion import from_array, png_from_array, to_array  # noqa: E402
 
 
 def message(encoding: str, pixels: np.ndarray, padding: int = 0) -> sensor_msgs.Image:

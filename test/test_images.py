@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from erfnet_ros.errors import ImageError
-from erfnet_ros.images import check_image, contiguous_rgb
+from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.image import check_image, contiguous_rgb
 
 RGB = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.errors import EngineError, ParameterError
-from erfnet_ros.pipeline import Pipeline
-from erfnet_ros.synthetic import Street
-from erfnet_ros.training.inference import AugmentedSegmenter, EngineSegmenter
+from erfnet_ros.core.errors import EngineError, ParameterError
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.evaluation.dataset.predictor import AugmentedSegmenter, EngineSegmenter
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.pipeline import Pipeline
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -28,10 +28,10 @@ from evaluation_samples import (
     write_bag,
 )
 
-from erfnet_ros.replay import evaluation
-from erfnet_ros.replay.journal import EVERY, FOLDER
-from erfnet_ros.replay.result import Result
-from erfnet_ros.replay.work import do
+from erfnet_ros.evaluation.offline import evaluate_bag
+from erfnet_ros.evaluation.offline.job import do
+from erfnet_ros.evaluation.offline.progress_file import EVERY, FOLDER
+from erfnet_ros.evaluation.results.result import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 120
@@ -52,7 +52,15 @@ def long_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path: Path, long_bag: Path) -> None:
-    command = [sys.executable, "-m", "erfnet_ros.cli", "evaluate-bag", str(long_bag), "-o", str(tmp_path / "killed")]
+    command = [
+        sys.executable,
+        "-m",
+        "erfnet_ros.commands.cli",
+        "evaluate-bag",
+        str(long_bag),
+        "-o",
+        str(tmp_path / "killed"),
+    ]
     command += ["--input-size", "32x24", "--precision", "fp32"]
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     progress = tmp_path / "killed" / FOLDER
@@ -88,7 +96,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if done == 8:
             raise StoppedError
 
-    monkeypatch.setattr(evaluation, "EVERY", 3)
+    monkeypatch.setattr(evaluate_bag, "EVERY", 3)
     bag = write_bag(tmp_path / "bag", shots())
     with pytest.raises(StoppedError):
         do(work(bag, tmp_path / "out"), stop)

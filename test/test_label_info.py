@@ -20,8 +20,8 @@ pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make bu
 
 from live_node import DEADLINE_S, NodeProcess, client_of, running_node
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.ros.process import child_environment
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.ros.harness.child_process import child_environment
 
 MESSAGES = {
     "LabelInfo": "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n",

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
-from erfnet_ros.lanes import ReadAhead, WorkBehind
+from erfnet_ros.core.pipelining import ReadAhead, WorkBehind
 
 DEADLINE_S = 20
 

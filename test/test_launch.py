@@ -22,7 +22,7 @@ from live_node import Client, NodeProcess, client_of, image_message
 from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Image
 
-from erfnet_ros.ros.parameters import PARAMETERS
+from erfnet_ros.ros.node.parameters import PARAMETERS
 
 LAUNCH_FILE = Path(__file__).resolve().parents[1] / "launch" / "segment.launch.py"
 

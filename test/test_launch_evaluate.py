@@ -17,8 +17,8 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from live_node import NodeProcess
 
-from erfnet_ros.replay.result import LIVE, Result
-from erfnet_ros.ros.parameters import PARAMETERS
+from erfnet_ros.evaluation.results.result import LIVE, Result
+from erfnet_ros.ros.node.parameters import PARAMETERS
 
 LAUNCH_FILE = Path(__file__).resolve().parents[1] / "launch" / "evaluate.launch.py"
 TIMEOUT_S = 240

@@ -13,26 +13,20 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "erfnet_ros"
 
 LAYERS = (
-    {"errors", "lanes", "machine", "metrics"},
-    {"boundaries", "classes", "images", "network", "overlay", "sizes", "statistics", "synthetic"},
-    {"folding", "image_files", "message_images", "onnx_bytes", "page", "pictures", "scoring", "tensors"},
-    {"checkpoint", "sources"},
-    {"pipeline"},
-    {"onnx_front", "plain_network", "quantisation"},
-    {"onnx_graph"},
-    {"engines"},
-    {"segmenter"},
-    {"benchmark", "calibration", "replay"},
-    {"build_engine", "ros", "segment_files", "training"},
-    {"cli"},
+    {"core"},
+    {"models", "data", "visualization"},
+    {"inference"},
+    {"evaluation"},
+    {"training"},
+    {"ros", "commands"},
 )
-"""From the bottom up. A layer imports only lower ones; a subpackage counts as one and may import within itself."""
+"""From the bottom up. A layer imports only lower ones; a folder may import within itself."""
 
 ROS_PACKAGES = {"ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "rcl_interfaces", "rclpy"}
 
 
 def module_name(path: Path) -> str:
-    """Return `erfnet_ros.ros.node` for erfnet_ros/ros/node.py and `erfnet_ros.ros` for erfnet_ros/ros/__init__.py."""
+    """Return `erfnet_ros.ros.transport` for erfnet_ros/ros/transport.py and `erfnet_ros.ros` for its __init__.py."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from erfnet_ros.ros.ledger import Ledger, Percentiles, percentiles
+from erfnet_ros.ros.harness.frame_tracker import Ledger, Percentiles, percentiles
 
 MS = 1_000_000
 

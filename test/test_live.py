@@ -18,14 +18,14 @@ from erfnet_process import ErfnetProcess
 from evaluation_samples import FRAMES, IMAGE_TOPIC, SETTINGS, SIZE, changed, evaluated, shots, write_bag
 from live_node import running_node
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import ErfnetError
-from erfnet_ros.replay.bags import BagReader
-from erfnet_ros.replay.records import ANSWERED, REJECTED
-from erfnet_ros.replay.result import LIVE, Result
-from erfnet_ros.replay.survey import survey
-from erfnet_ros.ros.attribution import LOST_BEFORE, LOST_BEHIND, PASSED_OVER
-from erfnet_ros.ros.live_run import playback_of
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.evaluation.inputs.bag_scan import survey
+from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED
+from erfnet_ros.evaluation.results.result import LIVE, Result
+from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_BEFORE, LOST_BEHIND, PASSED_OVER
+from erfnet_ros.ros.live_evaluation.replay_run import playback_of
 
 ENGINE = ("--input-size", f"{SIZE[0]}x{SIZE[1]}", "--precision", "fp32")
 KEPT = 8

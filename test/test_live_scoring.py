@@ -15,23 +15,23 @@ pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make bu
 
 from evaluation_samples import FRAMES, PERIOD_NS, PROVENANCE, SETTINGS, changed, scene, shots, write_bag
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import EvaluationError
-from erfnet_ros.replay import bag_messages
-from erfnet_ros.replay.bag_types import IMAGE, typestore
-from erfnet_ros.replay.bags import BagReader
-from erfnet_ros.replay.engine_facts import EngineFacts
-from erfnet_ros.replay.facts import Usage
-from erfnet_ros.replay.records import ANSWERED, DROPPED, REJECTED
-from erfnet_ros.replay.result import Result
-from erfnet_ros.replay.survey import Survey, survey
-from erfnet_ros.ros.attribution import PASSED_OVER
-from erfnet_ros.ros.live_result import live_result
-from erfnet_ros.ros.live_run import NODE_STAGES, Recording
-from erfnet_ros.ros.live_scoring import LiveScore, score_recording
-from erfnet_ros.ros.message_spool import MessageSpool
-from erfnet_ros.ros.node_counts import NodeCounts
-from erfnet_ros.ros.playback import Sent
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.data.bags import messages
+from erfnet_ros.data.bags.message_types import IMAGE, typestore
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.evaluation.inputs.bag_scan import Survey, survey
+from erfnet_ros.evaluation.metadata import Usage
+from erfnet_ros.evaluation.results.engine_metadata import EngineFacts
+from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED
+from erfnet_ros.evaluation.results.result import Result
+from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.harness.playback import Sent
+from erfnet_ros.ros.live_evaluation.drop_reasons import PASSED_OVER
+from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
+from erfnet_ros.ros.live_evaluation.replay_run import NODE_STAGES, Recording
+from erfnet_ros.ros.live_evaluation.result import live_result
+from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -45,7 +45,7 @@ def truth(index: int) -> Pixels:
 
 
 def serialized(pixels: Pixels) -> bytes:
-    message = bag_messages.image(pixels, "mono8", bag_messages.header(0, "camera"))
+    message = messages.image(pixels, "mono8", messages.header(0, "camera"))
     return bytes(STORE.serialize_cdr(message, IMAGE))
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
-from erfnet_ros.errors import ImageError
-from erfnet_ros.message_images import CONVERTED, VIEWED, compressed_to_array, to_array
+from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.image_encodings import CONVERTED, VIEWED, compressed_to_array, to_array
 
 STORE = get_typestore(Stores.LATEST)
 TIME = STORE.types["builtin_interfaces/msg/Time"]

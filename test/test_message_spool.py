@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from erfnet_ros.errors import EvaluationError
-from erfnet_ros.ros.message_spool import MessageSpool
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
 
 LIMIT = resource.getrlimit(resource.RLIMIT_FSIZE)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from erfnet_ros.network import ERFNet
+from erfnet_ros.models.erfnet import ERFNet
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
 needs_parity = pytest.mark.skipif(

@@ -21,7 +21,7 @@ from live_node import Client, NodeProcess, client_of, compressed_message, image_
 from safetensors.torch import save_file
 from sensor_msgs.msg import CompressedImage, Image
 
-from erfnet_ros.checkpoint import DEFAULT
+from erfnet_ros.models.checkpoint import DEFAULT
 
 GOOD = np.full((64, 96, 3), 90, np.uint8)
 

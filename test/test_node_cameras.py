@@ -16,8 +16,8 @@ from lifecycle_msgs.msg import Transition
 from live_node import Client, NodeProcess, client_of, compressed_message, image_message, pixels_of, running_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.synthetic import Street
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.inference.segmenter import Segmenter
 
 FRONT = Street(seed=4, size=(192, 128)).frame(10)[0]
 REAR = FRONT[:96, :128].copy()

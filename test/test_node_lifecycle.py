@@ -11,7 +11,7 @@ from lifecycle_msgs.msg import Transition
 from live_node import client_of, image_message, running_node
 from sensor_msgs.msg import Image
 
-from erfnet_ros.ros.parameters import PARAMETERS
+from erfnet_ros.ros.node.parameters import PARAMETERS
 
 RGB = np.full((64, 96, 3), 90, np.uint8)
 

@@ -15,10 +15,10 @@ from live_node import Client, NodeProcess, client_of, compressed_message, image_
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from erfnet_ros.metrics import VOID
-from erfnet_ros.overlay import blend, color_mask
-from erfnet_ros.segmenter import Segmentation, Segmenter
-from erfnet_ros.synthetic import Street
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.inference.segmenter import Segmentation, Segmenter
+from erfnet_ros.visualization.overlay import blend, color_mask
 
 RGB = Street(seed=4, size=(480, 360)).frame(10)[0]
 

@@ -11,7 +11,7 @@ import uuid
 import psutil
 import pytest
 
-from erfnet_ros.ros.node_usage import UsageMeter, find_node, gpu_figures
+from erfnet_ros.ros.harness.resource_usage import UsageMeter, find_node, gpu_figures
 
 BUSY = "import time; end = time.monotonic() + 60\nprint('on', flush=True)\nwhile time.monotonic() < end: pass"
 IDLE = "import sys; block = bytearray(b'x') * 200_000_000; print('on', flush=True); sys.stdin.read()"

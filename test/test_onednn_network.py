@@ -13,25 +13,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from erfnet_ros.checkpoint import Calibration, Checkpoint, load
-from erfnet_ros.engines import cpu, enlarging, onednn_layers
-from erfnet_ros.engines.cpu import CpuPipeline, fused_pipeline, share_of_plain
-from erfnet_ros.engines.onednn_layers import (
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.inference.pytorch import border_upsampling, cpu, onednn_layers
+from erfnet_ros.inference.pytorch.cpu import CpuPipeline, fused_pipeline, share_of_plain
+from erfnet_ros.inference.pytorch.engine import PyTorchEngine, has_bf16_units, pick_precision
+from erfnet_ros.inference.pytorch.onednn_layers import (
     ByteConvolution,
     ByteDeconvolution,
     four_pixels_each,
     halved,
     has_int8_units,
 )
-from erfnet_ros.engines.onednn_network import OneDnnNetwork
-from erfnet_ros.engines.own_thread import on_own_thread
-from erfnet_ros.engines.pytorch import PyTorchEngine, has_bf16_units, pick_precision
-from erfnet_ros.errors import EngineError
-from erfnet_ros.pipeline import Pipeline
-from erfnet_ros.plain_network import PlainNetwork
-from erfnet_ros.quantisation import activation_ranges
-from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.synthetic import Street
+from erfnet_ros.inference.pytorch.onednn_network import OneDnnNetwork
+from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.models.checkpoint import Calibration, Checkpoint, load
+from erfnet_ros.models.logits_network import PlainNetwork
+from erfnet_ros.models.pipeline import Pipeline
+from erfnet_ros.models.quantization import activation_ranges
 
 SIZE = (160, 120)
 FRAMES = np.stack([Street(seed, SIZE).frame(7)[0] for seed in (3, 4)])
@@ -186,7 +186,7 @@ def test_plain_layers_make_no_scores_at_the_cameras_size(
     """At 1920x1080 they took longer than the network."""
     monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
     engine = PyTorchEngine(replace(checkpoint, input_size=SIZE), "cpu", "fp32")
-    monkeypatch.setattr(enlarging, "upsample", lambda *_: pytest.fail("all scores were interpolated"))
+    monkeypatch.setattr(border_upsampling, "upsample", lambda *_: pytest.fail("all scores were interpolated"))
     assert engine(Street(9, (640, 480)).frame(0)[0][None])[0].shape == (1, 480, 640)
 
 

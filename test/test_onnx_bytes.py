@@ -10,13 +10,13 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros import onnx_graph
-from erfnet_ros.engines.agreement import MIN_AGREEMENT, agreement
-from erfnet_ros.errors import EngineError
-from erfnet_ros.network import ACTIVATIONS
-from erfnet_ros.onnx_bytes import OPSET, quantise
-from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.inference.parity_check import MIN_AGREEMENT, agreement
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.erfnet import ACTIVATIONS
+from erfnet_ros.models.onnx import export
+from erfnet_ros.models.onnx.quantize import OPSET, quantise
+from erfnet_ros.models.pipeline import Pipeline
 
 CHECKPOINT = checkpoints.load()
 SIZE = (480, 360)
@@ -24,7 +24,7 @@ SIZE = (480, 360)
 
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
-    return onnx_graph.build(CHECKPOINT, SIZE, precision="int8")
+    return export.build(CHECKPOINT, SIZE, precision="int8")
 
 
 def number(model: onnx.ModelProto, name: str) -> np.ndarray:
@@ -108,4 +108,4 @@ def test_a_channel_of_zeros_stays_zero() -> None:
 
 def test_a_checkpoint_that_was_not_calibrated_is_refused() -> None:
     with pytest.raises(EngineError, match=r"'int8' was asked for, .* with: erfnet calibrate CHECKPOINT --images"):
-        onnx_graph.build(replace(CHECKPOINT, calibration=None), precision="int8")
+        export.build(replace(CHECKPOINT, calibration=None), precision="int8")

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from torch.nn import functional as F
 
-from erfnet_ros import onnx_graph
-from erfnet_ros.checkpoint import Checkpoint
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import ExportError
-from erfnet_ros.network import ERFNet
-from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import ExportError
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.models.onnx import export
+from erfnet_ros.models.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,12 +49,12 @@ PIPELINE = Pipeline(checkpoint()).eval()
 
 @pytest.fixture(scope="module")
 def one_size() -> onnx.ModelProto:
-    return onnx_graph.build(checkpoint(), (150, 110))
+    return export.build(checkpoint(), (150, 110))
 
 
 @pytest.fixture(scope="module")
 def any_size() -> onnx.ModelProto:
-    return onnx_graph.build(checkpoint())
+    return export.build(checkpoint())
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_graph_for_one_size_takes_and_gives_bytes_of_that_size(one_size: onnx.
 
 
 def test_a_graph_for_one_size_answers_as_pytorch_does(one_size: onnx.ModelProto) -> None:
-    seen = onnx_graph.agreement(one_size, PIPELINE, [picture(150, 110)])
+    seen = export.agreement(one_size, PIPELINE, [picture(150, 110)])
     assert seen.sizes == ((150, 110),)
     assert seen.worst >= 0.9995
     assert seen.confidence <= 1 / 255
@@ -108,15 +108,15 @@ def test_a_graph_for_any_size_answers_as_pytorch_does_at_every_size(
 
 def test_training_at_a_size_off_the_networks_steps_has_no_graph_for_any_size() -> None:
     with pytest.raises(ExportError, match=r"in steps of 8 .* got 60x45; give an input size"):
-        onnx_graph.build(checkpoint((60, 45)))
+        export.build(checkpoint((60, 45)))
 
 
 def test_half_precision_halves_the_file_and_hardly_changes_a_label() -> None:
-    model = onnx_graph.build(checkpoint(), (64, 48), precision="fp16")
+    model = export.build(checkpoint(), (64, 48), precision="fp16")
     kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
     assert kinds == {onnx.TensorProto.FLOAT16}
     assert 4_000_000 < model.ByteSize() < 5_000_000
-    assert onnx_graph.agreement(model, PIPELINE, [picture(64, 48)]).worst > 0.98
+    assert export.agreement(model, PIPELINE, [picture(64, 48)]).worst > 0.98
 
 
 def test_the_bytes_are_cast_before_anything_else_touches_them(
@@ -167,7 +167,7 @@ def test_the_graph_says_what_its_labels_mean_and_nothing_of_this_machine(any_siz
 
 def test_other_weights_are_seen_to_answer_otherwise(one_size: onnx.ModelProto) -> None:
     other = Pipeline(checkpoint(seed=6)).eval()
-    assert onnx_graph.agreement(one_size, other, [picture(150, 110)]).worst < 0.9
+    assert export.agreement(one_size, other, [picture(150, 110)]).worst < 0.9
 
 
 def test_a_graph_that_the_runtime_refuses_is_an_error(one_size: onnx.ModelProto) -> None:
@@ -175,13 +175,13 @@ def test_a_graph_that_the_runtime_refuses_is_an_error(one_size: onnx.ModelProto)
     broken.CopyFrom(one_size)
     del broken.graph.node[3]
     with pytest.raises(ExportError, match="ONNX Runtime refuses the graph"):
-        onnx_graph.agreement(broken, PIPELINE, [picture(150, 110)])
+        export.agreement(broken, PIPELINE, [picture(150, 110)])
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, one_size: onnx.ModelProto) -> None:
     for package in ("onnxscript", "onnxruntime"):
         monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ExportError, match=r"got none called 'onnxscript'; install .*training"):
-        onnx_graph.build(checkpoint(), (64, 48))
+        export.build(checkpoint(), (64, 48))
     with pytest.raises(ExportError, match=r"got none called 'onnxruntime'; install .*training"):
-        onnx_graph.agreement(one_size, PIPELINE, [picture(150, 110)])
+        export.agreement(one_size, PIPELINE, [picture(150, 110)])

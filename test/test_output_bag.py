@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from evaluation_samples import FRAMES, IMAGE_TOPIC, SETTINGS, SIZE, changed, scene, shots, work, write_bag
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import EvaluationError
-from erfnet_ros.message_images import to_array
-from erfnet_ros.overlay import blend
-from erfnet_ros.replay.bags import BagReader, Message
-from erfnet_ros.replay.output_bag import OutputPlan
-from erfnet_ros.replay.work import do
-from erfnet_ros.segmenter import Segmenter
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.image_encodings import to_array
+from erfnet_ros.data.bags.reader import BagReader, Message
+from erfnet_ros.evaluation.offline.job import do
+from erfnet_ros.evaluation.offline.output_bag import OutputPlan
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.visualization.overlay import blend
 
 THRESHOLD = 0.6
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from erfnet_ros.metrics import VOID
-from erfnet_ros.overlay import blend, color_mask
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.visualization.overlay import blend, color_mask
 
 PALETTE = np.zeros((256, 3), np.uint8)
 PALETTE[0], PALETTE[1] = (255, 0, 0), (0, 100, 200)

@@ -16,13 +16,14 @@ import matplotlib
 import numpy as np
 import pytest
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES, ClassSet
-from erfnet_ros.errors import ErfnetError, ImageError
-from erfnet_ros.page import document, images, markdown, wording
-from erfnet_ros.page.bars import class_bars
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
+from erfnet_ros.core.errors import ErfnetError, ImageError
+from erfnet_ros.page import markdown
 from erfnet_ros.page.class_table import class_table
-from erfnet_ros.page.distributions import calibration_chart, histogram
-from erfnet_ros.page.elements import (
+from erfnet_ros.visualization.html import formatting, images, render
+from erfnet_ros.visualization.html.class_charts import class_bars
+from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
+from erfnet_ros.visualization.html.elements import (
     Cell,
     Chart,
     Code,
@@ -35,12 +36,12 @@ from erfnet_ros.page.elements import (
     Table,
     Tile,
 )
-from erfnet_ros.page.lines import Series, curves, timeline
-from erfnet_ros.page.matrix import confusion_chart
+from erfnet_ros.visualization.html.histograms import calibration_chart, histogram
+from erfnet_ros.visualization.html.line_charts import Series, curves, timeline
 
 ROOT = Path(__file__).resolve().parents[1]
 HOSTILE = (
-    "<script>document.title='taken'</script>",
+    "<script>render.title='taken'</script>",
     '"><img src=http://example.com/x onerror=alert(1)>',
     "</svg></table><b>bold",
     "$\\frac$ #010199 &amp; | `x`",
@@ -79,7 +80,7 @@ def hostile_page() -> Page:
 @functools.cache
 def hostile_html() -> str:
     """Return that page, rendered once for all tests that only look at it."""
-    return document.render(hostile_page())
+    return render.render(hostile_page())
 
 
 def texts(svg: str) -> list[str]:
@@ -118,7 +119,7 @@ def test_the_same_page_gives_the_same_bytes_in_another_process() -> None:
 
 
 def test_a_browser_shows_the_page_and_runs_nothing_in_it(tmp_path: Path) -> None:
-    path = document.write_text(hostile_html(), tmp_path / "page.html")
+    path = render.write_text(hostile_html(), tmp_path / "page.html")
     found = browser.document(path, tmp_path)
     assert "taken" not in found.text.replace(HOSTILE[0], "")
     assert not {"script", "b"} & set(found.tags)
@@ -129,7 +130,7 @@ def test_a_browser_draws_the_charts_in_the_colours_of_the_page(tmp_path: Path) -
     """Drawn in stand-in colours, a chart whose variables are not found would be black."""
     chart = class_bars(CAMVID.names, [0.9] * 11, "IoU", other=[0.8] * 11)
     page = page_of(chart, Table([Column("figure", False), Column("value")], [[Cell("mIoU"), Cell("90 %", "good")]]))
-    shown = browser.show(document.write(page, tmp_path / "page.html"), tmp_path)
+    shown = browser.show(render.write(page, tmp_path / "page.html"), tmp_path)
     style = (ROOT / "erfnet_ros" / "page" / "page.css").read_text()
     for variable in ("--accent", "--other"):
         color = re.search(rf"{variable}: #(\w{{6}})", style)
@@ -139,7 +140,7 @@ def test_a_browser_draws_the_charts_in_the_colours_of_the_page(tmp_path: Path) -
 
 
 def test_sections_without_content_are_left_out() -> None:
-    html = document.render(page_of(Note("x"), sections=[Section("empty", []), Section("full", [Note("x")])]))
+    html = render.render(page_of(Note("x"), sections=[Section("empty", []), Section("full", [Note("x")])]))
     assert "full" in html
     assert "empty" not in html
 
@@ -147,21 +148,21 @@ def test_sections_without_content_are_left_out() -> None:
 def test_a_block_without_neighbour_takes_the_whole_width() -> None:
     """A hole in the middle of a page looks like something that failed to load."""
     half, wide = Chart("<svg></svg>", "half"), Chart("<svg></svg>", "wide", wide=True)
-    html = document.render(page_of(half, half, half, wide, half))
+    html = render.render(page_of(half, half, half, wide, half))
     assert re.findall(r'<figure class="chart( wide)?">', html) == ["", "", " wide", " wide", " wide"]
 
 
 def test_a_page_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "page.html").mkdir()
     with pytest.raises(ErfnetError, match=r"Expected to write '.*page.html', got: .*; choose another folder"):
-        document.write(page_of(Note("x")), tmp_path / "page.html")
+        render.write(page_of(Note("x")), tmp_path / "page.html")
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
 def test_bars_stand_best_first_and_absent_classes_last() -> None:
     written = texts(class_bars(("a", "b", "c"), (0.25, None, 0.5), "IoU", mean=0.375).svg)
     assert [text for text in written if text in ("a", "b", "c")] == ["c", "a", "b"]
-    assert {"50.0", "25.0", wording.UNKNOWN, "mean 37.5 %"} <= set(written)
+    assert {"50.0", "25.0", formatting.UNKNOWN, "mean 37.5 %"} <= set(written)
 
 
 def test_a_bar_is_as_long_as_its_share() -> None:
@@ -282,7 +283,7 @@ def test_the_table_of_classes_reads_precision_and_recall_off_the_confusion_matri
     table = class_table(("road", "car"), CAMVID.colors[:2], matrix, (0.75, 0.0), unmeasured, (0.5, None))
     row, absent = ([cell.text for cell in cells] for cells in table.rows)
     assert row == ["road", "75.0 %", "50.0 %", "+25.0 points", "100.0 %", "75.0 %", "100.00 %"]
-    assert absent == ["car", "0.0 %", wording.UNKNOWN, "", "0.0 %", wording.UNKNOWN, "0.00 %"]
+    assert absent == ["car", "0.0 %", formatting.UNKNOWN, "", "0.0 %", formatting.UNKNOWN, "0.00 %"]
     assert table.rows[0][3].verdict == "good"
 
 
@@ -304,26 +305,26 @@ def test_markdown_has_a_column_of_changes_only_where_something_is_compared() -> 
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (wording.percent(0.71349), "71.3 %"),
-        (wording.percent(None), wording.UNKNOWN),
-        (wording.percent(float("nan")), wording.UNKNOWN),
-        (wording.points(0.0123), "+1.2 points"),
-        (wording.points(-0.5), "\u221250.0 points"),
-        (wording.points(-0.0001), "±0.0 points"),
-        (wording.milliseconds(41.26), "41.3 ms"),
-        (wording.milliseconds(412.6), "413 ms"),
-        (wording.milliseconds(1250), "1.25 s"),
-        (wording.signed_milliseconds(3), "+3.0 ms"),
-        (wording.signed_milliseconds(-3), "\u22123.0 ms"),
-        (wording.number(1234567), "1\u202f234\u202f567"),
-        (wording.number(12.345, 2), "12.35"),
-        (wording.duration(12.34), "12.3 s"),
-        (wording.duration(59.99), "1 min 00 s"),
-        (wording.duration(245), "4 min 05 s"),
-        (wording.duration(1312), "22 min"),
-        (wording.duration(3599), "1 h 00 min"),
-        (wording.duration(11_520), "3 h 12 min"),
-        (wording.duration(None), wording.UNKNOWN),
+        (formatting.percent(0.71349), "71.3 %"),
+        (formatting.percent(None), formatting.UNKNOWN),
+        (formatting.percent(float("nan")), formatting.UNKNOWN),
+        (formatting.points(0.0123), "+1.2 points"),
+        (formatting.points(-0.5), "\u221250.0 points"),
+        (formatting.points(-0.0001), "±0.0 points"),
+        (formatting.milliseconds(41.26), "41.3 ms"),
+        (formatting.milliseconds(412.6), "413 ms"),
+        (formatting.milliseconds(1250), "1.25 s"),
+        (formatting.signed_milliseconds(3), "+3.0 ms"),
+        (formatting.signed_milliseconds(-3), "\u22123.0 ms"),
+        (formatting.number(1234567), "1\u202f234\u202f567"),
+        (formatting.number(12.345, 2), "12.35"),
+        (formatting.duration(12.34), "12.3 s"),
+        (formatting.duration(59.99), "1 min 00 s"),
+        (formatting.duration(245), "4 min 05 s"),
+        (formatting.duration(1312), "22 min"),
+        (formatting.duration(3599), "1 h 00 min"),
+        (formatting.duration(11_520), "3 h 12 min"),
+        (formatting.duration(None), formatting.UNKNOWN),
     ],
 )
 def test_numbers_are_written_for_people(shown: str, expected: str) -> None:

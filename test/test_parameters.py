@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from erfnet_ros.errors import ParameterError
-from erfnet_ros.ros.parameters import BY_NAME, PARAMETERS
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.ros.node.parameters import BY_NAME, PARAMETERS
 
 
 def test_every_default_is_accepted_by_its_own_row() -> None:

@@ -9,9 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import ImageError
-from erfnet_ros.pictures import PANEL_WIDTH, Sample, VideoWriter, contact_sheet, labelled_strip, write_png
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import ImageError
+from erfnet_ros.visualization.contact_sheet import (
+    PANEL_WIDTH,
+    Sample,
+    VideoWriter,
+    contact_sheet,
+    labelled_strip,
+    write_png,
+)
 
 Pixels = npt.NDArray[np.uint8]
 ROAD, CAR = CAMVID.names.index("road"), CAMVID.names.index("car")

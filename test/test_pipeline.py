@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from erfnet_ros.checkpoint import Checkpoint, build_network
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.network import ERFNet
-from erfnet_ros.pipeline import Pipeline, network_size
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.models.checkpoint import Checkpoint, build_network
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.models.pipeline import Pipeline, network_size
 
 
 def checkpoint(

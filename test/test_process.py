@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from erfnet_ros.ros.process import ChildProcess, ProcessError, child_environment, node_command, package_file
+from erfnet_ros.ros.harness.child_process import (
+    ChildProcess,
+    ProcessError,
+    child_environment,
+    node_command,
+    package_file,
+)
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -91,7 +97,7 @@ def test_the_installed_executable_is_preferred(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"/nowhere:{tmp_path}")
     assert node_command() == [sys.executable, str(executable)]
     monkeypatch.delenv("AMENT_PREFIX_PATH")
-    assert node_command() == [sys.executable, "-m", "erfnet_ros.ros.node"]
+    assert node_command() == [sys.executable, "-m", "erfnet_ros.ros.node.segmenter_node"]
 
 
 def test_package_files_are_found_in_the_checkout_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from erfnet_ros.errors import ParameterError
-from erfnet_ros.sources import Frame
-from erfnet_ros.training.protocol import open_protocol, paper_size
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.data.frame_sources import Frame
+from erfnet_ros.evaluation.dataset.protocol import open_protocol, paper_size
 
 
 def frame(width: int, height: int, with_truth: bool = True) -> Frame:

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from erfnet_ros.checkpoint import DEFAULT, Calibration, load, save
-from erfnet_ros.cli import main
-from erfnet_ros.errors import CheckpointError
-from erfnet_ros.network import ACTIVATIONS, DownsamplerBlock, ERFNet, NonBottleneck1d, UpsamplerBlock
-from erfnet_ros.pipeline import Pipeline
-from erfnet_ros.quantisation import activation_ranges
-from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.synthetic import Street
+from erfnet_ros.commands.cli import main
+from erfnet_ros.core.errors import CheckpointError
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.models.checkpoint import DEFAULT, Calibration, load, save
+from erfnet_ros.models.erfnet import ACTIVATIONS, DownsamplerBlock, ERFNet, NonBottleneck1d, UpsamplerBlock
+from erfnet_ros.models.pipeline import Pipeline
+from erfnet_ros.models.quantization import activation_ranges
 
 
 @pytest.fixture(scope="module")

@@ -9,24 +9,24 @@ import browser
 import numpy as np
 import pytest
 
-from erfnet_ros.classes import CAMVID, ClassSet
-from erfnet_ros.errors import ErfnetError
-from erfnet_ros.metrics import VOID
-from erfnet_ros.page.elements import Note, Page, Table, Tile
-from erfnet_ros.page.wording import UNKNOWN, milliseconds, percent
-from erfnet_ros.pictures import Sample, labelled_strip, write_png
-from erfnet_ros.replay import gate
-from erfnet_ros.replay.facts import BagFacts, FrameCounts, Picture, Provenance, Usage
-from erfnet_ros.replay.flicker import Flicker
-from erfnet_ros.replay.report import build_markdown, build_page, write_report
-from erfnet_ros.replay.report.accuracy import classes_table
-from erfnet_ros.replay.report.frames import frames_section
-from erfnet_ros.replay.report.headlines import gate_notes, tiles
-from erfnet_ros.replay.report.moments import moments_s
-from erfnet_ros.replay.report.timing import timing_section
-from erfnet_ros.replay.result import LIVE, OFFLINE, FrameRecord, Result
-from erfnet_ros.replay.spread import jitter_ms, spread
-from erfnet_ros.scoring import Score
+from erfnet_ros.core.class_set import CAMVID, ClassSet
+from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.evaluation import thresholds
+from erfnet_ros.evaluation.metadata import BagFacts, FrameCounts, Picture, Provenance, Usage
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.evaluation.metrics.latency import jitter_ms, spread
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker
+from erfnet_ros.evaluation.report.accuracy import classes_table
+from erfnet_ros.evaluation.report.build import build_markdown, build_page, write_report
+from erfnet_ros.evaluation.report.event_times import moments_s
+from erfnet_ros.evaluation.report.example_frames import frames_section
+from erfnet_ros.evaluation.report.summary_tiles import gate_notes, tiles
+from erfnet_ros.evaluation.report.timing import timing_section
+from erfnet_ros.evaluation.results.result import LIVE, OFFLINE, FrameRecord, Result
+from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip, write_png
+from erfnet_ros.visualization.html.elements import Note, Page, Table, Tile
+from erfnet_ros.visualization.html.formatting import UNKNOWN, milliseconds, percent
 
 FRAMES = 12
 DROPPED = (3, 4, 9)
@@ -129,7 +129,9 @@ def draw(folder: Path) -> None:
     write_png(folder / PICTURE, labelled_strip(Sample("frame 2", rgb, truth, truth, rgb), CAMVID))
 
 
-def tiles_of(result: Result, other: Result | None = None, verdicts: tuple[gate.Verdict, ...] = ()) -> dict[str, Tile]:
+def tiles_of(
+    result: Result, other: Result | None = None, verdicts: tuple[thresholds.Verdict, ...] = ()
+) -> dict[str, Tile]:
     """Return the headline numbers by their label."""
     return {tile.label: tile for tile in tiles(result, other, verdicts)}
 
@@ -211,7 +213,7 @@ def test_a_comparison_with_other_classes_pairs_them_by_name() -> None:
 
 def test_the_gate_s_outcome_stands_first_and_colours_its_figures(tmp_path: Path) -> None:
     result = live()
-    verdicts = gate.check(gate.parse("miou>=0.99 dropped<=0.5"), result)
+    verdicts = thresholds.check(thresholds.parse("miou>=0.99 dropped<=0.5"), result)
     note = build_page(result, tmp_path, None, verdicts).notes[0]
     assert note.verdict == "bad"
     assert note.text.startswith("Gate: miou>=0.99: failed")
@@ -221,7 +223,7 @@ def test_the_gate_s_outcome_stands_first_and_colours_its_figures(tmp_path: Path)
 
 
 def test_a_passed_gate_is_said_once() -> None:
-    verdicts = gate.check(gate.parse("miou>=0.01 dropped<=0.5"), live())
+    verdicts = thresholds.check(thresholds.parse("miou>=0.01 dropped<=0.5"), live())
     assert gate_notes(verdicts) == [Note("Gate passed: miou>=0.01, dropped<=0.5", "good")]
 
 

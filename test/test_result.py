@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from evaluation_samples import live_result
 
-from erfnet_ros.errors import EvaluationError
-from erfnet_ros.replay.result import OFFLINE, Result
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.evaluation.results.result import OFFLINE, Result
 
 
 def content() -> dict[str, Any]:

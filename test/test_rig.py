@@ -15,10 +15,10 @@ from bag_samples import TOPIC, write_bag
 from rclpy.context import Context
 from sensor_msgs.msg import Image
 
-from erfnet_ros.ros.node_under_test import NodeUnderTest
-from erfnet_ros.ros.playback import Playback
-from erfnet_ros.ros.process import ProcessError
-from erfnet_ros.ros.rig import Rig
+from erfnet_ros.ros.harness.child_process import ProcessError
+from erfnet_ros.ros.harness.harness import Rig
+from erfnet_ros.ros.harness.node_process import NodeUnderTest
+from erfnet_ros.ros.harness.playback import Playback
 
 DOMAIN = 1 + (os.getpid() + 33) % 101
 
@@ -28,7 +28,7 @@ def test_a_camera_that_still_publishes_to_a_running_node_is_an_error(
 ) -> None:
     """Its images would take the node's time, and their drops would be counted as ours."""
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
-    playback = Playback("player", "erfnet_ros.ros.bag_player", (str(write_bag(tmp_path / "bag", 2)),), TOPIC)
+    playback = Playback("player", "erfnet_ros.ros.harness.bag_player", (str(write_bag(tmp_path / "bag", 2)),), TOPIC)
     context = Context()
     rclpy.init(context=context, domain_id=DOMAIN)
     camera = rclpy.create_node("camera", context=context)

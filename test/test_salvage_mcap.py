@@ -27,9 +27,9 @@ from bag_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erfnet_ros.errors import BagError
-from erfnet_ros.replay.bags import BagReader
-from erfnet_ros.replay.mcap_records import read_index
+from erfnet_ros.core.errors import BagError
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.recovery.mcap_records import read_index
 
 LARGE = (320, 240)
 """Images of which a chunk of rosbags, a megabyte, holds five."""
@@ -53,8 +53,8 @@ def chunked(count: int, compression: str, checksum: int | None = None, size: tup
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    from erfnet_ros.replay.bag_types import IMAGE
-    from erfnet_ros.replay.bags import BagWriter
+    from erfnet_ros.data.bags.message_types import IMAGE
+    from erfnet_ros.data.bags.reader import BagWriter
 
     folder = tmp_path_factory.mktemp("recording")
     with BagWriter(folder / "bag") as writer:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from bag_samples import TOPIC, serialized, storage_file, time_of, write_bag
 
-from erfnet_ros.errors import BagError
-from erfnet_ros.replay.bag_types import IMAGE
-from erfnet_ros.replay.bags import BagReader, BagWriter
+from erfnet_ros.core.errors import BagError
+from erfnet_ros.data.bags.message_types import IMAGE
+from erfnet_ros.data.bags.reader import BagReader, BagWriter
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES, ClassSet
-from erfnet_ros.errors import ScoreError
-from erfnet_ros.metrics import VOID
-from erfnet_ros.scoring import Calibration, Score
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
+from erfnet_ros.core.errors import ScoreError
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.evaluation.metrics.segmentation_score import Calibration, Score
 
 Pixels = npt.NDArray[np.uint8]
 Frame = tuple[Pixels, Pixels, Pixels | None]

@@ -12,14 +12,14 @@ import pytest
 import torch
 import yaml
 
-from erfnet_ros.checkpoint import Checkpoint
-from erfnet_ros.classes import ClassSet
-from erfnet_ros.errors import SourceError
-from erfnet_ros.image_files import read_rgb
-from erfnet_ros.network import ERFNet
-from erfnet_ros.overlay import blend
-from erfnet_ros.segment_files import KINDS, Task, find_images, segment_files
-from erfnet_ros.segmenter import Segmenter
+from erfnet_ros.commands.segment_files import KINDS, Task, find_images, segment_files
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.image_files import read_rgb
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.visualization.overlay import blend
 
 CLASSES = ClassSet("three", ("a", "b", "c"), ((250, 0, 0), (0, 250, 0), (0, 0, 250)))
 RGB = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)

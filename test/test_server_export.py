@@ -13,13 +13,13 @@ import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling
 from small_datasets import write
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES
-from erfnet_ros.errors import ClassSetError, SourceError
-from erfnet_ros.metrics import VOID
-from erfnet_ros.scoring import Score
-from erfnet_ros.sources import Frame
-from erfnet_ros.training.datasets.cityscapes import train_ids
-from erfnet_ros.training.server_export import ServerExport
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
+from erfnet_ros.core.errors import ClassSetError, SourceError
+from erfnet_ros.data.datasets.cityscapes import train_ids
+from erfnet_ros.data.frame_sources import Frame
+from erfnet_ros.evaluation.dataset.cityscapes_server import ServerExport
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erfnet_ros.errors import ParameterError
-from erfnet_ros.sizes import MAX_SIDE, MIN_SIDE, check_input_size, parse_input_size
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.core.image_size import MAX_SIDE, MIN_SIDE, check_input_size, parse_input_size
 
 sides = st.integers(MIN_SIDE, MAX_SIDE)
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES
-from erfnet_ros.errors import SourceError
-from erfnet_ros.sources import open_source
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.frame_sources import open_source
 
 CAMVID_TEST = Path(__file__).resolve().parents[2] / "shared" / "camvid" / "test"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erfnet_ros.replay.spread import Spread, jitter_ms, spread
+from erfnet_ros.evaluation.metrics.latency import Spread, jitter_ms, spread
 
 MILLISECONDS = st.lists(st.floats(0, 1e5), min_size=1, max_size=50)
 

@@ -11,8 +11,8 @@ from evaluation_samples import IMAGE_TOPIC, TRUTH_TOPIC, changed, shots, write_b
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erfnet_ros.replay.bags import BagReader
-from erfnet_ros.replay.stamps import Stamps, match_stamps, read_stamps
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.evaluation.inputs.stamp_matching import Stamps, match_stamps, read_stamps
 
 SOME = st.lists(st.integers(0, 30), max_size=5)
 

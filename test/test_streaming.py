@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.replay.streaming import latest_arrived, streaming_score
-from erfnet_ros.scoring import Score
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.evaluation.metrics.streaming_score import latest_arrived, streaming_score
 
 MOMENTS = st.lists(st.integers(0, 40), max_size=8)
 

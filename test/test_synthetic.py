@@ -6,15 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.engines.agreement import small_streets
-from erfnet_ros.errors import SourceError
-from erfnet_ros.metrics import VOID, confusion_matrix, mean_iou
-from erfnet_ros.synthetic import Street
-from erfnet_ros.synthetic.layout import BUILDING, CAR, ROAD, SKY, upright
-from erfnet_ros.synthetic.painter import Camera, Canvas
-from erfnet_ros.synthetic.texture import Texture
-from erfnet_ros.synthetic.vehicles import vehicle
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.synthetic.layout import BUILDING, CAR, ROAD, SKY, upright
+from erfnet_ros.data.synthetic.rasterizer import Camera, Canvas
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.data.synthetic.texture import Texture
+from erfnet_ros.data.synthetic.vehicles import vehicle
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID, confusion_matrix, mean_iou
+from erfnet_ros.inference.parity_check import small_streets
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -25,21 +25,22 @@ import torch
 from onnx import helper
 from torch.nn import functional as F
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros import onnx_graph
-from erfnet_ros.build_engine import main
-from erfnet_ros.checkpoint import Calibration, Checkpoint
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.engines import open_engine, tensorrt
-from erfnet_ros.engines.cache import Artefact, Cache
-from erfnet_ros.engines.pytorch import PyTorchEngine
-from erfnet_ros.engines.tensorrt_build import NO_GPU, Parsed, Request, build_engine, parse
-from erfnet_ros.engines.tensorrt_flavours import Flavour, find_flavour
-from erfnet_ros.engines.tensorrt_open import Opened, check_once, open_session
-from erfnet_ros.engines.tensorrt_progress import Progress
-from erfnet_ros.errors import EngineError, ParameterError
-from erfnet_ros.network import ACTIVATIONS, ERFNet
-from erfnet_ros.pipeline import Pipeline
+from erfnet_ros.commands.build_engine import main
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import EngineError, ParameterError
+from erfnet_ros.inference.build_cache import Artefact, Cache
+from erfnet_ros.inference.factory import open_engine
+from erfnet_ros.inference.pytorch.engine import PyTorchEngine
+from erfnet_ros.inference.tensorrt import engine as tensorrt_engine
+from erfnet_ros.inference.tensorrt.api import Flavour, find_flavour
+from erfnet_ros.inference.tensorrt.build import NO_GPU, Parsed, Request, build_engine, parse
+from erfnet_ros.inference.tensorrt.load import Opened, check_once, open_session
+from erfnet_ros.inference.tensorrt.progress import Progress
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.checkpoint import Calibration, Checkpoint
+from erfnet_ros.models.erfnet import ACTIVATIONS, ERFNet
+from erfnet_ros.models.onnx import export
+from erfnet_ros.models.pipeline import Pipeline
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install tensorrt-rtx")
 
@@ -68,7 +69,7 @@ def flavour() -> Flavour:
 @pytest.fixture(scope="module", autouse=True)
 def graphs_written_once() -> Iterator[None]:
     """Keep each graph that PyTorch exported: it takes seconds, and is tested elsewhere."""
-    write = onnx_graph.build
+    write = export.build
 
     @functools.cache
     def once(weights: bytes, *arguments: Any) -> onnx.ModelProto:
@@ -78,12 +79,12 @@ def graphs_written_once() -> Iterator[None]:
         return once(b"", *arguments) if of is CHECKPOINT else write(of, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx_graph, "build", build)
+        patch.setattr(export, "build", build)
         yield
 
 
 def parsed(flavour: Flavour, precision: str, batch: int = 1) -> Parsed:
-    return parse(flavour, onnx_graph.build(CHECKPOINT, SIZE, None, precision, batch))
+    return parse(flavour, export.build(CHECKPOINT, SIZE, None, precision, batch))
 
 
 def layers(flavour: Flavour, network: Any, *kinds: str) -> list[Any]:
@@ -255,21 +256,21 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(
 
         return Opened(run, engine, 1.0, ())  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tensorrt, "pick_gpu", lambda _: torch.device("cuda", 0))
-    monkeypatch.setattr(tensorrt, "gpu_title", lambda _: NO_GPU)
-    monkeypatch.setattr(tensorrt, "open_session", opened)
-    tensorrt_engine = tensorrt.TensorRTEngine(CHECKPOINT, cache=Cache(folder))
+    monkeypatch.setattr(tensorrt_engine, "pick_gpu", lambda _: torch.device("cuda", 0))
+    monkeypatch.setattr(tensorrt_engine, "gpu_title", lambda _: NO_GPU)
+    monkeypatch.setattr(tensorrt_engine, "open_session", opened)
+    opened_engine = tensorrt_engine.TensorRTEngine(CHECKPOINT, cache=Cache(folder))
     images = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3), np.uint8)
     for _ in range(2):
-        labels, confidences = tensorrt_engine(images)
+        labels, confidences = opened_engine(images)
         np.testing.assert_array_equal(labels, images[..., 0])
         np.testing.assert_array_equal(confidences, images[..., 1])
     assert runs == [1, 1, 1, 1]
-    (note,) = tensorrt_engine.notes
+    (note,) = opened_engine.notes
     assert note.startswith("2 images of 64x48 run one after the other")
     assert note.endswith("erfnet build-engine --batch 2 --size 64x48")
     build_engine(dataclasses.replace(REQUEST, batch=3), flavour, Cache(folder), ignore)
-    tensorrt_engine(np.zeros((3, 48, 64, 3), np.uint8))
+    opened_engine(np.zeros((3, 48, 64, 3), np.uint8))
     assert runs[4:] == [3]
 
 
@@ -302,11 +303,11 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(tensorrt, "pick_gpu", lambda _: torch.device("cuda", 0))
-    monkeypatch.setattr(tensorrt, "gpu_title", lambda _: NO_GPU)
-    monkeypatch.setattr(tensorrt, "open_session", opened)
-    monkeypatch.setattr(tensorrt, "PyTorchEngine", lambda *_: copy(on_cpu))
-    live = tensorrt.TensorRTEngine(CHECKPOINT, cache=Cache(folder), live=True)
+    monkeypatch.setattr(tensorrt_engine, "pick_gpu", lambda _: torch.device("cuda", 0))
+    monkeypatch.setattr(tensorrt_engine, "gpu_title", lambda _: NO_GPU)
+    monkeypatch.setattr(tensorrt_engine, "open_session", opened)
+    monkeypatch.setattr(tensorrt_engine, "PyTorchEngine", lambda *_: copy(on_cpu))
+    live = tensorrt_engine.TensorRTEngine(CHECKPOINT, cache=Cache(folder), live=True)
     images = np.random.default_rng(1).integers(0, 256, (1, 80, 96, 3), np.uint8)
     for _ in range(3):
         np.testing.assert_array_equal(live(images)[0], on_cpu(images)[0])
@@ -328,7 +329,7 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
         live(small)
     # A node that is shut down meanwhile must not wait for a build.
     may_end.clear()
-    other = tensorrt.TensorRTEngine(CHECKPOINT, cache=Cache(folder), live=True)
+    other = tensorrt_engine.TensorRTEngine(CHECKPOINT, cache=Cache(folder), live=True)
     other(images)
     other.close()
     may_end.set()
@@ -394,7 +395,7 @@ def test_a_build_that_tensorrt_gives_up_says_why(flavour: Flavour, tmp_path: Pat
     request = dataclasses.replace(REQUEST, precision="bf16")
     expected = r"cannot build the network in bf16 for images of 64x48 on no GPU: .+; set engine"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(onnx_graph.PRECISIONS, "bf16", torch.bfloat16)
+        patch.setitem(export.PRECISIONS, "bf16", torch.bfloat16)
         with pytest.raises(EngineError, match=expected):
             build_engine(request, flavour, Cache(tmp_path), ignore)
     assert list(tmp_path.iterdir()) == []
@@ -429,7 +430,7 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
 def test_two_processes_that_want_the_same_engine_build_one(tmp_path: Path) -> None:
     file = tmp_path / "small.safetensors"
     checkpoints.save(CHECKPOINT, file)
-    command = [sys.executable, "-m", "erfnet_ros.cli", "build-engine", "--checkpoint", str(file)]
+    command = [sys.executable, "-m", "erfnet_ros.commands.cli", "build-engine", "--checkpoint", str(file)]
     environment = {**os.environ, "ERFNET_ROS_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
     pair = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in pair]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from erfnet_ros.engines.tensorrt import pick_gpu, pick_precision
-from erfnet_ros.engines.tensorrt_flavours import NAMES, find_flavour
-from erfnet_ros.engines.tensorrt_progress import Shares
-from erfnet_ros.errors import EngineError
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.inference.tensorrt.api import NAMES, find_flavour
+from erfnet_ros.inference.tensorrt.engine import pick_gpu, pick_precision
+from erfnet_ros.inference.tensorrt.progress import Shares
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from erfnet_ros.classes import ClassSet
-from erfnet_ros.errors import CheckpointError
-from erfnet_ros.network import ERFNet
-from erfnet_ros.tensors import expected_tensors, fitted, with_unread_tensors, without_void_logit
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.errors import CheckpointError
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.models.state_dict import expected_tensors, fitted, with_unread_tensors, without_void_logit
 
 CLASSES = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 FILE = Path("some.pth")

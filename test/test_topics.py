@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import BagError, EvaluationError
-from erfnet_ros.replay import bag_messages
-from erfnet_ros.replay.bag_types import COMPRESSED_IMAGE, IMAGE, LABEL_INFO
-from erfnet_ros.replay.bags import BagReader, BagWriter
-from erfnet_ros.replay.topics import find_topics
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import BagError, EvaluationError
+from erfnet_ros.data.bags import messages
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE, LABEL_INFO
+from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.evaluation.inputs.topic_selection import find_topics
 
-HEADER = bag_messages.header(5, "camera")
+HEADER = messages.header(5, "camera")
 COLOR, MONO = np.zeros((12, 16, 3), np.uint8), np.zeros((12, 16), np.uint8)
 
 
@@ -24,10 +24,10 @@ def found(folder: Path, *topics: str, **wanted: str) -> tuple[str, str | None]:
         for topic in topics:
             name, _, kind = topic.partition(":")
             message, type = {
-                "": (bag_messages.image(COLOR, "rgb8", HEADER), IMAGE),
-                "mono": (bag_messages.image(MONO, "mono8", HEADER), IMAGE),
-                "jpeg": (bag_messages.compressed_image(COLOR, "jpeg", HEADER), COMPRESSED_IMAGE),
-                "info": (bag_messages.label_info(CAMVID, HEADER), LABEL_INFO),
+                "": (messages.image(COLOR, "rgb8", HEADER), IMAGE),
+                "mono": (messages.image(MONO, "mono8", HEADER), IMAGE),
+                "jpeg": (messages.compressed_image(COLOR, "jpeg", HEADER), COMPRESSED_IMAGE),
+                "info": (messages.label_info(CAMVID, HEADER), LABEL_INFO),
             }[kind]
             writer.add(name, type)
             writer.write(name, 5, message)

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erfnet_ros.metrics import VOID
-from erfnet_ros.training import augmentation
-from erfnet_ros.training.augmentation import SPOTS, View, Views, draw_view, relight, spots_of, warp
-from erfnet_ros.training.recipe import Phase
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.training.config.recipe import Phase
+from erfnet_ros.training.data import augmentation
+from erfnet_ros.training.data.augmentation import SPOTS, View, Views, draw_view, relight, spots_of, warp
 
 SIZE = (64, 48)
 SAME_LIGHT = (1.0, 1.0, 1.0, 1.0)

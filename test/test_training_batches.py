@@ -16,17 +16,24 @@ pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')"
 import torch
 from small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
 
-from erfnet_ros.classes import CAMVID, CITYSCAPES
-from erfnet_ros.errors import ParameterError, SourceError, TrainingError
-from erfnet_ros.synthetic import Street
-from erfnet_ros.training import frames as frames_module
-from erfnet_ros.training.augmentation import Spots
-from erfnet_ros.training.batches import Batch, Draw, Share, batches
-from erfnet_ros.training.datasets import open_dataset
-from erfnet_ros.training.frames import Census, DiskFrames, load_frames, read_frame, render_streets, take_census
-from erfnet_ros.training.material import gather, open_watched_split
-from erfnet_ros.training.plan import plans
-from erfnet_ros.training.recipe import Recipe, Synthetic
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
+from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
+from erfnet_ros.data.datasets import open_dataset
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.training.config.recipe import Recipe, Synthetic
+from erfnet_ros.training.config.schedule import plans
+from erfnet_ros.training.data import frame_store as frames_module
+from erfnet_ros.training.data.augmentation import Spots
+from erfnet_ros.training.data.batches import Batch, Draw, Share, batches
+from erfnet_ros.training.data.frame_store import (
+    Census,
+    DiskFrames,
+    load_frames,
+    read_frame,
+    render_streets,
+    take_census,
+)
+from erfnet_ros.training.data_setup import gather, open_watched_split
 
 CPU = torch.device("cpu")
 

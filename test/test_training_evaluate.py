@@ -17,16 +17,16 @@ import yaml
 from small_datasets import make_camvid, write
 from test_server_export import official_scores
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.classes import CAMVID, CITYSCAPES, ClassSet
-from erfnet_ros.cli import main as erfnet
-from erfnet_ros.errors import ErfnetError
-from erfnet_ros.network import ERFNet
-from erfnet_ros.scoring import Score
-from erfnet_ros.segmenter import Segmenter
-from erfnet_ros.training.datasets import open_dataset
-from erfnet_ros.training.evaluate import main
-from erfnet_ros.training.inference import AugmentedSegmenter
+from erfnet_ros.commands.cli import main as erfnet
+from erfnet_ros.commands.evaluate import main
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
+from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.data.datasets import open_dataset
+from erfnet_ros.evaluation.dataset.predictor import AugmentedSegmenter
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.erfnet import ERFNet
 
 SHARED_CAMVID = Path(__file__).resolve().parents[2] / "shared" / "camvid"
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -284,7 +284,7 @@ def test_a_checkpoint_of_other_classes_is_refused_with_both_names(cityscapes: Pa
 def test_help_needs_neither_torch_nor_opencv() -> None:
     """`erfnet evaluate --help` must answer at once."""
     program = (
-        "import sys\nfrom erfnet_ros.training.evaluate import main\n"
+        "import sys\nfrom erfnet_ros.commands.evaluate import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    print(*{'torch', 'cv2', 'rich'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

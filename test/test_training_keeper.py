@@ -17,15 +17,15 @@ pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')"
 
 import torch
 
-from erfnet_ros.errors import TrainingError
-from erfnet_ros.network import ERFNet
-from erfnet_ros.training import meter as meter_module
+from erfnet_ros.core.errors import TrainingError
+from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.bar import StepBar
-from erfnet_ros.training.keeper import Keeper
-from erfnet_ros.training.meter import Meter, Pace
-from erfnet_ros.training.module import StageModule
-from erfnet_ros.training.plan import plans
-from erfnet_ros.training.recipe import Recipe
+from erfnet_ros.training.config.recipe import Recipe
+from erfnet_ros.training.config.schedule import plans
+from erfnet_ros.training.loop import throughput as meter_module
+from erfnet_ros.training.loop.callbacks import Keeper
+from erfnet_ros.training.loop.lightning_module import StageModule
+from erfnet_ros.training.loop.throughput import Meter, Pace
 
 RECIPE = Recipe.from_dict({"stages": [{"name": "network", "part": "network", "phases": [{"steps": 100}]}]}, "test")
 GPU = torch.device("cuda", 0)

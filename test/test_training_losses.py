@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erfnet_ros.metrics import VOID
-from erfnet_ros.training.losses import class_weights, cross_entropy, focal, loss_of, lovasz_softmax, ohem, soft_iou
-from erfnet_ros.training.recipe import Loss
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.training.config.recipe import Loss
+from erfnet_ros.training.loop.losses import class_weights, cross_entropy, focal, loss_of, lovasz_softmax, ohem, soft_iou
 
 CLASSES = 3
 ALL = ("cross_entropy", "ohem", "lovasz", "focal")

@@ -15,17 +15,17 @@ pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')"
 import torch
 from torch import nn
 
-from erfnet_ros.errors import SourceError, TrainingError
-from erfnet_ros.metrics import VOID
-from erfnet_ros.network import ERFNet
-from erfnet_ros.training import memory
+from erfnet_ros.core.errors import SourceError, TrainingError
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.training.config.recipe import Loss, Recipe
+from erfnet_ros.training.config.schedule import Plan, plans
 from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
-from erfnet_ros.training.losses import loss_of
-from erfnet_ros.training.memory import check_batch, out_in_training, probe
-from erfnet_ros.training.module import StageModule, labels_of, logits_of, set_dropout
-from erfnet_ros.training.plan import Plan, plans
-from erfnet_ros.training.recipe import Loss, Recipe
-from erfnet_ros.training.state import STATE, StateFile, full_disk_told, read_state
+from erfnet_ros.training.loop import memory_check
+from erfnet_ros.training.loop.checkpoint_io import STATE, StateFile, full_disk_told, read_state
+from erfnet_ros.training.loop.lightning_module import StageModule, labels_of, logits_of, set_dropout
+from erfnet_ros.training.loop.losses import loss_of
+from erfnet_ros.training.loop.memory_check import check_batch, out_in_training, probe
 
 CLASSES = 3
 
@@ -236,7 +236,7 @@ def test_the_step_that_is_tried_goes_through_every_class(name: str, monkeypatch:
         seen.append((sorted(set(labels.flatten().tolist())), weights is not None))
         return loss_of(loss, logits, labels, weights)
 
-    monkeypatch.setattr(memory, "loss_of", noted)
+    monkeypatch.setattr(memory_check, "loss_of", noted)
     probe(recipe(loss={"name": name}), CLASSES, (2, 16, 24), torch.device("cpu"), "fp32").backward()
     assert seen == [([0, 1, 2], True)]
 

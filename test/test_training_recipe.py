@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from erfnet_ros.errors import ParameterError
-from erfnet_ros.training.plan import plans
-from erfnet_ros.training.recipe import BUILT_IN, Phase, Recipe, Schedule, load, shortened
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.training.config.recipe import BUILT_IN, Phase, Recipe, Schedule, load, shortened
+from erfnet_ros.training.config.schedule import plans
 
 STAGE: dict[str, Any] = {"name": "network", "part": "network", "phases": [{"steps": 10}]}
 
@@ -200,7 +200,8 @@ def test_the_recipes_are_found_where_an_installation_puts_them(tmp_path: Path, p
     weights = shutil.ignore_patterns("*.safetensors", "__pycache__")
     shutil.copytree(root / "erfnet_ros", tmp_path / package / "erfnet_ros", ignore=weights)
     program = (
-        "import erfnet_ros; from erfnet_ros.training.recipe import load; print(erfnet_ros.__file__, *load('paper'))"
+        "import erfnet_ros; from erfnet_ros.training.config.recipe import load; "
+        "print(erfnet_ros.__file__, *load('paper'))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / package)}
     done = subprocess.run(

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.errors import ErfnetError, SourceError
-from erfnet_ros.page.elements import Code, Page
-from erfnet_ros.pictures import Sample, labelled_strip, write_png
-from erfnet_ros.scoring import Score
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import ErfnetError, SourceError
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
 from erfnet_ros.training.report import build_page, write_report
+from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip, write_png
+from erfnet_ros.visualization.html.elements import Code, Page
 
 RECIPE = {
     "batch_size": 6,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from erfnet_ros.errors import TrainingError
-from erfnet_ros.training.request import Identity, Request, completed
+from erfnet_ros.core.errors import TrainingError
+from erfnet_ros.training.config.request import Identity, Request, completed
 
 FIRST = Identity(
     data="camvid",

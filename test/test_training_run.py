@@ -22,12 +22,12 @@ import yaml
 from small_datasets import SIZE, make_camvid, make_cityscapes, make_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from erfnet_ros import checkpoint as checkpoints
-from erfnet_ros.classes import CITYSCAPES
-from erfnet_ros.cli import main
-from erfnet_ros.network import ERFNet
+from erfnet_ros.commands.cli import main
+from erfnet_ros.core.class_set import CITYSCAPES
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.history import Evaluation, History
-from erfnet_ros.training.samples import Samples
+from erfnet_ros.training.loop.tensorboard_images import Samples
 
 DEADLINE_S = 120
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,7 +88,17 @@ def train(kind: str, data: Path, run: Path, *options: str) -> int:
 def started(arguments: Sequence[str]) -> subprocess.Popen[str]:
     """Start `erfnet train` as a process with as many threads as this one: sums depend on how they are split."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-m", "erfnet_ros.cli", "train", *arguments, "--device", "cpu", "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "erfnet_ros.commands.cli",
+        "train",
+        *arguments,
+        "--device",
+        "cpu",
+        "--workers",
+        "1",
+    ]
     return subprocess.Popen(
         command,
         cwd=ROOT,

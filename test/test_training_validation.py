@@ -10,15 +10,15 @@ pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')"
 import torch
 from small_datasets import SIZE, make_camvid
 
-from erfnet_ros.classes import CAMVID
-from erfnet_ros.metrics import confusion_matrix
-from erfnet_ros.network import ERFNet
-from erfnet_ros.training import validation
-from erfnet_ros.training.datasets import open_dataset
-from erfnet_ros.training.frames import DiskFrames, TrainingFrames, load_frames
-from erfnet_ros.training.plan import Plan, plans
-from erfnet_ros.training.recipe import Recipe
-from erfnet_ros.training.validation import Watched, answer, matrix_of, with_void_column
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.data.datasets import open_dataset
+from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.training.config.recipe import Recipe
+from erfnet_ros.training.config.schedule import Plan, plans
+from erfnet_ros.training.data.frame_store import DiskFrames, TrainingFrames, load_frames
+from erfnet_ros.training.loop import validation
+from erfnet_ros.training.loop.validation import Watched, answer, matrix_of, with_void_column
 
 CPU = torch.device("cpu")
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from evaluation_samples import TRUTH_TOPIC, Shot, scene, shots, write_bag
 
-from erfnet_ros.classes import CAMVID, ClassSet
-from erfnet_ros.errors import ClassSetError, EvaluationError, ImageError, SourceError
-from erfnet_ros.message_images import CompactImage
-from erfnet_ros.replay import bag_messages
-from erfnet_ros.replay.bags import BagReader
-from erfnet_ros.replay.truth import FolderTruths, TopicTruths, label_ids
+from erfnet_ros.core.class_set import CAMVID, ClassSet
+from erfnet_ros.core.errors import ClassSetError, EvaluationError, ImageError, SourceError
+from erfnet_ros.core.image_encodings import CompactImage
+from erfnet_ros.data.bags import messages
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.evaluation.inputs.ground_truth import FolderTruths, TopicTruths, label_ids
 
 IDS = np.array([[0, 1, 2, 255], [10, 9, 8, 7]], np.uint8).repeat(6, 0).repeat(4, 1)
-HEADER = bag_messages.header(5, "camera")
+HEADER = messages.header(5, "camera")
 STAMPS = np.array([shot.stamp_ns for shot in shots()], np.int64)
 
 
@@ -46,7 +46,7 @@ def test_a_compressed_truth_is_read_where_it_is_lossless() -> None:
 def test_what_is_not_one_byte_per_pixel_is_refused() -> None:
     color = np.zeros((12, 16, 3), np.uint8)
     with pytest.raises(EvaluationError, match="mono8 or 8UC1 as truth, got 'rgb8'; convert colour labels"):
-        label_ids(bag_messages.image(color, "rgb8", HEADER))
+        label_ids(messages.image(color, "rgb8", HEADER))
     with pytest.raises(EvaluationError, match=r"got uint8 of shape \(12, 16, 3\)"):
         label_ids(png_message(color))
     with pytest.raises(EvaluationError, match="got uint16"):

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.metrics import ConfusionMatrix
-from erfnet_ros.page.elements import Cell, Color, Column, Table
-from erfnet_ros.page.wording import percent, points
+from erfnet_ros.evaluation.metrics.confusion_matrix import ConfusionMatrix
+from erfnet_ros.visualization.html.elements import Cell, Color, Column, Table
+from erfnet_ros.visualization.html.formatting import percent, points
 
 Shares = Sequence[float | None]
 Floats = npt.NDArray[np.float64]

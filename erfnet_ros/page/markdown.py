@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from erfnet_ros.page.elements import Cell, Column, Note, Table, Tile, Verdict
+from erfnet_ros.visualization.html.elements import Cell, Column, Note, Table, Tile, Verdict
 
 _SIGNS: dict[Verdict, str] = {"plain": "", "good": "✅ ", "fair": "⚠️ ", "bad": "❌ "}
 _DOTS: dict[Verdict, str] = {"plain": "", "good": "🟢 ", "fair": "🟡 ", "bad": "🔴 "}

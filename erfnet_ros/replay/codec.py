@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from erfnet_ros.errors import EvaluationError
+from erfnet_ros.core.errors import EvaluationError
 
 T = TypeVar("T")
 

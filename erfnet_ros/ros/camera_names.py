@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from erfnet_ros.errors import ParameterError
+from erfnet_ros.core.errors import ParameterError
 
 PLACEHOLDER = "{camera}"
 """Stands for the camera's name in the launch argument `image`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from erfnet_ros.ros.diagnostics import Health
-from erfnet_ros.ros.loading import Loaded
-from erfnet_ros.ros.node_camera import NodeCamera
+from erfnet_ros.ros.node.camera import NodeCamera
+from erfnet_ros.ros.node.diagnostics import Health
+from erfnet_ros.ros.node.resources import Loaded
 
 _IDLE = "waiting: nobody reads an output"
 

@@ -13,8 +13,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 
-from erfnet_ros.ros.listener import Listener
-from erfnet_ros.ros.process import ProcessError
+from erfnet_ros.ros.harness.child_process import ProcessError
+from erfnet_ros.ros.harness.output_recorder import Listener
 
 _TIMEOUT_S = 180.0
 """A node that is being started beside this program loads its engine first."""

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from erfnet_ros.training.keeper import Keeper
+from erfnet_ros.training.loop.callbacks import Keeper
 
 
 class StepBar(TQDMProgressBar):

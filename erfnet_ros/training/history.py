@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from erfnet_ros.errors import SourceError
+from erfnet_ros.core.errors import SourceError
 
 HISTORY = "history.json"
 EVALUATION = "evaluation.json"

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from erfnet_ros import __version__
-from erfnet_ros.errors import ImageError
-from erfnet_ros.page import document
-from erfnet_ros.page.bars import class_bars
+from erfnet_ros.core.errors import ImageError
+from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
 from erfnet_ros.page.class_table import class_table
-from erfnet_ros.page.distributions import calibration_chart
-from erfnet_ros.page.elements import Block, Code, Facts, Note, Page, Picture, Section, Tile
-from erfnet_ros.page.images import file_uri
-from erfnet_ros.page.lines import Series, curves
-from erfnet_ros.page.matrix import confusion_chart
-from erfnet_ros.page.wording import UNKNOWN, duration, number, percent
-from erfnet_ros.scoring import Figures, Score
 from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
+from erfnet_ros.visualization.html import render
+from erfnet_ros.visualization.html.class_charts import class_bars
+from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
+from erfnet_ros.visualization.html.elements import Block, Code, Facts, Note, Page, Picture, Section, Tile
+from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number, percent
+from erfnet_ros.visualization.html.histograms import calibration_chart
+from erfnet_ros.visualization.html.images import file_uri
+from erfnet_ros.visualization.html.line_charts import Series, curves
 
 PAGE = "report.html"
 
@@ -34,7 +34,7 @@ def write_report(run: Path) -> Path:
         ScoreError: The counts of the evaluation are damaged.
         ErfnetError: The page cannot be written.
     """
-    return document.write(build_page(run, History.read(run), Evaluation.read(run)), run / PAGE)
+    return render.write(build_page(run, History.read(run), Evaluation.read(run)), run / PAGE)
 
 
 def build_page(run: Path, history: History, evaluation: Evaluation | None) -> Page:

@@ -1,0 +1,1 @@
+"""The `erfnet` command and its sub-commands."""

@@ -1,0 +1,146 @@
+"""The `erfnet bag` command: make bags of images, and look into bags."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from erfnet_ros.core.errors import ParameterError
+
+_ENCODINGS = ("rgb8", "bgr8", "jpeg", "png")
+
+_STREET_FRAMES = 150
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit status: 0, or 1 where a bag could not be read as a whole."""
+    options = _parser().parse_args(arguments)
+    return _make(options) if options.command == "make" else _info(options)
+
+
+def _make(options: argparse.Namespace) -> int:
+    from erfnet_ros.core.class_set import named
+    from erfnet_ros.data.bags.create import Recipe, make
+    from erfnet_ros.data.frame_sources import open_source
+
+    for option in ("topic", "truth_topic"):
+        _check_topic(option, getattr(options, option))
+    recipe = Recipe(
+        out=options.out,
+        topic=options.topic,
+        truth_topic=options.truth_topic,
+        rate_hz=options.rate,
+        encoding=options.encoding,
+        storage=options.storage,
+        compression=options.compression,
+        split_bytes=None if options.split_size is None else options.split_size << 20,
+        force=options.force,
+    )
+    class_set = named(options.classes)
+    recipe.check()
+    made = make(open_source(options.source, class_set, _length(options)), class_set, recipe, options.frames)
+    truth = f", with truth on {options.truth_topic}" if made.truth else ", without truth"
+    print(f"{options.out}: {made.frames} frames on {made.topic}{truth}; {made.size_bytes / 1e6:.1f} MB")
+    return 0
+
+
+def _length(options: argparse.Namespace) -> int:
+    """Return how many frames to ask a source for: a street has no end, a video is taken whole."""
+    if options.frames is not None:
+        return int(options.frames)
+    return _STREET_FRAMES if options.source.partition(":")[0] == "synthetic" else sys.maxsize
+
+
+def _info(options: argparse.Namespace) -> int:
+    import json
+
+    from erfnet_ros.data.bags.info import inspect
+
+    reports = []
+    for bag in options.bags:
+        report = inspect(bag)
+        reports.append(report)
+        if not options.json:
+            print("\n".join(report.lines()))
+    if options.json:
+        print(json.dumps([report.to_dict() for report in reports], indent=2))
+    return int(any(report.faults for report in reports))
+
+
+def _check_topic(option: str, topic: str) -> None:
+    if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", topic):
+        raise ParameterError(
+            f"Expected --{option.replace('_', '-')} like /camera/image_raw (letters, digits and _), got '{topic}'."
+        )
+
+
+def _positive_rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= 1e6:
+        raise argparse.ArgumentTypeError(f"expected a rate above 0 Hz, got '{text}'")
+    return rate
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got '{text}'")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="erfnet bag", description="Make rosbag2 bags of images; look into bags.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+
+    make = commands.add_parser(
+        "make",
+        help="make a bag of images, and of their ground truth where there is one",
+        description="Make a rosbag2 bag of images, and of their ground truth as mono8 class ids (255 is void) where "
+        "there is one. Frame i is stamped 1000000000 s + i / rate, so that the same source makes the same bag.",
+    )
+    make.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of images, one with images/ and labels/, a video, or synthetic[:SEED]",
+    )
+    make.add_argument("-o", "--out", type=Path, required=True, metavar="BAG", help="the folder to write")
+    make.add_argument(
+        "--topic",
+        default="/camera/image_raw",
+        help="images; jpeg and png go to TOPIC/compressed, camera_info and label_info beside (default: %(default)s)",
+    )
+    make.add_argument("--truth-topic", default="/camera/truth", metavar="TOPIC", help="default: %(default)s")
+    make.add_argument("--rate", type=_positive_rate, default=15.0, metavar="HZ", help="default: %(default)g")
+    make.add_argument("--encoding", choices=_ENCODINGS, default="rgb8", help="of the images (default: %(default)s)")
+    make.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="default: %(default)s")
+    make.add_argument("--compression", choices=("none", "zstd"), default="none", help="default: %(default)s")
+    make.add_argument(
+        "--classes", default="camvid", help="what label files mean: camvid, cityscapes or a YAML file (%(default)s)"
+    )
+    make.add_argument(
+        "--frames", type=_positive, metavar="N", help=f"at most (default: all; synthetic: {_STREET_FRAMES})"
+    )
+    make.add_argument("--split-size", type=_positive, metavar="MIB", help="begin a new file at this size")
+    make.add_argument("--force", action="store_true", help="replace a bag that is there")
+
+    info = commands.add_parser(
+        "info",
+        help="list topics, counts, rates, gaps and what is damaged",
+        description="List the topics of bags with counts, rates and gaps (by the stamps in the headers where there "
+        "are such), and what cannot be read. The exit status is 1 where something cannot.",
+    )
+    info.add_argument(
+        "bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folder, or an .mcap or .db3 file, compressed or not"
+    )
+    info.add_argument("--json", action="store_true", help="print a list of objects, one a bag")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

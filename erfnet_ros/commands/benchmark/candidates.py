@@ -1,0 +1,175 @@
+"""Who is measured: the authors' way, and every engine in every precision that this machine has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Setting, Size, Unavailable
+from erfnet_ros.core.errors import ErfnetError, ParameterError
+from erfnet_ros.engines.names import ENGINES, PRECISIONS
+from erfnet_ros.inference.factory import Engine, open_engine
+from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.models.checkpoint import Checkpoint, build_network
+
+Pixels = npt.NDArray[np.uint8]
+
+OWN_KERNELS = ("onnxruntime", "tensorrt")
+"""Engines that do not read oneDNN's switch."""
+
+
+def wall_ms(work: Callable[[], object]) -> float:
+    """Return the milliseconds that some work takes."""
+    start = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who runs one setting.
+
+    `prepare` turns a batch of images into what `run` takes, outside the time that `clock` measures.
+    """
+
+    engine: str
+    precision: str
+    device: str
+    setting: int
+    prepare: Callable[[Pixels], object]
+    run: Callable[..., object]
+    clock: Callable[[Callable[[], object]], float] = wall_ms
+
+
+def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of engine and precision to try.
+
+    Args:
+        engines: Words of engines, each with a precision behind a colon or without; none stands for all there are.
+
+    Raises:
+        ParameterError: A word is unknown.
+    """
+    names, precisions = ENGINES[1:], PRECISIONS[1:]
+    pairs: list[tuple[str, str]] = []
+    for word in engines or names:
+        name, _, precision = word.partition(":")
+        if name not in names or (precision and precision not in precisions):
+            raise ParameterError(
+                f"Expected --engines to be of {', '.join(names)}, each with or without :PRECISION of "
+                f"{', '.join(precisions)}, got '{word}'."
+            )
+        pairs += [(name, each) for each in ([precision] if precision else precisions)]
+    return list(dict.fromkeys(pairs))
+
+
+def authors_way(checkpoint: Checkpoint, device: torch.device, setting: Setting, index: int) -> Contestant:
+    """Return what the authors' evaluation does: their network as it was trained, in fp32, a float image at a time.
+
+    It is given the images resized and as floats, and answers at the network's size: less than the engines do.
+    """
+    network = on_own_thread(build_network, checkpoint).to(device)
+
+    def prepare(images: Pixels) -> list[torch.Tensor]:
+        resized = [np.asarray(cv2.resize(image, setting.network)) for image in images]
+        return [torch.from_numpy(image).permute(2, 0, 1)[None].contiguous().float().div(255) for image in resized]
+
+    def run(inputs: list[torch.Tensor]) -> list[npt.NDArray[np.uint8]]:
+        with torch.no_grad():
+            return [network(image.to(device)).max(1)[1].byte().cpu().numpy() for image in inputs]
+
+    # The thread that the engines compute on: two would be in each other's way.
+    own = partial(on_own_thread, prepare), partial(on_own_thread, run)
+    return Contestant(AUTHORS, "fp32", str(device), index, *own)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The engines that run here, and those that do not.
+
+    Attributes:
+        contestants: Who runs which setting.
+        unavailable: Who does not run.
+        engines: Each with its word, its precision and the device that it began on.
+    """
+
+    contestants: list[Contestant]
+    unavailable: list[Unavailable]
+    engines: list[tuple[Engine, str, str, str]]
+
+    def failed(self) -> list[Unavailable]:
+        """Return the engines whose place another took since they were opened: their times are not their own."""
+        return [
+            Unavailable(name, precision, engine.notes[-1])
+            for engine, name, precision, device in self.engines
+            if (engine.name, engine.device) != (name, device)
+        ]
+
+    def notes(self) -> list[Note]:
+        """Return what the engines have to say, each sentence of an engine once."""
+        said = (Note(name, precision, text) for engine, name, precision, _ in self.engines for text in engine.notes)
+        return list(dict.fromkeys(said))
+
+    def close(self) -> None:
+        """Free the engines' memory."""
+        for engine, *_ in self.engines:
+            engine.close()
+
+
+def open_engines(
+    checkpoint: Checkpoint,
+    pairs: Sequence[tuple[str, str]],
+    device: str,
+    settings: Sequence[Setting],
+    frames: Sequence[Sequence[Pixels]],
+    isa: str,
+    say: Callable[[str], None],
+) -> Opened:
+    """Open the engines and let each run every setting twice; who cannot is listed with the reason.
+
+    Args:
+        checkpoint: What they run.
+        pairs: Engines and precisions.
+        device: The user's word.
+        settings: What they are to run.
+        frames: For each setting, batches of images.
+        isa: What oneDNN is held to, or nothing.
+        say: Takes a line on what is going on.
+    """
+    opened = Opened([], [], [])
+    for name, precision in pairs:
+        say(f"opening {name} {precision}")
+        if reason := _senseless(name, isa):
+            opened.unavailable.append(Unavailable(name, precision, reason))
+            continue
+        kept: dict[Size | None, Engine] = {}
+        own: list[Contestant] = []
+        try:
+            for index, setting in enumerate(settings):
+                if setting.input_size not in kept:
+                    fresh = open_engine(checkpoint, name, device, precision, setting.input_size)
+                    kept[setting.input_size] = fresh
+                    opened.engines.append((fresh, name, precision, fresh.device))
+                engine = kept[setting.input_size]
+                for _ in range(2):
+                    engine(frames[index][0])
+                own.append(Contestant(name, precision, engine.device, index, lambda images: images, engine))
+        except ErfnetError as error:
+            opened.unavailable.append(Unavailable(name, precision, str(error)))
+            continue
+        opened.contestants.extend(own)
+    return opened
+
+
+def _senseless(engine: str, isa: str) -> str:
+    """Return why an engine says nothing of a processor that oneDNN is to imitate; empty where it does."""
+    if isa and engine in OWN_KERNELS:
+        return f"it does not compute with oneDNN, which alone is held to {isa}"
+    return ""

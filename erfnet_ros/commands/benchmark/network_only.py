@@ -1,0 +1,86 @@
+"""The network alone on a GPU, timed by the GPU's own clock: scaled image in, scores out, and nothing around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from erfnet_ros.commands.benchmark.candidates import Contestant
+from erfnet_ros.commands.benchmark.statistics import Setting, Unavailable
+from erfnet_ros.inference.pytorch.engine import DTYPES
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.pipeline import Pipeline, resize
+
+Pixels = npt.NDArray[np.uint8]
+
+NETWORK = "network alone"
+
+_WARM_UP = 3
+"""Runs before the capture, in which cuDNN chooses its algorithms."""
+
+
+def networks_alone(
+    checkpoint: Checkpoint, contestants: Sequence[Contestant], settings: Sequence[Setting]
+) -> tuple[list[Contestant], list[Unavailable]]:
+    """Return the network of each contestant that is PyTorch on a GPU, as a contestant, and those that do not run."""
+    networks: list[Contestant] = []
+    missing: dict[str, Unavailable] = {}
+    for contestant in contestants:
+        if contestant.engine == "pytorch" and contestant.device != "cpu":
+            setting = settings[contestant.setting]
+            try:
+                networks.append(_captured(checkpoint, contestant, setting))
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                missing.setdefault(contestant.precision, Unavailable(NETWORK, contestant.precision, reason))
+    return networks, list(missing.values())
+
+
+def _captured(checkpoint: Checkpoint, contestant: Contestant, setting: Setting) -> Contestant:
+    """Return the network laid out and captured as a CUDA graph, as PyTorch's engine has it."""
+    device, dtype = torch.device(contestant.device), DTYPES[contestant.precision]
+    width, height = setting.network
+    graph = torch.cuda.CUDAGraph()
+    with (
+        torch.cuda.device(device),
+        torch.inference_mode(),
+        torch.backends.cudnn.flags(enabled=True, benchmark=True),
+    ):
+        pipeline = Pipeline(checkpoint, setting.input_size).eval().to(device, dtype)
+        network = pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        shape = (setting.batch, 3, height, width)
+        seen = torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP):
+                network(seen)
+            stream.synchronize()
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            network(seen)
+
+    def prepare(images: Pixels) -> None:
+        with torch.inference_mode():
+            pixels = torch.from_numpy(images).to(device, dtype).permute(0, 3, 1, 2)
+            seen.copy_((resize(pixels, (height, width)) - pipeline.mean) / pipeline.deviation)
+
+    own = prepare, lambda _: graph.replay(), partial(_gpu_ms, device)
+    return Contestant(NETWORK, contestant.precision, contestant.device, contestant.setting, *own)
+
+
+def _gpu_ms(device: torch.device, work: Callable[[], object]) -> float:
+    """Return the milliseconds of the second of two runs in a row."""
+    with torch.cuda.device(device):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        # The GPU is still at the first when the second is put behind it: what the launch takes does not count.
+        work()
+        start.record()
+        work()
+        end.record()
+        end.synchronize()
+        elapsed_ms: float = start.elapsed_time(end)
+    return elapsed_ms

@@ -1,0 +1,110 @@
+"""A whole benchmark of engines: rounds, agreement, starts, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from erfnet_ros.commands.benchmark import interleaved_runs
+from erfnet_ros.commands.benchmark.candidates import authors_way, choose, open_engines
+from erfnet_ros.commands.benchmark.hardware_limits import best_of, describe_machine, measure_limits
+from erfnet_ros.commands.benchmark.network_only import networks_alone
+from erfnet_ros.commands.benchmark.startup_time import measure_start
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Size, Start, Unavailable
+from erfnet_ros.commands.benchmark.workloads import make_settings, read_frames
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.inference.pytorch.engine import pick_device
+from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.models import checkpoint as checkpoints
+
+_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        checkpoint: The file.
+        engines: Words as `contestants.choose` takes them; none for all there are.
+        device: auto, cpu, cuda or cuda:N.
+        cameras: (width, height) of the images.
+        batch: Images in one run.
+        rounds: How often each engine runs each setting.
+        data: Source of frames, as `sources.open_source` takes it.
+        starts: Whether engines are also started in processes of their own.
+        quick: Whether the machine's limits are only estimated.
+    """
+
+    checkpoint: Path
+    engines: tuple[str, ...]
+    device: str
+    cameras: tuple[Size, ...]
+    batch: int
+    rounds: int
+    data: str
+    starts: bool
+    quick: bool
+
+
+def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
+    """Measure the engines.
+
+    Args:
+        plan: What is measured.
+        say: Takes a line on what is going on.
+
+    Raises:
+        ErfnetError: Checkpoint, frames, device or a word of the plan are of no use. Engines that are not to be had are
+            no error: the report lists them.
+    """
+    pairs = choose(plan.engines)
+    checkpoint = on_own_thread(checkpoints.load, plan.checkpoint)
+    device = pick_device(plan.device)
+    machine = describe_machine(device)
+    settings = make_settings(checkpoint, plan.cameras, plan.batch)
+    frames = [read_frames(plan.data, checkpoint, setting, _BATCHES) for setting in settings]
+    say("limits of the machine")
+    limits = on_own_thread(measure_limits, device, plan.quick)
+    opened = open_engines(checkpoint, pairs, plan.device, settings, frames, machine.isa, say)
+    try:
+        authors = [authors_way(checkpoint, device, setting, index) for index, setting in enumerate(settings)]
+        for contestant in authors:
+            contestant.run(contestant.prepare(frames[contestant.setting][0]))
+        everybody = [*authors, *opened.contestants]
+        alone, missing = networks_alone(checkpoint, opened.contestants, settings)
+        measured = interleaved_runs.run_rounds([*everybody, *alone], frames, plan.rounds, say)
+        limits = best_of(limits, on_own_thread(measure_limits, device, plan.quick))
+        agreed = interleaved_runs.agreements(everybody, checkpoint, settings, frames, say)
+        failed, notes = opened.failed(), opened.notes()
+        gone = {(each.engine, each.precision) for each in failed}
+        rows = [
+            row
+            for row in interleaved_runs.make_rows(everybody, measured[: len(everybody)], agreed, settings, limits)
+            if (row.engine, row.precision) not in gone
+        ]
+        networks = interleaved_runs.make_networks(alone, measured[len(everybody) :], settings, limits)
+    finally:
+        opened.close()
+    starts: list[Start] = []
+    unavailable = [*opened.unavailable, *failed, *missing]
+    running = dict.fromkeys((row.engine, row.precision) for row in rows if row.engine != AUTHORS)
+    for engine, precision in running if plan.starts else ():
+        say(f"starting {engine} {precision} in a process of its own")
+        try:
+            starts.append(measure_start(plan.checkpoint, engine, precision, plan.device, plan.cameras[0]))
+        except EngineError as error:
+            unavailable.append(Unavailable(engine, precision, f"start: {error}"))
+    heard = tuple(note for note in notes if (note.engine, note.precision) in running)
+    return Report(
+        machine,
+        limits,
+        plan.data,
+        tuple(settings),
+        tuple(rows),
+        tuple(networks),
+        tuple(starts),
+        tuple(unavailable),
+        heard,
+    )

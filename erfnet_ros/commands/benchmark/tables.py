@@ -1,0 +1,146 @@
+"""The report as tables: on a terminal, and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, Limits, Machine, NetworkAlone, Report, Row, Setting, Start
+from erfnet_ros.page import markdown
+from erfnet_ros.visualization.html.elements import Cell, Column, Table
+
+_NONE = "-"
+_ITS_PRECISION = "\0"
+
+
+def as_text(report: Report) -> str:
+    """Return the report for a terminal."""
+    head = [_machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
+    parts = ["\n".join(head)]
+    parts += [f"{table.title}\n{_aligned(table)}" for table in _tables(report)]
+    if lines := _sentences(report):
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def as_markdown(report: Report) -> str:
+    """Return the report for a page of documentation."""
+    head = [_machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
+    parts = ["\n".join(f"- {markdown.escape(line)}" for line in head)]
+    parts += [f"**{markdown.escape(table.title)}**\n\n{markdown.table(table)}" for table in _tables(report)]
+    if lines := _sentences(report):
+        parts.append("\n".join(f"- {markdown.escape(line)}" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def engine_name(engine: str, precision: str) -> str:
+    """Return a row's name."""
+    return "the authors' way, fp32" if engine == AUTHORS else f"{engine} {precision}"
+
+
+def _tables(report: Report) -> list[Table]:
+    tables = [
+        _setting_table(setting, [row for row in report.rows if row.setting == index])
+        for index, setting in enumerate(report.settings)
+    ]
+    if report.networks:
+        tables.append(_networks_table(report.networks, report.settings))
+    return [*tables, _starts_table(report.starts)] if report.starts else tables
+
+
+def _setting_table(setting: Setting, rows: Sequence[Row]) -> Table:
+    titles = ("median", "p99", "images/s", "times faster", "of the matrix rate", "agrees with fp32")
+    columns = [Column("engine", numeric=False), *(Column(title) for title in titles)]
+    lines = [
+        [
+            engine_name(row.engine, row.precision),
+            f"{row.times.p50:.1f} ms",
+            f"{row.times.p99:.1f} ms",
+            f"{row.fps:.1f}",
+            f"{row.speedup:.2f}",
+            _percent(row.share, 0),
+            _percent(row.agreement, 2),
+        ]
+        for row in rows
+    ]
+    title = f"{setting.text} ({setting.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} rounds)"
+    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+
+
+def _networks_table(networks: Sequence[NetworkAlone], settings: Sequence[Setting]) -> Table:
+    lines = [
+        [
+            settings[network.setting].text,
+            network.precision,
+            f"{network.times.p50:.2f} ms",
+            f"{network.times.p99:.2f} ms",
+            _percent(network.share, 0),
+        ]
+        for network in networks
+    ]
+    words = [Column(title, numeric=False) for title in ("setting", "precision")]
+    columns = [*words, *(Column(title) for title in ("median", "p99", "of the matrix rate"))]
+    title = f"The network alone on {networks[0].device}: PyTorch's, without copies, resizing, enlarging and labels"
+    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+
+
+def _starts_table(starts: Sequence[Start]) -> Table:
+    titles = ["cold start", "warm start", "memory", "GPU memory"]
+    lines = [
+        [
+            engine_name(start.engine, start.precision),
+            f"{start.cold_s:.1f} s",
+            f"{start.warm_s:.1f} s",
+            f"{start.memory_mb:.0f} MB",
+            _NONE if start.gpu_memory_mb is None else f"{start.gpu_memory_mb:.0f} MB",
+        ]
+        for start in starts
+    ]
+    columns = [Column("engine", numeric=False), *(Column(title) for title in titles)]
+    title = "A fresh process, until the first mask: caches empty (cold) and filled (warm)"
+    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+
+
+def _machine_line(machine: Machine) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine.software.items())
+    gpu = f", {machine.gpu}" if machine.gpu else ""
+    isa = f", oneDNN held to {machine.isa}" if machine.isa else ""
+    cores = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
+    return f"machine: {machine.processor}, {cores}{gpu}{isa}, load {machine.load:.1f}; {versions}"
+
+
+def _limits_line(limits: Limits) -> str:
+    rates = ", ".join(f"{rate:.0f} GMAC/s {precision}" for precision, rate in limits.gmac_s.items())
+    return f"limit of {limits.device}: copy {limits.copy_gb_s:.1f} GB/s; matrix product {rates}"
+
+
+def _sentences(report: Report) -> list[str]:
+    """Return a line for each thing that an engine notes, and for each reason why one does not run."""
+    said = [(note.engine, note.precision, note.text) for note in report.notes]
+    said += [(each.engine, each.precision, f"not available: {each.reason}") for each in report.unavailable]
+    precisions: dict[tuple[str, str], list[str]] = {}
+    for engine, precision, text in said:
+        # A sentence that is the same for every precision may name the one it was said for.
+        precisions.setdefault((engine, text.replace(f"'{precision}'", _ITS_PRECISION)), []).append(precision)
+    lines = []
+    for (engine, text), names in precisions.items():
+        named = text.replace(_ITS_PRECISION, ", ".join(f"'{name}'" for name in names))
+        lines.append(f"{engine} {', '.join(names)}: {named}")
+    return lines
+
+
+def _percent(share: float | None, digits: int) -> str:
+    return _NONE if share is None else f"{100 * share:.{digits}f} %"
+
+
+def _aligned(table: Table) -> str:
+    """Return rows under titles in columns of equal width."""
+    lines = [[column.title for column in table.columns], *([cell.text for cell in row] for row in table.rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
+    return "\n".join(
+        "  "
+        + "  ".join(
+            text.rjust(width) if column.numeric else text.ljust(width)
+            for text, width, column in zip(line, widths, table.columns, strict=True)
+        ).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,131 @@
+"""`erfnet build-engine`: a TensorRT engine built before the robot needs it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.core.image_size import parse_camera_size, parse_input_size
+
+if TYPE_CHECKING:
+    # --help must not wait for torch.
+    from erfnet_ros.inference.build_cache import Artefact
+    from erfnet_ros.inference.tensorrt.api import Flavour
+    from erfnet_ros.inference.tensorrt.build import Request
+    from erfnet_ros.inference.tensorrt.progress import Progress
+
+_MAX_BATCH = 64
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return 0.
+
+    Raises:
+        ErfnetError: An option or the checkpoint is of no use, TensorRT is not installed, or it cannot build the engine,
+            which must answer as PyTorch does where there is a GPU to try it.
+    """
+    options = _parser().parse_args(arguments)
+    input_size = parse_input_size(options.input_size)
+    camera = None if options.size is None else parse_camera_size(options.size)
+    if not 1 <= options.batch <= _MAX_BATCH:
+        raise ParameterError(f"Expected --batch from 1 to {_MAX_BATCH}, got {options.batch}.")
+    if options.workspace is not None and options.workspace < 1:
+        raise ParameterError(f"Expected --workspace of 1 MiB or more, got {options.workspace}.")
+    logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
+
+    from erfnet_ros.inference.build_cache import Cache
+    from erfnet_ros.inference.tensorrt.api import find_flavour
+    from erfnet_ros.inference.tensorrt.build import NO_GPU, Request, build_engine
+    from erfnet_ros.inference.tensorrt.engine import gpu_count, gpu_title, pick_gpu, pick_precision
+    from erfnet_ros.inference.tensorrt.load import open_session
+    from erfnet_ros.models import checkpoint
+
+    precision = pick_precision(options.precision)
+    flavour = find_flavour()
+    # Without a GPU some flavours build all the same; a GPU that was asked for by name must be there.
+    gpu = pick_gpu(options.device) if options.device != "auto" or gpu_count() else None
+    loaded = checkpoint.load(options.checkpoint)
+    request = Request(
+        loaded,
+        camera or loaded.input_size,
+        input_size,
+        precision,
+        options.batch,
+        gpu_title(gpu) if gpu else NO_GPU,
+        options.workspace,
+    )
+    cache, progress = Cache(options.cache), _line(f"Building the TensorRT engine for {request.images}")
+    if gpu is None:
+        engine = build_engine(request, flavour, cache, progress)
+        checked = "not yet run: this machine has no GPU; it is held against PyTorch where it is first loaded"
+        notes = engine.notes
+    else:
+        opened = open_session(request, flavour, gpu, cache, progress)
+        # Rounded down: 99.9999 % must not read as all of them.
+        checked = f"same class as PyTorch in fp32 on {int(opened.agreement * 1e6) / 1e4:.4f} % of the pixels"
+        engine, notes = opened.engine, opened.notes
+    for note in notes:
+        logging.getLogger(__name__).info(note)
+    print("\n".join([*_described(engine, request, flavour), checked]))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="erfnet build-engine",
+        description="Build a TensorRT engine into the cache folder, where the node and every other command find it. "
+        "What is there already is not built again. The options must be those of the node.",
+    )
+    parser.add_argument("--checkpoint", metavar="FILE", help=".safetensors file (default: the shipped CamVid weights)")
+    parser.add_argument("--size", metavar="WxH", help="size of the camera's images (default: that of the training)")
+    parser.add_argument(
+        "--input-size",
+        default="auto",
+        metavar="WxH",
+        help="what the network sees (default: auto, which follows camera and training)",
+    )
+    parser.add_argument("--precision", default="auto", help="auto, fp16, fp32 or int8 (default: auto, which is fp16)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time: cameras (default: 1)")
+    parser.add_argument("--device", default="auto", help="auto, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--workspace", type=int, metavar="MIB", help="most scratch memory of a layer, MiB (default: what is free)"
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="cache folder (default: $ERFNET_ROS_CACHE, or ~/.cache/erfnet_ros)"
+    )
+    return parser
+
+
+def _line(what: str) -> Progress:
+    """Return a progress that rewrites one line of a terminal, or else says something now and then in the log."""
+    from erfnet_ros.inference.tensorrt.progress import into_the_log
+
+    if not sys.stderr.isatty():
+        return into_the_log(what)
+
+    shown = ""
+
+    def rewrite(done: float) -> None:
+        nonlocal shown
+        line = f"\r{what}: {100 * done:3.0f} %" + ("\n" if done >= 1 else "")
+        if line != shown:
+            shown = line
+            sys.stderr.write(line)
+            sys.stderr.flush()
+
+    return rewrite
+
+
+def _described(engine: Artefact, request: Request, flavour: Flavour) -> list[str]:
+    size = request.input_size
+    seen = "" if size is None else f", seen by the network at {size[0]}x{size[1]}"
+    how = f"built in {engine.facts['seconds']:.1f} s" if engine.built else "found in the cache, not built again"
+    return [
+        f"{engine.path} ({engine.path.stat().st_size / 1e6:.1f} MB)",
+        f"{flavour.title}, {request.gpu}: {request.images}{seen}, {request.precision}; {how}",
+    ]

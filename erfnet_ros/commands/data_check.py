@@ -1,0 +1,147 @@
+"""`erfnet data check DIR`: is this data set fit to train on, and what does it hold?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from erfnet_ros.data.datasets import KINDS, Entry, Layout, Listing, detect_kind, open_layout
+from erfnet_ros.data.datasets.validate import DataSetCheck, SplitCheck, check_dataset, list_splits
+from erfnet_ros.data.image_files import Pixels, read_rgb
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.visualization.contact_sheet import Sample, contact_sheet, write_png
+from erfnet_ros.visualization.overlay import blend
+
+_SHEET_FRAMES = 8
+_OVERLAY_ALPHA = 0.5
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return 0 for a clean data set, 1 where something in it cannot be used.
+
+    Raises:
+        ErfnetError: The folder is no data set, holds no frame, or the contact sheet cannot be written.
+    """
+    options = _parser().parse_args(arguments)
+    layout = open_layout(options.kind or detect_kind(options.dir), options.dir)
+    check = _check(layout)
+    print("\n".join(table(layout, check.splits)))
+    for kind, lines in (("note", check.notes), ("fault", check.faults)):
+        for line in lines:
+            print(f"{kind}: {line}")
+    usable = [(split, entry) for split in check.splits for entry in split.usable]
+    if usable:
+        write_png(options.sheet, _sheet(layout, check.splits))
+        print(f"contact sheet: {options.sheet}")
+    print(f"{len(usable)} of {sum(split.listed for split in check.splits)} frames can be used; {_counted(check)}")
+    return 1 if check.faults else 0
+
+
+def table(layout: Layout, splits: Sequence[SplitCheck]) -> list[str]:
+    """Return the lines that say what each split holds: frames, sizes, and pixels and share of each class."""
+    names = [*layout.class_set.names, "void"]
+    rows = [["", *(split.split for split in splits)], ["frames", *(_frames(split) for split in splits)]]
+    rows.append(["size", *(_sizes(split) for split in splits)])
+    cells = [_class_cells(split) for split in splits]
+    rows += [[name, *(column[index] for column in cells)] for index, name in enumerate(names)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    what = layout.name if layout.name == layout.kind else f"{layout.name} ({layout.kind})"
+    title = f"{what} in {layout.root}: {len(layout.class_set)} classes; pixels and their share"
+    lines = [
+        row[0].ljust(widths[0]) + "".join(f"  {c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+    return [title, "", *(line.rstrip() for line in lines), ""]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="erfnet data", description="Look after data sets.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser(
+        "check",
+        help="count what a data set holds and name what cannot be used",
+        description="Count the frames and the pixels of each class, draw a contact sheet, and name every missing, "
+        "unreadable or mis-sized pair, every label outside the class set and every class without a pixel. "
+        "Exit status: 0 clean, 1 with faults, 2 where DIR is no data set.",
+    )
+    check.add_argument("dir", type=Path, metavar="DIR", help="the data set's folder")
+    check.add_argument("--kind", choices=KINDS, help="what it is (default: told by the folders in it)")
+    check.add_argument(
+        "--sheet",
+        type=Path,
+        default=Path("data_check.png"),
+        metavar="FILE.png",
+        help="where the contact sheet goes (default: data_check.png)",
+    )
+    return parser
+
+
+def _check(layout: Layout) -> DataSetCheck:
+    """Check with a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    listings = list_splits(layout)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+        frames = sum(len(listing.entries) for listing in listings.values() if isinstance(listing, Listing))
+        task = progress.add_task("Checking", total=frames)
+        return check_dataset(layout, listings, lambda: progress.advance(task))
+
+
+def _frames(split: SplitCheck) -> str:
+    usable = str(len(split.usable))
+    return usable if len(split.usable) == split.listed else f"{usable} of {split.listed}"
+
+
+def _sizes(split: SplitCheck) -> str:
+    """Return the commonest size, and how many others there are."""
+    if not split.sizes:
+        return "-"
+    width, height = next(iter(split.sizes))
+    return f"{width}x{height}" + (f" and {len(split.sizes) - 1} more" if len(split.sizes) > 1 else "")
+
+
+def _class_cells(split: SplitCheck) -> list[str]:
+    """Return count and share of each class, then of void: shares of labelled pixels, void's of all pixels."""
+    labelled = int(split.pixels.sum())
+    if not labelled + split.void_pixels:
+        return ["-"] * (len(split.pixels) + 1)
+    cells = [_cell(int(count), labelled) for count in split.pixels]
+    return [*cells, _cell(split.void_pixels, labelled + split.void_pixels)]
+
+
+def _cell(count: int, total: int) -> str:
+    return f"{count} {100 * count / max(1, total):6.2f} %"
+
+
+def _counted(check: DataSetCheck) -> str:
+    return "no faults" if not check.faults else f"{len(check.faults)} fault{'s' * (len(check.faults) > 1)}"
+
+
+def _sheet(layout: Layout, splits: Sequence[SplitCheck]) -> Pixels:
+    """Draw frames of each split, spread over its length, with their labels."""
+    shown = [split for split in splits if split.usable and split.has_truth] or [s for s in splits if s.usable]
+    samples = [
+        _sample(layout, split.split, split.usable[index])
+        for split in shown
+        for index in _spread(len(split.usable), max(1, _SHEET_FRAMES // len(shown)))
+    ]
+    frames = sum(len(split.usable) for split in splits)
+    return contact_sheet(samples, layout.class_set, layout.name, f"{len(samples)} of {frames} frames")
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Return up to `wanted` indices below `count`, evenly spread, ends included."""
+    return sorted({round(position) for position in np.linspace(0, count - 1, wanted)})
+
+
+def _sample(layout: Layout, split: str, entry: Entry) -> Sample:
+    rgb = read_rgb(entry.image)
+    labels = np.full(rgb.shape[:2], VOID, np.uint8) if entry.label is None else layout.read_truth(entry.label)
+    caption = f"{split}: {entry.name}".encode("ascii", "replace").decode()
+    return Sample(caption, rgb, None, labels, blend(rgb, labels, layout.class_set.palette(), _OVERLAY_ALPHA))

@@ -1,0 +1,104 @@
+"""`erfnet evaluate-bag`: score bags offline, every image, as fast as the engine goes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.evaluation.options import Preparation, add_options, prepare
+from erfnet_ros.replay.outputs import OUTPUT_BAGS, STORAGES, output_names
+
+if TYPE_CHECKING:
+    # PyTorch is slow to import, and --help does not need it.
+    from erfnet_ros.core.progress import BagProgress
+    from erfnet_ros.evaluation.offline.job import Outcome, Work
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `erfnet evaluate-bag`; return its exit status: 0, or 1 where --require does not hold.
+
+    Raises:
+        ErfnetError: Bags, truth, checkpoint, options or outputs are not usable.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
+    _check(options)
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    preparation = prepare(options)
+
+    from erfnet_ros.core.progress import BagProgress
+    from erfnet_ros.evaluation.offline.aggregate import combine
+    from erfnet_ros.evaluation.offline.progress_file import FOLDER
+    from erfnet_ros.evaluation.results.provenance import provenance
+    from erfnet_ros.evaluation.thresholds import check_classes
+    from erfnet_ros.evaluation.write_reports import conclude
+    from erfnet_ros.models import checkpoint as checkpoints
+
+    settings = preparation.settings
+    checkpoint = checkpoints.load(settings.checkpoint)
+    check_classes(preparation.requirements, checkpoint.class_set)
+    with BagProgress(len(options.bags)) as progress:
+        outcomes = _outcomes(options, _works(options, preparation), progress)
+    command = shlex.join(["erfnet", "evaluate-bag", *arguments])
+    source = provenance(settings, outcomes[0].engine, checkpoint, command, started, 0.0)
+    result = combine(outcomes, checkpoint.class_set, settings.boundaries, source, options.out)
+    status = conclude(result, options.out, preparation.compare, preparation.requirements)
+    # The report is written: there is nothing left to go on from.
+    shutil.rmtree(options.out / FOLDER, ignore_errors=True)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="erfnet evaluate-bag",
+        description="Score what the network makes of the images in rosbags against their truth, and write a report. "
+        "A run that was stopped goes on where it was.",
+    )
+    add_options(parser)
+    offline = parser.add_argument_group("offline")
+    offline.add_argument("--boundaries", action="store_true", help="score outlines as well (costs some speed)")
+    offline.add_argument(
+        "--output-bag", action="store_true", help="write masks beside the original topics into DIR/bags"
+    )
+    offline.add_argument("--storage", choices=STORAGES, default="mcap", help="of the output bag (default: mcap)")
+    offline.add_argument("--jobs", type=int, default=1, metavar="N", help="bags at once, a process each (default: 1)")
+    offline.add_argument("--dask", metavar="ADDRESS", help="evaluate on the workers of this Dask scheduler")
+    offline.add_argument("--no-resume", action="store_true", help="begin anew where an earlier run was stopped")
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.live:
+        raise ParameterError("Expected --live to be written out and given to 'erfnet evaluate-bag'; see its --help.")
+    if options.jobs < 1:
+        raise ParameterError(f"Expected --jobs of 1 or more, got {options.jobs}.")
+    if options.dask is not None and options.jobs != 1:
+        raise ParameterError("Expected --jobs or --dask, got both; the cluster decides how many bags run at once.")
+
+
+def _works(options: argparse.Namespace, preparation: Preparation) -> list[Work]:
+    from erfnet_ros.evaluation.offline.job import Work
+    from erfnet_ros.evaluation.offline.output_bag import OutputPlan
+
+    folder = options.out.resolve()
+    works = []
+    for bag, name in zip(options.bags, output_names(options.bags), strict=True):
+        plan = OutputPlan(folder / OUTPUT_BAGS / name, options.storage) if options.output_bag else None
+        works.append(Work(bag.resolve(), preparation.settings, folder, plan, not options.no_resume))
+    return works
+
+
+def _outcomes(options: argparse.Namespace, works: Sequence[Work], progress: BagProgress) -> list[Outcome]:
+    from erfnet_ros.evaluation.offline.dask_workers import run_here, run_on_dask, run_processes
+
+    if options.dask is not None:
+        return run_on_dask(works, options.dask, progress.show)
+    if options.jobs > 1 and len(works) > 1:
+        return run_processes(works, options.jobs, progress.show)
+    return run_here(works, progress.show)

@@ -1,0 +1,124 @@
+"""`erfnet export`: a checkpoint as an ONNX file, checked on the spot against PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from erfnet_ros.core.errors import ExportError
+from erfnet_ros.core.image_size import parse_camera_size, parse_input_size
+from erfnet_ros.data.image_files import Pixels
+
+if TYPE_CHECKING:
+    # --help must not wait for torch.
+    from erfnet_ros.models.onnx.export import Agreement
+
+_FRAMES_PER_SIZE = 3
+_CAMERA_SIZES = ((1280, 720), (640, 480), (333, 251), (160, 120))
+"""What a graph for any camera size is checked at, beside the size of training: shrinking in blocks and smoothly,
+growing, odd sides."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return 0.
+
+    Raises:
+        ErfnetError: An option or the checkpoint is of no use, ONNX is not installed, or the graph does not answer as
+            PyTorch does; then there is no file.
+    """
+    options = _parser().parse_args(arguments)
+    camera = None if options.size is None else parse_camera_size(options.size)
+    input_size = parse_input_size(options.input_size)
+    if not options.out.parent.is_dir() or options.out.is_dir():
+        raise ExportError(f"Expected a file in a folder that exists for -o, got '{options.out}'; check the path.")
+
+    from erfnet_ros.models import checkpoint
+    from erfnet_ros.models.onnx import export
+    from erfnet_ros.models.onnx.quantize import OPSET
+    from erfnet_ros.models.pipeline import Pipeline
+
+    loaded = checkpoint.load(options.checkpoint)
+    model = export.build(loaded, camera, input_size, options.precision)
+    sizes = dict.fromkeys((loaded.input_size, *_CAMERA_SIZES) if camera is None else (camera,))
+    agreement = export.agreement(model, Pipeline(loaded, input_size).eval(), _streets(list(sizes)))
+    if agreement.worst < export.MIN_AGREEMENT:
+        raise ExportError(
+            f"Expected ONNX Runtime to choose PyTorch's class on {100 * export.MIN_AGREEMENT:.1f} % of the pixels "
+            f"or more, got {_shown(agreement)}; '{options.out}' was not written. "
+            f"{'Export with --precision fp32.' if options.precision != 'fp32' else 'Update onnxruntime and torch.'}"
+        )
+    write_whole(options.out, model.SerializeToString())
+    print(f"{options.out}: {_described(camera, input_size)}, {options.precision}, opset {OPSET}")
+    print(f"{len(loaded.class_set)} classes ({loaded.class_set.name}): {', '.join(loaded.class_set.names)}")
+    print(f"same class as PyTorch in fp32 on {_shown(agreement)}")
+    print(f"confidences differ by {agreement.confidence:.3f} at most")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="erfnet export",
+        description="Write a checkpoint as one ONNX graph: a (1, H, W, 3) uint8 RGB image in, its labels and "
+        "confidences (1, H, W) uint8 out. The graph is run on synthetic streets in ONNX Runtime; where it does not "
+        "choose PyTorch's class on 99.9 % of the pixels, it is refused and nothing is written.",
+    )
+    parser.add_argument(
+        "checkpoint", nargs="?", metavar="CHECKPOINT", help=".safetensors file (default: the shipped CamVid weights)"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx", help="the file to write")
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument("--size", metavar="WxH", help="the one size of the camera's images, which TensorRT likes best")
+    camera.add_argument("--dynamic", action="store_true", help="images of any size (default)")
+    parser.add_argument(
+        "--input-size",
+        default="auto",
+        metavar="WxH",
+        help="what the network sees (default: auto, which follows camera and training)",
+    )
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16"), default="fp32", help="of the weights and sums (default: fp32)"
+    )
+    return parser
+
+
+def _streets(sizes: Sequence[tuple[int, int]]) -> Iterator[Pixels]:
+    """Render images to check the graph on: several of one size, or one of each."""
+    from erfnet_ros.data.synthetic.street import Street
+
+    for seed, size in enumerate(sizes if len(sizes) > 1 else [*sizes] * _FRAMES_PER_SIZE):
+        yield Street(seed, size).frame(20 * seed)[0]
+
+
+def _described(camera: tuple[int, int] | None, input_size: tuple[int, int] | None) -> str:
+    images = "images of any size" if camera is None else f"images of {camera[0]}x{camera[1]}"
+    return images if input_size is None else f"{images}, seen by the network at {input_size[0]}x{input_size[1]}"
+
+
+def _shown(agreement: Agreement) -> str:
+    """Return the share of each size, the worst where there are several images of it."""
+    worst: dict[tuple[int, int], float] = {}
+    for size, same in zip(agreement.sizes, agreement.same, strict=True):
+        worst[size] = min(same, worst.get(size, 1.0))
+    # Rounded down: 99.9999 % must not read as all of them.
+    return ", ".join(f"{int(same * 1e6) / 1e4:.4f} % at {w}x{h}" for (w, h), same in worst.items())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file; it is complete or not there.
+
+    Raises:
+        ExportError: The disk is full, or the folder may not be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        raise ExportError(f"Cannot write '{path}': {error.strerror}; choose another place.") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()

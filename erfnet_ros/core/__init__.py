@@ -1,0 +1,1 @@
+"""Errors, array types, class sets, images and configuration: the bottom layer."""

@@ -1,0 +1,274 @@
+"""Class sets: what the ids in a mask mean, and in which colours they are shown."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.core.errors import ClassSetError
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+
+Color = tuple[int, int, int]
+
+MAX_CLASSES = 255
+"""Ids are bytes, and 255 is void."""
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """Names and colours of the classes, by id.
+
+    Attributes:
+        name: What the set is called.
+        names: Name of each class; the position is the id.
+        colors: Colour of each class, (R, G, B), 0..255.
+        void: Id of pixels without a class in the data set's own label files. Inside this package void is always 255.
+        categories: Name of the category of each class, for scores that forgive a neighbouring class; None where the
+            set has no categories.
+
+    Raises:
+        ClassSetError: Names, colours and categories do not pair up, a name occurs twice, or a value is out of range.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colors: tuple[Color, ...]
+    void: int = VOID
+    categories: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= MAX_CLASSES:
+            raise ClassSetError(
+                f"Expected 1 to {MAX_CLASSES} classes in class set '{self.name}', got {len(self.names)}."
+            )
+        if len(self.colors) != len(self.names):
+            raise ClassSetError(
+                f"Expected a colour for each of the {len(self.names)} classes of '{self.name}', got {len(self.colors)}."
+            )
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            raise ClassSetError(f"Expected each class name of '{self.name}' once, got {', '.join(twice)} again.")
+        for name, color in zip(self.names, self.colors, strict=True):
+            if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
+                raise ClassSetError(f"Expected three numbers 0..255 as the colour of '{name}', got {list(color)}.")
+        if self.categories is not None and len(self.categories) != len(self.names):
+            raise ClassSetError(
+                f"Expected a category for each of the {len(self.names)} classes of '{self.name}' or for none, got "
+                f"{len(self.categories)}."
+            )
+        if not len(self.names) <= self.void <= VOID:
+            raise ClassSetError(
+                f"Expected a void id from {len(self.names)} to {VOID} in '{self.name}', got {self.void}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """Return (256, 3) uint8 RGB: each id's colour, black for void and for ids without a class."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(self)] = self.colors
+        return palette
+
+    def truth_from_file_ids(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the ids of a label file with the file's void turned into 255.
+
+        Args:
+            ids: Class ids of any shape, uint8; the file's void and 255 both mean void.
+
+        Raises:
+            ClassSetError: Other ids occur, each named.
+        """
+        counts = np.bincount(ids.ravel(), minlength=256)
+        unknown = [i for i in range(len(self), VOID) if counts[i] and i != self.void]
+        if unknown:
+            raise ClassSetError(
+                f"Expected class ids 0..{len(self) - 1}, void {self.void} or {VOID} of class set '{self.name}', "
+                f"got {unknown}."
+            )
+        if self.void == VOID or not counts[self.void]:
+            return ids
+        truth: npt.NDArray[np.uint8] = ids.copy()
+        truth[truth == self.void] = VOID
+        return truth
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads, in plain lists and numbers."""
+        classes: list[dict[str, Any]] = [
+            {"name": name, "color": list(color)} for name, color in zip(self.names, self.colors, strict=True)
+        ]
+        for entry, category in zip(classes, self.categories or (), strict=False):
+            entry["category"] = category
+        return {"name": self.name, "void": self.void, "classes": classes}
+
+    @classmethod
+    def from_dict(cls, content: Any, where: str = "the class set") -> ClassSet:
+        """Read a class set out of plain lists and numbers.
+
+        Args:
+            content: A mapping with `name`, `classes` (each with `name`, `color` and, in all of them or none,
+                `category`) and, where it is not 255, `void`.
+            where: What to call the content in an error.
+
+        Raises:
+            ClassSetError: Something is missing, too much, or of the wrong type.
+        """
+        if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
+            raise ClassSetError(f"Expected a mapping with a list 'classes' in {where}; see config/classes/camvid.yaml.")
+        unknown = sorted(set(map(str, content)) - {"name", "void", "classes"})
+        if unknown:
+            raise ClassSetError(f"Expected name, void and classes in {where}, got {', '.join(unknown)} as well.")
+        for entry in content["classes"]:
+            if (
+                not isinstance(entry, dict)
+                or set(entry) - {"category"} != {"name", "color"}
+                or not isinstance(entry["color"], list)
+            ):
+                raise ClassSetError(f"Expected a name and a color [R, G, B] for each class in {where}, got {entry!r}.")
+        names = [content.get("name"), *(entry["name"] for entry in content["classes"])]
+        categories = [entry["category"] for entry in content["classes"] if "category" in entry]
+        for name in (*names, *categories):
+            if not isinstance(name, str) or not name.strip():
+                # YAML reads no, on and 12 as something else than text.
+                raise ClassSetError(f"Expected a text as each name in {where}, got {name!r}; write it in quotes.")
+        void = content.get("void", VOID)
+        if type(void) is not int:
+            raise ClassSetError(f"Expected a number as void in {where}, got {void!r}.")
+        colors = tuple(tuple(entry["color"]) for entry in content["classes"])
+        class_set = cls(names[0], tuple(names[1:]), colors, void, tuple(categories) or None)
+        built_in = _BUILT_IN.get(class_set.name)
+        if built_in is not None and replace(built_in, categories=None) == class_set:
+            # Checkpoints written before there were categories lack them.
+            return built_in
+        return class_set
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> ClassSet:
+        """Read a class set from a YAML file such as config/classes/camvid.yaml.
+
+        Raises:
+            ClassSetError: The file cannot be read, or its content is not a class set.
+        """
+        import yaml
+
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ClassSetError(f"Cannot read class set {path}: {error.strerror}; check the path.") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            problem = " ".join(str(error).split())
+            raise ClassSetError(f"Expected YAML in class set {path}, got: {problem}.") from error
+        return cls.from_dict(content, str(path))
+
+
+CAMVID = ClassSet(
+    "camvid",
+    ("sky", "building", "pole", "road", "pavement", "tree", "sign_symbol", "fence", "car", "pedestrian", "bicyclist"),
+    (
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+    void=11,
+    categories=(
+        "sky",
+        "construction",
+        "object",
+        "flat",
+        "flat",
+        "nature",
+        "object",
+        "construction",
+        "vehicle",
+        "human",
+        "human",
+    ),
+)
+"""The 11 classes of the SegNet tutorial's CamVid split, in Cityscapes' categories (a bicyclist rides, hence human)."""
+
+CITYSCAPES = ClassSet(
+    "cityscapes",
+    (
+        "road",
+        "sidewalk",
+        "building",
+        "wall",
+        "fence",
+        "pole",
+        "traffic light",
+        "traffic sign",
+        "vegetation",
+        "terrain",
+        "sky",
+        "person",
+        "rider",
+        "car",
+        "truck",
+        "bus",
+        "train",
+        "motorcycle",
+        "bicycle",
+    ),
+    (
+        (128, 64, 128),
+        (244, 35, 232),
+        (70, 70, 70),
+        (102, 102, 156),
+        (190, 153, 153),
+        (153, 153, 153),
+        (250, 170, 30),
+        (220, 220, 0),
+        (107, 142, 35),
+        (152, 251, 152),
+        (70, 130, 180),
+        (220, 20, 60),
+        (255, 0, 0),
+        (0, 0, 142),
+        (0, 0, 70),
+        (0, 60, 100),
+        (0, 80, 100),
+        (0, 0, 230),
+        (119, 11, 32),
+    ),
+    categories=(
+        *("flat",) * 2,
+        *("construction",) * 3,
+        *("object",) * 3,
+        *("nature",) * 2,
+        "sky",
+        *("human",) * 2,
+        *("vehicle",) * 6,
+    ),
+)
+"""The 19 train ids of Cityscapes, in its 7 categories."""
+
+_BUILT_IN = {class_set.name: class_set for class_set in (CAMVID, CITYSCAPES)}
+
+
+def named(name_or_path: str) -> ClassSet:
+    """Return a built-in class set (camvid, cityscapes), or read a YAML file.
+
+    Raises:
+        ClassSetError: Neither a built-in name nor a readable class set file.
+    """
+    built_in = _BUILT_IN.get(name_or_path)
+    if built_in is not None:
+        return built_in
+    if not os.path.isfile(name_or_path):
+        raise ClassSetError(
+            f"Expected {', '.join(_BUILT_IN)} or a YAML file as class set, got '{name_or_path}', which is no file."
+        )
+    return ClassSet.from_yaml(name_or_path)

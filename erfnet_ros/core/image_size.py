@@ -1,0 +1,54 @@
+"""What the network's input size may be, and how it is written."""
+
+from __future__ import annotations
+
+import re
+
+from erfnet_ros.core.errors import ParameterError
+
+MIN_SIDE, MAX_SIDE = 8, 4096
+_MIN_CAMERA_SIDE = 16
+
+
+def check_input_size(width: int, height: int) -> None:
+    """Refuse sides outside 8..4096 pixels.
+
+    Raises:
+        ParameterError: A side is out of range.
+    """
+    if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
+        raise ParameterError(
+            f"Expected an input_size of {MIN_SIDE} to {MAX_SIDE} pixels per side, got {width}x{height}."
+        )
+
+
+def parse_input_size(text: str) -> tuple[int, int] | None:
+    """Return (width, height) of `WIDTHxHEIGHT`, or None for `auto`.
+
+    Raises:
+        ParameterError: Neither of the two, or a side is out of range.
+    """
+    if text == "auto":
+        return None
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    if match is None:
+        raise ParameterError(f"Expected input_size to be auto or WIDTHxHEIGHT such as 640x360, got '{text}'.")
+    width, height = int(match[1]), int(match[2])
+    check_input_size(width, height)
+    return width, height
+
+
+def parse_camera_size(text: str) -> tuple[int, int]:
+    """Return (width, height) of `WIDTHxHEIGHT`, given to `--size`.
+
+    Raises:
+        ParameterError: It is something else, or a side is outside 16..4096 pixels.
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if min(size) < _MIN_CAMERA_SIDE or max(size) > MAX_SIDE:
+        raise ParameterError(
+            f"Expected --size WIDTHxHEIGHT with sides of {_MIN_CAMERA_SIDE} to {MAX_SIDE} pixels, such as 1280x720; "
+            f"got '{text}'."
+        )
+    return size

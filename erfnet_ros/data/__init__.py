@@ -1,0 +1,1 @@
+"""Image files, frame sources, data sets, bags and the synthetic street."""

@@ -1,0 +1,1 @@
+"""Rosbag2 bags read, written and described without ROS."""

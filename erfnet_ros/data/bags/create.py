@@ -1,0 +1,141 @@
+"""A bag out of a source of frames: images, their camera_info, and their truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.errors import BagError, ParameterError
+from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO
+from erfnet_ros.data.bags.messages import camera_info, compressed_image, header, image, label_info
+from erfnet_ros.data.bags.writer import BagWriter
+from erfnet_ros.data.frame_sources import Frame, Source
+from erfnet_ros.replay.tracking import tracked
+
+START_NS = 1_000_000_000 * 1_000_000_000
+"""Stamp of the first frame, 2001-09-09 01:46:40 UTC: always the same, so that the same source makes the same bag."""
+
+FRAME_ID = "camera"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a bag is to be made.
+
+    Attributes:
+        out: Folder to write.
+        topic: Of raw images; compressed ones go to its `compressed` as image_transport has it.
+        truth_topic: Of the ground truth.
+        rate_hz: Frames per second.
+        encoding: rgb8 or bgr8 for raw images, jpeg or png for compressed ones.
+        storage: mcap or sqlite3.
+        compression: As `BagWriter` has it.
+        split_bytes: Size of a file at which a new one begins; None makes one file.
+        force: Whether a bag that is there is replaced.
+    """
+
+    out: Path
+    topic: str
+    truth_topic: str
+    rate_hz: float
+    encoding: str
+    storage: str
+    compression: str
+    split_bytes: int | None = None
+    force: bool = False
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the images are sensor_msgs/CompressedImage."""
+        return self.encoding in ("jpeg", "png")
+
+    @property
+    def image_topic(self) -> str:
+        """The topic that the images are written to."""
+        transported = self.compressed and not self.topic.endswith("/compressed")
+        return f"{self.topic}/compressed" if transported else self.topic
+
+    def beside(self, name: str) -> str:
+        """Return the topic of this name in the camera's namespace."""
+        raw = self.topic.removesuffix("/compressed")
+        return f"{raw.rpartition('/')[0]}/{name}"
+
+    def check(self) -> None:
+        """Find out before the work whether it would be in vain.
+
+        Raises:
+            ParameterError: Two kinds of messages would share a topic.
+            BagError: The target is there already.
+        """
+        topics = [self.image_topic, self.truth_topic, self.beside("camera_info"), self.beside("label_info")]
+        twice = sorted({topic for topic in topics if topics.count(topic) > 1})
+        if twice:
+            raise ParameterError(
+                f"Expected topics of their own for images, truth, camera_info and label_info, got '{twice[0]}' twice; "
+                "change --topic or --truth-topic."
+            )
+        if self.out.exists() and not self.force:
+            raise BagError(f"Expected a new bag, but '{self.out}' exists; choose another name or use --force.")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a bag holds that was made.
+
+    Attributes:
+        frames: Number of images.
+        topic: Where they are.
+        truth: Whether truth is beside them.
+        size_bytes: Size of the bag's folder.
+    """
+
+    frames: int
+    topic: str
+    truth: bool
+    size_bytes: int
+
+
+def make(source: Source, class_set: ClassSet, recipe: Recipe, most: int | None = None) -> Made:
+    """Write the frames of a source into a bag, with a progress bar on a terminal.
+
+    Args:
+        source: Frames.
+        class_set: What the truth's ids mean; published as label_info beside the truth.
+        recipe: How.
+        most: Number of frames at most.
+
+    Raises:
+        SourceError: A frame cannot be read; the bag is not there then.
+        BagError: The bag cannot be written.
+    """
+    count = len(source) if most is None else min(most, len(source))
+    with BagWriter(recipe.out, recipe.storage, recipe.compression, recipe.force, recipe.split_bytes) as writer:
+        writer.add(recipe.image_topic, COMPRESSED_IMAGE if recipe.compressed else IMAGE)
+        writer.add(recipe.beside("camera_info"), CAMERA_INFO)
+        if source.has_truth:
+            writer.add(recipe.truth_topic, IMAGE)
+            writer.add(recipe.beside("label_info"), LABEL_INFO)
+            writer.write(recipe.beside("label_info"), START_NS, label_info(class_set, header(START_NS, FRAME_ID)))
+        for index in tracked(range(count), count, "Writing the bag"):
+            stamp_ns = START_NS + round(index * 1e9 / recipe.rate_hz)
+            for topic, message in _messages(source[index], stamp_ns, recipe):
+                writer.write(topic, stamp_ns, message)
+    size_bytes = sum(file.stat().st_size for file in recipe.out.iterdir())
+    return Made(count, recipe.image_topic, source.has_truth, size_bytes)
+
+
+def _messages(frame: Frame, stamp_ns: int, recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield what is recorded of a frame, in the order in which a camera would publish it."""
+    head = header(stamp_ns, FRAME_ID)
+    height, width = frame.rgb.shape[:2]
+    if recipe.compressed:
+        yield recipe.image_topic, compressed_image(frame.rgb, recipe.encoding, head)
+    else:
+        pixels = frame.rgb if recipe.encoding == "rgb8" else frame.rgb[..., ::-1]
+        yield recipe.image_topic, image(pixels, recipe.encoding, head)
+    yield recipe.beside("camera_info"), camera_info(width, height, head)
+    if frame.truth is not None:
+        yield recipe.truth_topic, image(frame.truth, "mono8", head)

@@ -1,0 +1,243 @@
+"""What is in a bag: topics, counts, rates, gaps, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from erfnet_ros.core.errors import BagError, ImageError
+from erfnet_ros.core.image_encodings import compressed_to_array
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
+from erfnet_ros.data.bags.reader import BagReader, Message, Topic
+from erfnet_ros.replay.tracking import tracked
+
+_END_BYTES = 64
+"""Cameras pad what they send: the end of a JPEG or PNG is looked for in so many bytes."""
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """What is known of a topic.
+
+    Attributes:
+        name: Its name.
+        type: Its type.
+        count: Number of messages that can be read.
+        clock: "stamp" where times are those of the headers, "bag" where they are those of the recording.
+        rate_hz: Messages per second between the first and the last; None for fewer than two, or without time between.
+        largest_gap_s: The longest time between two messages that follow each other; None for fewer than two.
+        gap_at_s: Where it begins, seconds after the topic's first message.
+        out_of_order: Messages stamped earlier than the one recorded before.
+        unstamped: Messages with a stamp of zero.
+        unreadable: Images that cannot be decoded, and messages shorter than their header.
+        image: Size and encoding of the first image that can be read, such as "480x360 rgb8"; None for other types.
+    """
+
+    name: str
+    type: str
+    count: int
+    clock: str
+    rate_hz: float | None
+    largest_gap_s: float | None
+    gap_at_s: float | None
+    out_of_order: int
+    unstamped: int
+    unreadable: int
+    image: str | None
+
+
+@dataclass(frozen=True)
+class BagInfo:
+    """What is known of a bag.
+
+    Attributes:
+        path: As it was given.
+        storage: "mcap" or "sqlite3".
+        compression: "none", or how in words.
+        size_bytes: Of its storage files.
+        start_ns: Time of its first message, nanoseconds; 0 without messages.
+        end_ns: Time of its last message.
+        topics: By name.
+        faults: What is wrong with it, in words.
+    """
+
+    path: str
+    storage: str
+    compression: str
+    size_bytes: int
+    start_ns: int
+    end_ns: int
+    topics: tuple[TopicInfo, ...]
+    faults: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in plain lists and numbers, with count and duration."""
+        messages = sum(topic.count for topic in self.topics)
+        return {**asdict(self), "messages": messages, "duration_s": self.duration_s}
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last message."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    def lines(self) -> list[str]:
+        """Return it as text: one line on the bag, one a topic, one a fault."""
+        messages = sum(topic.count for topic in self.topics)
+        when = datetime.fromtimestamp(self.start_ns / 1e9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        head = f"{self.path}: {self.storage}, compression {self.compression}, {self.size_bytes / 1e6:.1f} MB; "
+        head += f"{messages} messages in {self.duration_s:.3f} s from {when}" if messages else "no messages"
+        rows = [_row(topic) for topic in self.topics]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+        body = [
+            f"  {name:<{widths[0]}}  {kind:<{widths[1]}}  {count:>{widths[2]}}  {rest}".rstrip()
+            for name, kind, count, rest in rows
+        ]
+        return [head, *body, *(f"  ! {fault}" for fault in self.faults)]
+
+
+def inspect(path: Path | str) -> BagInfo:
+    """Read a bag once, and return what is in it.
+
+    Raises:
+        BagError: It is no bag, or nothing of it can be read.
+    """
+    with BagReader(path) as reader:
+        tallies = {topic.name: _Tally(topic) for topic in reader.topics.values()}
+        total = sum(topic.count for topic in reader.topics.values())
+        for message in tracked(reader.messages(), total, f"Reading {Path(path).name}"):
+            tallies[message.topic].add(reader, message)
+        topics = tuple(tally.info() for tally in tallies.values())
+        return BagInfo(
+            str(path),
+            reader.storage,
+            reader.compression,
+            reader.size_bytes,
+            reader.start_ns,
+            reader.end_ns,
+            topics,
+            (*reader.faults, *(fault for topic in topics for fault in _faults(topic))),
+        )
+
+
+@dataclass
+class _Tally:
+    """What is noted of a topic while its messages go by."""
+
+    topic: Topic
+    count: int = 0
+    unstamped: int = 0
+    unreadable: int = 0
+    image: str | None = None
+    by_stamp: _Clock = field(default_factory=lambda: _Clock())
+    by_bag: _Clock = field(default_factory=lambda: _Clock())
+
+    def add(self, reader: BagReader, message: Message) -> None:
+        self.count += 1
+        self.by_bag.tick(message.time_ns)
+        stamp_ns = reader.stamp_ns(message)
+        if stamp_ns is None:
+            self.unreadable += reader.has_header(message.type)
+        elif stamp_ns == 0:
+            self.unstamped += 1
+        else:
+            self.by_stamp.tick(stamp_ns)
+        if message.type in (IMAGE, COMPRESSED_IMAGE) and stamp_ns is not None:
+            self._look(reader, message)
+
+    def info(self) -> TopicInfo:
+        stamped = self.by_stamp.ticks > 0
+        clock = self.by_stamp if stamped else self.by_bag
+        return TopicInfo(
+            self.topic.name,
+            self.topic.type,
+            self.count,
+            "stamp" if stamped else "bag",
+            clock.rate_hz(),
+            None if clock.ticks < 2 else clock.gap_ns / 1e9,
+            None if clock.ticks < 2 else (clock.gap_at_ns - clock.first_ns) / 1e9,
+            clock.backwards,
+            self.unstamped,
+            self.unreadable,
+            self.image,
+        )
+
+    def _look(self, reader: BagReader, message: Message) -> None:
+        """See whether an image can be read, and what the first one is."""
+        try:
+            image = reader.decode(message)
+            if message.type == IMAGE:
+                if len(image.data) < image.step * image.height:
+                    raise ImageError(f"{len(image.data)} bytes are too few for {image.height} rows of {image.step}")
+                self.image = self.image or f"{image.width}x{image.height} {image.encoding}"
+            elif not _whole(bytes(image.data[:8]), bytes(image.data[-_END_BYTES:])):
+                raise ImageError("a JPEG or PNG without its end")
+            elif self.image is None:
+                height, width = compressed_to_array(image).shape[:2]
+                self.image = f"{width}x{height} {image.format}"
+        except (BagError, ImageError):
+            self.unreadable += 1
+
+
+@dataclass
+class _Clock:
+    """The times of a topic's messages, one after the other."""
+
+    ticks: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    latest_ns: int = 0
+    gap_ns: int = 0
+    gap_at_ns: int = 0
+    backwards: int = 0
+
+    def tick(self, time_ns: int) -> None:
+        if not self.ticks:
+            self.first_ns = self.last_ns = self.latest_ns = self.gap_at_ns = time_ns
+        self.backwards += time_ns < self.last_ns
+        # Against the latest so far: one early stamp must not look like a hole after it.
+        if time_ns - self.latest_ns > self.gap_ns:
+            self.gap_ns, self.gap_at_ns = time_ns - self.latest_ns, self.latest_ns
+        self.first_ns = min(self.first_ns, time_ns)
+        self.latest_ns = max(self.latest_ns, time_ns)
+        self.last_ns = time_ns
+        self.ticks += 1
+
+    def rate_hz(self) -> float | None:
+        span_ns = self.latest_ns - self.first_ns
+        return (self.ticks - 1) * 1e9 / span_ns if span_ns else None
+
+
+def _whole(begin: bytes, end: bytes) -> bool:
+    """Return whether a compressed image is there to its end; to decode each would take minutes."""
+    if begin.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" in end
+    if begin.startswith(b"\x89PNG"):
+        return b"IEND" in end
+    return bool(begin)
+
+
+def _row(topic: TopicInfo) -> tuple[str, str, str, str]:
+    facts = []
+    if topic.rate_hz is not None:
+        facts.append(f"{topic.rate_hz:.2f} Hz")
+    if topic.largest_gap_s is not None:
+        facts.append(f"largest gap {topic.largest_gap_s:.3f} s at {topic.gap_at_s:.3f} s")
+    if topic.image is not None:
+        facts.append(topic.image)
+    return topic.name, topic.type, str(topic.count), ", ".join(facts)
+
+
+def _faults(topic: TopicInfo) -> list[str]:
+    """Say what is wrong with a topic."""
+    faults = []
+    if topic.unreadable:
+        faults.append(f"{topic.unreadable} of {topic.count} messages on '{topic.name}' cannot be read")
+    if topic.unstamped:
+        everything = "all" if topic.unstamped == topic.count else str(topic.unstamped)
+        faults.append(f"{everything} of {topic.count} messages on '{topic.name}' are stamped zero")
+    if topic.out_of_order:
+        what = "stamped earlier than the one before" if topic.clock == "stamp" else "out of order"
+        faults.append(f"{topic.out_of_order} of {topic.count} messages on '{topic.name}' are {what}")
+    return faults

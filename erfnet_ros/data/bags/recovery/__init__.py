@@ -1,0 +1,1 @@
+"""Recovery of messages from bags that were cut off."""

@@ -1,0 +1,109 @@
+"""What is whole of a damaged sqlite3 bag file, read page by page in the order in which it was written."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Container, Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from erfnet_ros.core.errors import BagError
+from erfnet_ros.data.bags.message_types import Declaration
+from erfnet_ros.data.bags.recovery.recover_mcap import Record
+
+_HEADER_BYTES = 100
+"""Of a database file; source: https://www.sqlite.org/fileformat.html."""
+
+
+def torn(path: Path) -> bool:
+    """Return whether a file ends in the middle of a page: sqlite reads zeros for the rest, and says nothing."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+        # 1 stands for 65536, which has no place in two bytes.
+        page_bytes = int.from_bytes(header[16:18], "big")
+        return len(header) < _HEADER_BYTES or file.seek(0, os.SEEK_END) % (65536 if page_bytes == 1 else page_bytes) > 0
+
+
+class SalvagedSqlite3:
+    """A sqlite3 file, read without its index for as long as its pages are whole.
+
+    Attributes:
+        declarations: The topics, each with its number of messages that are whole.
+        faults: What was lost, in words.
+        start_ns: Time of the first message; 0 where there is none.
+        end_ns: Time of the last message.
+
+    Raises:
+        BagError: Not a database, or not one of rosbag2.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.faults: list[str] = []
+        self._rows: list[tuple[int, int, int]] = []
+        with closing(self._open()) as database:
+            self._topics = self._read_topics(database)
+            error = self._read_rows(database)
+        if torn(path) and self._rows:
+            # The page that is cut belongs to the last message, or to the index.
+            self._rows.pop()
+        kept = len(self._rows)
+        last = f"; the last whole message is of {self._rows[-1][0] / 1e9:.3f} s" if kept else ""
+        loss = f"what follows its first {kept} messages is lost" if error else f"{kept} messages were read"
+        size = path.stat().st_size
+        self.faults.append(f"'{path.name}' is cut off or damaged ({error or f'at byte {size}'}): {loss}{last}")
+        self._rows.sort()
+        counts = Counter(topic for _, _, topic in self._rows)
+        self.declarations = {declaration: counts[key] for key, declaration in self._topics.items()}
+        self.start_ns, self.end_ns = (self._rows[0][0], self._rows[-1][0]) if self._rows else (0, 0)
+
+    def messages(self, topics: Container[str]) -> Iterator[Record]:
+        """Yield the messages of these topics by time."""
+        with closing(self._open()) as database:
+            for time_ns, row, topic in self._rows:
+                declaration = self._topics.get(topic)
+                if declaration is not None and declaration.topic in topics:
+                    (data,) = database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
+                    yield declaration, time_ns, data
+
+    def _read_rows(self, database: sqlite3.Connection) -> str:
+        """Take in the messages in the order of writing; return what ended it, or nothing at their end."""
+        try:
+            for time_ns, row, topic in database.execute(
+                "SELECT timestamp, id, topic_id FROM messages NOT INDEXED ORDER BY id"
+            ):
+                # Reading it proves that its pages are there.
+                database.execute("SELECT length(data || '') FROM messages WHERE id = ?", (row,)).fetchone()
+                self._rows.append((time_ns, row, topic))
+        except sqlite3.Error as error:
+            return str(error)
+        return ""
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(f"file:{quote(str(self._path.resolve()))}?immutable=1", uri=True)
+        # Otherwise a file shorter than its header says is refused as a whole.
+        database.execute("PRAGMA writable_schema = ON")
+        return database
+
+    def _read_topics(self, database: sqlite3.Connection) -> dict[int, Declaration]:
+        try:
+            rows = database.execute("SELECT id, name, type FROM topics").fetchall()
+        except sqlite3.Error as error:
+            raise BagError(
+                f"Expected a rosbag2 database with its tables in '{self._path}', got: {error}; "
+                "try 'sqlite3 FILE .recover', or record again."
+            ) from error
+        return {key: Declaration(name, kind, self._definition(database, kind), "", ()) for key, name, kind in rows}
+
+    @staticmethod
+    def _definition(database: sqlite3.Connection, kind: str) -> str:
+        try:
+            query = "SELECT encoded_message_definition FROM message_definitions WHERE topic_type = ?"
+            found = database.execute(query, (kind,)).fetchone()
+        except sqlite3.Error:
+            # Bags before Iron have no such table.
+            return ""
+        return str(found[0]) if found else ""

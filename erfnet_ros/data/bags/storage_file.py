@@ -1,0 +1,134 @@
+"""One storage file of a bag: read by rosbags, and past what rosbags cannot read by the salvage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from rosbags.rosbag2 import Reader
+
+from erfnet_ros.core.errors import BagError
+from erfnet_ros.data.bags.message_types import Declaration
+from erfnet_ros.data.bags.recovery.mcap_records import read_index
+from erfnet_ros.data.bags.recovery.recover_mcap import Record, SalvagedMcap
+from erfnet_ros.data.bags.recovery.recover_sqlite3 import SalvagedSqlite3, torn
+
+
+class _Storage(Protocol):
+    declarations: dict[Declaration, int]
+    faults: list[str]
+    start_ns: int
+    end_ns: int
+
+    def messages(self, topics: Container[str]) -> Iterator[Record]: ...
+
+
+SALVAGES: Mapping[str, Callable[[Path], _Storage]] = {".mcap": SalvagedMcap, ".db3": SalvagedSqlite3}
+"""What reads a damaged file, by the file's suffix."""
+
+
+class _WholeFile:
+    """A file that rosbags opens; anew for each reading, so that any number of them can go on at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.faults: list[str] = []
+        self.declarations: dict[Declaration, int] = {}
+        with Reader(path) as reader:
+            for connection in reader.connections:
+                declaration = _declaration(connection)
+                self.declarations[declaration] = self.declarations.get(declaration, 0) + connection.msgcount
+            some = reader.message_count > 0
+            # rosbags says the nanosecond after the last message.
+            self.start_ns: int = reader.start_time if some else 0
+            self.end_ns: int = reader.end_time - 1 if some else 0
+
+    def messages(self, topics: Container[str]) -> Iterator[Record]:
+        with Reader(self._path) as reader:
+            declarations = {
+                connection.id: _declaration(connection)
+                for connection in reader.connections
+                if connection.topic in topics
+            }
+            wanted = [connection for connection in reader.connections if connection.id in declarations]
+            for connection, time_ns, data in reader.messages(wanted) if wanted else ():
+                yield declarations[connection.id], time_ns, data
+
+
+def _misread(path: Path) -> bool:
+    """Return whether rosbags would open a file, and then without a word yield too little or in the wrong order."""
+    # Without an index it goes by the order of the file; with one that is not complete it passes over messages.
+    return torn(path) if path.suffix == ".db3" else not read_index(path).complete
+
+
+def _declaration(connection: Any) -> Declaration:
+    return Declaration(
+        connection.topic,
+        connection.msgtype,
+        connection.msgdef.data,
+        connection.digest,
+        tuple(connection.ext.offered_qos_profiles),
+    )
+
+
+class BagFile:
+    """An .mcap or .db3 file.
+
+    Attributes:
+        path: The file.
+        declarations: Its topics, each with its number of messages.
+        faults: What could not be read, in words; may grow while messages are read.
+        start_ns: Time of the first message; 0 where there is none.
+        end_ns: Time of the last message.
+
+    Raises:
+        BagError: Nothing of it can be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise BagError(f"Cannot read '{path}': {error.strerror}.") from error
+        self._storage: _Storage
+        try:
+            self._storage = SALVAGES[path.suffix](path) if _misread(path) else _WholeFile(path)
+        except BagError:
+            raise
+        except Exception:
+            # A damaged file makes rosbags fail in many ways: ReaderError, TypeError, UnicodeDecodeError, apsw's own.
+            self._storage = SALVAGES[path.suffix](path)
+        self.declarations, self.faults = self._storage.declarations, list(self._storage.faults)
+        log = path.with_name(f"{path.name}-wal")
+        if log.is_file() and log.stat().st_size:
+            # What a recorder that was killed has not moved into the database yet.
+            self.faults.append(f"'{log.name}' holds messages that are not read; open '{path.name}' once in sqlite3")
+        self.start_ns, self.end_ns = self._storage.start_ns, self._storage.end_ns
+
+    def messages(self, topics: Container[str]) -> Iterator[Record]:
+        """Yield the messages of these topics by time; what cannot be read is left out and told in `faults`."""
+        if not isinstance(self._storage, _WholeFile):
+            yield from self._storage.messages(topics)
+            return
+        yielded, latest_ns, alike = 0, -1, 0
+        try:
+            for record in self._storage.messages(topics):
+                yielded, alike = yielded + 1, alike + 1 if record[1] == latest_ns else 1
+                latest_ns = record[1]
+                yield record
+            promised = sum(count for declaration, count in self.declarations.items() if declaration.topic in topics)
+            if yielded < promised:
+                self.faults.append(f"'{self.path.name}' promises {promised} messages, and {yielded} are found in it")
+            return
+        except Exception as error:
+            # As above.
+            self._storage = SALVAGES[self.path.suffix](self.path)
+            self.faults.extend(self._storage.faults or [f"'{self.path.name}' is damaged: {error}"])
+        for record in self._storage.messages(topics):
+            # Go on where it broke off: behind the messages of that time that were yielded.
+            alike -= record[1] == latest_ns
+            if record[1] > latest_ns or (record[1] == latest_ns and alike < 0):
+                yield record

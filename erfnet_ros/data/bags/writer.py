@@ -1,0 +1,261 @@
+"""Writing rosbag2 bags: complete or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
+from rosbags.typesys import TypesysError
+
+from erfnet_ros.core.errors import BagError
+from erfnet_ros.data.bags.message_types import LABEL_INFO, LATCHED, Declaration, types_of, typestore
+from erfnet_ros.data.bags.storage_folder import INFORMATION, METADATA, merged
+
+STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+
+COMPRESSIONS = ("none", "zstd", "zstd-message", "zstd-file")
+"""zstd: whatever streams best, chunks in mcap and messages in sqlite3; the others are rosbag2's two modes."""
+
+_VERSION = 8
+"""Of metadata.yaml: the newest whose QoS profiles Humble reads, and which everything since then reads."""
+
+_LAST_NS = 2**63 - 1
+
+_UNFOLDED = 1 << 30
+"""Columns: not every reader of YAML unfolds long texts alike."""
+
+
+class BagWriter:
+    """A bag that is being written; as a context manager it is there once the block has ended without an error.
+
+    The same topics and messages give the same bytes.
+
+    Args:
+        path: The folder to be; it is written beside and renamed when it is complete.
+        storage: "mcap" or "sqlite3".
+        compression: One of COMPRESSIONS.
+        force: Whether a bag that is there already is replaced, when the new one is complete.
+        split_bytes: Begin a new file when the messages of one are this many bytes; None makes a single file.
+
+    Raises:
+        BagError: The target exists, cannot be written to, or is asked for in a way that does not exist.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        storage: str = "mcap",
+        compression: str = "none",
+        force: bool = False,
+        split_bytes: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        if storage not in STORAGES:
+            raise BagError(f"Expected storage {' or '.join(STORAGES)}, got '{storage}'.")
+        if compression not in COMPRESSIONS:
+            raise BagError(f"Expected compression {', '.join(COMPRESSIONS)}, got '{compression}'.")
+        self._storage, self._compression, self._force, self._split_bytes = storage, compression, force, split_bytes
+        self._target = Path(os.path.abspath(self.path))
+        self._refuse_existing()
+        self._store, _ = typestore()
+        self._declarations: dict[str, Declaration] = {}
+        self._parts: list[Path] = []
+        self._writer: Any = None
+        with self._explained():
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._beside = Path(
+                tempfile.mkdtemp(prefix=f".{self._target.name}.", suffix=".part", dir=self._target.parent)
+            )
+            try:
+                self._begin_part()
+            except BaseException:
+                self.abort()
+                raise
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def add(self, topic: str, type: str, definition: str | None = None) -> None:
+        """Declare a topic; that of a LabelInfo and /tf_static are kept for late subscribers (transient local).
+
+        Args:
+            topic: Name.
+            type: Such as "sensor_msgs/msg/Image".
+            definition: .msg or .idl text of a type that is not known here.
+
+        Raises:
+            BagError: The type is not known and not defined, or the topic is there already.
+        """
+        self.add_declared(Declaration(topic, type, definition or "", "", ()))
+
+    def add_declared(self, declaration: Declaration) -> None:
+        """Declare a topic as another bag does (`BagReader.declarations`): with its definition and QoS profiles.
+
+        Raises:
+            BagError: As `add`.
+        """
+        topic, type, definition = declaration.topic, declaration.type, declaration.definition
+        if topic in self._declarations:
+            raise BagError(f"Expected each topic once, got '{topic}' again.")
+        try:
+            if type not in self._store.fielddefs:
+                if not definition:
+                    raise BagError(f"Expected a known type for '{topic}', got '{type}'; give its definition too.")
+                self._store.register(types_of(definition, type))
+            full = Declaration(
+                topic,
+                type,
+                definition or self._store.generate_msgdef(type, ros_version=2)[0],
+                declaration.digest or self._store.hash_rihs01(type),
+                declaration.qos or ((LATCHED,) if type == LABEL_INFO or topic == "/tf_static" else ()),
+            )
+        except (TypesysError, KeyError) as error:
+            raise BagError(
+                f"Cannot declare '{topic}' as {type}, for its definition is not complete: {error}"
+            ) from error
+        self._declare(full)
+        self._declarations[topic] = full
+
+    def write(self, topic: str, time_ns: int, message: Any | bytes) -> None:
+        """Write a message.
+
+        Args:
+            topic: A topic that was added.
+            time_ns: When it was recorded, nanoseconds.
+            message: An object with the fields of the topic's type; or its serialized bytes, written as they are.
+
+        Raises:
+            BagError: The topic was not added, the message is not of its type, or the disk is full.
+        """
+        declaration = self._declarations.get(topic)
+        if declaration is None:
+            names = ", ".join(self._declarations) or "(none)"
+            raise BagError(f"Expected one of the added topics {names}, got '{topic}'.")
+        if not 0 <= time_ns <= _LAST_NS:
+            raise BagError(f"Expected a time of 0 to {_LAST_NS} ns on '{topic}', got {time_ns}.")
+        data = message
+        if not isinstance(message, (bytes, bytearray, memoryview)):
+            try:
+                data = self._store.serialize_cdr(message, declaration.type)
+            except (AttributeError, AssertionError, IndexError, TypeError, ValueError, struct.error) as error:
+                raise BagError(f"Expected a {declaration.type} for '{topic}', got what is none: {error}") from error
+        with self._explained():
+            if self._split_bytes is not None and self._written and self._written + len(data) > self._split_bytes:
+                self._writer.close()
+                self._begin_part()
+            self._writer.write(self._connections[topic], time_ns, data)
+        self._written += len(data)
+
+    def close(self) -> None:
+        """Complete the bag and put it in its place.
+
+        Raises:
+            BagError: The disk is full, or the target has come into being meanwhile.
+        """
+        try:
+            with self._explained():
+                self._writer.close()
+                assembled = self._assembled()
+                self._refuse_existing()
+                if self._target.exists():
+                    self._target.rename(self._beside / "replaced")
+                assembled.rename(self._target)
+        except BaseException:
+            self.abort()
+            raise
+        shutil.rmtree(self._beside, ignore_errors=True)
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        # The error that led here is the one to tell; closing a file on a full disk fails once more.
+        with suppress(OSError, sqlite3.Error):
+            if self._writer is not None:
+                self._writer.abort()
+        shutil.rmtree(self._beside, ignore_errors=True)
+
+    def _begin_part(self) -> None:
+        """Begin a file; each is a bag of its own until all are put together."""
+        # Named as rosbag2 does; rosbags calls the file after its folder.
+        path = self._beside / f"{self._target.name}_{len(self._parts)}"
+        self._writer = Writer(path, version=_VERSION, storage_plugin=STORAGES[self._storage])
+        self._writer.set_compression(_mode(self._storage, self._compression), CompressionFormat.ZSTD)
+        self._writer.open()
+        self._parts.append(path)
+        self._connections: dict[str, Any] = {}
+        self._written = 0
+        for declaration in self._declarations.values():
+            self._declare(declaration)
+
+    def _declare(self, declaration: Declaration) -> None:
+        with self._explained():
+            self._connections[declaration.topic] = self._writer.add_connection(
+                declaration.topic,
+                declaration.type,
+                msgdef=declaration.definition,
+                rihs01=declaration.digest,
+                offered_qos_profiles=declaration.qos,
+            )
+
+    def _assembled(self) -> Path:
+        """Put the files into one folder, under one metadata.yaml; return the folder."""
+        folder = self._beside / "assembled"
+        folder.mkdir()
+        parts = []
+        for path in self._parts:
+            parts.append(yaml.safe_load((path / METADATA).read_text(encoding="utf-8"))[INFORMATION])
+            for name in parts[-1]["relative_file_paths"]:
+                (path / name).rename(folder / name)
+        content = yaml.safe_dump({INFORMATION: merged(parts)}, sort_keys=False, width=_UNFOLDED)
+        (folder / METADATA).write_text(content, encoding="utf-8")
+        return folder
+
+    def _refuse_existing(self) -> None:
+        if self._target.parent.exists() and not self._target.parent.is_dir():
+            raise BagError(f"Cannot write the bag '{self.path}': '{self.path.parent}' is no folder; choose another.")
+        if not self._target.exists():
+            return
+        if not self._force:
+            raise BagError(f"Expected a new bag, but '{self.path}' exists; choose another name or use --force.")
+        if not (self._target / METADATA).is_file():
+            raise BagError(f"Expected a bag to replace, got '{self.path}', which is none; choose another name.")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what goes wrong on the disk into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise BagError(
+                f"Cannot write the bag '{self.path}': {error.strerror or error}; "
+                "choose a folder that can be written to and has the space."
+            ) from error
+        except (WriterError, sqlite3.Error) as error:
+            raise BagError(f"Cannot write the bag '{self.path}': {error}; is the disk full?") from error
+
+
+def _mode(storage: str, compression: str) -> Any:
+    if compression == "none":
+        return CompressionMode.NONE
+    if compression == "zstd-file":
+        return CompressionMode.FILE
+    if compression == "zstd" and storage == "mcap":
+        return CompressionMode.STORAGE
+    return CompressionMode.MESSAGE

@@ -1,0 +1,196 @@
+"""CamVid (Brostow, Fauqueur, Cipolla 2008) with the 11 classes that the segmentation literature reports on.
+
+Three layouts are known:
+
+- `SPLIT/images/NAME.jpg` or `.png`, `SPLIT/labels/NAME.png`: one byte a pixel, 0..10, 11 void;
+- `SPLIT/NAME.png`, `SPLITannot/NAME.png`: the same files as the SegNet tutorial has them;
+- `701_StillsRaw_full/NAME.png`, `LabeledApproved_full/NAME_L.png`: the original release, 960 x 720, in 32 colours.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from erfnet_ros.core.class_set import CAMVID, ClassSet
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.datasets.dataset import Layout, Listing, ending_in, files_in, pair, pair_by_stem
+from erfnet_ros.data.image_files import Pixels, images_in, read_colors, read_truth
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+
+SPLITS = ("train", "val", "test")
+
+_ORIGINAL_IMAGES, _ORIGINAL_LABELS = "701_StillsRaw_full", "LabeledApproved_full"
+_LABEL_ENDING = "_L.png"
+
+GROUPS: dict[str, dict[str, tuple[int, int, int]]] = {
+    "sky": {"Sky": (128, 128, 128)},
+    "building": {
+        "Building": (128, 0, 0),
+        "Wall": (64, 192, 0),
+        "Bridge": (0, 128, 64),
+        "Tunnel": (64, 0, 64),
+        "Archway": (192, 0, 128),
+    },
+    "pole": {"Column_Pole": (192, 192, 128), "TrafficCone": (0, 0, 64)},
+    "road": {"Road": (128, 64, 128), "LaneMkgsDriv": (128, 0, 192), "LaneMkgsNonDriv": (192, 0, 64)},
+    "pavement": {"Sidewalk": (0, 0, 192), "ParkingBlock": (64, 192, 128), "RoadShoulder": (128, 128, 192)},
+    "tree": {"Tree": (128, 128, 0), "VegetationMisc": (192, 192, 0)},
+    "sign_symbol": {"SignSymbol": (192, 128, 128), "Misc_Text": (128, 128, 64), "TrafficLight": (0, 64, 64)},
+    "fence": {"Fence": (64, 64, 128)},
+    "car": {
+        "Car": (64, 0, 128),
+        "SUVPickupTruck": (64, 128, 192),
+        "Truck_Bus": (192, 128, 192),
+        "Train": (192, 64, 128),
+        "OtherMoving": (128, 64, 64),
+    },
+    "pedestrian": {
+        "Pedestrian": (64, 64, 0),
+        "Child": (192, 128, 64),
+        "CartLuggagePram": (64, 0, 192),
+        "Animal": (64, 128, 64),
+    },
+    "bicyclist": {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
+    "void": {"Void": (0, 0, 0)},
+}
+"""The original's 32 classes and colours (R, G, B), under the class that each becomes.
+
+Source: the release's label_colors.txt; the grouping is the one published with the SegNet split.
+"""
+
+_LOST_BITS = 0x3F
+"""Every part of every colour is 0, 64, 128 or 192, so two bits of each tell the 32 apart."""
+
+_UNKNOWN = 254
+
+
+@dataclass(frozen=True)
+class TutorialLayout:
+    """The SegNet tutorial's split, ids in the label files; see the module for the folders."""
+
+    root: Path
+    kind: str = "camvid"
+    name: str = "camvid"
+    class_set: ClassSet = CAMVID
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split in SPLITS if self._images(split).is_dir())
+
+    def listing(self, split: str) -> Listing:
+        folder = self._images(split)
+        nested = folder.name == "images"
+        labels = self.root / split / "labels" if nested else self.root / f"{split}annot"
+        return pair_by_stem(images_in(folder), labels)
+
+    def read_truth(self, path: Path) -> Pixels:
+        return read_truth(path, CAMVID)
+
+    def _images(self, split: str) -> Path:
+        nested = self.root / split / "images"
+        flat = self.root / f"{split}annot"
+        return self.root / split if flat.is_dir() and not nested.is_dir() else nested
+
+
+@dataclass(frozen=True)
+class OriginalLayout:
+    """The original release of 701 frames in 32 colours; see the module for the folders."""
+
+    root: Path
+    kind: str = "camvid"
+    name: str = "camvid"
+    class_set: ClassSet = CAMVID
+    splits: tuple[str, ...] = SPLITS
+
+    def listing(self, split: str) -> Listing:
+        folder, labels = self.root / _ORIGINAL_IMAGES, self.root / _ORIGINAL_LABELS
+        images = [image for image in images_in(folder) if split_of(image.stem) == split]
+        if not images:
+            raise SourceError(
+                f"Expected frames of CamVid's {split} split (such as {_EXAMPLES[split]}.png) in '{folder}', found "
+                "none; keep the release's file names, which tell the splits apart."
+            )
+        # A label that no image belongs to is a fault of the split that it would be in.
+        found = [path for path in ending_in(files_in(labels), _LABEL_ENDING) if split_of(_name(path)) == split]
+        return pair(images, _name, lambda image: labels / f"{image.stem}{_LABEL_ENDING}", found)
+
+    def read_truth(self, path: Path) -> Pixels:
+        colors = read_colors(path)
+        ids = ids_from_colors(colors)
+        if (ids == _UNKNOWN).any():
+            wrong = np.unique(colors[ids == _UNKNOWN], axis=0)
+            shown = ", ".join(str(tuple(color)) for color in wrong[:5].tolist())
+            raise SourceError(
+                f"Cannot use the labels '{path}': expected CamVid's 32 colours, got {shown}"
+                f"{' and others' if len(wrong) > 5 else ''} (R, G, B); get the file again."
+            )
+        return ids
+
+
+_EXAMPLES = {"train": "0006R0_f00930", "val": "0016E5_07959", "test": "Seq05VD_f00000"}
+
+
+def open_camvid(root: Path) -> Layout:
+    """Tell the layouts apart by their folders.
+
+    Raises:
+        SourceError: There is none of them.
+    """
+    if (root / _ORIGINAL_IMAGES).is_dir():
+        return OriginalLayout(root)
+    layout = TutorialLayout(root)
+    if not layout.splits:
+        raise SourceError(
+            f"Expected CamVid in '{root}': train/images and train/labels, train and trainannot, or {_ORIGINAL_IMAGES} "
+            f"and {_ORIGINAL_LABELS}; got none of them."
+        )
+    return layout
+
+
+def _name(path: Path) -> str:
+    """Return the frame's name of an image or label file of the original release."""
+    return path.stem.removesuffix("_L")
+
+
+def split_of(name: str) -> str:
+    """Return the split that the SegNet tutorial puts a frame of the original release into, by sequence and number.
+
+    Its lists (367, 101 and 233 names) are these ranges: all of Seq05VD and 0001TP from 8550 on are test, 0016E5 from
+    7959 to 8159 (its stretch at 15 Hz) is val, everything else is train.
+    """
+    match = re.fullmatch(r"(0001TP|0016E5|Seq05VD)_f?(\d+)", name)
+    if match is None:
+        return "train"
+    sequence, number = match[1], int(match[2])
+    if sequence == "Seq05VD" or (sequence == "0001TP" and number >= 8550):
+        return "test"
+    return "val" if sequence == "0016E5" and 7959 <= number <= 8159 else "train"
+
+
+def ids_from_colors(colors: Pixels) -> Pixels:
+    """Turn the original's colours (H, W, 3), RGB, into class ids (H, W), 255 void; 254 where a colour is not known."""
+    places = _place(colors)
+    return np.where((colors & _LOST_BITS).any(axis=2), np.uint8(_UNKNOWN), _IDS[places])
+
+
+def _place(colors: Pixels) -> Pixels:
+    """Return a number 0..63 for each colour (..., 3), by the upper two bits of its parts."""
+    upper = colors >> 6
+    places = (upper[..., 0] << 4) | (upper[..., 1] << 2) | upper[..., 2]
+    return places.astype(np.uint8, copy=False)
+
+
+def _ids() -> Pixels:
+    """Return the class id, (64,) uint8, for each of `_place`'s numbers."""
+    ids = np.full(64, _UNKNOWN, np.uint8)
+    for group, members in GROUPS.items():
+        class_id = VOID if group == "void" else CAMVID.names.index(group)
+        ids[_place(np.array(list(members.values()), np.uint8))] = class_id
+    return ids
+
+
+_IDS = _ids()

@@ -1,0 +1,129 @@
+"""Cityscapes (Cordts et al., CVPR 2016) as published: labelIds on disk, the 19 train ids in memory.
+
+leftImg8bit/SPLIT/CITY/CITY_SEQUENCE_FRAME_leftImg8bit.png
+gtFine/SPLIT/CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png      train, val
+gtCoarse/SPLIT/CITY/CITY_SEQUENCE_FRAME_gtCoarse_labelIds.png  train_extra; train_coarse and val_coarse, if asked
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from erfnet_ros.core.class_set import CITYSCAPES, ClassSet
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing, ending_in, files_in, pair
+from erfnet_ros.data.image_files import Pixels, read_ids
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+
+LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""The label id of each train id. Source: cityscapesScripts, helpers/labels.py."""
+
+LABEL_ID_COUNT = 34
+"""Label ids are 0..33; those that are no train id are void."""
+
+_IMAGE_ENDING = "_leftImg8bit.png"
+_SPLITS: dict[str, tuple[str, str | None]] = {
+    "train": ("train", "gtFine"),
+    "val": ("val", "gtFine"),
+    # The published label files of test hold nothing: its truth is known to the server alone.
+    "test": ("test", None),
+    "train_extra": ("train_extra", "gtCoarse"),
+    "train_coarse": ("train", "gtCoarse"),
+    "val_coarse": ("val", "gtCoarse"),
+}
+"""Folder of the images, and kind of the truth."""
+
+
+@dataclass(frozen=True)
+class CityscapesLayout:
+    """See the module for the folders."""
+
+    root: Path
+    kind: str = "cityscapes"
+    name: str = "cityscapes"
+    class_set: ClassSet = CITYSCAPES
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(
+            split
+            for split, (folder, truth) in _SPLITS.items()
+            if (self.root / "leftImg8bit" / folder).is_dir()
+            and (not split.endswith("_coarse") or (self.root / str(truth) / folder).is_dir())
+        )
+
+    def listing(self, split: str) -> Listing:
+        folder, truth = _SPLITS[split]
+        images = ending_in(_in_cities(self.root / "leftImg8bit" / folder), _IMAGE_ENDING)
+        images.sort(key=lambda image: image.name)
+        if not images:
+            raise SourceError(
+                f"Expected images CITY/*{_IMAGE_ENDING} in '{self.root / 'leftImg8bit' / folder}', found none."
+            )
+        if truth is None:
+            return Listing(tuple(Entry(_name(image), image, None) for image in images))
+        ending = f"_{truth}_labelIds.png"
+        labels = self.root / truth / folder
+        return pair(
+            images,
+            _name,
+            lambda image: labels / image.parent.name / f"{_name(image)}{ending}",
+            ending_in(_in_cities(labels), ending),
+        )
+
+    def read_truth(self, path: Path) -> Pixels:
+        ids = read_ids(path)
+        counts = np.bincount(ids.ravel(), minlength=256)
+        wrong = [i for i in range(LABEL_ID_COUNT, VOID) if counts[i]]
+        if wrong:
+            raise SourceError(
+                f"Cannot use the labels '{path}': expected label ids 0..{LABEL_ID_COUNT - 1} or {VOID}, got {wrong}."
+            )
+        return train_ids(ids)
+
+
+def open_cityscapes(root: Path) -> Layout:
+    """Check that there is a split.
+
+    Raises:
+        SourceError: There is none.
+    """
+    layout = CityscapesLayout(root)
+    if not layout.splits:
+        raise SourceError(
+            f"Expected Cityscapes in '{root}': leftImg8bit/train, val, test or train_extra, with gtFine or gtCoarse "
+            "beside leftImg8bit; got no such folder."
+        )
+    return layout
+
+
+def train_ids(label_ids: Pixels) -> Pixels:
+    """Turn label ids (0..33) of any shape into train ids (0..18, 255 void)."""
+    return _TRAIN_IDS[label_ids]
+
+
+def label_ids(labels: Pixels) -> Pixels:
+    """Turn train ids of any shape into label ids; void becomes 0, "unlabeled", as in the official scripts."""
+    return _LABEL_IDS[labels]
+
+
+def _name(image: Path) -> str:
+    return image.name.removesuffix(_IMAGE_ENDING)
+
+
+def _in_cities(folder: Path) -> list[Path]:
+    return [file for city in files_in(folder) if not city.name.startswith(".") for file in files_in(city)]
+
+
+def _tables() -> tuple[Pixels, Pixels]:
+    """Return train id by label id and label id by train id, (256,) uint8 each."""
+    to_train, to_label = np.full(256, VOID, np.uint8), np.zeros(256, np.uint8)
+    to_train[list(LABEL_IDS)] = np.arange(len(LABEL_IDS), dtype=np.uint8)
+    to_label[: len(LABEL_IDS)] = LABEL_IDS
+    return to_train, to_label
+
+
+_TRAIN_IDS, _LABEL_IDS = _tables()

@@ -1,0 +1,190 @@
+"""What every data set is: image files with label files beside them, read as frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.frame_sources import Frame, Frames
+from erfnet_ros.data.image_files import Pixels, check_size, read_rgb
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One frame as files.
+
+    Attributes:
+        name: Unique within its data set.
+        image: The image file.
+        label: The label file; None in a split without ground truth.
+    """
+
+    name: str
+    image: Path
+    label: Path | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of one split, none of them opened.
+
+    Attributes:
+        entries: Images, each with its label where the split has truth.
+        unlabelled: Images whose label is missing, and where it was expected.
+        stray: Label files that no image belongs to.
+        twins: Images that would share another image's label.
+    """
+
+    entries: tuple[Entry, ...]
+    unlabelled: tuple[tuple[Path, Path], ...] = ()
+    stray: tuple[Path, ...] = ()
+    twins: tuple[Path, ...] = ()
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether every frame comes with ground truth."""
+        return all(entry.label is not None for entry in self.entries)
+
+
+class Layout(Protocol):
+    """How a kind of data set lies in its folder.
+
+    Attributes:
+        kind: One of `KINDS`.
+        name: What the data set is called.
+        root: Its folder.
+        class_set: What the ids in `read_truth`'s arrays mean.
+        splits: Names of the splits that are there.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def class_set(self) -> ClassSet: ...
+
+    @property
+    def splits(self) -> tuple[str, ...]: ...
+
+    def listing(self, split: str) -> Listing:
+        """List one of `splits`; SourceError where it holds no image or cannot be read."""
+        ...
+
+    def read_truth(self, path: Path) -> Pixels:
+        """Read a label file as (H, W) uint8 class ids, 255 void; SourceError for ids outside the class set."""
+        ...
+
+
+class DataSet(Protocol):
+    """A split as a sequence of frames; also an `erfnet_ros.data.frame_sources.Source`.
+
+    Attributes:
+        class_set: What the ids in the frames' truth mean.
+        name: What the data set is called.
+        split: The split, or several joined by `+`.
+        has_truth: Whether every frame comes with ground truth; else none does.
+    """
+
+    class_set: ClassSet
+    name: str
+    split: str
+
+    @property
+    def has_truth(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def __getitem__(self, index: int) -> Frame:
+        """Return one frame, index 0 to len - 1; IndexError otherwise, SourceError where it cannot be used."""
+        ...
+
+    def entries(self) -> Sequence[Entry]:
+        """Return the files of each frame, in order; nothing is opened."""
+        ...
+
+
+class FileDataSet(Frames):
+    """A `DataSet` of files, each decoded when it is asked for."""
+
+    def __init__(self, layout: Layout, split: str, entries: tuple[Entry, ...]) -> None:
+        self.class_set, self.name, self.split = layout.class_set, layout.name, split
+        self.has_truth = all(entry.label is not None for entry in entries)
+        self._layout, self._entries = layout, entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Frame:
+        entry = self._entries[self._checked(index)]
+        rgb = read_rgb(entry.image)
+        if entry.label is None:
+            return Frame(entry.name, rgb, None)
+        truth = self._layout.read_truth(entry.label)
+        check_size(entry.label, truth, entry.image, rgb)
+        return Frame(entry.name, rgb, truth)
+
+    def entries(self) -> Sequence[Entry]:
+        return self._entries
+
+
+def pair(
+    images: Sequence[Path], name_of: Callable[[Path], str], label_of: Callable[[Path], Path], labels: Iterable[Path]
+) -> Listing:
+    """Find each image's label.
+
+    Args:
+        images: The image files, in the order that the frames shall have.
+        name_of: The frame's name, by the image file.
+        label_of: Where its label belongs, by the image file.
+        labels: The label files that are there.
+    """
+    there = set(labels)
+    belonging = [label_of(image) for image in images]
+    often = Counter(belonging)
+    entries, unlabelled, twins = [], [], []
+    for image, label in zip(images, belonging, strict=True):
+        if often[label] > 1:
+            twins.append(image)
+        elif label in there:
+            entries.append(Entry(name_of(image), image, label))
+        else:
+            unlabelled.append((image, label))
+    return Listing(tuple(entries), tuple(unlabelled), tuple(sorted(there - often.keys())), tuple(twins))
+
+
+def pair_by_stem(images: Sequence[Path], labels: Path, suffix: str = ".png") -> Listing:
+    """Pair images with the files of one folder that are called like them, but for `suffix`."""
+    found = ending_in(files_in(labels), suffix)
+    return pair(images, lambda image: image.stem, lambda image: labels / f"{image.stem}{suffix}", found)
+
+
+def ending_in(paths: Iterable[Path], suffix: str) -> list[Path]:
+    """Return the files whose names end so, hidden ones left out."""
+    return [path for path in paths if path.name.endswith(suffix) and not path.name.startswith(".")]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return what lies in a folder; nothing where there is no such folder.
+
+    Raises:
+        SourceError: The folder may not be read.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise SourceError(f"Cannot read the folder '{folder}': {error.strerror}; check its permissions.") from error

@@ -1,0 +1,191 @@
+"""Go through a data set once: count what it holds, and name everything in it that cannot be used."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing
+from erfnet_ros.data.image_files import check_size, read_rgb
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+
+_MAX_THREADS = 4
+
+
+@dataclass(frozen=True)
+class SplitCheck:
+    """What one split holds.
+
+    Attributes:
+        split: Its name.
+        usable: The frames without a fault.
+        listed: Number of images, usable or not.
+        sizes: Number of usable frames by (width, height).
+        pixels: (C,) int64, labelled pixels of each class in the usable frames.
+        void_pixels: Pixels without a class.
+        has_truth: Whether the split comes with labels.
+        faults: What cannot be used and why, a sentence each.
+    """
+
+    split: str
+    usable: tuple[Entry, ...]
+    listed: int
+    sizes: dict[tuple[int, int], int]
+    pixels: npt.NDArray[np.int64]
+    void_pixels: int
+    has_truth: bool
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DataSetCheck:
+    """What all splits hold.
+
+    Attributes:
+        splits: Each split.
+        faults: Every split's faults, and those of the data set as a whole.
+        notes: What is worth knowing and no fault.
+    """
+
+    splits: tuple[SplitCheck, ...]
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _FrameCheck:
+    size: tuple[int, int]
+    counts: npt.NDArray[np.int64] | None
+    picture: bytes
+    fault: str
+
+
+def check_dataset(layout: Layout, listings: dict[str, Listing | SourceError], done: Callable[[], None]) -> DataSetCheck:
+    """Decode every file of every split.
+
+    Args:
+        layout: The data set.
+        listings: The files of each split, or why they could not be listed; see `list_splits`.
+        done: Called after each frame.
+    """
+    splits, pictures = [], {}
+    for split, listing in listings.items():
+        if isinstance(listing, SourceError):
+            empty = np.zeros(len(layout.class_set), np.int64)
+            splits.append(SplitCheck(split, (), 0, {}, empty, 0, False, (str(listing),)))
+            continue
+        frames = list(_checked(layout, listing.entries, done))
+        splits.append(_split_check(layout, split, listing, frames))
+        pictures[split] = {frame.picture: entry for entry, frame in zip(listing.entries, frames, strict=True)}
+    absent, notes = _absent_classes(layout, splits)
+    faults = [f"{check.split}: {fault}" for check in splits for fault in check.faults]
+    return DataSetCheck(tuple(splits), (*faults, *absent, *_shared(pictures)), tuple(notes))
+
+
+def list_splits(layout: Layout) -> dict[str, Listing | SourceError]:
+    """List the files of each split, or keep the reason why that cannot be done.
+
+    Raises:
+        SourceError: Not one split can be listed.
+    """
+    listings: dict[str, Listing | SourceError] = {}
+    for split in layout.splits:
+        try:
+            listings[split] = layout.listing(split)
+        except SourceError as error:
+            listings[split] = error
+    errors = [listing for listing in listings.values() if isinstance(listing, SourceError)]
+    if len(errors) == len(listings):
+        raise errors[0]
+    return listings
+
+
+def _checked(layout: Layout, entries: tuple[Entry, ...], done: Callable[[], None]) -> Iterator[_FrameCheck]:
+    """Check frames in their order, several at once: decoders let other threads run."""
+
+    def check(entry: Entry) -> _FrameCheck:
+        try:
+            return _frame_check(layout, entry)
+        except SourceError as error:
+            return _FrameCheck((0, 0), None, b"", str(error))
+        finally:
+            done()
+
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as threads:
+        yield from threads.map(check, entries)
+
+
+def _frame_check(layout: Layout, entry: Entry) -> _FrameCheck:
+    rgb = read_rgb(entry.image)
+    counts = None
+    if entry.label is not None:
+        truth = layout.read_truth(entry.label)
+        check_size(entry.label, truth, entry.image, rgb)
+        counts = np.bincount(truth.ravel(), minlength=256)
+    return _FrameCheck((rgb.shape[1], rgb.shape[0]), counts, blake2b(rgb.tobytes(), digest_size=16).digest(), "")
+
+
+def _split_check(layout: Layout, split: str, listing: Listing, frames: list[_FrameCheck]) -> SplitCheck:
+    good = [frame for frame in frames if not frame.fault]
+    counts = sum((frame.counts for frame in good if frame.counts is not None), np.zeros(256, np.int64))
+    faults = [
+        *_missing(listing),
+        *(f"'{label}' has no image." for label in listing.stray),
+        *(f"'{image}' shares its name, and so its label, with another image." for image in listing.twins),
+        *(frame.fault for frame in frames if frame.fault),
+    ]
+    return SplitCheck(
+        split,
+        tuple(entry for entry, frame in zip(listing.entries, frames, strict=True) if not frame.fault),
+        len(listing.entries) + len(listing.unlabelled) + len(listing.twins),
+        dict(Counter(frame.size for frame in good).most_common()),
+        counts[: len(layout.class_set)],
+        int(counts[VOID]),
+        listing.has_truth,
+        tuple(faults),
+    )
+
+
+def _missing(listing: Listing) -> list[str]:
+    if len(listing.unlabelled) > 1 and not listing.entries:
+        image, label = listing.unlabelled[0]
+        return [f"None of {len(listing.unlabelled)} images has a label; for '{image}' one was expected as '{label}'."]
+    return [f"'{image}' has no label: expected '{label}'." for image, label in listing.unlabelled]
+
+
+def _absent_classes(layout: Layout, splits: list[SplitCheck]) -> tuple[list[str], list[str]]:
+    """Return faults for classes that nothing can be learned of, and notes for those that only a score will lack."""
+    faults, notes = [], []
+    labelled = [check for check in splits if check.has_truth and check.usable]
+    for class_id, name in enumerate(layout.class_set.names):
+        lacking = [check.split for check in labelled if not check.pixels[class_id]]
+        if not lacking:
+            continue
+        if len(lacking) == len(labelled):
+            faults.append(f"Class {class_id} '{name}' has no pixel in any split.")
+        elif "train" in lacking:
+            faults.append(f"Class {class_id} '{name}' has no pixel in train: it cannot be learned.")
+        else:
+            notes.append(f"Class {class_id} '{name}' has no pixel in {', '.join(lacking)}: scores there leave it out.")
+    return faults, notes
+
+
+def _shared(pictures: dict[str, dict[bytes, Entry]]) -> list[str]:
+    """Return a fault for each picture that lies in two splits as two files: a score on it would be flattered."""
+    faults = []
+    seen: dict[bytes, tuple[str, Path]] = {}
+    for split, entries in pictures.items():
+        for picture, entry in entries.items():
+            other, path = seen.setdefault(picture, (split, entry.image))
+            if picture and other != split and path != entry.image:
+                faults.append(f"'{entry.image}' in {split} is the same picture as '{path}' in {other}.")
+    return faults

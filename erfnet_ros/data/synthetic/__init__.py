@@ -1,0 +1,1 @@
+"""Renderer of synthetic street scenes with ground truth."""

@@ -1,0 +1,200 @@
+"""Cars, vans and buses: a side profile drawn out to a body of flat faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.data.synthetic.rasterizer import Floats, Mesh
+from erfnet_ros.data.synthetic.texture import Color
+
+_PAINTS: tuple[Color, ...] = (
+    (120, 124, 128),
+    (84, 88, 92),
+    (168, 170, 172),
+    (36, 38, 42),
+    (140, 30, 32),
+    (30, 48, 96),
+    (210, 210, 206),
+    (52, 80, 62),
+    (92, 30, 38),
+    (66, 96, 130),
+    (190, 172, 60),
+    (24, 26, 30),
+    (104, 100, 92),
+)
+_GLASS: Color = (40, 47, 54)
+_RUBBER: Color = (20, 20, 22)
+_HUB: Color = (128, 130, 132)
+_PLATES: tuple[Color, Color] = (206, 186, 70), (222, 222, 216)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A body in metres: overall sizes, window line, parts before and behind the glass, and the roof's set-in."""
+
+    length: float
+    width: float
+    height: float
+    belt: float
+    bonnet: float
+    boot: float
+    taper: float
+
+
+_HATCHBACK = _Shape(3.9, 1.68, 1.45, 0.92, 1.0, 0.25, 0.18)
+_SALOON = _Shape(4.5, 1.76, 1.42, 0.92, 1.25, 0.75, 0.2)
+_ESTATE = _Shape(4.5, 1.76, 1.55, 0.96, 1.2, 0.12, 0.16)
+_OFF_ROADER = _Shape(4.4, 1.86, 1.82, 1.1, 1.15, 0.1, 0.13)
+_VAN = _Shape(5.2, 1.98, 2.3, 1.25, 0.75, 0.04, 0.06)
+_BUS = _Shape(10.0, 2.5, 3.2, 1.4, 0.3, 0.04, 0.04)
+
+
+class _Builder:
+    """Collects faces, each turned so that its outside is seen clockwise."""
+
+    def __init__(self, middle_height: float):
+        self._middle = np.array([0, middle_height, 0])
+        self._faces: list[Floats] = []
+        self._colors: list[npt.NDArray[np.float64]] = []
+
+    def face(self, points: list[tuple[float, float, float]], color: Color, shade: float = 1.0) -> None:
+        corners = np.array(points, np.float64)
+        normal = np.cross(corners[1] - corners[0], corners[2] - corners[1])
+        inside_out = normal @ (corners.mean(axis=0) - self._middle) < 0
+        self._faces.append(corners[::-1] if inside_out else corners)
+        self._colors.append(np.array(color) * shade)
+
+    def mesh(self) -> Mesh:
+        ends = np.cumsum([len(face) for face in self._faces])
+        starts = np.concatenate([[0], ends[:-1]])
+        spans = tuple(zip(starts.tolist(), ends.tolist(), strict=True))
+        return Mesh(np.concatenate(self._faces), spans, np.array(self._colors))
+
+
+def vehicle(random: np.random.Generator, bus_share: float = 0.05) -> Mesh:
+    """Build a car, van or bus of some colour, its middle at the origin and its front towards +z."""
+    shapes = (_HATCHBACK, _SALOON, _ESTATE, _OFF_ROADER, _VAN)
+    shape = _BUS if random.random() < bus_share else shapes[random.choice(5, p=(0.34, 0.24, 0.18, 0.12, 0.12))]
+    paint = _PAINTS[random.integers(len(_PAINTS))]
+    builder = _Builder(shape.height / 2)
+    for side in (-1.0, 1.0):
+        _side(builder, shape, side, paint)
+    _ends(builder, shape, paint)
+    return builder.mesh()
+
+
+def _side(builder: _Builder, shape: _Shape, side: float, paint: Color) -> None:
+    front, half, roof = shape.length / 2, shape.width / 2, shape.width / 2 - shape.taper
+    windscreen, rear, top_front, top_rear = _glass_line(shape)
+    x, low = side * half, 0.26
+    tone = 0.9 + 0.06 * side
+    builder.face(
+        [
+            (x, low, -front + 0.06),
+            (x, shape.belt - 0.16, -front),
+            (x, shape.belt, rear),
+            (x, shape.belt, windscreen),
+            (x, shape.belt - 0.2, front - 0.08),
+            (x, low, front - 0.04),
+        ],
+        paint,
+        tone,
+    )
+    builder.face(
+        [(x, low, -front + 0.08), (x, 0.48, -front + 0.05), (x, 0.48, front - 0.06), (x, low, front - 0.06)],
+        paint,
+        0.62,
+    )
+    builder.face(
+        [
+            (x, shape.belt, rear),
+            (x, shape.belt, windscreen),
+            (side * roof, shape.height, top_front),
+            (side * roof, shape.height, top_rear),
+        ],
+        paint,
+        tone,
+    )
+    panes = max(2, round((windscreen - rear) / 1.3))
+    for pane in range(panes):
+        near, far = (pane + 0.08) / panes, (pane + 0.92) / panes
+        corners = []
+        for up, along in ((0.1, near), (0.1, far), (0.88, far), (0.88, near)):
+            bottom, top = rear + along * (windscreen - rear), top_rear + along * (top_front - top_rear)
+            corners.append(
+                (
+                    side * (half + up * (roof - half)),
+                    shape.belt + up * (shape.height - shape.belt),
+                    bottom + up * (top - bottom),
+                )
+            )
+        builder.face(corners, _GLASS, 1.0 + 0.2 * side)
+    radius = 0.31 if shape.height < 2 else 0.4
+    for axle in (-front * 0.62, front * 0.64):
+        for reach, color in ((radius, _RUBBER), (radius * 0.6, _HUB)):
+            turns = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+            builder.face(
+                [(side * (half + 0.01), radius + reach * np.sin(a), axle + reach * np.cos(a)) for a in turns], color
+            )
+
+
+def _ends(builder: _Builder, shape: _Shape, paint: Color) -> None:
+    front, half, roof = shape.length / 2, shape.width / 2, shape.width / 2 - shape.taper
+    windscreen, rear, top_front, top_rear = _glass_line(shape)
+    for end, glass, top, lamp, plate in (
+        (-front, rear, top_rear, (150, 24, 26), _PLATES[0]),
+        (front, windscreen, top_front, (228, 228, 220), _PLATES[1]),
+    ):
+        out = np.sign(end)
+        edge = end - out * 0.06
+        lip = shape.belt - 0.18
+        builder.face([(-half, 0.12, edge), (half, 0.12, edge), (half, 0.3, edge), (-half, 0.3, edge)], _RUBBER)
+        for x in (-half, half - 0.2):
+            builder.face([(x, 0.0, edge), (x + 0.2, 0.0, edge), (x + 0.2, 0.3, edge), (x, 0.3, edge)], _RUBBER)
+        builder.face([(-half, 0.26, end), (half, 0.26, end), (half, lip, end), (-half, lip, end)], paint, 0.82)
+        builder.face([(-half, 0.26, end), (half, 0.26, end), (half, 0.46, end), (-half, 0.46, end)], paint, 0.55)
+        for x in (-half + 0.02, half - 0.34):
+            builder.face(
+                [(x, lip - 0.24, end), (x + 0.32, lip - 0.24, end), (x + 0.32, lip - 0.04, end), (x, lip - 0.04, end)],
+                lamp,
+            )
+        builder.face([(-0.26, 0.46, end), (0.26, 0.46, end), (0.26, 0.58, end), (-0.26, 0.58, end)], plate)
+        builder.face(
+            [(-half, lip, end), (half, lip, end), (half, shape.belt, glass), (-half, shape.belt, glass)], paint, 1.12
+        )
+        builder.face(
+            [
+                (-half, shape.belt, glass),
+                (half, shape.belt, glass),
+                (roof, shape.height, top),
+                (-roof, shape.height, top),
+            ],
+            paint,
+            0.95,
+        )
+        corners = []
+        for side, up in ((-1, 0.08), (1, 0.08), (1, 0.88), (-1, 0.88)):
+            x = side * (half + up * (roof - half)) * 0.87
+            corners.append((x, shape.belt + up * (shape.height - shape.belt), glass + up * (top - glass)))
+        builder.face(corners, _GLASS, 1.25 if end > 0 else 0.95)
+    builder.face(
+        [
+            (-roof, shape.height, top_rear),
+            (roof, shape.height, top_rear),
+            (roof, shape.height, top_front),
+            (-roof, shape.height, top_front),
+        ],
+        paint,
+        1.2,
+    )
+
+
+def _glass_line(shape: _Shape) -> tuple[float, float, float, float]:
+    """Return where, along z, windscreen and rear window meet the body, and where they meet the roof."""
+    front, rise = shape.length / 2, shape.height - shape.belt
+    windscreen, rear = front - shape.bonnet, -front + shape.boot
+    steep = 0.12 if shape.bonnet < 0.5 else 0.95
+    return windscreen, rear, windscreen - steep * rise, rear + min(steep, 0.5) * rise

@@ -1,0 +1,88 @@
+"""Score a data set frame by frame, as the robot would see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.core.pipelining import ReadAhead
+from erfnet_ros.data.datasets import DataSet
+from erfnet_ros.data.frame_sources import Frame
+from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
+
+Pixels = npt.NDArray[np.uint8]
+
+_READ_AHEAD = 4
+"""Frames that are decoded while the network is busy."""
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """What one frame of a data set scored, and where to find it again."""
+
+    index: int
+    name: str
+    figures: FrameFigures
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a data set scored.
+
+    Attributes:
+        score: All its pixels together.
+        frames: Frame by frame; empty where there is no truth.
+        sizes: The (width, height) that occurred, as they were segmented, in order.
+    """
+
+    score: Score
+    frames: tuple[FrameScore, ...]
+    sizes: tuple[tuple[int, int], ...]
+
+    def best(self, count: int) -> tuple[FrameScore, ...]:
+        """Return the frames of the highest mIoU, best first; those without a true pixel are left out."""
+        return self._ranked()[::-1][:count]
+
+    def worst(self, count: int) -> tuple[FrameScore, ...]:
+        """Return the frames of the lowest mIoU, worst first; those without a true pixel are left out."""
+        return self._ranked()[:count]
+
+    def _ranked(self) -> tuple[FrameScore, ...]:
+        known = [(frame.figures.miou, frame.index, frame) for frame in self.frames if frame.figures.miou is not None]
+        return tuple(frame for _, _, frame in sorted(known, key=lambda entry: entry[:2]))
+
+
+def measure(
+    data: DataSet,
+    indices: Sequence[int],
+    segment: Callable[[Pixels], tuple[Pixels, Pixels]],
+    prepare: Callable[[Frame], Frame] = lambda frame: frame,
+    keep: Callable[[Frame, Pixels], None] = lambda frame, labels: None,
+) -> Measurement:
+    """Segment frames of a data set and hold the labels against its truth, where it has any.
+
+    Args:
+        data: Where the frames come from.
+        indices: Which of them, in this order.
+        segment: (H, W, 3) uint8 RGB to labels and confidence, (H, W) uint8 each.
+        prepare: What is done to each frame before, such as resizing it.
+        keep: What is done with each prepared frame and its labels after.
+
+    Raises:
+        SourceError: A frame cannot be read.
+    """
+    score = Score(data.class_set)
+    frames = []
+    sizes = set()
+    with ReadAhead(lambda: (data[index] for index in indices), _READ_AHEAD) as ahead:
+        for index, frame in zip(indices, ahead, strict=True):
+            prepared = prepare(frame)
+            sizes.add((prepared.rgb.shape[1], prepared.rgb.shape[0]))
+            labels, confidence = segment(prepared.rgb)
+            if prepared.truth is not None:
+                frames.append(FrameScore(index, frame.name, score.add(prepared.truth, labels, confidence)))
+            keep(prepared, labels)
+    return Measurement(score, tuple(frames), tuple(sorted(sizes)))

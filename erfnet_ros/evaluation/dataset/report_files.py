@@ -1,0 +1,186 @@
+"""What `erfnet evaluate` found: on the terminal, as JSON, and as pictures; and where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from erfnet_ros import __version__
+from erfnet_ros.core.errors import SourceError
+from erfnet_ros.data.datasets import DataSet
+from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement
+from erfnet_ros.evaluation.dataset.predictor import Segment
+from erfnet_ros.evaluation.dataset.protocol import Protocol
+from erfnet_ros.evaluation.dataset.score_table import percent, print_facts, print_score
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.pipeline import network_size
+from erfnet_ros.visualization.contact_sheet import Sample, contact_sheet, write_png
+from erfnet_ros.visualization.overlay import blend
+
+_PICTURES = 4
+"""Frames on each contact sheet."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the figures come from. Sizes are WIDTHxHEIGHT.
+
+    Attributes:
+        data_set, split: What was scored.
+        frames: How many, and of how many.
+        protocol: full or paper.
+        scored_size: The size of labels and truth when they were compared; several where frames differ.
+        input_size: What the network saw of each.
+        augmentation: What was averaged over each image; none on a robot.
+        checkpoint: Path of the weights, and their SHA-256.
+        trained_on: The checkpoint's own words.
+        engine, device, precision: As they ran, never auto.
+        versions: Of this package and of PyTorch.
+    """
+
+    data_set: str
+    split: str
+    frames: str
+    protocol: str
+    scored_size: str
+    input_size: str
+    augmentation: str
+    checkpoint: str
+    checkpoint_sha256: str
+    trained_on: str
+    engine: str
+    device: str
+    precision: str
+    versions: str
+
+
+def provenance(
+    data: DataSet,
+    count: int,
+    measurement: Measurement,
+    protocol: Protocol,
+    segment: Segment,
+    checkpoint: Checkpoint,
+    path: str | Path | None,
+) -> Provenance:
+    """Say where the figures come from.
+
+    Args:
+        data: What was scored.
+        count: How many of its frames.
+        measurement: What came out.
+        protocol: At which size.
+        segment: Who said the labels.
+        checkpoint: The weights.
+        path: Their file; None is the shipped one.
+    """
+    seen = dict.fromkeys(network_size(size, checkpoint.input_size, protocol.input_size) for size in measurement.sizes)
+    path = checkpoints.DEFAULT if path is None else Path(path)
+    return Provenance(
+        data_set=data.name,
+        split=data.split,
+        frames=str(count) if count == len(data) else f"{count} of {len(data)}, evenly spread",
+        protocol=protocol.name,
+        scored_size=_sizes(measurement.sizes),
+        input_size=_sizes(tuple(seen)),
+        augmentation=segment.augmentation,
+        checkpoint=str(path),
+        checkpoint_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        trained_on=checkpoint.data,
+        engine=segment.engine,
+        device=segment.device,
+        precision=segment.precision,
+        versions=f"erfnet_ros {__version__}, PyTorch {torch.__version__}",
+    )
+
+
+def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
+    """Name up to three sizes; of more, the first and the last."""
+    names = [f"{width}x{height}" for width, height in sizes]
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} sizes from {names[0]} to {names[-1]}"
+
+
+def make_folders(json_file: Path | None, pictures: Path | None) -> None:
+    """Make the folders that will be written to, so that a bad path is known before the first frame.
+
+    Raises:
+        SourceError: One cannot be made, or the JSON file is a folder.
+    """
+    if json_file is not None and json_file.is_dir():
+        raise SourceError(f"Expected a file to write JSON to, got the folder {json_file}; add a name to it.")
+    for folder in (None if json_file is None else json_file.parent, pictures):
+        if folder is None:
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SourceError(f"Cannot write to {folder}: {error.strerror}; choose another folder.") from error
+
+
+def show(measurement: Measurement, source: Provenance, console: Console) -> None:
+    """Print the figures, where there was truth to take them from, and their provenance."""
+    if measurement.frames:
+        print_score(measurement.score, console)
+    else:
+        console.print("No truth to score against.")
+    print_facts({name.replace("_", " "): str(value) for name, value in asdict(source).items()}, console)
+
+
+def write_json(path: Path, measurement: Measurement, source: Provenance) -> None:
+    """Write all figures, the counts behind them, each frame's own and the provenance; complete or not there.
+
+    Raises:
+        SourceError: The file cannot be written.
+    """
+    content = {
+        **measurement.score.figures().to_dict(),
+        "provenance": asdict(source),
+        "by_frame": [{"name": frame.name, **asdict(frame.figures)} for frame in measurement.frames],
+        "score": measurement.score.to_dict(),
+    }
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise SourceError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def write_pictures(folder: Path, data: DataSet, measurement: Measurement, segment: Segment, protocol: Protocol) -> None:
+    """Write best.png and worst.png: the frames of the highest and of the lowest mIoU, segmented once more.
+
+    Raises:
+        ImageError: A file cannot be written.
+    """
+    for name, frames in (("best", measurement.best(_PICTURES)), ("worst", measurement.worst(_PICTURES))):
+        if not frames:
+            continue
+        samples = [_sample(frame, data, segment, protocol) for frame in frames]
+        title = f"{name} frames of {data.name} {data.split}"
+        overall = f"mIoU {percent(measurement.score.figures().miou, 2)} over {measurement.score.frames} frames"
+        write_png(folder / f"{name}.png", contact_sheet(samples, data.class_set, _ascii(title), overall))
+
+
+def _sample(frame: FrameScore, data: DataSet, segment: Segment, protocol: Protocol) -> Sample:
+    prepared = protocol(data[frame.index])
+    labels, _ = segment(prepared.rgb)
+    overlay = blend(prepared.rgb, labels, data.class_set.palette(), 0.5)
+    caption = f"{_ascii(frame.name)}  mIoU {percent(frame.figures.miou)}"
+    return Sample(caption, prepared.rgb, prepared.truth, labels, overlay)
+
+
+def _ascii(text: str) -> str:
+    """Return what OpenCV's fonts can show of a text."""
+    return text.encode("ascii", "replace").decode()

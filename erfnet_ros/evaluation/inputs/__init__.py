@@ -1,0 +1,1 @@
+"""Frames and ground truth of a bag."""

@@ -1,0 +1,225 @@
+"""Truth for the images of a bag: a topic of class ids, or a folder of PNG files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.image_encodings import to_array
+from erfnet_ros.data.bags.message_types import LABEL_INFO
+from erfnet_ros.data.bags.reader import BagReader, Message
+from erfnet_ros.data.image_files import images_in, read_truth
+from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Nanoseconds, Stamps, match_stamps
+
+Pixels = npt.NDArray[np.uint8]
+
+_LABEL_ENCODINGS = ("mono8", "8UC1")
+
+
+@dataclass
+class _MonoImage:
+    """The fields of sensor_msgs/Image."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: Any
+
+
+class Truths(Protocol):
+    """Truths by index, read when they are asked for."""
+
+    def __getitem__(self, index: int) -> Pixels:
+        """Return one truth, (H, W) uint8, void 255.
+
+        Raises:
+            ErfnetError: It cannot be read, or holds ids that the class set does not have.
+        """
+        ...
+
+
+class TopicTruths:
+    """The truths of a topic, read along while the images are read.
+
+    Asked for in the order of the bag, nothing is kept; those that are skipped and needed later wait in memory.
+
+    Args:
+        reader: The bag; `reader.messages` is read once.
+        topic: Of sensor_msgs/Image with mono8 class ids, or of CompressedImage with PNG.
+        class_set: What the ids mean; its own void and 255 are void.
+        needed: Indexes that will be asked for, each once.
+    """
+
+    def __init__(self, reader: BagReader, topic: str, class_set: ClassSet, needed: Collection[int]) -> None:
+        self._reader, self._class_set = reader, class_set
+        self._messages: Iterator[tuple[int, Message]] = enumerate(reader.messages([topic]))
+        self._needed = frozenset(needed)
+        self._waiting: dict[int, Message] = {}
+
+    def __getitem__(self, index: int) -> Pixels:
+        """See `Truths`."""
+        while index not in self._waiting:
+            found, message = next(self._messages)
+            if found in self._needed:
+                self._waiting[found] = message
+        ids = label_ids(self._reader.decode(self._waiting.pop(index)))
+        return self._class_set.truth_from_file_ids(ids)
+
+
+class FolderTruths:
+    """The truths of a folder: PNG files of class ids, one byte per pixel.
+
+    File names say which image a truth belongs to, all files of a folder in one way:
+
+    - numbers below the number of images: the image's index on its topic (0.png or 000000.png is the first);
+    - larger numbers: the image's stamp, nanoseconds since 1970 (1700000000033333333.png);
+    - any other names, as many as there are images: sorted, numbers by their value, they follow the images one by one.
+
+    Args:
+        folder: The folder; files that are no PNG are left alone.
+        class_set: What the ids mean; its own void and 255 are void.
+
+    Raises:
+        SourceError: There is no such folder, or no image in it.
+        EvaluationError: There is no PNG file.
+    """
+
+    def __init__(self, folder: Path, class_set: ClassSet) -> None:
+        self.folder, self._class_set = folder, class_set
+        self.files = [file for file in images_in(folder) if file.suffix.lower() == ".png"]
+        if not self.files:
+            raise EvaluationError(
+                f"Expected PNG files of class ids in '{folder}', found none; labels must be lossless."
+            )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Pixels:
+        """See `Truths`."""
+        return read_truth(self.files[index], self._class_set)
+
+    def match(self, images_ns: Nanoseconds, tolerance_ns: int) -> tuple[Matches, str]:
+        """Pair the files with the images.
+
+        Args:
+            images_ns: (N,) stamps of the images, in the order of the bag.
+            tolerance_ns: Largest distance between a file's stamp and an image's.
+
+        Returns:
+            The pairs, and in words by what they were paired.
+
+        Raises:
+            EvaluationError: The names are no numbers, and the files are not as many as the images.
+        """
+        count = len(images_ns)
+        if not all(_is_number(file.stem) for file in self.files):
+            if len(self.files) != count:
+                raise EvaluationError(
+                    f"Expected as many PNG files in '{self.folder}' as there are images, {count}, got "
+                    f"{len(self.files)}; name each by its image's index (000000.png) or stamp in nanoseconds."
+                )
+            return Matches(tuple(range(count)), 0, 0), "their order, for their names are no numbers"
+        numbers = np.array([int(file.stem) for file in self.files], np.int64)
+        if numbers.max() >= count:
+            return match_stamps(images_ns, numbers, tolerance_ns), "the stamps in their names"
+        place = {int(number): index for index, number in enumerate(numbers)}
+        truth_of = tuple(place.get(index) for index in range(count))
+        unmatched = len(numbers) - sum(index is not None for index in truth_of)
+        return Matches(truth_of, unmatched, 0), "the image indexes in their names"
+
+
+def match_topics(images: Stamps, truths: Stamps, tolerance_ns: int) -> Matches:
+    """Pair the images and the truths of two topics by header stamp; by the bag's time where one has no stamps."""
+    if images.blank or truths.blank:
+        return match_stamps(images.bag_ns, truths.bag_ns, tolerance_ns)
+    return match_stamps(images.header_ns, truths.header_ns, tolerance_ns)
+
+
+def check_matches(matches: Matches, bag: str, truths: int, tolerance_s: float) -> None:
+    """Refuse a bag of which no truth belongs to an image.
+
+    Raises:
+        EvaluationError: With the smallest distance that there is.
+    """
+    if matches.count:
+        return
+    if matches.nearest_ns is None:
+        raise EvaluationError(f"Expected truths to score '{bag}' with, got {truths}; name another --truth-topic.")
+    raise EvaluationError(
+        f"Expected a truth within {tolerance_s:g} s of an image of '{bag}', got none of {truths}: the nearest is "
+        f"{matches.nearest_ns / 1e9:.6f} s away; check the stamps, or raise --tolerance."
+    )
+
+
+def check_label_info(reader: BagReader, topic: str, class_set: ClassSet) -> None:
+    """Refuse truth whose ids mean other classes, where a label_info beside it says what they mean.
+
+    Args:
+        reader: The bag.
+        topic: Name of the truth's topic.
+        class_set: What the network's ids mean.
+
+    Raises:
+        EvaluationError: Naming the first id that means something else.
+    """
+    beside = f"{topic.rpartition('/')[0]}/label_info"
+    if beside not in reader.topics or reader.topics[beside].type != LABEL_INFO:
+        return
+    for message in islice(reader.messages([beside]), 1):
+        theirs = {entry.class_id: entry.class_name for entry in reader.decode(message).class_map}
+        # An id behind the last class may be what the data set calls void.
+        for index, name in enumerate(class_set.names):
+            if theirs.get(index) != name:
+                raise EvaluationError(
+                    f"Expected truth on '{topic}' of the checkpoint's {len(class_set)} classes '{class_set.name}', got "
+                    f"'{theirs.get(index)}' for '{name}' as id {index} in '{beside}'; take a checkpoint of these "
+                    "classes, or other truth."
+                )
+
+
+def label_ids(message: Any) -> Pixels:
+    """Return the class ids (H, W) uint8 of a decoded sensor_msgs Image or CompressedImage message.
+
+    Raises:
+        ErfnetError: Not one byte per pixel, not a PNG, or broken.
+    """
+    if not hasattr(message, "encoding"):
+        return _png_ids(np.frombuffer(message.data, np.uint8), message.format)
+    if message.encoding not in _LABEL_ENCODINGS:
+        raise EvaluationError(
+            f"Expected class ids of encoding {' or '.join(_LABEL_ENCODINGS)} as truth, got '{message.encoding}'; "
+            "convert colour labels to class ids."
+        )
+    height, width = message.height, message.width
+    return to_array(_MonoImage(height, width, "mono8", 0, message.step, message.data))[..., 0]
+
+
+def _png_ids(content: Pixels, format: str) -> Pixels:
+    # JPEG would smear ids into others without a word.
+    if content[:8].tobytes() != b"\x89PNG\r\n\x1a\n":
+        raise EvaluationError(f"Expected a PNG as compressed truth, got format '{format}'; labels must be lossless.")
+    try:
+        ids = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        ids = None
+    if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
+        got = "one that cannot be decoded" if ids is None else f"{ids.dtype} of shape {ids.shape}"
+        raise EvaluationError(f"Expected a PNG of one byte per pixel, the class id, as compressed truth, got {got}.")
+    return ids.astype(np.uint8, copy=False)
+
+
+def _is_number(stem: str) -> bool:
+    return re.fullmatch(r"\d{1,19}", stem, re.ASCII) is not None and int(stem) < 2**63

@@ -1,0 +1,1 @@
+"""Segmentation, boundary, temporal and latency metrics."""

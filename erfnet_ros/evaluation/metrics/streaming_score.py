@@ -1,0 +1,64 @@
+"""Streaming accuracy: at each truth's moment the newest mask that has arrived counts, so lateness costs accuracy.
+
+Source: Li, Wang, Ramanan 2020, "Towards Streaming Perception", section 3: the output that is held against the truth of
+a moment is the last one that was there by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def latest_arrived(moments_ns: Sequence[int], arrivals_ns: Sequence[int]) -> list[int | None]:
+    """Return for each moment the mask that had arrived last by then.
+
+    Args:
+        moments_ns: Any moments, in any order, on the clock of the arrivals.
+        arrivals_ns: When each mask arrived, in any order.
+
+    Returns:
+        For each moment an index into `arrivals_ns`; None where nothing had arrived yet. A mask that arrives at the very
+        moment counts as there; of masks that arrived at once the later in `arrivals_ns` counts.
+    """
+    arrivals = np.asarray(arrivals_ns, np.int64)
+    order = np.argsort(arrivals, kind="stable")
+    places = np.searchsorted(arrivals[order], np.asarray(moments_ns, np.int64), side="right") - 1
+    return [int(order[place]) if place >= 0 else None for place in places]
+
+
+def streaming_score(
+    class_set: ClassSet,
+    moments_ns: Sequence[int],
+    truth_at: Callable[[int], Pixels],
+    arrivals_ns: Sequence[int],
+    labels_at: Callable[[int], Pixels],
+) -> Score:
+    """Score at each truth's moment the newest mask that had arrived.
+
+    Where none had arrived yet, or it is of another size, every pixel counts as "no answer", which is against its true
+    class.
+
+    Args:
+        class_set: What the ids mean.
+        moments_ns: When each truth was true: the moment at which its image was published.
+        truth_at: Returns truth by index into `moments_ns`, (H, W) uint8, void 255; called once per truth, in order.
+        arrivals_ns: When each mask arrived, on the same clock.
+        labels_at: Returns a mask by index into `arrivals_ns`, (H, W) uint8, void 255.
+    """
+    score = Score(class_set, boundaries=False)
+    for index, mask in enumerate(latest_arrived(moments_ns, arrivals_ns)):
+        truth = truth_at(index)
+        labels = None if mask is None else labels_at(mask)
+        if labels is None or labels.shape != truth.shape:
+            labels = np.full(truth.shape, VOID, np.uint8)
+        score.add(truth, labels)
+    return score

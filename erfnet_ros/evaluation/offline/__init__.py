@@ -1,0 +1,1 @@
+"""Evaluation of bags without ROS, in one process or many."""

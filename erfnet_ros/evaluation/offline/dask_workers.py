@@ -1,0 +1,127 @@
+"""Several bags at once: in this process, in parallel ones, or on an existing Dask cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import partial
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+from erfnet_ros.core.errors import ErfnetError, EvaluationError
+
+if TYPE_CHECKING:
+    # Dask has no types, and PyTorch is slow to import.
+    from erfnet_ros.evaluation.offline.job import Outcome, Work
+
+Show = Callable[[int, int, int], None]
+"""Called with the bag's place, the images that are done, and all of them."""
+
+_POLL_S = 0.2
+_CONNECT_S = 20
+
+_progress: Any = None
+"""In a worker process: where it tells how far it is."""
+
+
+def run_here(works: Sequence[Work], show: Show) -> list[Outcome]:
+    """Evaluate one bag after the other.
+
+    Raises:
+        ErfnetError: What stopped a bag; those before it are kept in the journal.
+    """
+    from erfnet_ros.evaluation.offline.job import do
+
+    return [do(work, partial(show, place)) for place, work in enumerate(works)]
+
+
+def run_processes(works: Sequence[Work], jobs: int, show: Show) -> list[Outcome]:
+    """Evaluate bags in processes of their own, which share this machine's cores evenly.
+
+    Raises:
+        ErfnetError: What stopped a bag, or that a process was killed; bags that are done are kept in the journal.
+    """
+    jobs = min(jobs, len(works))
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")
+    progress = context.Queue()
+    with ProcessPoolExecutor(jobs, context, _begin, (progress,)) as pool:
+        futures = [pool.submit(_do_numbered, place, replace(work, threads=threads)) for place, work in enumerate(works)]
+        try:
+            _wait(futures, progress, show)
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise EvaluationError(
+                "Expected every process to finish its bags, but one was killed (is there enough memory?); run again "
+                "with a smaller --jobs: it goes on from where it was."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def run_on_dask(works: Sequence[Work], address: str, show: Show) -> list[Outcome]:
+    """Evaluate bags on the workers of a Dask cluster; bags and output folder must be on a disk that they share.
+
+    Raises:
+        ErfnetError: The scheduler cannot be reached or has no workers, or what stopped a bag.
+    """
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise EvaluationError("--dask needs Dask: pip install 'erfnet_ros[fleet]', or 'distributed'.") from error
+    from erfnet_ros.evaluation.offline.job import do
+
+    try:
+        client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise EvaluationError(f"Expected a Dask scheduler at '{address}', got: {error}; check the address.") from error
+    # `as_completed` asks for the current client.
+    with client, client.as_current():
+        if not client.scheduler_info()["workers"]:
+            raise EvaluationError(f"Expected workers on the Dask cluster at '{address}', got none; start some.")
+        futures = client.map(do, works, pure=False)
+        places = {future.key: place for place, future in enumerate(futures)}
+        try:
+            for future in as_completed(futures):
+                outcome = future.result()
+                show(places[future.key], outcome.facts.frames, outcome.facts.frames)
+            return list(client.gather(futures))
+        except ErfnetError:
+            raise
+        except Exception as error:
+            # Whatever a worker raises arrives as it is: it may lack this package, or be of another version.
+            raise EvaluationError(
+                f"A worker of the Dask cluster at '{address}' failed ({type(error).__name__}: {error}); does it have "
+                "erfnet_ros of this version, and see the bags?"
+            ) from error
+        finally:
+            client.cancel(futures)
+
+
+def _begin(progress: Any) -> None:
+    global _progress
+    _progress = progress
+
+
+def _do_numbered(place: int, work: Work) -> Outcome:
+    from erfnet_ros.evaluation.offline.job import do
+
+    return do(work, lambda done, total: _progress.put((place, done, total)))
+
+
+def _wait(futures: Sequence[Future[Outcome]], progress: Any, show: Show) -> None:
+    """Wait until all are done, or one has failed, and pass on how far they are."""
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
+        while True:
+            try:
+                show(*progress.get_nowait())
+            except Empty:
+                break
+        for future in done:
+            future.result()

@@ -1,0 +1,135 @@
+"""The evaluation of one bag as a piece of work that any process on any machine can do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.evaluation.inputs.bag_scan import Survey, survey
+from erfnet_ros.evaluation.metadata import BagFacts
+from erfnet_ros.evaluation.offline.evaluate_bag import evaluate_bag
+from erfnet_ros.evaluation.offline.output_bag import OutputPlan
+from erfnet_ros.evaluation.offline.progress_file import open_journal
+from erfnet_ros.evaluation.results.engine_metadata import EngineFacts, checkpoint_sha256, engine_facts
+from erfnet_ros.evaluation.settings import Settings
+from erfnet_ros.inference.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class Work:
+    """One bag to be evaluated.
+
+    Attributes:
+        bag: Path of the bag, absolute.
+        settings: How.
+        folder: Output folder of the run, absolute; progress is kept there, where the machine has it.
+        output: The output bag; None for none.
+        resumes: Whether the progress of an earlier run is taken up.
+        threads: Threads of the network; None leaves that to PyTorch.
+    """
+
+    bag: Path
+    settings: Settings
+    folder: Path
+    output: OutputPlan | None
+    resumes: bool
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one bag, in a form that travels.
+
+    Attributes:
+        facts: Of the bag.
+        engine: What computed.
+        has_truth: Whether there was truth to hold the masks against.
+        unmatched_truths: Truths that belong to no image.
+        unmatched_images: Images that have no truth; 0 where there is no truth at all.
+        notes: Of the bag, a sentence each.
+        tally: As `Tally.to_dict` returned it.
+    """
+
+    facts: BagFacts
+    engine: EngineFacts
+    has_truth: bool
+    unmatched_truths: int
+    unmatched_images: int
+    notes: tuple[str, ...]
+    tally: dict[str, Any]
+
+
+# One network a process: a second one would take memory for nothing, and engines are not made for two threads.
+_alone = threading.Lock()
+_segmenters: dict[Any, Segmenter] = {}
+
+
+def do(work: Work, advance: Callable[[int, int], None] = lambda done, total: None) -> Outcome:
+    """Evaluate a bag.
+
+    Args:
+        work: What to do.
+        advance: Told how many images of how many are done, from another thread.
+
+    Raises:
+        ErfnetError: The bag, its truth, the checkpoint or the engine cannot be used.
+    """
+    with _alone, BagReader(work.bag) as reader:
+        segmenter = _segmenter(work)
+        engine = engine_facts(segmenter, work.settings.checkpoint)
+        found = survey(reader, work.settings, segmenter.class_set)
+        total = found.facts.frames
+        if work.output is not None and not work.folder.is_dir():
+            raise EvaluationError(
+                f"Expected the output folder '{work.folder}' to be there for the output bag, got a machine without it; "
+                "use a folder that all workers share."
+            )
+        journal = None
+        if work.folder.is_dir():
+            journal = open_journal(work.folder, found, work.settings, engine, work.output)
+            if not work.resumes:
+                journal.path.unlink(missing_ok=True)
+        tally = evaluate_bag(found, segmenter, work.settings, journal, work.output, lambda done: advance(done, total))
+    return outcome_of(found, engine, tally.to_dict())
+
+
+def outcome_of(found: Survey, engine: EngineFacts, tally: dict[str, Any]) -> Outcome:
+    """Return what came of a bag.
+
+    Args:
+        found: The bag.
+        engine: What computed.
+        tally: As `Tally.to_dict` returned it.
+    """
+    matches = found.matches
+    return Outcome(
+        found.facts,
+        engine,
+        matches is not None,
+        0 if matches is None else matches.unmatched_truths,
+        0 if matches is None else len(matches.truth_of) - matches.count,
+        found.notes,
+        tally,
+    )
+
+
+def _segmenter(work: Work) -> Segmenter:
+    settings = work.settings
+    options = (settings.checkpoint, settings.engine, settings.device, settings.precision, settings.input_size)
+    # The file may have been replaced while a worker of a cluster lived on.
+    key = (*options, checkpoint_sha256(settings.checkpoint))
+    if key not in _segmenters:
+        if work.threads is not None:
+            import torch
+
+            torch.set_num_threads(work.threads)
+        for other in _segmenters.values():
+            other.close()
+        _segmenters.clear()
+        _segmenters[key] = Segmenter(*options)
+    return _segmenters[key]

@@ -1,0 +1,144 @@
+"""The options that offline and live evaluation share, in the same words."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from erfnet_ros.core.errors import EvaluationError, ParameterError
+from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.evaluation.settings import DEFAULT_TOLERANCE_S, MAX_TOLERANCE_S, Settings
+
+if TYPE_CHECKING:
+    # OpenCV and PyTorch are slow to import, and --help needs neither.
+    from erfnet_ros.evaluation.results.result import Result
+    from erfnet_ros.evaluation.thresholds import Requirement
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what both modes know: bags, output folder, topics, truth, engine, comparison and gate."""
+    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the report")
+    parser.add_argument("--live", action="store_true", help="play the bag to the real node over DDS (needs ROS 2)")
+    parser.add_argument("--image-topic", metavar="T", help="topic of the images (default: the only one)")
+    truth = parser.add_mutually_exclusive_group()
+    truth.add_argument(
+        "--truth-topic", metavar="T", help="topic of class ids, mono8 (default: the only one that is called so)"
+    )
+    truth.add_argument(
+        "--truth-dir",
+        type=Path,
+        metavar="DIR",
+        help="PNG files of class ids, named by the image's index or by its stamp in nanoseconds",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=DEFAULT_TOLERANCE_S,
+        metavar="S",
+        help="largest distance between the stamps of image and truth, seconds (default: %(default)s)",
+    )
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=".safetensors file (default: the shipped one)")
+    parser.add_argument("--engine", default="auto", help="auto or the engine's name")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    parser.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
+    parser.add_argument("--threshold", type=float, default=0.0, help="pixels below this confidence become void (0..1)")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="result.json of another run, set beside this one")
+    parser.add_argument(
+        "--require",
+        metavar="TEXT",
+        help='what must hold, or the exit status is 1, such as "miou>=0.60 latency_p99<=0.100 dropped<=0.02"',
+    )
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is read and checked before an evaluation begins.
+
+    Attributes:
+        settings: Of the evaluation.
+        compare: The other run; None without one.
+        requirements: Of the gate; empty without one.
+    """
+
+    settings: Settings
+    compare: Result | None
+    requirements: tuple[Requirement, ...]
+
+
+def prepare(options: argparse.Namespace) -> Preparation:
+    """Check the options that `add_options` added, so that a mistake is known before the first image.
+
+    The output folder is made, and tried.
+
+    Raises:
+        ErfnetError: A value is out of range, a file cannot be read, a bag is not there, or the output folder cannot be
+            written to.
+    """
+    from erfnet_ros.evaluation.results.result import Result
+    from erfnet_ros.evaluation.thresholds import parse
+
+    if not 0 <= options.threshold <= 1:
+        raise ParameterError(f"Expected --threshold from 0 to 1, got {options.threshold}.")
+    if not 0 <= options.tolerance <= MAX_TOLERANCE_S:
+        raise ParameterError(f"Expected --tolerance from 0 to {MAX_TOLERANCE_S:g} seconds, got {options.tolerance:g}.")
+    settings = Settings(
+        image_topic=options.image_topic,
+        truth_topic=options.truth_topic,
+        truth_dir=None if options.truth_dir is None else options.truth_dir.resolve(),
+        tolerance_s=options.tolerance,
+        checkpoint=None if options.checkpoint is None else options.checkpoint.resolve(),
+        engine=options.engine,
+        device=options.device,
+        precision=options.precision,
+        input_size=parse_input_size(options.input_size),
+        threshold=options.threshold,
+        boundaries=getattr(options, "boundaries", False),
+    )
+    requirements = () if options.require is None else parse(options.require)
+    compare = None if options.compare is None else Result.read(options.compare)
+    check_bags(options.bags)
+    if settings.truth_dir is not None and len(options.bags) > 1:
+        raise ParameterError(
+            f"Expected one bag with --truth-dir, got {len(options.bags)}: its files belong to one bag's images; "
+            "put the truth of several bags into topics."
+        )
+    make_folder(options.out)
+    return Preparation(settings, compare, requirements)
+
+
+def check_bags(bags: list[Path]) -> None:
+    """Refuse bags that are not there, and a bag that is named twice.
+
+    Raises:
+        BagError: There is no bag.
+        ParameterError: One is named twice.
+    """
+    from erfnet_ros.data.bags.storage_folder import find_files
+
+    for bag in bags:
+        find_files(bag)
+    resolved = [bag.resolve() for bag in bags]
+    twice = sorted({str(bag) for bag, place in zip(bags, resolved, strict=True) if resolved.count(place) > 1})
+    if twice:
+        raise ParameterError(f"Expected each bag once, got {', '.join(twice)}.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder, and see that it can be written to.
+
+    Raises:
+        EvaluationError: It cannot.
+    """
+    trial = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise EvaluationError(
+            f"Expected an output folder that can be written to, got '{folder}': {error.strerror}; choose another."
+        ) from error

@@ -1,0 +1,1 @@
+"""Evaluation report as one HTML page."""

@@ -1,0 +1,100 @@
+"""How good the masks are: by class, by confidence, over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.evaluation.metrics.segmentation_score import Figures
+from erfnet_ros.evaluation.report.event_times import moments_s
+from erfnet_ros.evaluation.results.result import Result
+from erfnet_ros.page.class_table import class_table
+from erfnet_ros.visualization.html.class_charts import class_bars
+from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
+from erfnet_ros.visualization.html.elements import Block, Section, Table
+from erfnet_ros.visualization.html.histograms import calibration_chart
+from erfnet_ros.visualization.html.line_charts import Series, timeline
+
+Runs = tuple[str, str]
+
+
+def accuracy_section(result: Result, other: Result | None, runs: Runs) -> Section:
+    """Return bars and a table by class, calibration and the confusion matrix; empty where nothing had truth."""
+    figures, score = result.figures, result.score
+    if figures is None or score is None:
+        return Section("Accuracy", [])
+    names = result.class_set.names
+    shares = [figures.iou[name] for name in names]
+    theirs = None if other is None else other.figures
+    others = None if theirs is None else [theirs.iou.get(name) for name in names]
+    blocks: list[Block] = [class_bars(names, shares, "IoU by class", mean=figures.miou, other=others, runs=runs)]
+    if result.streaming_figures is not None:
+        streaming = [result.streaming_figures.iou[name] for name in names]
+        caption = "Streaming: at each truth's moment the newest mask that had arrived counts."
+        title = "What lateness costs: IoU by class"
+        blocks.append(class_bars(names, shares, title, caption, other=streaming, runs=("every mask", "streaming")))
+    calibration = score.calibration
+    if sum(calibration.pixels):
+        blocks.append(calibration_chart(calibration.mean_confidence, calibration.accuracy, calibration.pixels))
+    if figures.category_iou is not None:
+        blocks.append(_category_bars(figures, theirs, runs))
+    blocks += [classes_table(result, other, runs), confusion_chart(names, score.matrix)]
+    return Section("Accuracy", blocks)
+
+
+def classes_table(result: Result, other: Result | None, runs: Runs) -> Table:
+    """Return what is known of each class of a scored result, in the order of their ids."""
+    figures, score = result.figures, result.score
+    assert figures is not None
+    assert score is not None
+    names = result.class_set.names
+    theirs = None if other is None else other.figures
+    return class_table(
+        names,
+        result.class_set.colors,
+        score.matrix,
+        [figures.iou[name] for name in names],
+        {
+            "boundary F": [figures.boundary_f_by_class.get(name) for name in names],
+            "flicker": [result.flicker.by_class.get(name) for name in names],
+        },
+        None if theirs is None else [theirs.iou.get(name) for name in names],
+        runs[1],
+        "Flicker: the share of the class's pixels that bear another label in the next mask.",
+    )
+
+
+def stability_section(result: Result) -> Section:
+    """Return how accuracy, confidence and labels change over the run."""
+    times = moments_s(result)
+    charts = (
+        (("miou", "confidence"), "mIoU and mean confidence of each frame", "A frame's mIoU is over its own classes."),
+        (("changed",), "Flicker: share of labels that changed since the mask before", ""),
+    )
+    blocks: list[Block] = []
+    for attributes, title, caption in charts:
+        lines = [_line(result, attribute, times) for attribute in attributes]
+        series = [line for line in lines if len(line.x) >= 2]
+        if series:
+            blocks.append(timeline(series, title, "", caption, share=True))
+    return Section("Over time", blocks)
+
+
+def _line(result: Result, attribute: str, times: npt.NDArray[np.float64]) -> Series:
+    known = [
+        (moment, value)
+        for moment, record in zip(times.tolist(), result.records, strict=True)
+        if (value := getattr(record, attribute)) is not None
+    ]
+    moments, values = np.array(known, np.float64).reshape(-1, 2).T
+    return Series({"miou": "mIoU"}.get(attribute, attribute), moments, values)
+
+
+def _category_bars(figures: Figures, other: Figures | None, runs: Runs) -> Block:
+    assert figures.category_iou is not None
+    shares = list(figures.category_iou.values())
+    theirs = None if other is None else other.category_iou
+    others = None if theirs is None else [theirs.get(name) for name in figures.category_iou]
+    caption = "A confusion within a category counts as a hit."
+    title = "IoU by category"
+    return class_bars(list(figures.category_iou), shares, title, caption, figures.category_miou, others, runs)

@@ -1,0 +1,108 @@
+"""The report of an evaluation: an HTML page for people, Markdown for a pull request, and JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from erfnet_ros import __version__
+from erfnet_ros.evaluation.report.accuracy import accuracy_section, classes_table, stability_section
+from erfnet_ros.evaluation.report.example_frames import frames_section
+from erfnet_ros.evaluation.report.provenance import origin_section
+from erfnet_ros.evaluation.report.summary_tiles import figures_table, gate_notes, tiles
+from erfnet_ros.evaluation.report.timing import timing_section
+from erfnet_ros.evaluation.results.result import Result
+from erfnet_ros.evaluation.thresholds import Verdict
+from erfnet_ros.page import markdown
+from erfnet_ros.visualization.html import render
+from erfnet_ros.visualization.html.elements import Note, Page, Section
+
+FIGURES = "result.json"
+PAGE = "report.html"
+TEXT = "report.md"
+
+_RUNS = ("this run", "other run")
+
+
+def write_report(
+    result: Result, folder: Path, compare: Result | None = None, verdicts: Sequence[Verdict] = ()
+) -> list[Path]:
+    """Write `result.json`, `report.html` and `report.md`, and return their paths.
+
+    Args:
+        result: What to report.
+        folder: Where the pictures of `result` are and the files go; it exists.
+        compare: Another run, set beside this one.
+        verdicts: What the gate says of `result`, from `gate.check`.
+
+    Raises:
+        ErfnetError: A file cannot be written.
+    """
+    # The figures first: a fault in the drawing must not cost them.
+    result.write(folder / FIGURES)
+    page = render.write(build_page(result, folder, compare, verdicts), folder / PAGE)
+    text = render.write_text(build_markdown(result, compare, verdicts), folder / TEXT)
+    return [folder / FIGURES, page, text]
+
+
+def build_page(result: Result, folder: Path, compare: Result | None = None, verdicts: Sequence[Verdict] = ()) -> Page:
+    """Return the page; see `write_report`."""
+    sections = [
+        accuracy_section(result, compare, _RUNS),
+        timing_section(result, compare, _RUNS),
+        stability_section(result),
+        frames_section(result, folder),
+        Section("Figures", [figures_table(result, compare, _RUNS)]),
+        origin_section(result, compare, _RUNS),
+    ]
+    return Page(
+        title=_title(result),
+        subtitle=_subtitle(result, compare),
+        tiles=tiles(result, compare, verdicts),
+        sections=sections,
+        notes=_notes(result, verdicts),
+        footer=f"Written by erfnet_ros {__version__}. This file holds everything that it shows.",
+    )
+
+
+def build_markdown(result: Result, compare: Result | None = None, verdicts: Sequence[Verdict] = ()) -> str:
+    """Return the headline numbers and the table by class as GitHub-flavoured Markdown."""
+    parts = [f"### {markdown.escape(_title(result))}", markdown.escape(_subtitle(result, compare))]
+    parts += [markdown.note(note) for note in _notes(result, verdicts)]
+    parts.append(markdown.tiles_table(tiles(result, compare, verdicts)))
+    if result.figures is not None:
+        table = markdown.table(classes_table(result, compare, _RUNS))
+        parts.append(f"<details><summary>By class</summary>\n\n{table}\n\n</details>")
+    origin = result.provenance
+    bags = ", ".join(f"{bag.name} ({bag.fingerprint[:16]})" for bag in result.bags)
+    parts.append(markdown.escape(f"Checkpoint {origin.checkpoint} ({origin.checkpoint_sha256[:16]}); bags: {bags}."))
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(result: Result) -> str:
+    bags = result.bags[0].name if len(result.bags) == 1 else f"{len(result.bags)} bags"
+    return f"Segmentation of {bags}"
+
+
+def _subtitle(result: Result, compare: Result | None) -> str:
+    text = f"{_run(result)}; {result.provenance.started}"
+    return text if compare is None else f"{text}. Compared with: {_run(compare)}; {compare.provenance.started}"
+
+
+def _run(result: Result) -> str:
+    origin = result.provenance
+    speed = "" if origin.rate is None else f" at {origin.rate:g}x"
+    return f"{result.mode}{speed}, {origin.checkpoint} with {origin.engine} on {origin.device} in {origin.precision}"
+
+
+def _notes(result: Result, verdicts: Sequence[Verdict]) -> list[Note]:
+    """Return what a reader must know first: the gate, what could not be read, and what the numbers leave out."""
+    notes = gate_notes(verdicts)
+    notes += [Note(f"{bag.name}: {fault}", "fair") for bag in result.bags for fault in bag.faults]
+    notes += [Note(note, "fair") for note in result.notes]
+    if result.figures is None:
+        notes.append(Note("There was no truth to hold the masks against: how good they are is not known.", "fair"))
+    elif result.figures.absent:
+        absent = ", ".join(result.figures.absent)
+        notes.append(Note(f"In neither truth nor masks, and so left out of every mean: {absent}."))
+    return notes

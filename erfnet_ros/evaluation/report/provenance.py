@@ -1,0 +1,68 @@
+"""Where a result comes from: bags, checkpoint, engine, machine, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from erfnet_ros.evaluation.results.result import Result
+from erfnet_ros.visualization.html.elements import Block, Cell, Column, Facts, Section, Table
+from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number
+
+
+def origin_section(result: Result, other: Result | None, runs: tuple[str, str]) -> Section:
+    """Return everything that a reader needs to get the numbers again; two runs beside each other."""
+    here = _facts(result)
+    blocks: list[Block] = [_bags_table(result, "Bags" if other is None else f"Bags, {runs[0]}")]
+    if other is None:
+        blocks.append(Facts([(name, (value,)) for name, value in here.items()]))
+    else:
+        there = _facts(other)
+        names = list(dict.fromkeys([*here, *there]))
+        rows = [(name, (here.get(name, UNKNOWN), there.get(name, UNKNOWN))) for name in names]
+        blocks += [_bags_table(other, f"Bags, {runs[1]}"), Facts(rows, runs)]
+    return Section("Provenance", blocks)
+
+
+def _facts(result: Result) -> dict[str, str]:
+    origin = result.provenance
+    facts = {
+        "mode": result.mode if origin.rate is None else f"{result.mode}, at {origin.rate:g} times the bag's speed",
+        "checkpoint": origin.checkpoint,
+        "checkpoint SHA-256": origin.checkpoint_sha256,
+        **_named("checkpoint", origin.checkpoint_facts),
+        "classes": f"{result.class_set.name}: {', '.join(result.class_set.names)}",
+        "engine": f"{origin.engine} on {origin.device} in {origin.precision}",
+        "input size": origin.input_size,
+        "confidence threshold": f"{origin.threshold:g}",
+        "tolerance of stamps": f"{origin.tolerance_s:g} s",
+        "command": origin.command,
+        "started": origin.started,
+        "took": duration(origin.duration_s),
+        **_named("machine", origin.machine),
+        **_named("version", origin.versions),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _named(group: str, facts: Mapping[str, str]) -> dict[str, str]:
+    return {f"{group}: {name.replace('_', ' ')}": value for name, value in facts.items()}
+
+
+def _bags_table(result: Result, title: str) -> Table:
+    titles = ("bag", "image topic", "truth", "fingerprint")
+    columns = [
+        *(Column(name, numeric=False) for name in titles),
+        Column("images"),
+        Column("truths"),
+        Column("duration"),
+    ]
+    rows = [
+        [
+            *(Cell(text) for text in (bag.name, bag.image_topic, bag.truth_topic or "none", bag.fingerprint[:16])),
+            Cell(number(bag.frames)),
+            Cell(number(bag.truths)),
+            Cell(duration(bag.duration_s)),
+        ]
+        for bag in result.bags
+    ]
+    return Table(columns, rows, title, wide=True)

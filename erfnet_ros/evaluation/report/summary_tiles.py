@@ -1,0 +1,171 @@
+"""The figures of a result as they are shown: which, in what unit, and whether more of it is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from erfnet_ros.evaluation.results.result import LIVE, Result
+from erfnet_ros.evaluation.thresholds import FIGURES
+from erfnet_ros.evaluation.thresholds import Verdict as GateVerdict
+from erfnet_ros.visualization.html.elements import Cell, Column, Note, Table, Tile, Verdict
+from erfnet_ros.visualization.html.formatting import (
+    UNKNOWN,
+    milliseconds,
+    number,
+    percent,
+    points,
+    signed_milliseconds,
+    signed_number,
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a figure and a difference of two are written."""
+
+    value: Callable[[float], str]
+    change: Callable[[float], str]
+
+
+SHARE = Unit(percent, points)
+SECONDS = Unit(lambda value: milliseconds(1e3 * value), lambda value: signed_milliseconds(1e3 * value))
+RATE = Unit(lambda value: f"{number(value)} fps", lambda value: f"{signed_number(value)} fps")
+PERCENT = Unit(lambda value: f"{number(value, 0)} %", lambda value: f"{signed_number(value, 0)} points")
+MEGABYTES = Unit(lambda value: f"{number(value, 0)} MB", lambda value: f"{signed_number(value, 0)} MB")
+COUNT = Unit(lambda value: number(value, 0), lambda value: signed_number(value, 0))
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One figure.
+
+    Attributes:
+        figure: Its name in `gate.FIGURES`.
+        label: What people call it.
+        unit: How it is written.
+        better: 1 where more is better, -1 where less is, 0 where neither.
+        tile: Whether it is one of the page's headline numbers.
+        note: What stands below it.
+    """
+
+    figure: str
+    label: str
+    unit: Unit
+    better: int
+    tile: bool = False
+    note: Callable[[Result], str] = lambda result: ""
+
+    def value(self, result: Result | None) -> float | None:
+        """Return the figure of a run; None where it was not measured or there is no run."""
+        return None if result is None else FIGURES[self.figure](result)
+
+    def text(self, result: Result | None) -> str:
+        """Return the figure as it is shown."""
+        value = self.value(result)
+        return UNKNOWN if value is None else self.unit.value(value)
+
+    def change(self, result: Result, other: Result | None) -> tuple[str, Verdict]:
+        """Return how the figure differs from another run's, and whether for the better; "" where it cannot be said."""
+        here, there = self.value(result), self.value(other)
+        if here is None or there is None:
+            return "", "plain"
+        text = self.unit.change(here - there)
+        if not self.better or text == self.unit.change(0.0):
+            return text, "plain"
+        return text, "good" if (here - there) * self.better > 0 else "bad"
+
+
+HEADLINES = (
+    Headline("miou", "mIoU", SHARE, 1, True, lambda result: f"over {number(result.frames.scored)} scored frames"),
+    Headline("streaming_miou", "streaming mIoU", SHARE, 1, True, lambda result: "with lateness counted"),
+    Headline("pixel_accuracy", "pixel accuracy", SHARE, 1, True),
+    Headline("category_miou", "category mIoU", SHARE, 1),
+    Headline("frequency_weighted_iou", "frequency-weighted IoU", SHARE, 1),
+    Headline("boundary_f", "boundary F-score", SHARE, 1, True),
+    Headline("calibration_error", "calibration error", SHARE, -1, True, lambda result: "confidence against hits"),
+    Headline("flicker", "flicker", SHARE, -1, True, lambda result: "labels changed from mask to mask"),
+    Headline("latency_p50", "latency p50", SECONDS, -1, True, lambda result: "image published to mask received"),
+    Headline("latency_p90", "latency p90", SECONDS, -1),
+    Headline("latency_p99", "latency p99", SECONDS, -1, True, lambda result: f"longest {_longest(result)}"),
+    Headline("latency_max", "latency, longest", SECONDS, -1),
+    Headline("jitter", "jitter", SECONDS, -1),
+    Headline("age_p50", "age of the mask p50", SECONDS, -1),
+    Headline("age_p99", "age of the mask p99", SECONDS, -1),
+    Headline("dropped", "dropped", SHARE, -1, True, lambda result: _of_images(result, result.frames.dropped)),
+    Headline("rejected", "rejected", SHARE, -1, True, lambda result: _of_images(result, result.frames.rejected)),
+    Headline("fps", "frame rate", RATE, 1, True, lambda result: _rate_note(result)),
+    Headline("cpu_percent", "CPU", PERCENT, -1, True, lambda result: f"{_process(result)}; 100 % is one core"),
+    Headline("memory_mb", "memory", MEGABYTES, -1, True, lambda result: f"{_process(result)}, at its largest"),
+    Headline("gpu_percent", "GPU", PERCENT, 0, True, lambda result: "mean utilisation"),
+    Headline("gpu_memory_mb", "GPU memory", MEGABYTES, -1, True, lambda result: "at its largest"),
+    Headline("images", "images", COUNT, 0),
+    Headline("answered", "masks", COUNT, 0),
+    Headline("scored", "scored masks", COUNT, 0),
+    Headline("unmatched_truths", "truths without an image", COUNT, -1),
+    Headline("unmatched_images", "images without a truth", COUNT, 0),
+    Headline("refused_truths", "truths refused", COUNT, -1),
+)
+"""In reading order."""
+
+
+def tiles(result: Result, other: Result | None, verdicts: Sequence[GateVerdict]) -> list[Tile]:
+    """Return the headline numbers that either run has; none is shown for what went as it should (nothing rejected)."""
+    shown = []
+    for headline in HEADLINES:
+        values = [headline.value(result), headline.value(other)]
+        needless = headline.figure == "rejected" and not any(values)
+        if headline.tile and not needless and values != [None, None]:
+            change, change_verdict = headline.change(result, other)
+            note = headline.note(result) if values[0] is not None else "not measured in this run"
+            verdict = _verdict(headline, values[0], verdicts)
+            shown.append(Tile(headline.label, headline.text(result), note, verdict, change, change_verdict))
+    return shown
+
+
+def figures_table(result: Result, other: Result | None, runs: tuple[str, str]) -> Table:
+    """Return every figure that either run has, beside each other where there are two."""
+    columns = [Column("figure", numeric=False), Column(runs[0] if other else "value")]
+    columns += [Column(runs[1]), Column("change")] if other else []
+    rows = []
+    for headline in HEADLINES:
+        if headline.value(result) is None and headline.value(other) is None:
+            continue
+        row = [Cell(headline.label), Cell(headline.text(result))]
+        if other is not None:
+            row += [Cell(headline.text(other)), Cell(*headline.change(result, other))]
+        rows.append(row)
+    return Table(columns, rows, title="All figures")
+
+
+def gate_notes(verdicts: Sequence[GateVerdict]) -> list[Note]:
+    """Return what the gate says: a sentence for each requirement that failed, or one where all passed."""
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    if failed:
+        return [Note(f"Gate: {verdict.text}", "bad") for verdict in failed]
+    passed = ", ".join(str(verdict.requirement) for verdict in verdicts)
+    return [Note(f"Gate passed: {passed}", "good")] if verdicts else []
+
+
+def _verdict(headline: Headline, value: float | None, verdicts: Sequence[GateVerdict]) -> Verdict:
+    """Return the gate's word on a figure; without one only what should not happen at all is coloured."""
+    own = [verdict.passed for verdict in verdicts if verdict.requirement.name == headline.figure]
+    if own:
+        return "good" if all(own) else "bad"
+    return "fair" if headline.figure in ("dropped", "rejected") and value else "plain"
+
+
+def _of_images(result: Result, count: int) -> str:
+    return f"{number(count)} of {number(result.frames.images)} images"
+
+
+def _longest(result: Result) -> str:
+    return UNKNOWN if result.latency_ms is None else milliseconds(result.latency_ms.max)
+
+
+def _rate_note(result: Result) -> str:
+    return "masks per second of replay" if result.mode == LIVE else "masks per second of evaluation"
+
+
+def _process(result: Result) -> str:
+    return "the node" if result.mode == LIVE else "the evaluation"

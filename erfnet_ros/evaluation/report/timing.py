@@ -1,0 +1,89 @@
+"""How late the masks are, which frames have none, and where the time goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from erfnet_ros.evaluation.metrics.latency import Spread
+from erfnet_ros.evaluation.report.event_times import moments_s
+from erfnet_ros.evaluation.results.result import ANSWERED, Result
+from erfnet_ros.visualization.html.elements import Block, Cell, Column, Section, Table
+from erfnet_ros.visualization.html.formatting import milliseconds, number
+from erfnet_ros.visualization.html.histograms import histogram
+from erfnet_ros.visualization.html.line_charts import Series, timeline
+
+
+def timing_section(result: Result, other: Result | None, runs: tuple[str, str]) -> Section:
+    """Return latency as histogram and time line, frames without a mask by reason, and times by stage."""
+    blocks: list[Block] = []
+    line = _latency_line(result, runs[0])
+    lost_s = [
+        float(moment)
+        for moment, record in zip(moments_s(result), result.records, strict=True)
+        if record.outcome != ANSWERED
+    ]
+    if line is not None and result.latency_ms is not None:
+        theirs = None if other is None else _latency_line(other, runs[1])
+        marks = {name: float(getattr(result.latency_ms, name)) for name in ("p50", "p90", "p99", "max")}
+        caption = "Image published to mask received."
+        others = None if theirs is None else theirs.y
+        blocks.append(histogram(line.y, "Latency", "milliseconds", marks, caption, others, runs))
+        blocks.append(_stages_table(result))
+        series = [line] if theirs is None else [line, theirs]
+        title = "Latency, and frames without a mask" if lost_s else "Latency over time"
+        caption = "Seconds of the bag." if len(result.bags) == 1 else "Seconds of the bags, one after another."
+        blocks.append(timeline(series, title, "milliseconds", caption, lost_s, "no mask" if lost_s else ""))
+    elif result.stages_ms:
+        blocks.append(_stages_table(result))
+    if lost_s:
+        blocks.append(_reasons_table(result))
+    return Section("Timing", blocks)
+
+
+def _latency_line(result: Result, name: str) -> Series | None:
+    known = [
+        (float(moment), record.latency_ms)
+        for moment, record in zip(moments_s(result), result.records, strict=True)
+        if record.latency_ms is not None
+    ]
+    if not known:
+        return None
+    times, values = np.array(known, np.float64).T
+    return Series(name, times, values)
+
+
+def _stages_table(result: Result) -> Table:
+    """Return the percentiles of the whole way and of its parts."""
+    whole = {"latency": result.latency_ms, "age of the mask": result.age_ms}
+    spreads: dict[str, Spread] = {name: found for name, found in whole.items() if found is not None}
+    columns = [Column("for each frame", numeric=False), *(Column(name) for name in _PARTS)]
+    rows = [
+        [Cell(name), *(Cell(milliseconds(getattr(times, part))) for part in _PARTS)]
+        for name, times in [*spreads.items(), *result.stages_ms.items()]
+    ]
+    caption = (
+        "Age of the mask: when each image was published, how long ago the image of the newest mask was."
+        if result.age_ms is not None
+        else ""
+    )
+    return Table(columns, rows, "Where the time goes", caption)
+
+
+_PARTS = ("mean", "p50", "p90", "p99", "max")
+
+
+def _reasons_table(result: Result) -> Table:
+    """Return how many frames have no mask, by what became of them and why, the commonest first."""
+    counts = Counter((r.outcome, r.reason or "") for r in result.records if r.outcome != ANSWERED)
+    columns = [Column("outcome", numeric=False), Column("why", numeric=False), Column("frames")]
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rows = [[Cell(outcome), Cell(reason), Cell(number(count))] for (outcome, reason), count in ordered[:_REASONS]]
+    rest = sum(count for _, count in ordered[_REASONS:])
+    if rest:
+        rows.append([Cell("others"), Cell(f"{len(ordered) - _REASONS} more reasons"), Cell(number(rest))])
+    return Table(columns, rows, "Frames without a mask")
+
+
+_REASONS = 12

@@ -1,0 +1,1 @@
+"""Evaluation results as typed objects and JSON."""

@@ -1,0 +1,168 @@
+"""What has come of a bag so far: counts that go to the disk and come back, and add up to a result."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.evaluation.inputs.bag_frames import BagFrame
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker
+from erfnet_ros.evaluation.results.example_frames import Candidate, Gallery
+from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED, FrameRecord, from_columns, to_columns
+from erfnet_ros.inference.segmenter import Segmentation
+from erfnet_ros.replay.codec import decode
+
+Pixels = npt.NDArray[np.uint8]
+
+STAGES = ("decode", "inference", "score")
+
+_DIGITS = 6
+"""Of a frame's own figures."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network said of a frame.
+
+    Attributes:
+        segmentation: Labels, confidence and times.
+        labels: (H, W) uint8, the labels with uncertain pixels void, as the threshold asks.
+    """
+
+    segmentation: Segmentation
+    labels: Pixels
+
+
+class Tally:
+    """Add up the frames of one bag.
+
+    Args:
+        class_set: What the ids mean.
+        images: Images in the bag.
+        boundaries: Whether outlines are scored as well.
+    """
+
+    def __init__(self, class_set: ClassSet, images: int, boundaries: bool) -> None:
+        self._class_set = class_set
+        self.score = Score(class_set, boundaries)
+        self.flicker = Flicker(len(class_set))
+        self.gallery = Gallery(class_set, images)
+        self.records: list[FrameRecord] = []
+        self.refusals: Counter[str] = Counter()
+        self.stages_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
+        self.notes: tuple[str, ...] = ()
+        self.seconds = 0.0
+        self.cpu_seconds = 0.0
+        self.memory_bytes = 0
+        self.gpu_memory_bytes = 0
+
+    def add(self, frame: BagFrame, answer: Answer | None) -> None:
+        """Add a frame.
+
+        Args:
+            frame: The image and its truth.
+            answer: None where the frame has a fault.
+        """
+        start_s = time.perf_counter()
+        if frame.truth_fault is not None:
+            self.refusals[frame.truth_fault] += 1
+        if answer is None:
+            self.records.append(FrameRecord(0, frame.index, frame.stamp_ns, REJECTED, frame.fault))
+            return
+        miou, confidence = self._scored(frame, answer)
+        changed = self.flicker.add(answer.labels)
+        record = FrameRecord(0, frame.index, frame.stamp_ns, ANSWERED, None, None, miou, confidence, _rounded(changed))
+        self.records.append(record)
+        if frame.rgb is not None:
+            self.gallery.add(frame.index, frame.stamp_ns, miou, confidence, frame.rgb, frame.truth, answer.labels)
+        times = answer.segmentation.times
+        self.stages_ms["decode"].append(round(frame.decode_ms, 3))
+        self.stages_ms["inference"].append(round(times.preprocess_ms + times.inference_ms, 3))
+        self.stages_ms["score"].append(round(1e3 * (time.perf_counter() - start_s), 3))
+
+    def _scored(self, frame: BagFrame, answer: Answer) -> tuple[float | None, float]:
+        """Return the frame's mIoU and its mean confidence, rounded."""
+        confidence = answer.segmentation.confidence
+        if frame.truth is None:
+            return None, round(cv2.mean(confidence)[0] / VOID, _DIGITS)
+        figures = self.score.add(frame.truth, answer.labels, confidence)
+        assert figures.mean_confidence is not None
+        return _rounded(figures.miou), round(figures.mean_confidence, _DIGITS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it in what JSON holds, the last mask included."""
+        return {
+            "score": self.score.to_dict(),
+            "flicker": self.flicker.to_dict(),
+            "last": None if self.flicker.last is None else _to_png(self.flicker.last),
+            "gallery": {
+                kind: [entry.to_dict() for entry in entries] for kind, entries in self.gallery.candidates().items()
+            },
+            "records": to_columns(self.records),
+            "refusals": dict(self.refusals),
+            "stages_ms": self.stages_ms,
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "memory_bytes": self.memory_bytes,
+            "gpu_memory_bytes": self.gpu_memory_bytes,
+        }
+
+    def restore(self, content: Any) -> None:
+        """Go on from what `to_dict` returned.
+
+        Raises:
+            EvaluationError: Something is missing or of another type.
+            ScoreError: The same, of the score.
+        """
+        try:
+            self.score = Score.from_dict(content["score"])
+            self.flicker = Flicker.from_dict(content["flicker"])
+            self.flicker.last = None if content["last"] is None else _from_png(content["last"])
+            self.gallery.restore(
+                {
+                    kind: tuple(Candidate.from_dict(entry) for entry in entries)
+                    for kind, entries in content["gallery"].items()
+                }
+            )
+            self.records = list(from_columns(content["records"], "the records"))
+            self.refusals = Counter(decode(dict[str, int], content["refusals"], "the refusals"))
+            self.stages_ms = {
+                stage: list(decode(tuple[float, ...], content["stages_ms"][stage], stage)) for stage in STAGES
+            }
+            self.notes = decode(tuple[str, ...], content["notes"], "the notes")
+            self.seconds = decode(float, content["seconds"], "seconds")
+            self.cpu_seconds = decode(float, content["cpu_seconds"], "cpu_seconds")
+            self.memory_bytes = decode(int, content["memory_bytes"], "memory_bytes")
+            self.gpu_memory_bytes = decode(int, content["gpu_memory_bytes"], "gpu_memory_bytes")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise EvaluationError(f"Expected the counts of a bag, got damaged ones: {error!r}.") from error
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
+
+
+def _to_png(labels: Pixels) -> str:
+    done, content = cv2.imencode(".png", labels, (cv2.IMWRITE_PNG_COMPRESSION, 1))
+    if not done:
+        raise EvaluationError(f"Expected labels that PNG can hold, got shape {labels.shape}.")
+    return base64.b64encode(content.tobytes()).decode("ascii")
+
+
+def _from_png(text: str) -> Pixels:
+    labels = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_UNCHANGED)
+    if labels is None:
+        raise EvaluationError("Expected a mask as PNG, got what cannot be decoded.")
+    return labels.astype(np.uint8, copy=False)

@@ -1,0 +1,199 @@
+"""The best, the worst and the most uncertain frames of a bag, found while it goes by."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.errors import EvaluationError, ImageError
+from erfnet_ros.replay.codec import decode
+from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip
+from erfnet_ros.visualization.overlay import blend
+
+Pixels = npt.NDArray[np.uint8]
+
+BEST, WORST, UNCERTAIN = "best", "worst", "uncertain"
+KINDS = (BEST, WORST, UNCERTAIN)
+
+PER_KIND = 4
+"""Pictures of each kind in a report."""
+
+_ALPHA = 0.5
+_QUALITY = 90
+_LARGEST_GAP = 30
+_PARTS = 16
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A frame that may come into the report.
+
+    Attributes:
+        index: Of the image on its topic.
+        stamp_ns: Of its header.
+        miou: Of this frame alone, 0..1; None without truth.
+        confidence: Its mean confidence, 0..1.
+        jpeg: The strip of image, truth, mask and overlay.
+    """
+
+    index: int
+    stamp_ns: int
+    miou: float | None
+    confidence: float
+    jpeg: bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in what JSON holds."""
+        return {
+            "index": self.index,
+            "stamp_ns": self.stamp_ns,
+            "miou": self.miou,
+            "confidence": self.confidence,
+            "jpeg": base64.b64encode(self.jpeg).decode("ascii"),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Candidate:
+        """Read what `to_dict` gave.
+
+        Raises:
+            EvaluationError: Something is missing or of another type.
+        """
+        try:
+            jpeg = base64.b64decode(content["jpeg"], validate=True)
+        except (KeyError, TypeError, ValueError) as error:
+            raise EvaluationError(f"Expected a picture in base64, got {error!r}.") from error
+        return cls(
+            decode(int, content.get("index"), "index"),
+            decode(int, content.get("stamp_ns"), "stamp_ns"),
+            None if content.get("miou") is None else decode(float, content["miou"], "miou"),
+            decode(float, content.get("confidence"), "confidence"),
+            jpeg,
+        )
+
+
+@dataclass
+class _Held:
+    """A candidate whose strip may not be drawn yet: a better one may follow at once."""
+
+    value: float
+    index: int
+    stamp_ns: int
+    miou: float | None
+    confidence: float
+    rgb: Pixels | None
+    truth: Pixels | None
+    labels: Pixels | None
+    jpeg: bytes | None
+
+
+class Gallery:
+    """Keep the few frames that are worth a look; those of one kind lie some way apart, for neighbours look alike.
+
+    Args:
+        class_set: Colours of the classes.
+        images: Images in the bag, from which the distance follows.
+    """
+
+    def __init__(self, class_set: ClassSet, images: int) -> None:
+        self._class_set = class_set
+        self._gap = max(1, min(_LARGEST_GAP, images // _PARTS))
+        self._held: dict[str, list[_Held]] = {kind: [] for kind in KINDS}
+
+    def add(
+        self,
+        index: int,
+        stamp_ns: int,
+        miou: float | None,
+        confidence: float,
+        rgb: Pixels,
+        truth: Pixels | None,
+        labels: Pixels,
+    ) -> None:
+        """Look at a frame, later ones after earlier ones.
+
+        Args:
+            index: Of the image on its topic.
+            stamp_ns: Of its header.
+            miou: Of this frame alone, 0..1; None without truth.
+            confidence: Its mean confidence, 0..1.
+            rgb: (H, W, 3) uint8.
+            truth: (H, W) uint8 class ids, or None.
+            labels: (H, W) uint8 class ids.
+        """
+        # The lowest value is the first to be kept.
+        values = {BEST: None if miou is None else -miou, WORST: miou, UNCERTAIN: confidence}
+        for kind, value in values.items():
+            if value is not None:
+                held = _Held(value, index, stamp_ns, miou, confidence, rgb, truth, labels, None)
+                self._held[kind] = self._with(self._held[kind], held)
+            for entry in self._held[kind]:
+                if entry.jpeg is None and index - entry.index >= self._gap:
+                    self._draw(entry)
+
+    def candidates(self) -> dict[str, tuple[Candidate, ...]]:
+        """Return what is kept by kind, the best, worst or most uncertain frame first."""
+        return {kind: tuple(self._candidate(entry) for entry in held) for kind, held in self._held.items()}
+
+    def restore(self, candidates: dict[str, tuple[Candidate, ...]]) -> None:
+        """Go on from what `candidates` returned."""
+        for kind, kept in candidates.items():
+            self._held[kind] = [
+                _Held(
+                    value_of(kind, entry),
+                    entry.index,
+                    entry.stamp_ns,
+                    entry.miou,
+                    entry.confidence,
+                    None,
+                    None,
+                    None,
+                    entry.jpeg,
+                )
+                for entry in kept
+            ]
+
+    def _with(self, held: list[_Held], new: _Held) -> list[_Held]:
+        near = [entry for entry in held if new.index - entry.index < self._gap]
+        if any(entry.value <= new.value for entry in near):
+            return held
+        kept = [*(entry for entry in held if entry not in near), new]
+        return sorted(kept, key=lambda entry: (entry.value, entry.index))[:PER_KIND]
+
+    def _candidate(self, entry: _Held) -> Candidate:
+        self._draw(entry)
+        assert entry.jpeg is not None
+        return Candidate(entry.index, entry.stamp_ns, entry.miou, entry.confidence, entry.jpeg)
+
+    def _draw(self, entry: _Held) -> None:
+        """Draw the strip and let go of the pixels."""
+        if entry.jpeg is not None:
+            return
+        assert entry.rgb is not None
+        assert entry.labels is not None
+        overlay = blend(entry.rgb, entry.labels, self._class_set.palette(), _ALPHA)
+        caption = f"frame {entry.index}, confidence {100 * entry.confidence:.0f} %"
+        caption += "" if entry.miou is None else f", mIoU {100 * entry.miou:.0f} %"
+        strip = labelled_strip(Sample(caption, entry.rgb, entry.truth, entry.labels, overlay), self._class_set)
+        entry.jpeg = _jpeg(strip)
+        entry.rgb = entry.truth = entry.labels = None
+
+
+def value_of(kind: str, entry: Candidate) -> float:
+    """Return by what candidates of a kind are ranked; the lowest comes first."""
+    if kind == UNCERTAIN or entry.miou is None:
+        return entry.confidence
+    return -entry.miou if kind == BEST else entry.miou
+
+
+def _jpeg(rgb: Pixels) -> bytes:
+    done, content = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+    if not done:
+        raise ImageError(f"Expected a strip that JPEG can hold, got shape {rgb.shape}.")
+    return content.tobytes()

@@ -1,0 +1,88 @@
+"""Where the numbers of an evaluation come from: weights, engine, machine, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+
+import psutil
+
+from erfnet_ros import __version__
+from erfnet_ros.core.system_info import processor, version_of
+from erfnet_ros.evaluation.metadata import Provenance
+from erfnet_ros.evaluation.results.engine_metadata import EngineFacts
+from erfnet_ros.evaluation.settings import Settings
+from erfnet_ros.models.checkpoint import DEFAULT, Checkpoint
+
+_LIBRARIES = ("torch", "numpy", "opencv-python-headless", "rosbags")
+
+
+def provenance(
+    settings: Settings,
+    engine: EngineFacts,
+    checkpoint: Checkpoint,
+    command: str,
+    started: str,
+    duration_s: float,
+    rate: float | None = None,
+) -> Provenance:
+    """Say where the figures come from.
+
+    Args:
+        settings: What was asked for.
+        engine: What computed.
+        checkpoint: The weights.
+        command: As the user wrote it.
+        started: ISO 8601, with the zone.
+        duration_s: Seconds of evaluation.
+        rate: Replay speed against the bag's own; None offline.
+    """
+    width, height = checkpoint.input_size
+    facts = {"data": checkpoint.data, "licence": checkpoint.licence, "trained_size": f"{width}x{height}"}
+    if checkpoint.miou is not None:
+        facts["miou"] = f"{checkpoint.miou:.4f}"
+    size = settings.input_size
+    return Provenance(
+        checkpoint=(settings.checkpoint or DEFAULT).name,
+        checkpoint_sha256=engine.checkpoint_sha256,
+        checkpoint_facts=facts,
+        engine=engine.engine,
+        precision=engine.precision,
+        device=engine.device,
+        input_size="auto" if size is None else f"{size[0]}x{size[1]}",
+        threshold=settings.threshold,
+        tolerance_s=settings.tolerance_s,
+        rate=rate,
+        command=command,
+        started=started,
+        duration_s=duration_s,
+        machine=machine(engine.device),
+        versions=versions(),
+    )
+
+
+def machine(device: str) -> Mapping[str, str]:
+    """Return what this machine is.
+
+    Args:
+        device: Where the network runs, "cpu" or "cuda:N".
+    """
+    facts = {
+        "processor": processor(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB",
+        "system": f"{platform.system()} {platform.release()}",
+    }
+    if device.startswith("cuda"):
+        import torch
+
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def versions() -> Mapping[str, str]:
+    """Return the versions of this package, of Python and of the libraries that decide about numbers and speed."""
+    found = {"erfnet_ros": __version__, "python": platform.python_version()}
+    # Some are missing, such as OpenCV under another of its package names.
+    return found | {name: version for name in _LIBRARIES if (version := version_of(name))}

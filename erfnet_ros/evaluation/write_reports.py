@@ -1,0 +1,65 @@
+"""The end of an evaluation, offline or live: files, lines for people, and the gate's exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from erfnet_ros.evaluation import thresholds
+from erfnet_ros.evaluation.report.build import write_report
+from erfnet_ros.evaluation.results.result import LIVE, Result
+from erfnet_ros.evaluation.thresholds import Requirement
+
+
+def conclude(
+    result: Result, folder: Path, compare: Result | None = None, requirements: Sequence[Requirement] = ()
+) -> int:
+    """Write the report with its result.json, print what matters, and hold the gate.
+
+    Args:
+        result: What the evaluation came to.
+        folder: Output folder.
+        compare: Another run, set beside this one in the report.
+        requirements: What must hold.
+
+    Returns:
+        0, or 1 where a requirement does not hold.
+
+    Raises:
+        ErfnetError: A file cannot be written, or a requirement names a class that does not exist.
+    """
+    verdicts = thresholds.check(requirements, result)
+    files = write_report(result, folder, compare, verdicts)
+    print("\n".join(lines(result)))
+    for verdict in verdicts:
+        print(f"require       {verdict.text}")
+    print(f"written       {', '.join(map(str, files))}")
+    return 0 if all(verdict.passed for verdict in verdicts) else 1
+
+
+def lines(result: Result) -> list[str]:
+    """Return the result for people, a line each."""
+    frames, told = result.frames, []
+    told.append(
+        f"images        {frames.images}, {frames.answered} answered, {frames.dropped} dropped, "
+        f"{frames.rejected} rejected"
+    )
+    told.append(f"speed         {result.fps:.1f} images per second")
+    if result.latency_ms is not None:
+        latency = result.latency_ms
+        told.append(
+            f"latency       {latency.p50:.1f} / {latency.p90:.1f} / {latency.p99:.1f} / {latency.max:.1f} ms "
+            "(p50 / p90 / p99 / max)"
+        )
+    if result.flicker.share is not None:
+        told.append(f"flicker       {100 * result.flicker.share:.2f} % of the pixels change from mask to mask")
+    if result.miou is not None and result.figures is not None:
+        told.append(f"mIoU          {100 * result.miou:.2f} % over {frames.scored} images")
+        if result.mode == LIVE and result.streaming_miou is not None:
+            told.append(f"streaming     {100 * result.streaming_miou:.2f} % mIoU with lateness counted")
+        width = max(map(len, result.figures.iou))
+        told += [
+            f"  {name:<{width}} {'-' if iou is None else f'{100 * iou:.1f} %':>8}"
+            for name, iou in result.figures.iou.items()
+        ]
+    return told + [f"note: {note}" for note in result.notes]

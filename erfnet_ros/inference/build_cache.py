@@ -1,0 +1,311 @@
+"""Files that take long to build, kept between runs: engines, compiled code, graphs, measured choices.
+
+Each file has a sidecar, a JSON object with the key that it was built for, facts, its size and its SHA-256. Only a file
+that agrees with its sidecar counts: whatever is truncated, damaged or foreign is built again. The sidecar is written
+last and in one step, so a builder that is killed leaves nothing that counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from erfnet_ros.core.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+Key = Mapping[str, str | int | float | None]
+Build = Callable[[Path], Mapping[str, Any]]
+Facts = Mapping[str, Any]
+
+VARIABLE = "ERFNET_ROS_CACHE"
+"""Environment variable that names the cache folder."""
+
+KEPT = 20
+"""How many files of a kind stay: the most recently used."""
+
+_SIDECAR = ".facts.json"
+_FULL = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}
+
+_temporary: tempfile.TemporaryDirectory[str] | None = None
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A file that was built, now or before.
+
+    Attributes:
+        path: The file.
+        facts: What its builder said of it, as JSON gives it back.
+        built: Whether it was built by this call.
+        notes: What went otherwise than usual, a sentence each.
+    """
+
+    path: Path
+    facts: Facts
+    built: bool
+    notes: tuple[str, ...]
+
+
+class _BuilderError(Exception):
+    """A builder failed, and would fail in any other folder as well; its error is the cause."""
+
+
+class _DamagedError(Exception):
+    """A file does not agree with its sidecar, or lacks one; the message says in what, as the end of a sentence."""
+
+
+def cache_folder() -> Path:
+    """Return $ERFNET_ROS_CACHE, else $XDG_CACHE_HOME/erfnet_ros, else ~/.cache/erfnet_ros; it need not exist."""
+    if own := os.environ.get(VARIABLE):
+        return Path(os.path.abspath(os.path.expanduser(own)))
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG Base Directory Specification has relative paths ignored.
+    if os.path.isabs(shared):
+        return Path(shared) / "erfnet_ros"
+    home = os.path.expanduser("~")
+    # A user without a home, as in a container, is given "/": that it cannot be written is said where it is tried.
+    return Path(home if os.path.isabs(home) else "/") / ".cache" / "erfnet_ros"
+
+
+class Cache:
+    """A folder of artefacts, shared by any number of processes.
+
+    Args:
+        folder: Where they lie, or None for `cache_folder`.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = cache_folder() if folder is None else folder
+        self._refused: set[Path] = set()
+
+    def artefact(self, kind: str, key: Key, suffix: str, build: Build) -> Artefact:
+        """Return the file of a key, built where there is none that is whole.
+
+        Of several processes that want the same file at once, one builds it and the others wait. Where the folder cannot
+        be written, or its disk is full, the file is built into a temporary folder that ends with this process.
+
+        Args:
+            kind: What kind of file it is, such as "tensorrt": letters, digits and dashes.
+            key: All that the content depends on; another key is another file.
+            suffix: How the file's name ends, such as "engine".
+            build: Writes the file at the path that it is given, which ends in the suffix, and returns facts that JSON
+                can hold. What it raises passes through, and leaves no file.
+
+        Raises:
+            EngineError: Neither the folder nor a temporary one can be written.
+        """
+        path = self._path(kind, key, suffix)
+        try:
+            if path in self._refused:
+                return self._in_temporary_folder(path.name, key, build, "a bad file in it cannot be removed")
+            try:
+                return _artefact(path, key, build)
+            except OSError as error:
+                return self._in_temporary_folder(path.name, key, build, str(error.strerror))
+        except _BuilderError as failure:
+            raise (failure.__cause__ or failure) from None
+
+    def holds(self, kind: str, key: Key, suffix: str) -> bool:
+        """Tell whether the file of a key is there and whole, so that `artefact` would build nothing."""
+        with suppress(OSError, _DamagedError):
+            return _read(self._path(kind, key, suffix), key) is not None
+        return False
+
+    def discard(self, artefact: Artefact) -> None:
+        """Remove what turned out bad when it was loaded; the next call builds it again, elsewhere if need be."""
+        try:
+            _sidecar(artefact.path).unlink(missing_ok=True)
+            artefact.path.unlink(missing_ok=True)
+        except OSError:
+            self._refused.add(artefact.path)
+
+    def _path(self, kind: str, key: Key, suffix: str) -> Path:
+        digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
+        return self.folder / f"{kind}-{digest}.{suffix.removeprefix('.')}"
+
+    def _in_temporary_folder(self, name: str, key: Key, build: Build, why: str) -> Artefact:
+        note = (
+            f"The cache folder {self.folder} is of no use ({why}), so what is built lasts for this run only; make room "
+            f"or give rights there, or name another folder: {VARIABLE}=FOLDER."
+        )
+        try:
+            artefact = _artefact(_temporary_folder() / name, key, build)
+        except OSError as error:
+            raise EngineError(
+                f"Expected room for {name} in {self.folder} ({why}) or in {tempfile.gettempdir()} ({error.strerror}), "
+                f"got none in either; make room, or name another folder: {VARIABLE}=FOLDER."
+            ) from error
+        return Artefact(artefact.path, artefact.facts, artefact.built, (note, *artefact.notes))
+
+
+def _artefact(path: Path, key: Key, build: Build) -> Artefact:
+    """Return a file that is whole, built if need be.
+
+    Raises:
+        OSError: The folder cannot be written, or is full.
+        _BuilderError: The builder failed.
+    """
+    # Without the lock first: a folder that only lacks the right to write still serves.
+    with suppress(_DamagedError):
+        if (facts := _read(path, key)) is not None:
+            return Artefact(path, facts, False, ())
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    notes: tuple[str, ...] = ()
+    with _lock(path):
+        try:
+            # Another process may have built it meanwhile.
+            if (facts := _read(path, key)) is not None:
+                return Artefact(path, facts, False, ())
+        except _DamagedError as damage:
+            notes = (f"{path} {damage}, so it was built again.",)
+        facts = _build(path, key, build)
+        _forget_old(path)
+    return Artefact(path, facts, True, notes)
+
+
+def _read(path: Path, key: Key) -> Facts | None:
+    """Return the facts of a file that is all that it should be, and mark it as used; None where there is nothing.
+
+    Raises:
+        OSError: It may not be read.
+        _DamagedError: There is something else.
+    """
+    try:
+        size = path.stat().st_size
+        described = json.loads(_sidecar(path).read_bytes())
+        found, facts, expected = described["key"], dict(described["facts"]), int(described["size"])
+        damaged = size == expected and described["sha256"] != _sha256(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if path.exists():
+            raise _DamagedError("had nothing beside it that says what it is") from None
+        return None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise _DamagedError("had a damaged description") from None
+    if found != dict(key):
+        raise _DamagedError("was made for something else")
+    if size != expected:
+        raise _DamagedError(f"had {size} of {expected} bytes")
+    if damaged:
+        raise _DamagedError("was damaged")
+    with suppress(OSError):
+        os.utime(_sidecar(path))
+    return facts
+
+
+def _build(path: Path, key: Key, build: Build) -> Facts:
+    """Build a file under another name, describe it, and put both in place; the lock is held."""
+    stem, suffix = path.stem, path.suffix
+    for left in path.parent.glob(f"{stem}.partial-*"):
+        # Of a builder that was killed.
+        left.unlink(missing_ok=True)
+    partial = path.with_name(f"{stem}.partial-{os.getpid()}{suffix}")
+    description = _sidecar(partial)
+    try:
+        facts = _built(partial, build)
+        content = {"key": dict(key), "facts": facts, "size": partial.stat().st_size, "sha256": _sha256(partial)}
+        description.write_text(json.dumps(content, indent=1) + "\n")
+        _sidecar(path).unlink(missing_ok=True)
+        os.replace(partial, path)
+        os.replace(description, _sidecar(path))
+        return facts
+    finally:
+        for file in (partial, description):
+            with suppress(OSError):
+                file.unlink()
+
+
+def _built(path: Path, build: Build) -> Facts:
+    """Run a builder; a full disk is seen through whatever it raised on the way.
+
+    Raises:
+        OSError: The disk is full.
+        _BuilderError: It failed for another reason.
+    """
+    try:
+        facts: Facts = json.loads(json.dumps(dict(build(path))))
+        return facts
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError) and cause.errno in _FULL:
+                raise OSError(cause.errno, cause.strerror) from error
+            cause = cause.__cause__ or cause.__context__
+        raise _BuilderError from error
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the lock of one file among all processes; the kernel opens it when its holder ends, however it ends."""
+    lock = path.with_name(f"{path.name}.lock")
+    while True:
+        with lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("Another process builds %s; waiting for it.", path)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_still(file.fileno(), lock):
+                # The last holder removed it, and whoever comes next locks a new one.
+                continue
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    lock.unlink()
+                # Closing alone would leave it to a child of the builder that still has it open.
+                fcntl.flock(file, fcntl.LOCK_UN)
+            return
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _forget_old(path: Path) -> None:
+    """Remove all but the most recently used files of the same kind."""
+    kind = path.name.partition(".")[0].rpartition("-")[0]
+    name = re.compile(rf"{re.escape(kind)}-[0-9a-f]{{16}}\.[^.]+{re.escape(_SIDECAR)}")
+    used: list[tuple[float, Path]] = []
+    for sidecar in path.parent.iterdir():
+        if name.fullmatch(sidecar.name):
+            with suppress(OSError):
+                used.append((sidecar.stat().st_mtime, sidecar))
+    for _, sidecar in sorted(used, reverse=True)[KEPT:]:
+        with suppress(OSError):
+            sidecar.unlink()
+            sidecar.with_name(sidecar.name.removesuffix(_SIDECAR)).unlink()
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + _SIDECAR)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _temporary_folder() -> Path:
+    """Return a folder that is removed when this process ends."""
+    global _temporary
+    if _temporary is None:
+        _temporary = tempfile.TemporaryDirectory(prefix="erfnet_ros-", ignore_cleanup_errors=True)
+    return Path(_temporary.name)

@@ -1,0 +1,312 @@
+"""ONNX Runtime runs the network on the CPU, or the whole Pipeline on NVIDIA GPUs by its CUDA and TensorRT providers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from erfnet_ros.core.errors import EngineError, ExportError
+from erfnet_ros.engines.names import DEVICES, PRECISIONS
+from erfnet_ros.inference.build_cache import Cache
+from erfnet_ros.inference.parity_check import check_agreement, fingerprint
+from erfnet_ros.inference.pytorch.cpu import CpuPipeline
+from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.erfnet import STRIDE
+from erfnet_ros.models.onnx import export
+from erfnet_ros.models.pipeline import Pipeline, network_size
+
+log = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+Run = Callable[[Pixels], tuple[Pixels, Pixels]]
+
+INSTALL = "pip install 'erfnet_ros[onnx]', or '.[onnx]' in a checkout"
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+_GRAPH = 3
+"""Raised when the graph of a given key comes out otherwise: what older versions kept is then built anew."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Which part of ONNX Runtime computes, and on which GPU.
+
+    Attributes:
+        name: `CPU`, `CUDA` or `TENSORRT`.
+        gpu: Number of the GPU; 0 for the CPU.
+    """
+
+    name: str
+    gpu: int = 0
+
+    @property
+    def device(self) -> str:
+        """ "cpu" or "cuda:N"."""
+        return "cpu" if self.name == CPU else f"cuda:{self.gpu}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether its graph is the whole Pipeline: logits would take long to copy from a GPU."""
+        return self.name != CPU
+
+    def options(self, folder: Path, precision: str) -> Mapping[str, str]:
+        """Return ONNX Runtime's options for a graph in a precision; TensorRT keeps what it builds in `folder`."""
+        if self.name == CPU:
+            return {}
+        options = {"device_id": str(self.gpu)}
+        if self.name == TENSORRT:
+            options |= {
+                # Without it TensorRT 10 computes a graph in halves as floats (ONNX Runtime 1.27, its issue 29779).
+                "trt_fp16_enable": str(int(precision == "fp16")),
+                "trt_engine_cache_enable": "1",
+                "trt_engine_cache_path": str(folder),
+                "trt_timing_cache_enable": "1",
+                "trt_timing_cache_path": str(folder),
+            }
+        return options
+
+
+class OnnxRuntimeEngine:
+    """See `erfnet_ros.inference.factory.Engine` and `open_engine`.
+
+    On the CPU the graph gives the network's logits, and the frame around it is `CpuPipeline`'s; on a GPU, from which
+    logits would take long to copy, it gives labels. One graph serves images of any size. On a GPU, networks trained at
+    a size that 8 does not divide, and TensorRT, which computes sizes when it builds, get a graph for each size. Graphs
+    are kept in the cache.
+
+    Args:
+        checkpoint: What to run.
+        device: auto (a GPU where ONNX Runtime can use one), cpu, cuda or cuda:N.
+        precision: auto (fp16 on a GPU, else fp32), fp32 or fp16.
+        input_size: (width, height) that the network sees, or None to follow camera and training.
+        cache: Where graphs are kept.
+
+    Raises:
+        EngineError: ONNX Runtime is not installed, lacks the device or the precision, or answers otherwise than
+            PyTorch.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        precision: str = "auto",
+        input_size: Size | None = None,
+        cache: Cache | None = None,
+    ) -> None:
+        self._runtime = _onnxruntime()
+        self._checkpoint, self._input_size = checkpoint, input_size
+        self._fingerprint = fingerprint(checkpoint)
+        self._cache = cache or Cache()
+        self._runs: dict[Size | None, Run] = {}
+        self.notes: tuple[str, ...] = ()
+        candidates = find_providers(device, self._runtime.get_available_providers())
+        for candidate in candidates:
+            self.device = candidate.device
+            self.precision = pick_precision(precision, candidate)
+            self._provider = candidate
+            try:
+                self._run_for(checkpoint.input_size)
+                break
+            except _NotToBeHadError as error:
+                if candidate is candidates[-1]:
+                    raise EngineError(f"{error}; set device to auto or cpu, or engine to pytorch.") from error
+                self.notes += (f"{error}, so the next best is used.",)
+
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """See `erfnet_ros.inference.factory.Engine`."""
+        return self._run_for((images.shape[2], images.shape[1]))(images)
+
+    def close(self) -> None:
+        """Free the sessions, and with them the weights."""
+        self._runs.clear()
+
+    def _run_for(self, camera: Size) -> Run:
+        """Return what answers images of a size, opened at the first."""
+        wide, high = self._checkpoint.input_size
+        follows = self._input_size is not None or not (wide % STRIDE or high % STRIDE)
+        any_size = not self._provider.whole or (follows and self._provider.name != TENSORRT)
+        size = None if any_size else camera
+        if size not in self._runs:
+            self._runs[size] = self._opened(size)
+        return self._runs[size]
+
+    def _run_with(self, session: Any) -> Run:
+        if self._provider.whole:
+            return partial(self._labels, session)
+        around = CpuPipeline(partial(self._logits, session), self._checkpoint.input_size, self._input_size)
+        return partial(on_own_thread, around)
+
+    def _labels(self, session: Any, images: Pixels) -> tuple[Pixels, Pixels]:
+        answers = [self._computed(session, image[None]) for image in images]
+        if len(answers) == 1:
+            labels, confidence = answers[0]
+            return labels, confidence
+        each_labels, each_confidence = zip(*answers, strict=True)
+        return np.concatenate(each_labels), np.concatenate(each_confidence)
+
+    def _logits(self, session: Any, images: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(logits) for image in images for logits in self._computed(session, image[None].numpy())]
+
+    def _computed(self, session: Any, image: Pixels) -> list[npt.NDArray[Any]]:
+        """Return what a graph gives for (1, H, W, 3) uint8."""
+        try:
+            outputs: list[npt.NDArray[Any]] = session.run(None, {export.INPUT: image})
+        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+            raise EngineError(
+                f"ONNX Runtime failed on {self.device} with an image of {image.shape[2]}x{image.shape[1]}: "
+                f"{_one_line(error)}; where memory ran out, set a smaller input_size."
+            ) from error
+        return outputs
+
+    def _opened(self, camera: Size | None) -> Run:
+        key = {
+            "network": self._fingerprint,
+            "camera": _text(camera),
+            # A graph of the network alone takes any.
+            "input_size": _text(self._input_size if self._provider.whole else None),
+            "precision": self.precision,
+            "provider": self._provider.name,
+            "onnxruntime": self._runtime.__version__,
+            "torch": torch.__version__,
+            "graph": _GRAPH,
+        }
+
+        def build(path: Path) -> Mapping[str, Any]:
+            return self._built(path, camera)
+
+        artefact = self._cache.artefact("onnxruntime", key, "onnx", build)
+        self.notes += artefact.notes
+        return self._run_with(self._load(artefact.path))
+
+    def _built(self, path: Path, camera: Size | None) -> Mapping[str, Any]:
+        """Write the graph, run it, and hold its answers against PyTorch's."""
+        log.info("Writing the network as ONNX for %s; this is done once.", _text(camera) or "images of any size")
+        try:
+            if self._provider.whole:
+                model = export.build(self._checkpoint, camera, self._input_size, self.precision)
+            else:
+                model = export.build_network(self._checkpoint)
+        except ExportError as error:
+            raise EngineError(f"The network cannot be written as ONNX: {error}") from error
+        path.write_bytes(model.SerializeToString())
+        run = self._run_with(self._load(path))
+        agreed = check_agreement(
+            f"ONNX Runtime ({self._provider.name}, {self.precision})",
+            run,
+            Pipeline(self._checkpoint, self._input_size).eval(),
+            [camera] if camera else self._checked_sizes(),
+        )
+        return {"agreement": agreed}
+
+    def _checked_sizes(self) -> list[Size]:
+        wide, high = trained = self._checkpoint.input_size
+        if self._provider.whole:
+            # The size of the training, and one that is resized in both directions.
+            return [trained, (wide + 5, max(STRIDE, high - 3))]
+        # What the network sees unresized, upright and on end: it is not the graph that rounds resized pixels to bytes.
+        sizes = dict.fromkeys((trained, (high, wide), self._input_size or trained))
+        return [size for size in sizes if network_size(size, trained, self._input_size) == size]
+
+    def _load(self, path: Path) -> Any:
+        """Open a graph with the provider, and with no other in its place."""
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that wait for the next frame must not eat what the rest of the robot needs.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.log_severity_level = 3
+        provider = self._provider.name, dict(self._provider.options(path.parent, self.precision))
+        try:
+            session = self._runtime.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:  # as above
+            raise _NotToBeHadError(f"ONNX Runtime cannot use {self._provider.name}: {_one_line(error)}") from error
+        if session.get_providers()[0] != self._provider.name:
+            raise _NotToBeHadError(
+                f"ONNX Runtime {self._runtime.__version__} has {self._provider.name}, but not the libraries or the GPU "
+                f"that it needs on {self.device}"
+            )
+        return session
+
+
+class _NotToBeHadError(EngineError):
+    """A provider is there by name, but does not work."""
+
+
+def find_providers(device: str, available: list[str]) -> list[Provider]:
+    """Turn the user's word into providers to try, best first.
+
+    Args:
+        device: auto, cpu, cuda or cuda:N.
+        available: Names of what this build of ONNX Runtime has.
+
+    Raises:
+        EngineError: The word is unknown, or this build has nothing for a GPU.
+    """
+    if device == "cpu":
+        return [Provider(CPU)]
+    match = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if device != "auto" and match is None:
+        raise EngineError(f"Expected device to be {DEVICES}, got '{device}'.")
+    gpu = int(match[1] or 0) if match else 0
+    on_gpu = [Provider(name, gpu) for name in (TENSORRT, CUDA) if name in available]
+    if device == "auto":
+        return [*on_gpu, Provider(CPU)]
+    if not on_gpu:
+        raise EngineError(
+            f"Device '{device}' was asked for, but this ONNX Runtime computes with {', '.join(available)} only; "
+            "install onnxruntime-gpu in place of onnxruntime, or set device to auto or cpu."
+        )
+    return on_gpu
+
+
+def pick_precision(precision: str, provider: Provider) -> str:
+    """Turn the user's word into a precision that a provider computes in.
+
+    Raises:
+        EngineError: The word is unknown, or the provider does not compute in it.
+    """
+    if precision not in PRECISIONS:
+        raise EngineError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got '{precision}'.")
+    possible = ("fp32",) if provider.name == CPU else ("fp16", "fp32")
+    if precision == "auto":
+        return possible[0]
+    if precision not in possible:
+        raise EngineError(
+            f"Precision '{precision}' was asked for, but ONNX Runtime computes in {' or '.join(possible)} on "
+            f"{provider.device}; set precision to auto, or engine to pytorch."
+        )
+    return precision
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise EngineError(
+            f"Engine 'onnxruntime' needs the packages onnx, onnxscript and onnxruntime, got none called "
+            f"'{error.name or error}'; install them with: {INSTALL}; or set engine to auto."
+        ) from error
+    return onnxruntime
+
+
+def _text(size: Size | None) -> str | None:
+    return f"{size[0]}x{size[1]}" if size else None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,87 @@
+"""Whether an engine that was built answers as PyTorch does in fp32: held against it before its first use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.pipeline import Pipeline
+
+Pixels = npt.NDArray[np.uint8]
+Run = Callable[[Pixels], tuple[Pixels, Pixels]]
+
+MIN_AGREEMENT = 0.995
+"""Share of the pixels on which an engine must choose the class that PyTorch chooses in fp32."""
+
+_SMALL_STREETS = Path(__file__).with_name("streets.png")
+_LEAST_STREET = 16
+_SPECKLE = 24
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """Return a hash of all that decides what a checkpoint's network answers: weights, classes, scaling, sizes."""
+    meaning = [checkpoint.class_set.to_dict(), checkpoint.input_size, checkpoint.mean, checkpoint.std]
+    digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode())
+    for name, tensor in sorted(checkpoint.state_dict.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def small_streets() -> Pixels:
+    """Return frames 0 and 40 of street 1, (2, 120, 160, 3) uint8 RGB: kept, since drawing them takes two seconds."""
+    both = cv2.cvtColor(cv2.imread(str(_SMALL_STREETS)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
+    return both.reshape(2, -1, *both.shape[1:]).astype(np.uint8, copy=False)
+
+
+def agreement(run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
+    """Return the share of pixels on which an engine and PyTorch choose the same class, over all frames.
+
+    Args:
+        run: The engine: (1, H, W, 3) uint8 in, labels and confidence out.
+        pipeline: The same network in fp32 on the CPU.
+        sizes: (width, height) of the frames; two of each size, a street and the same with noise.
+    """
+    same = []
+    for size in sizes:
+        for frame in _frames(size):
+            labels, _ = run(frame)
+            with torch.inference_mode():
+                expected = pipeline(torch.from_numpy(frame))[0].numpy()
+            same.append(float((labels == expected).mean()))
+    return float(np.mean(same))
+
+
+def check_agreement(engine: str, run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
+    """Return `agreement`; `engine` is what the engine is called in the error.
+
+    Raises:
+        EngineError: The share is below `MIN_AGREEMENT`.
+    """
+    agreed = agreement(run, pipeline, sizes)
+    if agreed < MIN_AGREEMENT:
+        raise EngineError(
+            f"Expected {engine} to choose PyTorch's class on at least {100 * MIN_AGREEMENT:g} % of the pixels, got "
+            f"{100 * agreed:.2f} %; it is not used. Set engine to pytorch, or precision to fp32."
+        )
+    return agreed
+
+
+def _frames(size: tuple[int, int]) -> list[Pixels]:
+    """Return a street and the same with noise, (1, H, W, 3) each."""
+    width, height = size
+    street, _ = Street(1, (max(width, _LEAST_STREET), max(height, _LEAST_STREET))).frame(0)
+    street = np.ascontiguousarray(street[:height, :width])
+    noise = np.random.default_rng(0).integers(-_SPECKLE, _SPECKLE + 1, street.shape)
+    speckled = np.clip(street + noise, 0, 255).astype(np.uint8)
+    return [street[None], speckled[None]]

@@ -1,0 +1,1 @@
+"""PyTorch engine on CPU and GPU."""

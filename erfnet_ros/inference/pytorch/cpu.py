@@ -1,0 +1,121 @@
+"""The Pipeline on a processor: OpenCV resizes, a network gives logits, labels are enlarged by their borders."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from erfnet_ros.inference.parity_check import small_streets
+from erfnet_ros.inference.pytorch.border_upsampling import labelled
+from erfnet_ros.inference.pytorch.onednn_network import OneDnnNetwork
+from erfnet_ros.models.erfnet import STRIDE
+from erfnet_ros.models.pipeline import Pipeline, network_size
+
+Pixels = npt.NDArray[np.uint8]
+
+Network = Callable[[Tensor], Sequence[Tensor]]
+"""(N, H, W, 3) uint8 images, whose sides 8 divides, to each one's logits as `LastLayer` gives them."""
+
+
+class CpuPipeline:
+    """See `Pipeline`; the same steps around any network, with as little memory traffic as is to be had.
+
+    Args:
+        network: What gives the logits.
+        trained_size: (width, height) that it was trained for.
+        input_size: (width, height) that it sees, or None for `network_size`'s choice.
+    """
+
+    def __init__(self, network: Network, trained_size: tuple[int, int], input_size: tuple[int, int] | None) -> None:
+        self._network, self._trained_size, self._input_size = network, trained_size, input_size
+
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """Return labels and confidences, (N, H, W) uint8 each, of (N, H, W, 3) uint8 images."""
+        camera = (images.shape[2], images.shape[1])
+        size = network_size(camera, self._trained_size, self._input_size)
+        seen = (
+            images
+            if camera == size and _padding(size) == (0, 0)
+            else np.stack([_seen(image, size) for image in images])
+        )
+        with torch.inference_mode():
+            results = [labelled(logits, size, camera) for logits in self._network(torch.from_numpy(seen))]
+        if len(results) == 1:
+            return results[0][0][None], results[0][1][None]
+        return np.stack([labels for labels, _ in results]), np.stack([confidence for _, confidence in results])
+
+
+def fused_pipeline(
+    pipeline: Pipeline, precision: str, ranges: Mapping[str, float] | None
+) -> tuple[CpuPipeline | None, str]:
+    """Return the fused pipeline where this machine has it and it answers as the plain one does, else why not.
+
+    Args:
+        pipeline: In fp32 on the CPU.
+        precision: fp32, bf16 or int8; what int8 leaves in floats is in bf16 where the processor has units for it.
+        ranges: Of the activations, for int8; None for a network all in floats.
+    """
+    if not fused_layers_here():
+        return None, f"oneDNN's fused layers are for x86 processors, and this is {platform.machine()}"
+    try:
+        in_bf16 = precision == "bf16" or (precision == "int8" and has_bf16_units())
+        network = OneDnnNetwork(pipeline, torch.bfloat16 if in_bf16 else torch.float32, ranges)
+        same = share_of_plain(network, pipeline)
+    except (AttributeError, RuntimeError, TypeError) as error:
+        # The operators are PyTorch's own business and may change with it.
+        return None, f"PyTorch {torch.__version__} has other fused layers ({type(error).__name__}: {error})"
+    if same < _LEAST_AGREEMENT[precision]:
+        return None, f"its fused layers choose the class of the plain ones on {100 * same:.2f} % of the pixels only"
+    return CpuPipeline(network, pipeline.trained_size, pipeline.input_size), ""
+
+
+def share_of_plain(network: Network, pipeline: Pipeline) -> float:
+    """Return the share of pixels of two small streets on which a network chooses the class of the plain layers."""
+    images = torch.from_numpy(small_streets())
+    size = (images.shape[2], images.shape[1])
+    with torch.inference_mode():
+        expected = pipeline.logits(images.float().permute(0, 3, 1, 2)).argmax(1).numpy()
+        found = np.stack([labelled(logits, size, size)[0] for logits in network(images)])
+    return float((found == expected).mean())
+
+
+_LEAST_AGREEMENT = {"fp32": 0.99, "bf16": 0.98, "int8": 0.96}
+"""Share of the pixels of two small streets below which the layers are not what they were."""
+
+
+def _seen(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """Return an image at the network's (width, height), padded as the network pads; as `pipeline.resize` does it."""
+    height, width = image.shape[:2]
+    rows, columns = max(1, height // size[1]), max(1, width // size[0])
+    if (rows, columns) != (1, 1):
+        whole = image[: height // rows * rows, : width // columns * columns]
+        image = cv2.resize(whole, (width // columns, height // rows), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    if (image.shape[1], image.shape[0]) != size:
+        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+    right, bottom = _padding(size)
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
+
+
+def _padding(size: tuple[int, int]) -> tuple[int, int]:
+    return -size[0] % STRIDE, -size[1] % STRIDE
+
+
+def fused_layers_here() -> bool:
+    """Tell whether oneDNN's fused layers are to be had: in PyTorch for x86 processors."""
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return there and platform.machine() in ("x86_64", "AMD64")
+
+
+def has_bf16_units() -> bool:
+    """Tell whether this processor multiplies bf16 natively (AVX-512 BF16, AMX, or ARM's BF16)."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    # oneDNN may be held to an older instruction set than the processor's (ONEDNN_MAX_CPU_ISA).
+    if fused_layers_here() and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))

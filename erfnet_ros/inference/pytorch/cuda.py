@@ -1,0 +1,187 @@
+"""A frame's work on an NVIDIA GPU: pinned buffers, a stream of its own, and all of it as one CUDA graph."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from erfnet_ros.core.errors import DeviceError, EngineError
+from erfnet_ros.inference.engine import Engine
+
+log = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[np.uint8]
+Work = Callable[[Tensor, Tensor, Tensor], None]
+
+_WARM_UP = 3
+"""Runs before the graph is captured: the first ones load kernels and choose algorithms, which it must not hold."""
+
+
+class GpuFrames:
+    """Run one kind of work for batches of one shape; per frame nothing is allocated on the GPU, and one wait is made.
+
+    Args:
+        shape: (N, H, W) of the images.
+        device: The GPU.
+
+    Attributes:
+        images: (N, H, W, 3) uint8 on the GPU, what the work reads.
+        labels: (N, H, W) uint8 on the GPU, what it writes.
+        confidences: (N, H, W) uint8 on the GPU, what it writes.
+        notes: What went otherwise than usual, a sentence each.
+
+    Raises:
+        DeviceError: The GPU has too little memory, or fails.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
+        self._shape, self._device = shape, device
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self.notes: tuple[str, ...] = ()
+        sizes = ((*shape, 3), shape, shape)
+        with self.faults(), torch.cuda.device(device):
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.images, self.labels, self.confidences = (
+                torch.zeros(size, dtype=torch.uint8, device=device) for size in sizes
+            )
+            self._on_host = [torch.zeros(size, dtype=torch.uint8, pin_memory=True) for size in sizes]
+        self._arrays: list[Pixels] = [tensor.numpy() for tensor in self._on_host]
+
+    def begin(self, work: Work, capturable: Callable[[int], bool] = lambda _: True) -> None:
+        """Capture the work, copies included, as a CUDA graph; where that fails it is put on the stream frame by frame.
+
+        Args:
+            work: Reads images and writes labels and confidences on the current stream.
+            capturable: Tells whether the work on a stream (its `cuda_stream`) can be captured at all, asked after a
+                few runs: one that fails spoils PyTorch's store of GPU memory for good.
+
+        Raises:
+            DeviceError: The GPU has too little memory, or fails.
+            EngineError: The work raised it.
+        """
+        self._work = work
+        with self.faults(), torch.cuda.device(self._device), torch.inference_mode():
+            # What the buffers' making left on the default stream must be done first.
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
+            # A capture that fails leaves its stream as the current one; here it ends with the block.
+            with torch.cuda.stream(self._stream):
+                for _ in range(_WARM_UP):
+                    self._enqueue()
+                self._stream.synchronize()
+                if not capturable(self._stream.cuda_stream):
+                    self.notes = (_without_graph("its kernels do not allow it"),)
+                    return
+                graph = torch.cuda.CUDAGraph()
+                try:
+                    # Other threads, with engines of their own, may go on allocating meanwhile.
+                    with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                        self._enqueue()
+                except torch.cuda.OutOfMemoryError:
+                    raise
+                except (EngineError, RuntimeError) as error:
+                    self.notes = (_without_graph(_first_line(error)),)
+                else:
+                    self._graph = graph
+
+    def end(self) -> None:
+        """Let go of the work, whose owner may hold these frames: the memory of both is free at once."""
+        self._graph = None
+        del self._work
+
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """Return labels and confidences, (N, H, W) uint8 each and the caller's own, of (N, H, W, 3) uint8 RGB images.
+
+        Raises:
+            DeviceError: The GPU fails or is gone.
+        """
+        image, labels, confidences = self._arrays
+        np.copyto(image, images)
+        with self.faults(), torch.cuda.device(self._device), torch.cuda.stream(self._stream), torch.inference_mode():
+            if self._graph is None:
+                self._enqueue()
+            else:
+                self._graph.replay()
+            self._stream.synchronize()
+        return labels.copy(), confidences.copy()
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turn what PyTorch raises of a GPU into errors that say what to do."""
+        count, height, width = self._shape
+        with faults(self._device, f"{count} image(s) of {width}x{height}"):
+            yield
+
+    def _enqueue(self) -> None:
+        """Put a frame's work on the current stream: copy in, network, copies out."""
+        self.images.copy_(self._on_host[0], non_blocking=True)
+        self._work(self.images, self.labels, self.confidences)
+        for host, gpu in zip(self._on_host[1:], (self.labels, self.confidences), strict=True):
+            host.copy_(gpu, non_blocking=True)
+
+
+@contextmanager
+def faults(device: torch.device, load: str) -> Iterator[None]:
+    """Turn what PyTorch raises of a GPU into a DeviceError that says what to do.
+
+    Args:
+        device: The GPU.
+        load: What its memory is to hold, in words.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = _first_line(error)
+        if isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in reason:
+            free_cached()
+            raise DeviceError(
+                f"The memory of {device} does not hold {load}; set a smaller input_size, or free the GPU."
+            ) from error
+        raise DeviceError(
+            f"The GPU {device} failed, or is gone: {reason}; restart the node, or set device to cpu."
+        ) from error
+
+
+def free_cached() -> None:
+    """Give the GPU's memory that PyTorch keeps for later back, as far as the GPU still answers."""
+    with suppress(RuntimeError):
+        torch.cuda.empty_cache()
+
+
+def let_go(engine: Engine) -> None:
+    """Free an engine's memory where its device still answers; else keep it for ever.
+
+    Of a GPU that is gone PyTorch's pinned memory cannot be freed: its destructor raises there, which ends the process.
+    """
+    if _answers(engine.device):
+        try:
+            engine.close()
+        except (EngineError, RuntimeError) as fault:
+            log.info("%s on %s could not be closed: %s", engine.name, engine.device, fault)
+    else:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+def _answers(device: str) -> bool:
+    if device == "cpu" or torch.version.cuda is None:
+        # Nothing of PyTorch's lies on a GPU.
+        return True
+    try:
+        torch.zeros(1, device=device).item()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _without_graph(reason: str) -> str:
+    return f"Without a CUDA graph, which costs a little time per frame ({reason})."
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

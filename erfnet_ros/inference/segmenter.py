@@ -1,0 +1,146 @@
+"""A checkpoint and an engine: images in, labels and confidence out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.image import check_image, contiguous_rgb
+from erfnet_ros.core.image_size import check_input_size
+from erfnet_ros.inference.factory import Engine, open_engine
+from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Where the time of one image went, milliseconds."""
+
+    preprocess_ms: float
+    inference_ms: float
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the network says of one image.
+
+    Attributes:
+        labels: (H, W) uint8 class ids.
+        confidence: (H, W) uint8; 0..255 is the winning class's probability 0..1.
+        times: Where the time went.
+    """
+
+    labels: Pixels
+    confidence: Pixels
+    times: StageTimes
+
+    def mask(self, threshold: float) -> Pixels:
+        """Return the labels with every pixel of a confidence below `threshold` (0..1) set to void (255).
+
+        A threshold of 0 returns the labels themselves.
+        """
+        lowest = int(np.ceil(threshold * 255))
+        if lowest <= 0:
+            return self.labels
+        import cv2
+
+        # Unsure pixels become 255 by a saturating maximum with a 0/255 image: no fancy indexing over the whole frame.
+        unsure = cv2.inRange(self.confidence, 0, lowest - 1)
+        return cv2.max(self.labels, unsure).astype(np.uint8, copy=False)
+
+
+class Segmenter:
+    """Segment images with one loaded network.
+
+    Args:
+        checkpoint: A checkpoint, the path of one, or None for the shipped CamVid weights.
+        engine: auto or pytorch.
+        device: auto, cpu, cuda or cuda:N.
+        precision: auto, fp32, fp16 or bf16.
+        input_size: (width, height) that the network sees, 8..4096 each; None follows camera and training.
+        live: Frames must not wait: what takes minutes to build for a size of theirs is built while PyTorch answers.
+
+    Raises:
+        CheckpointError: The file is missing or not a checkpoint of this package.
+        EngineError: Engine, device or precision are unknown or not to be had here.
+        ParameterError: `input_size` is out of range.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | Checkpoint | None = None,
+        engine: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        input_size: tuple[int, int] | None = None,
+        live: bool = False,
+    ) -> None:
+        if input_size is not None:
+            check_input_size(*input_size)
+        # Converting the weights is PyTorch's work already.
+        self.checkpoint = (
+            checkpoint if isinstance(checkpoint, Checkpoint) else on_own_thread(checkpoints.load, checkpoint)
+        )
+        self.class_set = self.checkpoint.class_set
+        self.engine: Engine = open_engine(self.checkpoint, engine, device, precision, input_size, live)
+        self._told: tuple[str, ...] = ()
+        self._tell(logging.INFO)
+        # The first image of a size pays for memory and kernels; better here than on the robot's first frame.
+        width, height = self.checkpoint.input_size
+        for _ in range(2):
+            self.engine(np.zeros((1, height, width, 3), np.uint8))
+
+    def __call__(self, image: Pixels) -> Segmentation:
+        """Segment one (H, W, 3) uint8 RGB image, of any strides.
+
+        Raises:
+            ImageError: Shape, type or size are not usable.
+            EngineError: The device ran out of memory.
+        """
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Pixels]) -> list[Segmentation]:
+        """Segment (H, W, 3) uint8 RGB images of one size in one run of the network; each has the whole run's times.
+
+        Raises:
+            ImageError: Shape, type or size are not usable, or differ among the images.
+            EngineError: The device ran out of memory.
+        """
+        start = time.perf_counter()
+        for image in images:
+            check_image(image)
+        if len({image.shape for image in images}) != 1:
+            sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
+            raise ImageError(f"Expected images of one size in a batch, got {', '.join(sizes) or 'none'}.")
+        rgb = contiguous_rgb(images[0])[None] if len(images) == 1 else np.stack(images)
+        ready = time.perf_counter()
+        labels, confidences = self.engine(rgb)
+        done = time.perf_counter()
+        if self.engine.notes != self._told:
+            # In mid-stream it is no choice, but a mishap.
+            self._tell(logging.WARNING)
+        times = StageTimes(1e3 * (ready - start), 1e3 * (done - ready))
+        return [Segmentation(*answer, times) for answer in zip(labels, confidences, strict=True)]
+
+    def close(self) -> None:
+        """Free the network's memory; the segmenter must not be called again."""
+        self.engine.close()
+
+    def _tell(self, level: int) -> None:
+        """Log what the engine noted since the last time."""
+        for note in self.engine.notes:
+            if note not in self._told:
+                log.log(level, note)
+        self._told = self.engine.notes

@@ -1,0 +1,166 @@
+"""Which TensorRT is here, and in what its flavours differ.
+
+`tensorrt` 10 and 11 and `tensorrt_rtx` (TensorRT for RTX) share one Python API. What differs, and is kept to this file:
+
+- Networks are strongly typed (precision stands in the graph) by a flag in 10, always in the others.
+- `tensorrt` times kernels on the GPU while it builds, and keeps the timings; an engine belongs to the GPU's model.
+- `tensorrt_rtx` builds without a GPU for every one that it knows, and compiles kernels where the engine is loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from erfnet_ros.core.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+NAMES = ("tensorrt", "tensorrt_rtx")
+"""The Python packages, best first: where both are here, the one that times kernels on this very GPU."""
+
+OLDEST_MAJOR = {"tensorrt": 10, "tensorrt_rtx": 1}
+
+INSTALL = "pip install tensorrt-rtx, or TensorRT from NVIDIA"
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One installed TensorRT.
+
+    Attributes:
+        name: One of `NAMES`.
+        version: Its version.
+        api: The Python module.
+        log: What it tells; an instance of `api.ILogger` with `clear()` and `reason()`.
+    """
+
+    name: str
+    version: str
+    api: Any
+    log: Any
+
+    @property
+    def title(self) -> str:
+        """Its name and version, for messages."""
+        return f"{'TensorRT' if self.name == 'tensorrt' else 'TensorRT for RTX'} {self.version}"
+
+    @property
+    def times_kernels(self) -> bool:
+        """Whether building needs the GPU, belongs to its model and leaves timings that the next build can use."""
+        return self.name == "tensorrt"
+
+    @property
+    def compiles_at_load(self) -> bool:
+        """Whether kernels are compiled where an engine is loaded, and can be kept for the next time."""
+        return self.name == "tensorrt_rtx"
+
+    def new(self, kind: str) -> Any:
+        """Return a new `Builder` or `Runtime` of this flavour, as `kind` says.
+
+        Raises:
+            EngineError: It does not start, as `tensorrt` does not without a GPU.
+        """
+        self.log.clear()
+        try:
+            return getattr(self.api, kind)(self.log)
+        except TypeError as error:
+            # What pybind11 makes of a constructor that returned nothing.
+            raise EngineError(
+                f"{self.title} does not start: {self.log.reason()}; it needs an NVIDIA GPU and its driver. Set engine "
+                "to auto."
+            ) from error
+
+    def network(self, builder: Any) -> Any:
+        """Return an empty network that computes in the precision that its graph says."""
+        flag = getattr(self.api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+        return builder.create_network(0 if flag is None else 1 << int(flag))
+
+    def context(self, engine: Any, kernels: bytes | None) -> Context:
+        """Return what runs an engine, given kernels that were compiled before or None."""
+        if not self.compiles_at_load:
+            return Context(engine.create_execution_context(), None, True)
+        config = engine.create_runtime_config()
+        compiled = config.create_runtime_cache()
+        fitting = kernels is None or compiled.deserialize(kernels)
+        config.set_runtime_cache(compiled)
+        return Context(engine.create_execution_context(config), compiled, fitting)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What runs an engine.
+
+    Attributes:
+        execution: An `IExecutionContext`; None where there is no memory for it.
+        compiled: An `IRuntimeCache` of the kernels compiled for it; None where they stand in the engine.
+        fitting: Whether the kernels given were of use with this GPU and driver.
+    """
+
+    execution: Any
+    compiled: Any
+    fitting: bool
+
+
+@functools.cache
+def find_flavour() -> Flavour:
+    """Return the TensorRT that is installed.
+
+    Raises:
+        EngineError: None is, or none that can be loaded.
+    """
+    faults = []
+    for name in NAMES:
+        try:
+            api = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                faults.append(f"'{name}' lacks '{error.name}'")
+            continue
+        except (ImportError, OSError) as error:
+            # The package index has the bindings alone; TensorRT's libraries come from NVIDIA.
+            faults.append(f"'{name}' cannot be loaded ({error})")
+            continue
+        version = str(getattr(api, "__version__", "0"))
+        if int(version.partition(".")[0]) < OLDEST_MAJOR[name]:
+            faults.append(f"'{name}' {version} is too old")
+            continue
+        return Flavour(name, version, api, _new_log(api))
+    raise EngineError(
+        f"Engine 'tensorrt' needs the package 'tensorrt' 10 or later, or 'tensorrt_rtx', got "
+        f"{', and '.join(faults) or 'neither'}; install one ({INSTALL}), or set engine to auto."
+    )
+
+
+def _new_log(api: Any) -> Any:
+    class Log(api.ILogger):  # type: ignore[misc]
+        """Pass on what TensorRT tells, and keep its errors for the exception that they become."""
+
+        def __init__(self) -> None:
+            api.ILogger.__init__(self)
+            self._errors: deque[str] = deque(maxlen=20)
+            self._lock = threading.Lock()
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (api.ILogger.INTERNAL_ERROR, api.ILogger.ERROR):
+                with self._lock:
+                    self._errors.append(" ".join(message.split()))
+            if severity != api.ILogger.VERBOSE:
+                log.debug("TensorRT: %s", message)
+
+        def clear(self) -> None:
+            """Forget the errors so far."""
+            with self._lock:
+                self._errors.clear()
+
+        def reason(self) -> str:
+            """Return the first error since `clear`, which the others follow from."""
+            with self._lock:
+                return self._errors[0][:400] if self._errors else "no reason given"
+
+    return Log()

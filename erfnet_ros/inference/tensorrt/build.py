@@ -1,0 +1,224 @@
+"""From a checkpoint to a TensorRT engine in the cache: ONNX graph, strongly typed network, serialized engine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from erfnet_ros.core.errors import EngineError, ExportError
+from erfnet_ros.inference.build_cache import Artefact, Cache, Key
+from erfnet_ros.inference.parity_check import fingerprint
+from erfnet_ros.inference.tensorrt.api import Flavour
+from erfnet_ros.inference.tensorrt.progress import Progress, new_monitor
+from erfnet_ros.models import checkpoint as checkpoint_module
+from erfnet_ros.models import erfnet, fuse_batch_norm, pipeline
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.onnx import export, quantize, resize
+from erfnet_ros.models.quantization import ranges_of
+
+if TYPE_CHECKING:
+    import onnx
+
+Size = tuple[int, int]
+
+PRECISIONS = ("fp16", "fp32", "int8")
+"""The first is auto's: int8 is for those who asked. TensorRT has no transposed convolution in bf16."""
+
+NO_GPU = "no GPU"
+ANY_GPU = "any GPU"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an engine is wanted for.
+
+    Attributes:
+        checkpoint: What it computes.
+        camera: (width, height) of the images.
+        input_size: (width, height) that the network sees, or None to follow camera and training.
+        precision: One of `PRECISIONS`. fp32 convolutions may run in TF32, as PyTorch's do; int8 is `onnx_bytes`'.
+        batch: Images at a time.
+        gpu: Name and compute capability of the GPU, or `NO_GPU`.
+        workspace_mib: Most memory for a layer's scratch data, MiB, or None for all that is free. It matters to the
+            build alone: an engine that is there is found with any.
+    """
+
+    checkpoint: Checkpoint
+    camera: Size
+    input_size: Size | None
+    precision: str
+    batch: int
+    gpu: str
+    workspace_mib: int | None = None
+
+    @property
+    def images(self) -> str:
+        """What the engine is for, in words."""
+        size = _text(self.camera)
+        return f"images of {size}" if self.batch == 1 else f"{self.batch} images of {size} at a time"
+
+    def key(self, flavour: Flavour) -> Key:
+        """Return all that the engine depends on.
+
+        Raises:
+            EngineError: It is to be in int8, but the checkpoint is not calibrated.
+        """
+        seen = pipeline.network_size(self.camera, self.checkpoint.input_size, self.input_size)
+        return {
+            "weights": fingerprint(self.checkpoint),
+            "ranges": str(sorted(ranges_of(self.checkpoint.calibration).items())) if self.precision == "int8" else None,
+            "camera": _text(self.camera),
+            "network": _text(seen),
+            "precision": self.precision,
+            "batch": self.batch,
+            "flavour": flavour.name,
+            "version": flavour.version,
+            "gpu": self.gpu if flavour.times_kernels else ANY_GPU,
+            "graph": _graph_version(),
+        }
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A network as TensorRT understood it; builder and parser own parts of it."""
+
+    builder: Any
+    network: Any
+    parser: Any
+
+
+def build_engine(request: Request, flavour: Flavour, cache: Cache, progress: Progress) -> Artefact:
+    """Return the engine of a request, out of the cache or built.
+
+    Raises:
+        EngineError: ONNX is not installed, or TensorRT refuses the graph or cannot build it here.
+    """
+
+    @functools.cache
+    def built() -> tuple[memoryview, float]:
+        start = time.monotonic()
+        engine = _serialized(request, flavour, _graph(request), cache, progress)
+        return engine, time.monotonic() - start
+
+    def build(path: Path) -> Mapping[str, Any]:
+        # Asked again where the first folder has no room, it is not built again.
+        engine, seconds = built()
+        path.write_bytes(engine)
+        return {"gpu": request.gpu, "seconds": round(seconds, 1)}
+
+    return cache.artefact(*_place(request, flavour), build)
+
+
+def is_built(request: Request, flavour: Flavour, cache: Cache) -> bool:
+    """Tell whether the engine of a request is in the cache.
+
+    Raises:
+        EngineError: It is to be in int8, but the checkpoint is not calibrated.
+    """
+    return cache.holds(*_place(request, flavour))
+
+
+def parse(flavour: Flavour, model: onnx.ModelProto) -> Parsed:
+    """Read a graph into a strongly typed network.
+
+    Raises:
+        EngineError: TensorRT does not start here, or refuses the graph.
+    """
+    builder = flavour.new("Builder")
+    definition = flavour.network(builder)
+    parser = flavour.api.OnnxParser(definition, flavour.log)
+    if not parser.parse(model.SerializeToString()):
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        faults = "; ".join(f"{error.node_operator()} '{error.node_name()}': {error.desc()}" for error in errors)
+        raise EngineError(
+            f"Expected {flavour.title} to read the network's ONNX graph, got: {faults or flavour.log.reason()}; update "
+            "TensorRT, or set engine to auto."
+        )
+    return Parsed(builder, definition, parser)
+
+
+def _place(request: Request, flavour: Flavour) -> tuple[str, Key, str]:
+    return "tensorrt", request.key(flavour), "engine"
+
+
+def _graph(request: Request) -> onnx.ModelProto:
+    try:
+        return export.build(request.checkpoint, request.camera, request.input_size, request.precision, request.batch)
+    except ExportError as error:
+        raise EngineError(f"TensorRT reads the network as ONNX, which cannot be written: {error}") from error
+
+
+def _serialized(
+    request: Request, flavour: Flavour, model: onnx.ModelProto, cache: Cache, progress: Progress
+) -> memoryview:
+    parsed = parse(flavour, model)
+    config = parsed.builder.create_builder_config()
+    if request.workspace_mib is not None:
+        config.set_memory_pool_limit(flavour.api.MemoryPoolType.WORKSPACE, request.workspace_mib << 20)
+    monitor = new_monitor(flavour.api, progress)
+    config.progress_monitor = monitor
+    with _Timings(request, flavour, cache, config):
+        engine = parsed.builder.build_serialized_network(parsed.network, config)
+    if monitor.interruption is not None:
+        raise monitor.interruption
+    if engine is None:
+        raise EngineError(
+            f"{flavour.title} cannot build the network in {request.precision} for images of {_text(request.camera)} "
+            f"on {request.gpu}: {flavour.log.reason()}; set engine to auto, or give more memory with "
+            "'erfnet build-engine --workspace MIB'."
+        )
+    return memoryview(engine)
+
+
+class _Timings:
+    """Give a build what earlier ones timed on this GPU, and keep what it times itself."""
+
+    def __init__(self, request: Request, flavour: Flavour, cache: Cache, config: Any) -> None:
+        self._key = {"flavour": flavour.name, "version": flavour.version, "gpu": request.gpu}
+        self._wanted = flavour.times_kernels
+        self._cache, self._config = cache, config
+
+    def __enter__(self) -> None:
+        if not self._wanted:
+            return
+        known = self._cache.artefact("tensorrt-timings", self._key, "bin", _write_nothing)
+        timings = self._config.create_timing_cache(known.path.read_bytes())
+        if not self._config.set_timing_cache(timings, False):
+            self._config.set_timing_cache(self._config.create_timing_cache(b""), False)
+
+    def __exit__(self, *error: object) -> None:
+        if not self._wanted:
+            return
+        timings = bytes(self._config.get_timing_cache().serialize())
+
+        def write(path: Path) -> Mapping[str, Any]:
+            path.write_bytes(timings)
+            return {}
+
+        self._cache.discard(self._cache.artefact("tensorrt-timings", self._key, "bin", _write_nothing))
+        self._cache.artefact("tensorrt-timings", self._key, "bin", write)
+
+
+def _write_nothing(path: Path) -> Mapping[str, Any]:
+    path.touch()
+    return {}
+
+
+@functools.cache
+def _graph_version() -> str:
+    """Return a hash of the code that decides the graph, so that no engine of another version of it is ever used."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    for module in (erfnet, fuse_batch_norm, pipeline, checkpoint_module, export, resize, quantize):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,1 @@
+"""ERFNet, its checkpoints and the Pipeline around it."""

@@ -1,0 +1,1 @@
+"""The Pipeline as an ONNX graph."""

@@ -1,0 +1,260 @@
+"""The Pipeline as an ONNX graph: uint8 image in, uint8 labels and confidence out; or its network alone.
+
+A graph for one camera size is PyTorch's own export of the Pipeline. In a graph for any camera size the resizing of the
+image is written in ONNX by hand, since how far it shrinks is decided by numbers that PyTorch's tracing would freeze;
+`agreement` holds the whole against the Pipeline, and nothing should be used that it has not seen.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from erfnet_ros.core.errors import ExportError
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.erfnet import STRIDE
+from erfnet_ros.models.logits_network import PlainNetwork
+from erfnet_ros.models.onnx import resize
+from erfnet_ros.models.onnx.quantize import OPSET, quantise
+from erfnet_ros.models.pipeline import Pipeline, answers, upsample
+from erfnet_ros.models.quantization import ranges_of
+
+if TYPE_CHECKING:
+    import onnx
+
+Pixels = npt.NDArray[np.uint8]
+
+INPUT, OUTPUTS = resize.INPUT, ("labels", "confidence")
+"""(N, H, W, 3) uint8 RGB in; (N, H, W) uint8 each out; N is 1 unless a graph is built for more."""
+
+METADATA_KEY = "erfnet_ros"
+"""Where the model's metadata says, as one JSON object, what the graph is."""
+
+MIN_AGREEMENT = 0.999
+"""Share of pixels on which graph and PyTorch in fp32 must choose the same class."""
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float16}
+"""What the floats of a graph are; int8 has convolutions in bytes between them."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a graph's answers compare with those of PyTorch in fp32, image by image.
+
+    Attributes:
+        sizes: (width, height) of each image.
+        same: Share of pixels with the same class, per image.
+        confidence: Largest difference of the confidences where the class is the same, 0..1.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    same: tuple[float, ...]
+    confidence: float
+
+    @property
+    def worst(self) -> float:
+        """The smallest share of `same`."""
+        return min(self.same)
+
+
+def build(
+    checkpoint: Checkpoint,
+    camera: tuple[int, int] | None = None,
+    input_size: tuple[int, int] | None = None,
+    precision: str = "fp32",
+    batch: int = 1,
+) -> onnx.ModelProto:
+    """Write a checkpoint's Pipeline as an ONNX graph; its metadata says what the labels mean.
+
+    Args:
+        checkpoint: What the graph computes.
+        camera: (width, height) of the images that it takes, or None for images of any size.
+        input_size: (width, height) that the network sees, or None for `pipeline.network_size`'s choice.
+        precision: fp32; fp16 for weights and sums in half precision; or int8 for that with convolutions in bytes,
+            for TensorRT (`onnx_bytes`).
+        batch: How many images it takes at once; more than one only where `camera` says their size.
+
+    Raises:
+        ExportError: ONNX is not installed, or the network was trained at a size that a graph for any size cannot have.
+        EngineError: int8 was asked for, but the checkpoint is not calibrated.
+    """
+    ranges = ranges_of(checkpoint.calibration) if precision == "int8" else None
+    pipeline = Pipeline(checkpoint, input_size).eval().to(PRECISIONS[precision])
+    model = _any_size(pipeline) if camera is None else _one_size(pipeline, camera, batch)
+    _forget_how_it_was_made(model)
+    if ranges is not None:
+        quantise(model, ranges)
+    facts = {
+        "class_set": checkpoint.class_set.to_dict(),
+        "trained_size": list(checkpoint.input_size),
+        "camera_size": list(camera) if camera else None,
+        "input_size": list(input_size) if input_size else None,
+        "precision": precision,
+        "data": checkpoint.data,
+        "miou": checkpoint.miou,
+        "licence": checkpoint.licence,
+    }
+    for key, value in ((METADATA_KEY, facts), ("class_names", list(checkpoint.class_set.names))):
+        model.metadata_props.add(key=key, value=json.dumps(value))
+    model.producer_name = "erfnet_ros"
+    return model
+
+
+def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
+    """Write a checkpoint's network alone as an ONNX graph in fp32, for one image at a time of any size that 8 divides.
+
+    It takes `INPUT` at the network's size and gives logits as `plain_network.LastLayer` does.
+
+    Raises:
+        ExportError: ONNX is not installed.
+    """
+    from torch.export import Dim
+
+    # Sizes unlike any other: the tracing takes equal ones for the same.
+    inputs = {INPUT: torch.zeros(1, 31 * STRIDE, 49 * STRIDE, 3, dtype=torch.uint8)}
+    shapes = {INPUT: {1: STRIDE * Dim("rows"), 2: STRIDE * Dim("columns")}}
+    model = _export(PlainNetwork(Pipeline(checkpoint).eval()), inputs, ("logits",), shapes)
+    _forget_how_it_was_made(model)
+    return model
+
+
+def agreement(model: onnx.ModelProto, pipeline: Pipeline, images: Iterable[Pixels]) -> Agreement:
+    """Run a graph in ONNX Runtime on the CPU and hold its answers against PyTorch's.
+
+    Args:
+        model: The graph.
+        pipeline: The Pipeline in fp32 on the CPU that the graph was made of.
+        images: (H, W, 3) uint8 RGB each.
+
+    Raises:
+        ExportError: ONNX Runtime is not installed, or refuses the graph.
+    """
+    with _needed("onnxruntime"):
+        import onnxruntime  # type: ignore[import-untyped]
+    with _refused():
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    sizes, same, apart = [], [], 0.0
+    for image in images:
+        with _refused():
+            labels, confidence = session.run(list(OUTPUTS), {INPUT: image[None]})
+        with torch.inference_mode():
+            expected, expected_confidence = (t.numpy() for t in pipeline(torch.from_numpy(image[None])))
+        agreed = labels == expected
+        sizes.append((image.shape[1], image.shape[0]))
+        same.append(float(agreed.mean()))
+        difference = np.abs(confidence.astype(np.int16) - expected_confidence)
+        apart = max(apart, float(difference[agreed].max(initial=0)) / 255)
+    return Agreement(tuple(sizes), tuple(same), apart)
+
+
+def _one_size(pipeline: Pipeline, camera: tuple[int, int], batch: int) -> onnx.ModelProto:
+    width, height = camera
+    return _export(pipeline, {INPUT: torch.zeros(batch, height, width, 3, dtype=torch.uint8)}, OUTPUTS, None)
+
+
+class _AfterResizing(nn.Module):
+    """All of the Pipeline but the resizing of the image."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        self.pipeline = pipeline
+
+    def forward(self, image: Tensor, resized: Tensor) -> tuple[Tensor, Tensor]:
+        return answers(upsample(self.pipeline.logits(resized), (image.shape[1], image.shape[2])))
+
+
+def _any_size(pipeline: Pipeline) -> onnx.ModelProto:
+    from torch.export import Dim
+
+    wide, high = pipeline.input_size or pipeline.trained_size
+    if pipeline.input_size is None and (wide % STRIDE or high % STRIDE):
+        raise ExportError(
+            f"Expected a network trained at a size in steps of {STRIDE} to follow any camera size, got {wide}x{high}; "
+            "give an input size, or the one camera size that the graph is for."
+        )
+    rows, columns = (Dim.STATIC, Dim.STATIC) if pipeline.input_size else (STRIDE * Dim("rows"), STRIDE * Dim("columns"))
+    inputs = {
+        # Sizes unlike any other: the tracing takes equal ones for the same.
+        INPUT: torch.zeros(1, 250, 390, 3, dtype=torch.uint8),
+        resize.RESIZED: torch.zeros(1, 3, high, wide, dtype=pipeline.mean.dtype),
+    }
+    shapes = {INPUT: {1: Dim("height"), 2: Dim("width")}, resize.RESIZED: {2: rows, 3: columns}}
+    model = _export(_AfterResizing(pipeline), inputs, OUTPUTS, shapes)
+    resize.resize_in_front(model, pipeline)
+    return model
+
+
+def _export(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], shapes: dict[str, Any] | None
+) -> onnx.ModelProto:
+    with _needed("onnxscript"), _quiet():
+        import onnxscript  # noqa: F401  PyTorch's exporter is written on it
+
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamic_shapes=None if shapes is None else tuple(shapes.values()),
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("PyTorch wrote no ONNX graph; update it.")
+    return program.model_proto
+
+
+def _forget_how_it_was_made(model: onnx.ModelProto) -> None:
+    """Leave out the exporter's notes: lines of source with this machine's paths, and the names of traced values."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+@contextmanager
+def _needed(package: str) -> Iterator[None]:
+    """Turn a missing package into an error that says how to get it."""
+    try:
+        yield
+    except ImportError as error:
+        raise ExportError(
+            f"ONNX needs the packages onnx, onnxscript and onnxruntime, got none called '{error.name or package}'; "
+            "install them with: pip install 'erfnet_ros[training]', or '.[training]' in a checkout."
+        ) from error
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Turn whatever ONNX Runtime raises into an error of ours: its exceptions have no base of their own."""
+    try:
+        yield
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime refuses the graph: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what the exporter says of its steps, of packages that nobody needs here, and of its own future."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)

@@ -1,0 +1,96 @@
+"""The whole way from a camera's pixels to labels, as one module that every engine runs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from erfnet_ros.models.checkpoint import Checkpoint, build_network
+from erfnet_ros.models.erfnet import STRIDE
+from erfnet_ros.models.fuse_batch_norm import fold_batch_norms
+
+
+def network_size(camera: tuple[int, int], trained: tuple[int, int], wanted: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the (width, height) that the network sees of a camera's image.
+
+    Args:
+        camera: (width, height) of the image.
+        trained: (width, height) that the network was trained for.
+        wanted: (width, height) that the user asked for, or None: as many pixels as in training, at the camera's aspect
+            ratio, in steps of 8.
+    """
+    if wanted is not None:
+        return wanted
+    if camera == trained:
+        return trained
+    shrink = (trained[0] * trained[1] / (camera[0] * camera[1])) ** 0.5
+    width, height = (max(STRIDE, round(side * shrink / STRIDE) * STRIDE) for side in camera)
+    return width, height
+
+
+class Pipeline(nn.Module):
+    """Resize, scale, network, upsample, argmax: uint8 images in, uint8 labels and confidences out.
+
+    Args:
+        checkpoint: Weights, scaling and training size.
+        input_size: (width, height) of the network's input, or None for `network_size`'s choice.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.network = fold_batch_norms(build_network(checkpoint))
+        self.trained_size = checkpoint.input_size
+        self.input_size = input_size
+        # One step from bytes: (x / 255 - mean) / std.
+        self.register_buffer("mean", 255 * torch.tensor(checkpoint.mean)[:, None, None])
+        self.register_buffer("deviation", 255 * torch.tensor(checkpoint.std)[:, None, None])
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment a batch.
+
+        Args:
+            images: (N, H, W, 3) uint8 RGB.
+
+        Returns:
+            Labels (N, H, W) uint8, and confidences (N, H, W) uint8: the softmax's largest value, 0..255 for 0..1.
+        """
+        height, width = images.shape[1:3]
+        # TensorRT wants a uint8 input cast before anything else touches it.
+        x = images.to(self.mean.dtype).permute(0, 3, 1, 2)
+        wide, high = network_size((width, height), self.trained_size, self.input_size)
+        logits = self.logits(resize(x, (high, wide)))
+        if logits.shape[-2:] != (height, width):
+            logits = upsample(logits, (height, width))
+        return answers(logits)
+
+    def logits(self, resized: Tensor) -> Tensor:
+        """Return float32 logits (N, C, h, w) of images at the network's size: (N, 3, h, w) RGB, 0..255."""
+        logits: Tensor = self.network((resized - self.mean) / self.deviation)
+        return logits.float()
+
+
+def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize logits (N, C, h, w) to the camera's (height, width)."""
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+
+def answers(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return labels and confidences, (N, H, W) uint8 each, of logits (N, C, H, W)."""
+    top, labels = logits.max(1)
+    confidence = 255 / (logits - top.unsqueeze(1)).exp_().sum(1)
+    return labels.to(torch.uint8), confidence.round_().to(torch.uint8)
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (N, 3, H, W) to (height, width); whole blocks of pixels are averaged first where it halves or more."""
+    blocks = (max(1, x.shape[-2] // size[0]), max(1, x.shape[-1] // size[1]))
+    if blocks != (1, 1):
+        # Bilinear alone looks at 4 pixels only and turns fine texture into noise.
+        x = F.avg_pool2d(x, blocks)
+    if tuple(x.shape[-2:]) == size:
+        return x
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)

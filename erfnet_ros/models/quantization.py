@@ -1,0 +1,84 @@
+"""How large the activations of a network become: what int8 engines need to know of it.
+
+Post-training quantisation (Jacob et al. 2018; Nagel et al. 2021): weights need no data, activations are looked at over
+a few frames. Each tensor's range is a percentile, not the largest value ever seen, which a single pixel may set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.models.checkpoint import Calibration
+from erfnet_ros.models.erfnet import ACTIVATIONS
+from erfnet_ros.models.pipeline import Pipeline, network_size, resize
+
+LEVELS = 255
+"""Steps of an unsigned byte; every activation but the logits is a ReLU's, so 0 is its least value."""
+
+_EXCEEDING = 1e-5
+"""Share of an activation's values that may lie above its range."""
+
+
+def ranges_of(calibration: Calibration | None) -> Mapping[str, float]:
+    """Return the activations' ranges of a checkpoint's calibration.
+
+    Raises:
+        EngineError: There is none.
+    """
+    if calibration is None:
+        raise EngineError(
+            "Precision 'int8' was asked for, but the checkpoint does not say how large its activations become; "
+            "measure that on images like the robot's with: erfnet calibrate CHECKPOINT --images FOLDER -o NEW"
+        )
+    return calibration.ranges
+
+
+def activation_ranges(pipeline: Pipeline, images: Iterable[Tensor]) -> dict[str, float]:
+    """Return the range of each of the network's `ACTIVATIONS`, averaged over images.
+
+    Args:
+        pipeline: In fp32 on the CPU.
+        images: (N, H, W, 3) uint8 RGB each, of any size.
+
+    Returns:
+        By name, the value that all but 1 in 100,000 of the activation's values do not exceed; above 0.
+    """
+    sums: dict[str, float] = {}
+    count = 0
+    with torch.inference_mode():
+        for image in images:
+            count += 1
+            for name, value in _ranges(pipeline, image).items():
+                sums[name] = sums.get(name, 0.0) + value
+    return {name: max(total / count, torch.finfo(torch.float32).eps) for name, total in sums.items()}
+
+
+def _ranges(pipeline: Pipeline, images: Tensor) -> dict[str, float]:
+    """Return the range of every ReLU's result, in the order of computation."""
+    found: dict[str, float] = {}
+    x = images.to(pipeline.mean.dtype).permute(0, 3, 1, 2)
+    width, height = network_size((x.shape[-1], x.shape[-2]), pipeline.trained_size, pipeline.input_size)
+    handles = [pipeline.network.get_submodule(name).register_forward_hook(_keeper(found, name)) for name in ACTIVATIONS]
+    try:
+        pipeline.logits(resize(x, (height, width)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _keeper(found: dict[str, float], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+    def keep(_: nn.Module, __: object, output: Tensor) -> None:
+        # A convolution's output is made its ReLU only by the next line of its layer.
+        found[name] = max(_range(output), 0.0)
+
+    return keep
+
+
+def _range(value: Tensor) -> float:
+    values = value.flatten()
+    return float(values.topk(1 + int(_EXCEEDING * values.numel())).values[-1])

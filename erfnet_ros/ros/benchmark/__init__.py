@@ -1,0 +1,1 @@
+"""Benchmarks of the node and of the transport."""

@@ -1,0 +1,127 @@
+"""How many images arrive and how soon, camera and subscriber as two processes, the engine left out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from erfnet_ros.ros.camera_process import CAMERA_TOPIC, camera_playback
+from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError, child_environment
+from erfnet_ros.ros.harness.frame_tracker import Percentiles, percentiles
+from erfnet_ros.ros.harness.playback import PlayerProcess, Sent
+from erfnet_ros.ros.transport import PROFILE_VARIABLES
+
+WIDTH, HEIGHT, RATE_HZ = 1920, 1080, 30
+
+_DISTINCT = 4
+"""Frames that are rendered; the transport does not know that it has seen them before."""
+
+_WARM_UP = 5
+_TIMEOUT_S = 60.0
+_SETTLE_S = 0.5
+"""After the camera's last frame, for what is still on its way."""
+
+
+@dataclass(frozen=True)
+class TransportFigures:
+    """What came of one way to carry images.
+
+    Attributes:
+        setting: Which way.
+        sent: Images published.
+        received: Images that arrived.
+        transport_ms: Stamp, set right before publication, to the subscriber's callback; None where nothing arrived.
+    """
+
+    setting: str
+    sent: int
+    received: int
+    transport_ms: Percentiles | None
+
+
+class _Pair:
+    """A camera and a receiver in a domain of their own."""
+
+    def __init__(self, stack: ExitStack, setting: str, environment: dict[str, str]) -> None:
+        self._setting = setting
+        self._sent: list[int] = []
+        self._arrived: dict[int, int] = {}
+        camera = [
+            "--source",
+            "synthetic",
+            "--size",
+            f"{WIDTH}x{HEIGHT}",
+            "--frames",
+            str(_DISTINCT),
+            "--rate",
+            str(RATE_HZ),
+        ]
+        receiver = [sys.executable, "-m", "erfnet_ros.ros.benchmark.transport_receiver", CAMERA_TOPIC]
+        self._receiver = stack.enter_context(ChildProcess("receiver", receiver, environment, self._read))
+        self._camera = stack.enter_context(
+            PlayerProcess(camera_playback([*camera, "--reliability", "best_effort"]), self._note_sent, environment)
+        )
+
+    def warm_up(self) -> None:
+        """Bring both ends to know each other; does not count."""
+        self.play(_WARM_UP)
+        self._sent.clear()
+        self._arrived.clear()
+
+    def play(self, frames: int) -> None:
+        """Send images at the rate, and wait for them."""
+        self._camera.request([index % _DISTINCT for index in range(frames)])
+        deadline = time.monotonic() + _TIMEOUT_S + frames / RATE_HZ
+        while self._camera.played is None:
+            self._check(deadline)
+        settled = time.monotonic() + _SETTLE_S
+        while time.monotonic() < settled:
+            self._check(deadline)
+
+    def figures(self) -> TransportFigures:
+        """Return what came of all that was played since the warm-up."""
+        taken_ms = [(self._arrived[stamp] - stamp) / 1e6 for stamp in self._sent if stamp in self._arrived]
+        return TransportFigures(self._setting, len(self._sent), len(taken_ms), percentiles(taken_ms))
+
+    def _check(self, deadline: float) -> None:
+        time.sleep(0.02)
+        for child in (self._camera, self._receiver):
+            child.check_alive()
+        if time.monotonic() > deadline:
+            raise ProcessError(self._camera.with_tail("The camera did not play its frames in time."))
+
+    def _note_sent(self, sent: Sent) -> None:
+        self._sent.append(sent.stamp_ns)
+
+    def _read(self, line: str) -> None:
+        if line.startswith("{"):
+            entry = json.loads(line)
+            self._arrived[entry["stamp_ns"]] = entry["at_ns"]
+
+
+def measure_transport(seconds: float, rounds: int = 2) -> tuple[TransportFigures, TransportFigures]:
+    """Measure with the package's transport and with the middleware's own, in turns.
+
+    Args:
+        seconds: Length of each turn.
+        rounds: Turns for each of the two.
+    """
+    with_profile = child_environment()
+    without = {name: value for name, value in with_profile.items() if name not in PROFILE_VARIABLES}
+    without["ROS_DOMAIN_ID"] = str(1 + int(os.environ["ROS_DOMAIN_ID"]) % 101)
+    frames = max(1, round(seconds * RATE_HZ))
+    with ExitStack() as stack:
+        pairs = (
+            _Pair(stack, "with config/fastdds.xml", with_profile),
+            _Pair(stack, "the middleware as it comes", without),
+        )
+        for pair in pairs:
+            pair.warm_up()
+        for _ in range(rounds):
+            for pair in pairs:
+                pair.play(frames)
+        return pairs[0].figures(), pairs[1].figures()

@@ -1,0 +1,1 @@
+"""The demo: the real node on a played camera."""

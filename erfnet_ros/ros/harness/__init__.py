@@ -1,0 +1,1 @@
+"""Node, camera and recorder as processes over DDS, shared by demo, live evaluation, benchmarks and tests."""

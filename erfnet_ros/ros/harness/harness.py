@@ -1,0 +1,268 @@
+"""The real node, a player of images and a listener, each a process of its own, talking over DDS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError
+from erfnet_ros.ros.harness.frame_tracker import Ledger
+from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.harness.node_process import NodeUnderTest
+from erfnet_ros.ros.harness.output_recorder import Arrival, Listener
+from erfnet_ros.ros.harness.playback import Playback, Played, PlayerProcess, Sent
+from erfnet_ros.ros.headers import read_header, read_statistics
+
+_READY_TIMEOUT_S = 180.0
+"""A cold disk, an engine to load and a busy machine included."""
+
+_ASK_AGAIN_S = 5.0
+"""Patience with the first frame, which may be lost, and may take an engine long."""
+
+_ANNOUNCED_S = 4.0
+"""By then every publisher is known: Fast DDS announces each participant every 3 s."""
+
+_FIRST_FRAMES = 10
+"""Of so many frames one must be such that the node can segment it."""
+
+_QUIET_S = 15.0
+"""Without any output for so long, after the player's last frame, nothing more will come."""
+
+_SILENCE_S = 20.0
+"""A node that says nothing for so long, once a second being its habit, is gone."""
+
+Keep = Callable[[int, Arrival], None]
+
+
+class Rig:
+    """Bring node, player and listener up, play frames, and take everything down again.
+
+    Args:
+        node: The node.
+        playback: What plays.
+        topics: Outputs to listen to; mask and statistics among them.
+        keep: Called with the frame index and each output, on the listener's thread.
+        raw: Whether the outputs are handed on as they are serialized.
+
+    Attributes:
+        ledger: What was sent and what came back.
+        counts_before: What the node had counted when the rig was ready.
+        sent: Every image that was published since the rig is ready, in order.
+        node: The node's process; None where somebody else started it.
+        player: The player's process.
+        listener: What hears the node.
+    """
+
+    def __init__(
+        self, node: NodeUnderTest, playback: Playback, topics: Sequence[str], keep: Keep, raw: bool = False
+    ) -> None:
+        self._node = node
+        self._playback = playback
+        self._topics = topics
+        self._keep = keep
+        self._raw = raw
+        self._counted = self.counts_before = NodeCounts()
+        self._rejected_before = 0
+        self._start_s = self._alone_s = time.monotonic()
+        self._warm = False
+        self.sent: list[Sent] = []
+        self.ledger = Ledger(playback.frame_id, topics)
+
+    def __enter__(self) -> Rig:
+        with ExitStack() as stack:
+            self.node: ChildProcess | None = None
+            if self._node.parameters is not None:
+                command = self._node.command(self._playback)
+                self.node = stack.enter_context(ChildProcess("node", command, log=self._node.log))
+            self.player = stack.enter_context(PlayerProcess(self._playback, self._note_sent))
+            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+            stack.callback(rclpy.try_shutdown)
+            listener = Listener(self._topics, self._receive, self._node.namespace, self._raw)
+            self.listener = stack.enter_context(listener)
+            self._executor = SingleThreadedExecutor()
+            stack.callback(self._executor.shutdown)
+            self._executor.add_node(self.listener)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    @property
+    def counts(self) -> NodeCounts:
+        """What the node says that became of its frames, since the rig is ready."""
+        return self._counted - self.counts_before
+
+    def wait_until_ready(self) -> None:
+        """Wait until the node has answered a first frame, which does not count.
+
+        Raises:
+            ProcessError: The node is not configured, refuses the frames, a process ended, or it took too long; says
+                which and why.
+        """
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        asked, asked_s = 0, float("-inf")
+        # Discovery is not the same moment for both ends: what is sent before both know each other is lost.
+        while self._crowded() or self.player.played is None or not self.ledger.is_last_complete():
+            self._spin()
+            # A frame that was refused needs no patience.
+            patience_s = 0.0 if self._rejected() - self._rejected_before == asked else _ASK_AGAIN_S
+            if self.player.length is not None and self._node_listens() and time.monotonic() > asked_s + patience_s:
+                asked_s = time.monotonic()
+                self.player.request([asked % min(self.player.length, _FIRST_FRAMES)])
+                if not asked:
+                    self._rejected_before = self._rejected()
+                asked += 1
+            self._check_health(asked)
+            if time.monotonic() > deadline:
+                raise self._late()
+        if asked > 1:
+            self._wait_for_quiet()
+        self.settle_counts()
+        self.counts_before = self._counted
+        self.ledger.forget()
+        self._warm = True
+
+    def play(self, indexes: Sequence[int], on_progress: Callable[[], None]) -> Played:
+        """Play frames and wait for what comes of them.
+
+        Args:
+            indexes: Frames of the source.
+            on_progress: Called now and then.
+
+        Raises:
+            ProcessError: A process ended, or nothing came back at all.
+        """
+        already = answers = self.ledger.frames_out
+        self.ledger.begin_pass()
+        self.player.request(indexes)
+        heard_s = time.monotonic()
+        while True:
+            self._spin()
+            on_progress()
+            played = self.player.played
+            if played is None or self.ledger.frames_out != answers:
+                answers, heard_s = self.ledger.frames_out, time.monotonic()
+            elif self.ledger.is_last_complete():
+                return played
+            elif time.monotonic() - heard_s > _QUIET_S:
+                if answers == already:
+                    raise ProcessError(self._words(f"The node answered none of {played.published} frames."))
+                return played
+
+    def settle_counts(self) -> None:
+        """Bring `counts` up to date with what the node says of this moment.
+
+        Raises:
+            ProcessError: A process ended, or the node gets its images from somebody else as well.
+        """
+        self._check_alone()
+        # Statistics come with a mask only, and do not tell of a frame that was refused after the last one.
+        asked_s = time.monotonic()
+        while self.listener.heard_s < asked_s:
+            self._spin()
+        figures = self.listener.figures()
+        names = ("frames processed", "frames dropped", "frames rejected")
+        if all(name in figures for name in names):
+            self._counted = NodeCounts(*(int(figures[name]) for name in names))
+
+    def _spin(self) -> None:
+        self._executor.spin_once(timeout_sec=0.05)
+        self.listener.check()
+        self.player.check_alive()
+        if self.node is not None:
+            self.node.check_alive()
+        elif self.listener.diagnostics is not None and time.monotonic() - self.listener.heard_s > _SILENCE_S:
+            raise ProcessError(f"The node in {self._node.namespace} says nothing any more; has it been stopped?")
+
+    def _wait_for_quiet(self) -> None:
+        """Let the answers to frames pass that were asked for again."""
+        answers, quiet_s = self.ledger.frames_out, time.monotonic()
+        while time.monotonic() - quiet_s < _ASK_AGAIN_S / 2:
+            self._spin()
+            if self.ledger.frames_out != answers:
+                answers, quiet_s = self.ledger.frames_out, time.monotonic()
+
+    def _check_health(self, asked: int) -> None:
+        """Raise where the node says that nothing will come of it."""
+        status = self.listener.diagnostics
+        if status is None:
+            return
+        if status.level == DiagnosticStatus.ERROR:
+            raise ProcessError(f"The node is up, but: {status.message}")
+        most = min(self.player.length or 1, _FIRST_FRAMES)
+        if asked >= most and self._rejected() - self._rejected_before >= most:
+            raise ProcessError(f"The node refuses every one of the first {most} images. {status.message}")
+
+    def _crowded(self) -> bool:
+        """Tell whether somebody else publishes the images of a node that somebody else started, or still may.
+
+        Raises:
+            ProcessError: For longer than it takes to see that a publisher has left.
+        """
+        if self._node.parameters is not None:
+            return False
+        now_s = time.monotonic()
+        if self._publishers() <= 1:
+            self._alone_s = now_s
+            return now_s - self._start_s < _ANNOUNCED_S
+        if now_s - self._alone_s > _ASK_AGAIN_S:
+            self._check_alone()
+        return True
+
+    def _check_alone(self) -> None:
+        topic, publishers = self._playback.topic, self._publishers()
+        if self._node.parameters is None and publishers > 1:
+            raise ProcessError(
+                f"Expected this replay alone to publish {topic}, got {publishers} publishers; "
+                "stop the camera, or the other replay."
+            )
+
+    def _publishers(self) -> int:
+        return self.listener.count_publishers(self._playback.topic)
+
+    def _rejected(self) -> int:
+        return int(self.listener.figures().get("frames rejected", "0"))
+
+    def _late(self) -> ProcessError:
+        message = f"is not ready after {_READY_TIMEOUT_S:g} s."
+        if self.player.length is None:
+            return ProcessError(self.player.with_tail(f"The {self.player.name} {message}"))
+        if self.listener.diagnostics is None and self.node is None:
+            return ProcessError(
+                f"No segmentation node in {self._node.namespace} {message} Check namespace and ROS_DOMAIN_ID."
+            )
+        state = self.listener.figures().get("state", "silent")
+        topic = self._playback.topic
+        return ProcessError(self._words(f"The node {message} It is {state}; the images are on {topic}."))
+
+    def _words(self, message: str) -> str:
+        return message if self.node is None else self.node.with_tail(message)
+
+    def _node_listens(self) -> bool:
+        # The node subscribes anew once it has seen the player's reliability; a frame sent before that would be lost.
+        if not self.listener.figures().get("state", "").startswith("segmenting"):
+            return False
+        readers = self.listener.get_subscriptions_info_by_topic(self._playback.topic)
+        return any(reader.qos_profile.reliability == ReliabilityPolicy.RELIABLE for reader in readers)
+
+    def _note_sent(self, sent: Sent) -> None:
+        self.ledger.sent(sent.index, sent.stamp_ns, sent.published_ns)
+        if self._warm:
+            self.sent.append(sent)
+
+    def _receive(self, arrival: Arrival) -> None:
+        counts = self._warm
+        if arrival.topic == "statistics":
+            self._counted = NodeCounts.of(read_statistics(arrival.message))
+        stamp_ns, frame_id = read_header(arrival.message)
+        index = self.ledger.received(arrival.topic, stamp_ns, frame_id, arrival.at_ns)
+        if index is not None and counts:
+            self._keep(index, arrival)

@@ -1,0 +1,1 @@
+"""Evaluation of a bag through the live node."""

@@ -1,0 +1,103 @@
+"""`erfnet evaluate-bag --live`: score the real node, as a robot gets it, on rosbags that are replayed over DDS."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.evaluation.options import add_options, prepare
+from erfnet_ros.replay.outputs import STORAGES
+from erfnet_ros.ros.harness.bag_player import replay_rate
+from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine, use_package_transport
+from erfnet_ros.ros.harness.output_recorder import NAMESPACE
+from erfnet_ros.ros.transport import keep_large_blocks
+
+_CHOICES = ("engine", "device", "precision", "input_size")
+"""Options that decide what the node loads."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `erfnet evaluate-bag --live`; return its exit status: 0, 1 where --require does not hold, 130 interrupted.
+
+    Raises:
+        ErfnetError: Bags, truth, checkpoint, options or outputs are not usable, or a process ended.
+    """
+    options = _parser().parse_args(arguments)
+    exit_on_signals()
+    # Started in the background, a program inherits that it ignores SIGINT, by which launch would stop it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return _run(options, shlex.join(["erfnet", "evaluate-bag", *arguments]))
+    except KeyboardInterrupt:
+        print("erfnet evaluate-bag: interrupted; everything is stopped.", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
+    rate = replay_rate(options.rate)
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    if options.node_running:
+        _refuse_choices(options)
+        use_package_transport()
+    else:
+        keep_to_this_machine()
+    keep_large_blocks()
+    preparation = prepare(options)
+
+    # PyTorch is slow to import, and a wrong option need not wait for it.
+    from erfnet_ros.ros.live_evaluation.session import Plan, evaluate
+
+    plan = Plan(
+        bags=tuple(options.bags),
+        folder=options.out,
+        preparation=preparation,
+        rate=rate,
+        running_in=options.namespace if options.node_running else None,
+        storage=options.storage if options.output_bag else None,
+        command=command,
+        started=started,
+    )
+    return evaluate(plan)
+
+
+def _refuse_choices(options: argparse.Namespace) -> None:
+    """Refuse what only whoever starts the node can choose.
+
+    Raises:
+        ParameterError: Naming the options.
+    """
+    chosen = [name for name in _CHOICES if getattr(options, name) != "auto"]
+    chosen += ["threshold"] if options.threshold else []
+    if chosen:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        raise ParameterError(f"Expected --node-running without {names}: the node runs already; set its parameters.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="erfnet evaluate-bag",
+        description="Replay rosbags over DDS to the real segmentation node, score what comes back and how late, and "
+        "write a report.",
+    )
+    add_options(parser)
+    parser.add_argument("--boundaries", action="store_true", help="score outlines as well")
+    parser.add_argument(
+        "--output-bag", action="store_true", help="write masks beside the original topics into DIR/bags"
+    )
+    parser.add_argument("--storage", choices=STORAGES, default="mcap", help="of the output bag (default: mcap)")
+    live = parser.add_argument_group("live")
+    live.add_argument("--rate", default="1", metavar="R", help="replay speed, 1 being the bag's own (default: 1)")
+    live.add_argument(
+        "--node-running",
+        action="store_true",
+        help="use a node that is running already, in this ROS_DOMAIN_ID, instead of starting one",
+    )
+    live.add_argument(
+        "--namespace", default=NAMESPACE, help="of the node that is running already (default: %(default)s)"
+    )
+    return parser

@@ -1,0 +1,86 @@
+"""Why an image was not answered, out of what the node counts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from erfnet_ros.evaluation.results.frame_records import DROPPED, REJECTED
+from erfnet_ros.ros.harness.message_fields import NodeCounts
+
+PASSED_OVER = "a newer image came before the node took it"
+LOST_BEFORE = "lost on the way to the node"
+LOST_BEHIND = "its mask was lost on the way back"
+REFUSED = "refused by the node"
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of an image without an answer.
+
+    Attributes:
+        outcome: dropped or rejected.
+        reason: Why, for people.
+    """
+
+    outcome: str
+    reason: str
+
+
+def fates(
+    sent: Sequence[int],
+    answered: Collection[int],
+    reports: Mapping[int, NodeCounts],
+    final: NodeCounts,
+    unreadable: Collection[int],
+) -> dict[int, Fate]:
+    """Return what became of every image without an answer.
+
+    Between two answered images the node's counts tell how many of those in between it passed over, refused, and
+    answered in vain; what it never counted did not reach it. Of images that lie between the same two answers the
+    unreadable ones are taken for the refused.
+
+    Args:
+        sent: Images in the order of publication.
+        answered: Those whose mask came back.
+        reports: By image, what the node had counted when it was done with it, that image included.
+        final: What it had counted in the end.
+        unreadable: Images that cannot be decoded.
+    """
+    found: dict[int, Fate] = {}
+    before = NodeCounts()
+    for gap, silent, report in _gaps(sent, answered, reports):
+        counted = (final if report is None else report) - before
+        # The answered images of a gap, and the one that ends it, are processed as well.
+        vain = counted.processed - silent - (report is not None)
+        found.update(_fates_in(gap, counted.rejected, vain, counted.dropped, unreadable))
+        before = before if report is None else report
+    return found
+
+
+def _gaps(
+    sent: Sequence[int], answered: Collection[int], reports: Mapping[int, NodeCounts]
+) -> Iterator[tuple[list[int], int, NodeCounts | None]]:
+    """Yield the unanswered images between two reports, how many there were answered, and the report that ends them."""
+    gap, silent = [], 0
+    for index in sent:
+        if index not in answered:
+            gap.append(index)
+        elif index not in reports:
+            silent += 1
+        else:
+            yield gap, silent, reports[index]
+            gap, silent = [], 0
+    yield gap, silent, None
+
+
+def _fates_in(
+    gap: Sequence[int], rejected: int, vain: int, dropped: int, unreadable: Collection[int]
+) -> dict[int, Fate]:
+    refused = sorted(gap, key=lambda index: index not in unreadable)[: max(0, rejected)]
+    found = {index: Fate(REJECTED, REFUSED) for index in refused}
+    rest = [index for index in gap if index not in found]
+    reasons = [LOST_BEHIND] * max(0, vain) + [PASSED_OVER] * max(0, dropped)
+    reasons += [LOST_BEFORE] * len(rest)
+    found.update({index: Fate(DROPPED, reason) for index, reason in zip(rest, reasons, strict=False)})
+    return found

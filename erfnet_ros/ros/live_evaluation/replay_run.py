@@ -1,0 +1,209 @@
+"""One bag played to the live node, and everything that came back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from erfnet_ros.core.errors import BagError, EvaluationError
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
+from erfnet_ros.evaluation.inputs.bag_scan import Survey
+from erfnet_ros.evaluation.metadata import Usage
+from erfnet_ros.ros.harness.harness import Rig
+from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.harness.node_process import NodeUnderTest
+from erfnet_ros.ros.harness.output_recorder import Arrival
+from erfnet_ros.ros.harness.playback import Playback, Sent
+from erfnet_ros.ros.harness.resource_usage import UsageMeter, find_node
+from erfnet_ros.ros.headers import read_statistics
+from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
+
+COLLECTED = ("mask", "confidence", "statistics")
+
+NODE_STAGES = ("preprocess", "inference", "postprocess", "total")
+"""Of SegmentationStatistics, each with _ms behind it."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What came of a replay, before anything is scored.
+
+    Attributes:
+        sent: The images as they were published, in order.
+        arrived_ns: By image, when the middleware of this process had received its mask; where it does not say, when
+            this program had.
+        taken_ms: How long each mask then waited until this program had it, which no latency holds; empty where the
+            middleware does not say when it received a message.
+        reports: By image, what the node had counted when it was done with it.
+        stages_ms: What the node says of its own stages, by name, a value for each image.
+        counts: What the node had counted in the end.
+        broken: Images that were not published, for their bytes are no message, with the reason.
+        mismatched: Outputs that belong to no image.
+        class_names: Classes as the node names them; None where no statistics came.
+        figures: The node's diagnostics: engine, device, precision and more.
+        complaint: What the node had to say of the input in the end; "" where nothing was wrong.
+        playing_s: First publication to last mask, seconds.
+        usage: Of the node; None where its process is not known.
+        harness_percent: Processor that player and listener took, 100 being a core.
+    """
+
+    sent: tuple[Sent, ...]
+    arrived_ns: Mapping[int, int]
+    taken_ms: tuple[float, ...]
+    reports: Mapping[int, NodeCounts]
+    stages_ms: Mapping[str, tuple[float, ...]]
+    counts: NodeCounts
+    broken: Mapping[int, str]
+    mismatched: int
+    class_names: tuple[str, ...] | None
+    figures: Mapping[str, str]
+    complaint: str
+    playing_s: float
+    usage: Usage | None
+    harness_percent: float
+
+
+@dataclass
+class _Keeper:
+    """Take the node's outputs in as they come, on the listener's thread."""
+
+    spool: MessageSpool
+    arrived_ns: dict[int, int] = field(default_factory=dict)
+    taken_ms: list[float] = field(default_factory=list)
+    absolute: dict[int, NodeCounts] = field(default_factory=dict)
+    stages_ms: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in NODE_STAGES})
+    class_names: tuple[str, ...] | None = None
+
+    def keep(self, index: int, arrival: Arrival) -> None:
+        """Keep one output of image `index`."""
+        if arrival.topic == "statistics":
+            self._note(index, read_statistics(arrival.message))
+            return
+        self.spool.put(arrival.topic, index, arrival.message)
+        if arrival.topic == "mask":
+            self.arrived_ns.setdefault(index, arrival.received_ns or arrival.at_ns)
+            if arrival.received_ns is not None:
+                self.taken_ms.append((arrival.at_ns - arrival.received_ns) / 1e6)
+
+    def _note(self, index: int, statistics: Any) -> None:
+        self.absolute[index] = NodeCounts.of(statistics)
+        for stage in NODE_STAGES:
+            self.stages_ms[stage].append(getattr(statistics, f"{stage}_ms"))
+        self.class_names = self.class_names or tuple(statistics.class_names)
+
+
+def playback_of(survey: Survey, rate: float, topic: str | None = None) -> Playback:
+    """Return the player of a bag.
+
+    Args:
+        survey: Of the bag.
+        rate: Replay speed, 1.0 being the bag's own.
+        topic: Where the images shall appear; None takes their topic in the bag.
+
+    Raises:
+        EvaluationError: The images cannot be told apart by their stamps.
+        BagError: The bag has no times to replay them by.
+    """
+    images = survey.images
+    if images.blank and len(images) > 1:
+        raise EvaluationError(
+            f"Expected stamps on the images of '{survey.facts.name}' for --live, got zero on all of them: the node's "
+            "masks bear the stamps of their images, and could not be told apart; evaluate the bag without --live."
+        )
+    if len(images) > 1 and images.bag_ns[0] == images.bag_ns[-1]:
+        raise BagError(
+            f"Expected times in the bag '{survey.facts.name}' to replay it by, got one time for all {len(images)} "
+            "images; evaluate it without --live."
+        )
+    name = survey.image.name
+    arguments = [str(survey.path), "--topic", name, "--rate", repr(rate)]
+    if topic is not None and topic != name:
+        arguments += ["--ros-args", "-r", f"{name}:={topic}"]
+    compressed = survey.image.type == COMPRESSED_IMAGE
+    return Playback("player", "erfnet_ros.ros.harness.bag_player", tuple(arguments), topic or name, compressed)
+
+
+def record(
+    node: NodeUnderTest,
+    playback: Playback,
+    images: int,
+    spool: MessageSpool,
+    on_ready: Callable[[Mapping[str, str]], None],
+    show: Callable[[int, int], None],
+) -> Recording:
+    """Play a bag to the node and keep what comes back.
+
+    Args:
+        node: The node.
+        playback: The bag's player.
+        images: Images in the bag.
+        spool: Where masks and confidences go, still serialized.
+        on_ready: Called with the node's diagnostics when it has answered a first image.
+        show: Told now and then how many images were published, and how many answered.
+
+    Raises:
+        ProcessError: Node or player ended, or did not do their part; says which and why.
+    """
+    keeper = _Keeper(spool)
+    with ExitStack() as stack:
+        rig = stack.enter_context(Rig(node, playback, COLLECTED, keeper.keep, raw=True))
+        rig.wait_until_ready()
+        on_ready(rig.listener.figures())
+        meter = _meter(rig)
+        if meter is not None:
+            stack.callback(meter.stop)
+        harness = _HarnessClock(rig.player.pid)
+        rig.play(range(images), lambda: show(rig.ledger.frames_in, rig.ledger.frames_out))
+        harness_percent = harness.read()
+        usage = None if meter is None else meter.stop()
+        rig.settle_counts()
+    # The listener's thread has ended with the rig: nothing is on its way any more.
+    status = rig.listener.diagnostics
+    return Recording(
+        sent=tuple(rig.sent),
+        arrived_ns=keeper.arrived_ns,
+        taken_ms=tuple(keeper.taken_ms),
+        reports={index: counts - rig.counts_before for index, counts in keeper.absolute.items()},
+        stages_ms={stage: tuple(values) for stage, values in keeper.stages_ms.items()},
+        counts=rig.counts,
+        broken=dict(rig.player.broken),
+        mismatched=rig.ledger.mismatched,
+        class_names=keeper.class_names,
+        figures=rig.listener.figures(),
+        complaint=status.message if status is not None and rig.counts.rejected else "",
+        playing_s=rig.ledger.playing_s,
+        usage=usage,
+        harness_percent=harness_percent,
+    )
+
+
+class _HarnessClock:
+    """Keep account of what this process and the player take."""
+
+    def __init__(self, player: int) -> None:
+        self._processes = (psutil.Process(), psutil.Process(player))
+        self._start_s, self._start_cpu_s = time.monotonic(), self._cpu_s()
+
+    def read(self) -> float:
+        """Return the processor taken since the beginning, 100 being a core."""
+        return 100 * (self._cpu_s() - self._start_cpu_s) / max(time.monotonic() - self._start_s, 1e-9)
+
+    def _cpu_s(self) -> float:
+        return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
+
+
+def _meter(rig: Rig) -> UsageMeter | None:
+    found = rig.node.pid if rig.node is not None else find_node(os.environ.get("ROS_DOMAIN_ID", "0"))
+    if found is None:
+        return None
+    try:
+        return UsageMeter(found, rig.listener.figures().get("device", "cpu"))
+    except psutil.Error:
+        # It has just ended, which the rig tells better, or belongs to another user.
+        return None

@@ -1,0 +1,205 @@
+"""A live evaluation from its bags to its exit status."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.core.progress import BagProgress
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.evaluation.inputs.bag_scan import Survey, survey
+from erfnet_ros.evaluation.metadata import Provenance
+from erfnet_ros.evaluation.offline.output_bag import OutputPlan
+from erfnet_ros.evaluation.options import Preparation
+from erfnet_ros.evaluation.results.engine_metadata import EngineFacts, checkpoint_sha256
+from erfnet_ros.evaluation.results.provenance import provenance
+from erfnet_ros.evaluation.settings import Settings
+from erfnet_ros.evaluation.thresholds import check_classes
+from erfnet_ros.evaluation.write_reports import conclude
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.replay.outputs import OUTPUT_BAGS, output_names
+from erfnet_ros.ros.benchmark.command import describe_machine
+from erfnet_ros.ros.harness.node_process import NodeUnderTest, own_node
+from erfnet_ros.ros.harness.playback import Playback
+from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
+from erfnet_ros.ros.live_evaluation.replay_run import Recording, playback_of, record
+from erfnet_ros.ros.live_evaluation.result import live_result
+from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
+from erfnet_ros.ros.progress import Progress
+from erfnet_ros.ros.running_node import RunningNode, ask_node
+
+_LOG = "node.log"
+_SPOOL = ".spool_"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        bags: Paths.
+        folder: Output folder, which is there.
+        preparation: Settings, comparison and gate.
+        rate: Replay speed, 1.0 being the bag's own.
+        running_in: Namespace of a node that is running already; None starts one.
+        storage: Of the output bags; None writes none.
+        command: As the user wrote it.
+        started: ISO 8601, with the zone.
+    """
+
+    bags: tuple[Path, ...]
+    folder: Path
+    preparation: Preparation
+    rate: float
+    running_in: str | None
+    storage: str | None
+    command: str
+    started: str
+
+
+def evaluate(plan: Plan) -> int:
+    """Replay the bags, one after the other, and write the report; return the exit status.
+
+    Raises:
+        ErfnetError: Bags, truth, checkpoint or outputs are not usable, or a process ended.
+    """
+    settings, node = plan.preparation.settings, None
+    for left in plan.folder.glob(f"{_SPOOL}*"):
+        # Of a run that was killed.
+        shutil.rmtree(left, ignore_errors=True)
+    running: RunningNode | None = None
+    if plan.running_in is not None:
+        running = ask_node(plan.running_in)
+        settings = _settings_of(running, settings)
+        node = NodeUnderTest(None, None, plan.running_in)
+    checkpoint = checkpoints.load(settings.checkpoint)
+    check_classes(plan.preparation.requirements, checkpoint.class_set)
+    surveys = [_survey(bag, settings, checkpoint) for bag in plan.bags]
+    # What cannot be replayed is known before the first of them is.
+    playbacks = [_playback(found, plan.rate, running) for found in surveys]
+    session = _Session(plan, settings, checkpoint, node or _own_node(settings, plan.folder / _LOG))
+    scores = [session.evaluate(*both) for both in enumerate(zip(surveys, playbacks, strict=True))]
+    engine = _engine(scores[0].recording, settings)
+    source = _provenance(plan, settings, engine, checkpoint)
+    result = live_result(scores, checkpoint.class_set, settings.boundaries, engine, source, plan.folder)
+    return conclude(result, plan.folder, plan.preparation.compare, plan.preparation.requirements)
+
+
+class _Session:
+    """What all bags of a run have in common."""
+
+    def __init__(self, plan: Plan, settings: Settings, checkpoint: Checkpoint, node: NodeUnderTest) -> None:
+        self._plan, self._settings, self._checkpoint, self._node = plan, settings, checkpoint, node
+
+    def evaluate(self, place: int, bag: tuple[Survey, Playback]) -> LiveScore:
+        """Replay a bag and score what came back."""
+        found, playback = bag
+        total, classes, output = found.facts.frames, self._checkpoint.class_set, self._output(place)
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=_SPOOL, dir=self._plan.folder))
+            spool = stack.enter_context(MessageSpool(Path(folder) / "messages"))
+            recording = self._record(self._node_for(place), found, playback, spool)
+            _check_classes(recording, self._checkpoint)
+            progress = stack.enter_context(BagProgress(1))
+            return score_recording(
+                found, self._settings, classes, recording, spool, output, lambda done: progress.show(0, done, total)
+            )
+
+    def _node_for(self, place: int) -> NodeUnderTest:
+        """Return the node with a log of its own for each bag."""
+        several = len(self._plan.bags) > 1 and self._node.log is not None
+        return replace(self._node, log=self._plan.folder / f"node_{place}.log") if several else self._node
+
+    def _record(self, node: NodeUnderTest, found: Survey, playback: Playback, spool: MessageSpool) -> Recording:
+        total, what = found.facts.frames, "Starting" if node.parameters is not None else "Waiting for"
+        print(f"{what} the node (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}) ...", flush=True)
+
+        def on_ready(figures: Mapping[str, str]) -> None:
+            engine = f"{figures['engine']} on {figures['device']} in {figures['precision']}"
+            pace = f"at {self._plan.rate:g} times its pace on {playback.topic}"
+            print(f"Playing {total} images of {found.facts.name} {pace} to {engine}.", flush=True)
+
+        with Progress(total) as progress:
+            return record(node, playback, total, spool, on_ready, progress.show)
+
+    def _output(self, place: int) -> OutputPlan | None:
+        if self._plan.storage is None:
+            return None
+        folder = self._plan.folder.resolve() / OUTPUT_BAGS / output_names(self._plan.bags)[place]
+        return OutputPlan(folder, self._plan.storage)
+
+
+def _survey(bag: Path, settings: Settings, checkpoint: Checkpoint) -> Survey:
+    with BagReader(bag) as reader:
+        return survey(reader, settings, checkpoint.class_set)
+
+
+def _playback(found: Survey, rate: float, running: RunningNode | None) -> Playback:
+    playback = playback_of(found, rate, None if running is None else running.topic)
+    if running is not None and running.compressed != playback.compressed:
+        expected = "compressed" if running.compressed else "raw"
+        raise EvaluationError(
+            f"Expected {expected} images for the node that is running, got {found.image.type} in '{found.facts.name}'; "
+            "start it with the other image_transport."
+        )
+    return playback
+
+
+def _own_node(settings: Settings, log: Path) -> NodeUnderTest:
+    size = settings.input_size
+    parameters: dict[str, str | float] = {
+        "engine": settings.engine,
+        "device": settings.device,
+        "precision": settings.precision,
+        "input_size": "auto" if size is None else f"{size[0]}x{size[1]}",
+        "confidence_threshold": settings.threshold,
+    }
+    if settings.checkpoint is not None:
+        parameters["checkpoint"] = str(settings.checkpoint)
+    return own_node(parameters, log)
+
+
+def _settings_of(running: RunningNode, settings: Settings) -> Settings:
+    """Return the settings with what the node says of itself; a checkpoint that was named stays."""
+    own = Path(running.checkpoint).expanduser() if running.checkpoint else None
+    return replace(
+        settings,
+        checkpoint=settings.checkpoint or own,
+        input_size=parse_input_size(running.input_size),
+        threshold=running.threshold,
+    )
+
+
+def _check_classes(recording: Recording, checkpoint: Checkpoint) -> None:
+    names = checkpoint.class_set.names
+    if recording.class_names not in (None, names):
+        raise EvaluationError(
+            f"Expected the classes of the checkpoint ({', '.join(names)}) from the node, got "
+            f"{', '.join(recording.class_names or ())}; name the node's own weights with --checkpoint."
+        )
+
+
+def _engine(recording: Recording, settings: Settings) -> EngineFacts:
+    figures = recording.figures
+    notes = (figures["notes"],) if figures.get("notes") else ()
+    digest = checkpoint_sha256(settings.checkpoint)
+    return EngineFacts(figures["engine"], figures["precision"], figures["device"], digest, notes)
+
+
+def _provenance(plan: Plan, settings: Settings, engine: EngineFacts, checkpoint: Checkpoint) -> Provenance:
+    # The node may run on another machine, whose GPU nobody here can name.
+    here = engine if torch.cuda.is_available() else replace(engine, device="cpu")
+    source = provenance(settings, here, checkpoint, plan.command, plan.started, 0.0, plan.rate)
+    machine = describe_machine()
+    versions = {**source.versions, "ros": machine.ros, "middleware": machine.middleware}
+    return replace(source, device=engine.device, versions=versions)

@@ -1,0 +1,195 @@
+"""The node's parameters, as one table; the declaration, the launch arguments, the YAML and the README follow it.
+
+Importable without rclpy, so that launch files and tests can read the table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.engines.names import DEVICES, ENGINES, PRECISIONS
+from erfnet_ros.ros.camera_names import check_camera_names, split_list
+
+Value = str | float | bool | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of the table.
+
+    Attributes:
+        type_name: string, string_array, double or bool.
+        description: One sentence for `ros2 param describe` and the README.
+        minimum: Smallest accepted number, inclusive; None for other types.
+        maximum: Largest accepted number, inclusive; None for other types.
+        choices: Accepted words; empty where any string may be right.
+        parse: Raises ParameterError for a string, or strings, that cannot be right.
+        fixed_while_configured: It decides what is loaded or subscribed, so it changes only while the node is
+            unconfigured.
+        read_only: It is read at start and cannot be set later at all.
+    """
+
+    name: str
+    type_name: str
+    default: Value
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    parse: Callable[[Any], object] | None = None
+    fixed_while_configured: bool = True
+    read_only: bool = False
+
+    def check(self, value: object) -> Value:
+        """Return a value in this parameter's type; whole numbers pass for double.
+
+        Raises:
+            ParameterError: Type or range do not fit.
+        """
+        if self.type_name == "bool":
+            if not isinstance(value, bool):
+                raise self._refusal("true or false", value)
+            return value
+        if self.type_name == "double":
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise self._refusal(f"a number from {self.minimum} to {self.maximum}", value)
+            number = float(value)
+            if not math.isfinite(number) or not self._in_range(number):
+                raise self._refusal(f"a number from {self.minimum} to {self.maximum}", value)
+            return number
+        if self.type_name == "string_array":
+            return self._check_strings(value)
+        if not isinstance(value, str):
+            raise self._refusal(self._accepted_strings(), value)
+        if self.choices and value not in self.choices:
+            raise self._refusal(self._accepted_strings(), value)
+        if self.parse is not None:
+            self.parse(value)
+        return value
+
+    def _check_strings(self, value: object) -> tuple[str, ...]:
+        # An empty list in a parameter file or on a command line has no type, and arrives as None.
+        strings = () if value is None else value
+        if not isinstance(strings, (list, tuple)) or not all(isinstance(string, str) for string in strings):
+            raise self._refusal("a list of strings", value)
+        if self.parse is not None:
+            self.parse(strings)
+        return tuple(strings)
+
+    def _in_range(self, number: float) -> bool:
+        return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
+
+    def _accepted_strings(self) -> str:
+        return f"one of {', '.join(self.choices)}" if self.choices else "a string"
+
+    def _refusal(self, expected: str, value: object) -> ParameterError:
+        return ParameterError(f"Parameter '{self.name}': expected {expected}, got {value!r}. {self.description}")
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        "checkpoint",
+        "string",
+        "",
+        "Weights: a .safetensors file of this package; empty means the shipped CamVid weights.",
+    ),
+    Parameter(
+        "engine",
+        "string",
+        "auto",
+        "Who runs the network; auto takes the fastest of those installed, measured at the first start and remembered.",
+        choices=ENGINES,
+    ),
+    Parameter("device", "string", "auto", f"Where the network runs: {DEVICES}; auto takes a GPU where there is one."),
+    Parameter(
+        "precision",
+        "string",
+        "auto",
+        "Arithmetic of the network; auto takes fp16 on a GPU, and on a CPU int8 where the checkpoint is calibrated for "
+        "it, else bf16 or fp32.",
+        choices=PRECISIONS,
+    ),
+    Parameter(
+        "input_size",
+        "string",
+        "auto",
+        "What the network sees: WIDTHxHEIGHT in pixels, or auto: as many pixels as in training at the camera's "
+        "aspect ratio.",
+        parse=parse_input_size,
+    ),
+    Parameter(
+        "cameras",
+        "string_array",
+        (),
+        "Names of several cameras that share the engine: each has its topics below its name, such as front/image and "
+        "front/mask; empty means one camera without a name.",
+        parse=check_camera_names,
+    ),
+    Parameter(
+        "confidence_threshold",
+        "double",
+        0.0,
+        "Pixels whose confidence is below this become void (255) in the mask.",
+        minimum=0.0,
+        maximum=1.0,
+        fixed_while_configured=False,
+    ),
+    Parameter(
+        "overlay_alpha",
+        "double",
+        0.5,
+        "Weight of the class colours in the overlay: 0 is the image, 1 the colours.",
+        minimum=0.0,
+        maximum=1.0,
+        fixed_while_configured=False,
+    ),
+    Parameter(
+        "max_rate",
+        "double",
+        0.0,
+        "Most frames per second to segment of each camera, Hz; frames above it are dropped and counted; 0 means no "
+        "limit.",
+        minimum=0.0,
+        maximum=1000.0,
+        fixed_while_configured=False,
+    ),
+    Parameter(
+        "image_transport",
+        "string",
+        "raw",
+        "raw subscribes to image (sensor_msgs/Image), compressed to image/compressed (JPEG or PNG).",
+        choices=("raw", "compressed"),
+    ),
+    Parameter(
+        "autostart",
+        "bool",
+        True,
+        "Configure and activate at start; otherwise a lifecycle manager does.",
+        read_only=True,
+    ),
+)
+
+BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def from_text(parameter: Parameter, text: str) -> Value:
+    """Read a launch argument or command-line option as the parameter's type, and check it.
+
+    Raises:
+        ParameterError: The text is no such value, or out of range.
+    """
+    if parameter.type_name == "bool":
+        return parameter.check({"true": True, "false": False}.get(text.lower(), text))
+    if parameter.type_name == "double":
+        try:
+            return parameter.check(float(text))
+        except ValueError:
+            return parameter.check(text)
+    if parameter.type_name == "string_array":
+        return parameter.check(split_list(text))
+    return parameter.check(text)

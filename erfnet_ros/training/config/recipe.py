@@ -1,0 +1,285 @@
+"""Recipes: everything that decides a training run's result, besides the data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import erfnet_ros
+from erfnet_ros.core.config_schema import build, ranged, read_mapping
+from erfnet_ros.core.errors import ParameterError
+
+BUILT_IN = ("paper", "modern", "camvid_cpu", "camvid_cpu_further", "camvid_cpu_finish")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some steps at one crop size; early phases may be small and cheap.
+
+    Attributes:
+        steps: Length in optimisation steps; null where `epochs` says it.
+        epochs: Length in passes over the training frames; null where `steps` says it.
+        crop: (width, height) of every view in pixels, or `frame` for whole frames.
+        scale: Smallest and largest magnification of the frame; drawn log-uniformly.
+        stretch: Largest change of the aspect ratio, as a natural logarithm of the factor on each axis.
+        shift: Largest shift along each axis, whole pixels.
+        mirror: Whether half of the views are mirrored.
+        rare_share: Share of the views that are centred near a pixel of one of the frame's rarer classes.
+        light: Largest relative change of brightness, contrast and saturation.
+        dropout: Rate of all the encoder's dropout layers; null keeps the paper's 0.3 and 0.03.
+    """
+
+    steps: int | None = ranged(1, 10_000_000, None)
+    epochs: int | None = ranged(1, 100_000, None)
+    crop: tuple[int, int] | Literal["frame"] = ranged(16, 4096, "frame")
+    scale: tuple[float, float] = ranged(0.25, 4.0, (1.0, 1.0))
+    stretch: float = ranged(0.0, 0.5, 0.0)
+    shift: int = ranged(0, 64, 0)
+    mirror: bool = True
+    rare_share: float = ranged(0.0, 1.0, 0.0)
+    light: float = ranged(0.0, 0.9, 0.0)
+    dropout: float | None = ranged(0.0, 0.9, None)
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ParameterError(
+                f"Expected either steps or epochs in each phase, got steps: {self.steps}, epochs: {self.epochs}."
+            )
+        if self.scale[0] > self.scale[1]:
+            raise ParameterError(f"Expected scale as [smallest, largest], got {list(self.scale)}.")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Adam (Kingma and Ba 2015; weight decay in the gradient) or AdamW (Loshchilov and Hutter 2019; apart from it).
+
+    Attributes:
+        name: Which of the two.
+        learning_rate: Rate that the schedule's factor multiplies.
+        weight_decay: Pull towards zero.
+        decayed: Which parameters decay: convolution kernels alone, or all.
+        betas: Decay of the two running moments.
+        eps: Added to the denominator.
+        clip_norm: Longest gradient, by its L2 norm; null never clips.
+    """
+
+    name: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = ranged(1e-7, 1.0, 1.5e-3)
+    weight_decay: float = ranged(0.0, 1.0, 0.01)
+    decayed: Literal["kernels", "all"] = "kernels"
+    betas: tuple[float, float] = ranged(0.0, 0.99999, (0.9, 0.999))
+    eps: float = ranged(1e-12, 1e-2, 1e-8)
+    clip_norm: float | None = ranged(1e-3, 1e6, 5.0)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate's course.
+
+    Attributes:
+        name: `poly`: (1 - epoch / epochs) ** power, a step down after each epoch; `cosine`: half a cosine to zero;
+            `constant_then_cosine`: constant, and half a cosine to zero over the last `decay_steps`.
+        power: Exponent of `poly`.
+        warmup_steps: Steps of a linear rise from zero before that.
+        decay_steps: See `constant_then_cosine`; not read by the others.
+    """
+
+    name: Literal["poly", "cosine", "constant_then_cosine"] = "cosine"
+    power: float = ranged(0.1, 10.0, 0.9)
+    warmup_steps: int = ranged(0, 1_000_000, 0)
+    decay_steps: int = ranged(0, 10_000_000, 0)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training from fresh moments on, with weights taken over from the stage before.
+
+    Attributes:
+        name: What the stage is called in logs and curves.
+        part: `encoder` trains the encoder with its own head at an eighth of the resolution, `network` the whole.
+        phases: In order.
+        optimizer: How steps are taken.
+        schedule: The learning rate's course over all phases of this stage.
+    """
+
+    name: str
+    part: Literal["encoder", "network"]
+    phases: tuple[Phase, ...]
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise ParameterError(f"Expected one phase or more in stage '{self.name}', got none.")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised.
+
+    Attributes:
+        name: See `erfnet_ros.training.loop.losses`.
+        class_weight_constant: c of the weights 1 / ln(c + p); null weighs all classes alike. Not read by lovasz.
+        overlap_weight: Weight of one minus the soft IoU, added to it.
+        hard_share: Share of the pixels, the worst ones, that ohem learns from.
+        focusing: Gamma of the focal loss.
+    """
+
+    name: Literal["cross_entropy", "ohem", "lovasz", "focal"] = "cross_entropy"
+    class_weight_constant: float | None = ranged(1.0001, 10.0, 1.10)
+    overlap_weight: float = ranged(0.0, 100.0, 0.0)
+    hard_share: float = ranged(0.01, 1.0, 0.25)
+    focusing: float = ranged(0.0, 10.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Frames of synthetic streets in every batch; their classes are CamVid's.
+
+    Attributes:
+        per_batch: How many of a batch's views show them.
+        streets: How many different streets.
+        frames: Frames of each.
+        every: Distance between those, in the street's frames (15 a second).
+        first_seed: Seed of the first street; the demo and the tests use those below 1000.
+    """
+
+    per_batch: int = ranged(1, 1024, 1)
+    streets: int = ranged(1, 10_000, 60)
+    frames: int = ranged(1, 1000, 8)
+    every: int = ranged(1, 10_000, 45)
+    first_seed: int = ranged(1000, 1_000_000, 1000)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result, besides the data.
+
+    Attributes:
+        stages: In order.
+        batch_size: Views per step, over all devices.
+        seed: What every random choice follows from.
+        max_frame_height: Taller frames are shrunk to this height, pixels, before anything else; null keeps them.
+        loss: What is minimised.
+        average_decay: Decay per step of the running average of the weights that is validated and kept; null keeps
+            the last weights.
+        synthetic: Synthetic frames in every batch; null for none.
+        validate_every: Steps between two validations.
+        validate_frames: Look at so many frames of the watched split, evenly spread, while training; null at all.
+        compile: Whether the network is compiled: faster after a minute's wait.
+    """
+
+    stages: tuple[Stage, ...]
+    batch_size: int = ranged(1, 4096, 8)
+    seed: int = ranged(0, 2**31 - 1, 1)
+    max_frame_height: int | None = ranged(16, 4096, None)
+    loss: Loss = Loss()
+    average_decay: float | None = ranged(0.0, 0.999999, None)
+    synthetic: Synthetic | None = None
+    validate_every: int = ranged(1, 10_000_000, 500)
+    validate_frames: int | None = ranged(1, 1_000_000, None)
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ParameterError("Expected one stage or more in the recipe, got none.")
+        if self.stages[-1].part != "network":
+            raise ParameterError(
+                f"Expected part: network in the recipe's last stage '{self.stages[-1].name}', got "
+                f"{self.stages[-1].part}: its decoder would stay untrained."
+            )
+        if self.synthetic is not None and self.synthetic.per_batch >= self.batch_size:
+            raise ParameterError(
+                f"Expected synthetic.per_batch below batch_size {self.batch_size}, got {self.synthetic.per_batch}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads, in plain mappings and lists."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, content: Any, where: str) -> Recipe:
+        """Read a recipe.
+
+        Args:
+            content: Mappings and lists, as a YAML file holds them.
+            where: What to call the content in an error.
+
+        Raises:
+            ParameterError: A key is unknown or missing, or a value has the wrong type or is out of range.
+        """
+        return build(cls, content, where)
+
+
+def load(name_or_path: str) -> tuple[str, Recipe]:
+    """Read a recipe by its built-in name or from a YAML file.
+
+    Returns:
+        Its name (a file's stem) and the recipe.
+
+    Raises:
+        ParameterError: There is no such recipe, or it is not one.
+    """
+    path = _built_in(name_or_path) if name_or_path in BUILT_IN else Path(name_or_path)
+    if not path.is_file():
+        raise ParameterError(
+            f"Expected {', '.join(BUILT_IN)} or a YAML file as recipe, got '{name_or_path}', which is no file."
+        )
+    return path.stem, Recipe.from_dict(read_mapping(path), str(path))
+
+
+def shortened(recipe: Recipe, steps: int | None, epochs: int | None) -> Recipe:
+    """Return the recipe with another length of each stage, its phases, warm-up and decay in proportion.
+
+    Args:
+        recipe: What to change.
+        steps: New length of each stage in steps, for recipes that count steps.
+        epochs: New length of each stage in epochs, for recipes that count epochs.
+
+    Raises:
+        ParameterError: The recipe counts in the other unit.
+    """
+    if steps is None and epochs is None:
+        return recipe
+    unit, wanted = ("epochs", epochs) if steps is None else ("steps", steps)
+    return replace(recipe, stages=tuple(_shortened_stage(stage, unit, wanted or 0) for stage in recipe.stages))
+
+
+def _shortened_stage(stage: Stage, unit: str, wanted: int) -> Stage:
+    lengths = [getattr(phase, unit) for phase in stage.phases]
+    if None in lengths:
+        other = "steps" if unit == "epochs" else "epochs"
+        raise ParameterError(f"Expected --{other}, in which stage '{stage.name}' of the recipe counts, got --{unit}.")
+    if wanted < len(lengths):
+        raise ParameterError(
+            f"Expected --{unit} of at least 1 for each of the {len(lengths)} phases of stage '{stage.name}', "
+            f"got {wanted}."
+        )
+    ends = [round(wanted * sum(lengths[: n + 1]) / sum(lengths)) for n in range(len(lengths))]
+    # Rounding must not swallow a short phase.
+    for n in range(len(ends)):
+        ends[n] = min(max(ends[n], (ends[n - 1] if n else 0) + 1), wanted - (len(ends) - 1 - n))
+    phases = tuple(
+        replace(phase, **{unit: end - begin})
+        for phase, begin, end in zip(stage.phases, [0, *ends[:-1]], ends, strict=True)
+    )
+    factor = wanted / sum(lengths)
+    warmup, decay = round(stage.schedule.warmup_steps * factor), round(stage.schedule.decay_steps * factor)
+    return replace(stage, phases=phases, schedule=replace(stage.schedule, warmup_steps=warmup, decay_steps=decay))
+
+
+def _built_in(name: str) -> Path:
+    """Return where a recipe lies: config/ in a checkout, share/erfnet_ros/config/ where it is installed."""
+    package = Path(erfnet_ros.__file__).resolve().parent
+    places = [package.parent / "config", *(parent / "share" / "erfnet_ros" / "config" for parent in package.parents)]
+    for place in places:
+        if (place / "training" / f"{name}.yaml").is_file():
+            return place / "training" / f"{name}.yaml"
+    raise ParameterError(f"The recipe '{name}' is not installed beside {package}; give the path of its YAML file.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value

@@ -1,0 +1,1 @@
+"""Training frames, augmentation and batches."""

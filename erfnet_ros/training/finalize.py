@@ -1,0 +1,144 @@
+"""The end of a run: the checkpoint, its score, curves, pictures and report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import erfnet_ros
+from erfnet_ros.core.system_info import processor
+from erfnet_ros.data.datasets import DataSet
+from erfnet_ros.evaluation.dataset.measure import FrameScore, measure
+from erfnet_ros.inference.calibration import calibrate, calibration_images
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.training.history import Evaluation, FrameResult, History
+from erfnet_ros.training.loop.callbacks import Keeper
+from erfnet_ros.training.setup import Job
+from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip, write_png
+from erfnet_ros.visualization.overlay import blend
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.safetensors"
+"""The trained weights in the run's folder."""
+
+_SHOWN = 3
+_STRIPS = "frames"
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def finish(job: Job, network: ERFNet, keeper: Keeper) -> None:
+    """Write checkpoint, evaluation, history and report into the run's folder.
+
+    Args:
+        job: The run.
+        network: Its result.
+        keeper: Its curves.
+    """
+    run = job.request.run
+    path = run / CHECKPOINT
+    checkpoint = _checkpoint(job, network)
+    # Without its score first: a fault while scoring must not cost the weights.
+    checkpoints.save(checkpoint, path)
+    if job.material.watched_data is not None:
+        miou = _evaluate(run, path, str(job.device), job.material.watched_data)
+        checkpoints.save(replace(checkpoint, miou=miou), path)
+    _history(job, keeper).write(run)
+    from erfnet_ros.training.report import write_report
+
+    log.info("%s and %s are written.", path, write_report(run))
+
+
+def _checkpoint(job: Job, network: ERFNet) -> Checkpoint:
+    material = job.material
+    measured = "" if material.watched_data is None else f"; mIoU measured on {material.watched_data.split}"
+    text = f"{_data_text(job)}, recipe {job.identity.recipe_name}, seed {job.recipe.seed}{measured}"
+    # The frames' size and not the crop's: views are cut at the frames' scale.
+    size, licence = material.census.commonest_size, job.request.licence or ""
+    checkpoint = Checkpoint(material.class_set, network.state_dict(), size, text, None, licence)
+    return calibrate(checkpoint, calibration_images(material.data))
+
+
+def _evaluate(run: Path, path: Path, device: str, data: DataSet) -> float | None:
+    """Score the written file as a user would run it; return its mIoU."""
+    segmenter = Segmenter(path, device=device)
+
+    def segment(rgb: Pixels) -> tuple[Pixels, Pixels]:
+        segmentation = segmenter(rgb)
+        return segmentation.labels, segmentation.confidence
+
+    measurement = measure(data, range(len(data)), segment)
+    best, worst = measurement.best(_SHOWN), measurement.worst(_SHOWN)
+    shown = {
+        name: tuple(_shown(run, data, segmenter, frame, f"{name}_{n + 1}") for n, frame in enumerate(frames))
+        for name, frames in (("best", best), ("worst", worst))
+    }
+    Evaluation(data.split, measurement.score.to_dict(), shown["best"], shown["worst"]).write(run)
+    figures = measurement.score.figures()
+    if figures.miou is not None:
+        log.info("mIoU on %s: %.2f %% over %d frames.", data.split, 100 * figures.miou, figures.frames)
+    return figures.miou
+
+
+def _shown(run: Path, data: DataSet, segmenter: Segmenter, scored: FrameScore, stem: str) -> FrameResult:
+    """Write the strip of one frame."""
+    frame = data[scored.index]
+    labels = segmenter(frame.rgb).labels
+    miou = scored.figures.miou or 0.0
+    colored = blend(frame.rgb, labels, data.class_set.palette(), 0.5)
+    sample = Sample(f"mIoU {100 * miou:.1f} %", frame.rgb, frame.truth, labels, colored)
+    picture = Path(_STRIPS) / f"{stem}.png"
+    (run / _STRIPS).mkdir(exist_ok=True)
+    write_png(run / picture, labelled_strip(sample, data.class_set))
+    return FrameResult(scored.name, miou, picture.as_posix())
+
+
+def _history(job: Job, keeper: Keeper) -> History:
+    material = job.material
+    return History(
+        data=_data_text(job),
+        validated_on=None if material.watched is None else material.watched.split,
+        recipe_name=job.identity.recipe_name,
+        recipe=job.recipe.to_dict(),
+        seed=job.recipe.seed,
+        command=job.request.command,
+        hardware=_hardware(job),
+        versions={
+            "erfnet_ros": erfnet_ros.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "lightning")},
+        },
+        class_names=material.class_set.names,
+        class_shares=tuple(material.census.shares.tolist()),
+        steps=keeper.steps,
+        images=keeper.images,
+        seconds=keeper.seconds,
+        images_per_second=keeper.images / max(keeper.seconds, 1e-9),
+        points=tuple(keeper.points),
+    )
+
+
+def _data_text(job: Job) -> str:
+    data = job.material.data
+    synthetic = " and synthetic streets" if job.recipe.synthetic is not None else ""
+    return f"{data.name}, split {data.split} ({len(data)} frames){synthetic}"
+
+
+def _hardware(job: Job) -> str:
+    count = job.request.processes
+    if job.device.type == "cuda":
+        return f"{count} x {torch.cuda.get_device_name(job.device)}"
+    processes = f", {count} processes" if count > 1 else ""
+    return f"{len(os.sched_getaffinity(0))} cores of {processor()}{processes}"

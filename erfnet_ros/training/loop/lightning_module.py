@@ -1,0 +1,206 @@
+"""One stage of training as Lightning sees it: network, running average, loss, optimiser and learning rate."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.models.erfnet import STRIDE, ERFNet, NonBottleneck1d, pad_to_stride
+from erfnet_ros.training.config.recipe import Recipe
+from erfnet_ros.training.config.schedule import Plan
+from erfnet_ros.training.data.augmentation import relight
+from erfnet_ros.training.data.batches import Batch
+from erfnet_ros.training.loop.losses import loss_of
+
+log = logging.getLogger(__name__)
+
+STAGE_KEY = "erfnet_stage"
+"""Where a saved state says which of the recipe's stages it belongs to."""
+
+
+class StageModule(LightningModule):
+    """Train the part of the network that a stage names.
+
+    Args:
+        network: What to train, changed in place.
+        plan: The stage.
+        recipe: Loss, average and whether to compile.
+        weights: (C,) float32 class weights, or None.
+    """
+
+    weights: Tensor | None
+    _predict: Callable[[ERFNet, Tensor], Tensor]
+
+    def __init__(self, network: ERFNet, plan: Plan, recipe: Recipe, weights: Tensor | None) -> None:
+        super().__init__()
+        self.plan, self.recipe = plan, recipe
+        self.network = _channels_last(network)
+        self.register_buffer("weights", weights, persistent=False)
+        self.average: ERFNet | None = None
+        if recipe.average_decay is not None:
+            self.average = _channels_last(ERFNet(network.num_classes))
+            self.average.load_state_dict(network.state_dict())
+            self.average.requires_grad_(False)
+        self._averaged: _Averaged | None = None
+        for parameter in network.parameters():
+            parameter.requires_grad_(True)
+        # What takes no part gets no gradient, and several processes would wait for it.
+        idle = network.encoder.output_conv if plan.stage.part == "network" else network.decoder
+        idle.requires_grad_(False)
+        predict = logits_of(plan)
+        # The function, not the network: a compiled module would list the network's weights a second time.
+        self._predict = _compiled(predict) if recipe.compile else predict
+
+    def result(self) -> ERFNet:
+        """Return the network that is validated and kept: the average, or the trained one itself."""
+        return self.network if self.average is None else self.average
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch; see `batches.Batch`."""
+        images, labels, light = batch
+        x = relight(images, light).contiguous(memory_format=torch.channels_last)
+        logits = self._predict(self.network, x)
+        with torch.autocast(self.device.type, enabled=False):
+            return loss_of(self.recipe.loss, logits.float(), labels_of(self.plan, labels).long(), self.weights)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Let dropout, too, follow from seed and step alone; set the phase's dropout."""
+        step = self.global_step
+        self.network.train()
+        set_dropout(self.network, self.plan.phase(step).dropout)
+        torch.manual_seed(_mixed(self.recipe.seed, self.plan.index, step, self.global_rank))
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Take the step, and its weights into the running average."""
+        super().optimizer_step(*arguments, **options)
+        self.update_average(self.global_step + 1)
+
+    @torch.no_grad()
+    def update_average(self, steps: int) -> None:
+        """Move the average towards the weights after `steps` steps; nothing where the recipe keeps none."""
+        if self.average is None or self.recipe.average_decay is None:
+            return
+        # It starts as a short average, so that the random first weights are forgotten.
+        decay = min(self.recipe.average_decay, (1 + steps) / (10 + steps))
+        if self._averaged is None:
+            self._averaged = _Averaged.of(self.average, self.network)
+        torch._foreach_lerp_(self._averaged.means, self._averaged.values, 1 - decay)
+        torch._foreach_copy_(self._averaged.mean_counters, self._averaged.counters)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move or convert, as `to` does; it puts other tensors into the place of those that were listed."""
+        self._averaged = None
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def configure_optimizers(self) -> Any:
+        """Return optimiser and learning rate, both by step."""
+        optimizer = self._optimizer()
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, self.plan.rate_factor), "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which stage the state belongs to."""
+        checkpoint[STAGE_KEY] = self.plan.index
+
+    def _optimizer(self) -> Optimizer:
+        options = self.plan.stage.optimizer
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        decays = [parameter for parameter in trained if options.decayed == "all" or parameter.ndim > 1]
+        rest = [parameter for parameter in trained if not (options.decayed == "all" or parameter.ndim > 1)]
+        groups: list[dict[str, Any]] = [{"params": decays, "weight_decay": options.weight_decay}]
+        if rest:
+            groups.append({"params": rest, "weight_decay": 0.0})
+        kind = Adam if options.name == "adam" else AdamW
+        return kind(groups, options.learning_rate, options.betas, options.eps)
+
+
+@dataclass(frozen=True)
+class _Averaged:
+    """The tensors of average and network, each list in the same order: to find them takes longer than to average.
+
+    Attributes:
+        means: The average's weights and statistics.
+        values: The network's.
+        mean_counters: The average's counters of batches.
+        counters: The network's.
+    """
+
+    means: list[Tensor]
+    values: list[Tensor]
+    mean_counters: list[Tensor]
+    counters: list[Tensor]
+
+    @classmethod
+    def of(cls, average: ERFNet, network: ERFNet) -> _Averaged:
+        values = network.state_dict()
+        means = average.state_dict()
+        floats = [name for name, value in values.items() if value.is_floating_point()]
+        counters = [name for name, value in values.items() if not value.is_floating_point()]
+        return cls(
+            [means[name] for name in floats],
+            [values[name] for name in floats],
+            [means[name] for name in counters],
+            [values[name] for name in counters],
+        )
+
+
+def logits_of(plan: Plan) -> Callable[[ERFNet, Tensor], Tensor]:
+    """Return what maps network and images (N, 3, H, W) to logits; at an eighth of the size in an encoder stage."""
+    if plan.stage.part == "encoder":
+        return lambda network, images: network.encoder.predict(pad_to_stride(images))
+    return lambda network, images: network(images)
+
+
+def labels_of(plan: Plan, labels: Tensor) -> Tensor:
+    """Return labels (N, H, W) uint8 at the size of the stage's logits: for the encoder every eighth pixel."""
+    if plan.stage.part == "network":
+        return labels
+    height, width = labels.shape[-2:]
+    padded = F.pad(labels, (0, -width % STRIDE, 0, -height % STRIDE), value=VOID)
+    return padded[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+
+
+def set_dropout(network: ERFNet, rate: float | None) -> None:
+    """Set the rate of the encoder's dropout layers; None means the paper's."""
+    for layer in network.encoder.layers:
+        if isinstance(layer, NonBottleneck1d):
+            early = layer.conv3x1_2.dilation == (1, 1)
+            layer.dropout.p = rate if rate is not None else 0.03 if early else 0.3
+
+
+def _compiled(predict: Callable[[ERFNet, Tensor], Tensor]) -> Callable[[ERFNet, Tensor], Tensor]:
+    """Compile what PyTorch needs a C++ compiler for (on a GPU Triton a C compiler, which comes with it)."""
+    names = (os.environ.get("CXX"), "g++", "clang++")
+    if not any(name and shutil.which(name) for name in names):
+        log.warning("Found no C++ compiler, so compile: true of the recipe is left out; install g++ to train faster.")
+        return predict
+    return torch.compile(predict, dynamic=False)
+
+
+def _mixed(*numbers: int) -> int:
+    """Return a seed of 63 bits in which every one of the numbers counts."""
+    mixed = 0
+    for number in numbers:
+        # The multiplier and increment of Knuth's MMIX generator.
+        mixed = ((mixed ^ number) * 6364136223846793005 + 1442695040888963407) & (2**63 - 1)
+    return mixed
+
+
+def _channels_last(network: ERFNet) -> ERFNet:
+    """Store kernels as both cuDNN's and oneDNN's fast convolutions read them."""
+    converted: ERFNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return converted

@@ -1,0 +1,62 @@
+"""Pictures of a run in TensorBoard: what the network is shown, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.training.config.schedule import Plan
+from erfnet_ros.training.data.augmentation import relight
+from erfnet_ros.training.data.batches import Batch
+from erfnet_ros.training.loop.validation import Watched, answer, frame_of
+from erfnet_ros.visualization.overlay import color_mask
+
+Pixels = npt.NDArray[np.uint8]
+
+_VIEWS = 6
+_FRAMES = 4
+
+
+class Samples:
+    """Write pictures.
+
+    Args:
+        writer: A `torch.utils.tensorboard.SummaryWriter`.
+        class_set: Colours of the labels.
+    """
+
+    def __init__(self, writer: Any, class_set: ClassSet) -> None:
+        self._writer, self._palette = writer, class_set.palette()
+
+    def views(self, step: int, batch: Batch) -> None:
+        """Show the first views of a batch as the network sees them, their labels below."""
+        self._writer.add_image("views", self.sheet(batch), step, dataformats="HWC")
+
+    def answers(self, step: int, network: ERFNet, plan: Plan, watched: Watched, device: torch.device) -> None:
+        """Show some watched frames; below them the truth, and below that the network's answer."""
+        numbers = watched.numbers
+        for number in numbers[:: max(1, len(numbers) // _FRAMES)][:_FRAMES]:
+            image, truth = frame_of(watched.frames, number)
+            labels = answer(network, plan, image, device)
+            rows = [image.cpu().numpy(), *(self._colored(ids, truth.shape) for ids in (truth, labels))]
+            self._writer.add_image(f"frame_{number}", np.concatenate(rows), step, dataformats="HWC")
+
+    def sheet(self, batch: Batch) -> Pixels:
+        """Return the first views side by side, (2 H, n W, 3) uint8, their labels below."""
+        images, labels, light = (part[:_VIEWS] for part in batch)
+        seen = (relight(images, light) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        columns = [np.concatenate([rgb, self._colored(ids, ids.shape)]) for rgb, ids in zip(seen, labels, strict=True)]
+        sheet: Pixels = np.concatenate(columns, 1)
+        return sheet
+
+    def _colored(self, labels: Tensor, shape: torch.Size) -> Pixels:
+        """Return labels in colours, each pixel repeated to fill (H, W) where they are smaller."""
+        rows = torch.arange(shape[0]) * labels.shape[0] // shape[0]
+        columns = torch.arange(shape[1]) * labels.shape[1] // shape[1]
+        return color_mask(labels.cpu()[rows][:, columns].numpy(), self._palette)

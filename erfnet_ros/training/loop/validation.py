@@ -1,0 +1,104 @@
+"""Watch a network while it trains: mIoU over whole frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from erfnet_ros.evaluation.metrics.confusion_matrix import VOID, ConfusionMatrix
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.training.config.schedule import Plan
+from erfnet_ros.training.data.frame_store import MemoryFrames, TrainingFrames
+from erfnet_ros.training.loop.lightning_module import labels_of, logits_of
+from erfnet_ros.training.transfer import to_device
+
+_PIXELS_AT_ONCE = 2**22
+"""So many are answered together on a GPU: 24 frames of CamVid, 2 of Cityscapes; enough to keep it busy."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is validated on.
+
+    Attributes:
+        frames: The split's frames.
+        numbers: Which of them are looked at.
+        split: The split's name.
+    """
+
+    frames: TrainingFrames
+    numbers: Sequence[int]
+    split: str
+
+
+@torch.no_grad()
+def matrix_of(network: ERFNet, plan: Plan, watched: Watched, device: torch.device, numbers: Sequence[int]) -> Tensor:
+    """Count pixels by true class (rows) and answered class (columns).
+
+    Args:
+        network: In training or evaluation mode; left in evaluation mode.
+        plan: The stage, whose head answers: in an encoder stage at an eighth of the resolution.
+        watched: What to look at.
+        device: Where the network is; the precision is that of the caller's autocast.
+        numbers: Which of the frames.
+
+    Returns:
+        (C, C) int64 on the device.
+    """
+    network.eval()
+    classes = network.num_classes
+    predict = logits_of(plan)
+    # One more for void.
+    counts = torch.zeros(classes * classes + 1, dtype=torch.int64, device=device)
+    at_once = _frames_at_once(watched.frames, device)
+    for first in range(0, len(numbers), at_once):
+        images, labels = _gathered(watched.frames, numbers[first : first + at_once], device)
+        x = images.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
+        answer = predict(network, x).argmax(1)
+        truth = labels_of(plan, labels).long()
+        pairs = torch.where(truth == VOID, classes * classes, truth * classes + answer).flatten()
+        # Not bincount: on a GPU it waits for the largest of the numbers.
+        counts.scatter_add_(0, pairs, torch.ones_like(pairs))
+    return counts[:-1].view(classes, classes)
+
+
+def with_void_column(matrix: Tensor) -> ConfusionMatrix:
+    """Return the matrix as the metrics read it; a network in training always answers a class."""
+    counts: ConfusionMatrix = np.pad(matrix.cpu().numpy(), ((0, 0), (0, 1)))
+    return counts
+
+
+@torch.no_grad()
+def answer(network: ERFNet, plan: Plan, image: Tensor, device: torch.device) -> Tensor:
+    """Return the class ids (H', W') uint8 that the stage's head gives an image (H, W, 3) uint8."""
+    network.eval()
+    x = image.to(device).permute(2, 0, 1)[None].float().div_(255).contiguous(memory_format=torch.channels_last)
+    return logits_of(plan)(network, x).argmax(1)[0].byte()
+
+
+def _frames_at_once(frames: TrainingFrames, device: torch.device) -> int:
+    """Return how many frames are answered together: on a GPU many small ones of one size, elsewhere one."""
+    if device.type != "cuda" or frames.size is None:
+        return 1
+    return max(1, _PIXELS_AT_ONCE // (frames.size[0] * frames.size[1]))
+
+
+def _gathered(frames: TrainingFrames, numbers: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return images (N, H, W, 3) and labels (N, H, W) of frames of one size, uint8, on the device."""
+    if isinstance(frames, MemoryFrames):
+        index = to_device(torch.tensor(numbers), frames.images.device)
+        return frames.images[index].to(device), frames.labels[index].to(device)
+    images, labels = zip(*(frames.pixels(number) for number in numbers), strict=True)
+    return to_device(torch.from_numpy(np.stack(images)), device), to_device(torch.from_numpy(np.stack(labels)), device)
+
+
+def frame_of(frames: TrainingFrames, number: int) -> tuple[Tensor, Tensor]:
+    """Return image (H, W, 3) and labels (H, W) of a frame, uint8, wherever they lie."""
+    if isinstance(frames, MemoryFrames):
+        return frames.images[number], frames.labels[number]
+    image, labels = frames.pixels(number)
+    return torch.from_numpy(image), torch.from_numpy(labels)

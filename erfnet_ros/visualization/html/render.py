@@ -1,0 +1,74 @@
+"""From a page's elements to one HTML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.visualization.html.elements import Block, Chart, Code, Page, Table
+
+_FOLDER = Path(__file__).parent
+_TEMPLATE = "page.html.j2"
+_STYLE = "page.css"
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML; the same page gives the same text. All text is escaped, whatever it holds."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (_FOLDER / _STYLE).read_text(encoding="utf-8")
+    sections = [replace(section, blocks=_paired(section.blocks)) for section in page.sections if section.blocks]
+    return environment.get_template(_TEMPLATE).render(page=replace(page, sections=sections), style=style)
+
+
+def _paired(blocks: Sequence[Block]) -> list[Block]:
+    """Widen each half block that has no neighbour, so that no hole is left beside it."""
+    arranged: list[Block] = []
+    alone = False
+    for block in [*blocks, None]:
+        half = isinstance(block, (Chart, Code, Table)) and not block.wide
+        if alone and not half:
+            last = arranged[-1]
+            assert isinstance(last, (Chart, Code, Table))
+            arranged[-1] = replace(last, wide=True)
+        alone = half and not alone
+        if block is not None:
+            arranged.append(block)
+    return arranged
+
+
+def write(page: Page, path: Path) -> Path:
+    """Write the page to `path`, whole or not at all, and return it.
+
+    Raises:
+        ErfnetError: The file cannot be written.
+    """
+    return write_text(render(page), path)
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write UTF-8 text to `path`, whole or not at all, and return it.
+
+    Raises:
+        ErfnetError: The file cannot be written.
+    """
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(draft, path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise ErfnetError(f"Expected to write '{path}', got: {error.strerror}; choose another folder.") from error
+    return path
