@@ -13,8 +13,15 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from erfnet_ros.ros.camera_names import DEFAULT_IMAGE, image_remappings, image_topics, split_list
-from erfnet_ros.ros.node.parameters import PARAMETERS, Parameter, from_text
+from erfnet_ros.ros.node.parameters import (
+    DEFAULT_IMAGE,
+    PARAMETERS,
+    Parameter,
+    from_text,
+    image_remappings,
+    image_topics,
+    split_list,
+)
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
 _UNSET = ""

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.evaluation.metrics.boundary_f_score import boundary_f_scores
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 Labels = npt.NDArray[np.uint8]
 

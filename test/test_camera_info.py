@@ -8,7 +8,7 @@ sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="ROS messages are no
 
 from std_msgs.msg import Header  # noqa: E402
 
-from erfnet_ros.ros.camera_info import fitted  # noqa: E402
+from erfnet_ros.ros.node.publishers import fitted  # noqa: E402
 
 HEADER = Header(frame_id="camera")
 

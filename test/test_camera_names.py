@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.ros.camera_names import check_camera_names, image_remappings, image_topics, split_list
-from erfnet_ros.ros.node.parameters import BY_NAME, from_text
+from erfnet_ros.ros.node.parameters import (
+    BY_NAME,
+    check_camera_names,
+    from_text,
+    image_remappings,
+    image_topics,
+    split_list,
+)
 
 
 @pytest.mark.parametrize("names", [[], ["front"], ["front", "rear_2", "_hidden"]])

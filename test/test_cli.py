@@ -17,9 +17,9 @@ import torch
 
 from erfnet_ros import __version__
 from erfnet_ros.commands import cli
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models.checkpoint import load
 from erfnet_ros.models.erfnet import ERFNet

@@ -10,7 +10,7 @@ from evaluation_samples import combined, shots, work, write_bag
 
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.offline.job import Outcome, do
-from erfnet_ros.replay.outputs import output_names
+from erfnet_ros.evaluation.offline.output_bag import output_names
 
 
 @pytest.fixture(scope="module")

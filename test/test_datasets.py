@@ -24,13 +24,13 @@ from small_datasets import (
     write,
 )
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
 from erfnet_ros.core.errors import ClassSetError, ParameterError, SourceError
 from erfnet_ros.data.datasets import detect_kind, open_dataset, open_layout
 from erfnet_ros.data.datasets.camvid import GROUPS, ids_from_colors, split_of
 from erfnet_ros.data.datasets.cityscapes import label_ids, train_ids
 from erfnet_ros.data.frame_sources import Frame
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 REAL_CAMVID = Path(__file__).resolve().parents[2] / "shared" / "camvid"
 

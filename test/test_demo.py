@@ -18,9 +18,10 @@ pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make bu
 
 from erfnet_process import ROOT, ErfnetProcess
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID, confusion_matrix, mean_iou
+from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.erfnet import ERFNet

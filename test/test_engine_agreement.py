@@ -11,8 +11,8 @@ import torch
 
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.frame_sources import open_source, spread_evenly
-from erfnet_ros.engines.names import PRECISIONS
 from erfnet_ros.inference import onnxruntime as onnx_engine
+from erfnet_ros.inference.engine import PRECISIONS
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.parity_check import MIN_AGREEMENT
 from erfnet_ros.inference.pytorch import engine as pytorch_engine

@@ -35,9 +35,9 @@ from erfnet_ros.commands.benchmark.statistics import (
 from erfnet_ros.commands.benchmark.tables import as_text
 from erfnet_ros.commands.benchmark.workloads import make_settings, network_macs, read_frames
 from erfnet_ros.core.errors import EngineError, ErfnetError, ParameterError
+from erfnet_ros.inference.device import has_bf16_units
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch import engine as pytorch_engine
-from erfnet_ros.inference.pytorch.cpu import has_bf16_units
 from erfnet_ros.models import checkpoint as checkpoints
 
 SIZE = (96, 64)

@@ -24,9 +24,10 @@ from evaluation_samples import (
     write_bag,
 )
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID, confusion_matrix, mean_iou
+from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.evaluation.offline.job import do
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED
 from erfnet_ros.evaluation.results.result import Result

@@ -18,7 +18,8 @@ LAYERS = (
     {"inference"},
     {"evaluation"},
     {"training"},
-    {"ros", "commands"},
+    {"commands"},
+    {"ros"},
 )
 """From the bottom up. A layer imports only lower ones; a folder may import within itself."""
 

@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from erfnet_ros.ros.harness.frame_tracker import Ledger, Percentiles, percentiles
+from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
+from erfnet_ros.ros.harness.frame_tracker import Ledger
 
 MS = 1_000_000
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_datasets import write
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ParameterError, SourceError
 from erfnet_ros.data.datasets import open_dataset
 from erfnet_ros.data.frame_sources import Frame, spread_evenly
 from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement, measure
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
 
 Pixels = npt.NDArray[np.uint8]

@@ -15,9 +15,8 @@ from hypothesis.extra import numpy as hnp
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassJaccardIndex
 
+from erfnet_ros.core.array_types import VOID, ConfusionMatrix
 from erfnet_ros.evaluation.metrics.confusion_matrix import (
-    VOID,
-    ConfusionMatrix,
     calibration_counts,
     category_matrix,
     class_iou,

@@ -15,8 +15,8 @@ from live_node import Client, NodeProcess, client_of, compressed_message, image_
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
 from erfnet_ros.visualization.overlay import blend, color_mask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.visualization.overlay import blend, color_mask
 
 PALETTE = np.zeros((256, 3), np.uint8)

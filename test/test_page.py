@@ -18,10 +18,8 @@ import pytest
 
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.core.errors import ErfnetError, ImageError
-from erfnet_ros.page import markdown
-from erfnet_ros.page.class_table import class_table
 from erfnet_ros.visualization.html import formatting, images, render
-from erfnet_ros.visualization.html.class_charts import class_bars
+from erfnet_ros.visualization.html.class_charts import class_bars, class_table
 from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
 from erfnet_ros.visualization.html.elements import (
     Cell,
@@ -289,7 +287,7 @@ def test_the_table_of_classes_reads_precision_and_recall_off_the_confusion_matri
 
 def test_markdown_tables_keep_their_columns_whatever_the_names_hold() -> None:
     rows = [[Cell("a|b\nc"), Cell("1", "good")], [Cell("<b>_x_"), Cell("2")]]
-    lines = markdown.table(Table([Column("class", numeric=False), Column("IoU")], rows)).split("\n")
+    lines = render.table(Table([Column("class", numeric=False), Column("IoU")], rows)).split("\n")
     assert lines[0] == "| class | IoU |"
     assert lines[1] == "| --- | ---: |"
     assert lines[2] == r"| a\|b c | 🟢 1 |"
@@ -298,8 +296,8 @@ def test_markdown_tables_keep_their_columns_whatever_the_names_hold() -> None:
 
 def test_markdown_has_a_column_of_changes_only_where_something_is_compared() -> None:
     plain, compared = Tile("mIoU", "60 %", "test"), Tile("mIoU", "60 %", "test", "bad", "\u22121 points", "bad")
-    assert "change" not in markdown.tiles_table([plain])
-    assert "| mIoU | ❌ 60 % | 🔴 \u22121 points | test |" in markdown.tiles_table([compared])
+    assert "change" not in render.tiles_table([plain])
+    assert "| mIoU | ❌ 60 % | 🔴 \u22121 points | test |" in render.tiles_table([compared])
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import browser
 import numpy as np
 import pytest
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.evaluation import thresholds
 from erfnet_ros.evaluation.metadata import BagFacts, FrameCounts, Picture, Provenance, Usage
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.evaluation.metrics.latency import jitter_ms, spread
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker

@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from erfnet_ros.evaluation.metrics.latency import Percentiles
 from erfnet_ros.ros.demo.summary import Summary
-from erfnet_ros.ros.harness.frame_tracker import Percentiles
 
 SUMMARY = Summary(
     source="synthetic",

@@ -13,12 +13,12 @@ import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling
 from small_datasets import write
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
 from erfnet_ros.core.errors import ClassSetError, SourceError
 from erfnet_ros.data.datasets.cityscapes import train_ids
 from erfnet_ros.data.frame_sources import Frame
 from erfnet_ros.evaluation.dataset.cityscapes_server import ServerExport
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 
 Pixels = npt.NDArray[np.uint8]

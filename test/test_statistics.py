@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.evaluation.metrics.class_statistics import class_statistics
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 
 def test_shares_and_confidences_of_a_small_mask() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.synthetic.layout import BUILDING, CAR, ROAD, SKY, upright
@@ -13,7 +14,7 @@ from erfnet_ros.data.synthetic.rasterizer import Camera, Canvas
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.data.synthetic.texture import Texture
 from erfnet_ros.data.synthetic.vehicles import vehicle
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID, confusion_matrix, mean_iou
+from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.inference.parity_check import small_streets
 
 Pixels = npt.NDArray[np.uint8]

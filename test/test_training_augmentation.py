@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.training.config.recipe import Phase
 from erfnet_ros.training.data import augmentation
 from erfnet_ros.training.data.augmentation import SPOTS, View, Views, draw_view, relight, spots_of, warp

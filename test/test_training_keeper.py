@@ -19,11 +19,10 @@ import torch
 
 from erfnet_ros.core.errors import TrainingError
 from erfnet_ros.models.erfnet import ERFNet
-from erfnet_ros.training.bar import StepBar
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import plans
 from erfnet_ros.training.loop import throughput as meter_module
-from erfnet_ros.training.loop.callbacks import Keeper
+from erfnet_ros.training.loop.callbacks import Keeper, StepBar
 from erfnet_ros.training.loop.lightning_module import StageModule
 from erfnet_ros.training.loop.throughput import Meter, Pace
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.training.config.recipe import Loss
 from erfnet_ros.training.loop.losses import class_weights, cross_entropy, focal, loss_of, lovasz_softmax, ohem, soft_iou
 

@@ -15,8 +15,8 @@ pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')"
 import torch
 from torch import nn
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import SourceError, TrainingError
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Loss, Recipe
 from erfnet_ros.training.config.schedule import Plan, plans

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.evaluation.offline.output_bag import OUTPUT_BAGS, STORAGES, output_names
 from erfnet_ros.evaluation.options import Preparation, add_options, prepare
-from erfnet_ros.replay.outputs import OUTPUT_BAGS, STORAGES, output_names
 
 if TYPE_CHECKING:
     # PyTorch is slow to import, and --help does not need it.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.engines.names import DEVICES, FLOATS
+from erfnet_ros.inference.engine import DEVICES, FLOATS
 from erfnet_ros.training.config.recipe import BUILT_IN
 from erfnet_ros.training.config.request import Request
 

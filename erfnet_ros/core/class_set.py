@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import ClassSetError
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 Color = tuple[int, int, int]
 

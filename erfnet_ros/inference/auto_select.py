@@ -16,10 +16,9 @@ from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.core.system_info import nvidia_driver, processor, version_of
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference.build_cache import Cache
+from erfnet_ros.inference.device import fused_layers_here, pick_precision
 from erfnet_ros.inference.engine import Engine
-from erfnet_ros.inference.pytorch.cpu import fused_layers_here
 from erfnet_ros.inference.pytorch.cuda import let_go
-from erfnet_ros.inference.pytorch.engine import pick_precision
 from erfnet_ros.models.checkpoint import Calibration
 
 log = logging.getLogger(__name__)

@@ -38,3 +38,15 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the memory; the engine must not be called again."""
         ...
+
+
+ENGINES = ("auto", "pytorch", "onnxruntime", "tensorrt")
+
+
+DEVICES = "auto, cpu, cuda or cuda:N"
+
+
+FLOATS = ("auto", "fp32", "fp16", "bf16")
+
+
+PRECISIONS = (*FLOATS, "int8")

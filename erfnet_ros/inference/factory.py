@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from erfnet_ros.core.errors import DeviceError, EngineError
-from erfnet_ros.engines.names import ENGINES
-from erfnet_ros.inference.engine import Engine
+from erfnet_ros.inference.engine import ENGINES, Engine
 
 if TYPE_CHECKING:
     # Launch files read the engines' names, and must not wait for torch.
@@ -42,8 +41,8 @@ def open_engine(
     """
     if engine not in ENGINES:
         raise EngineError(f"Expected engine to be one of {', '.join(ENGINES)}, got '{engine}'.")
+    from erfnet_ros.inference.device import pick_device
     from erfnet_ros.inference.fallback import WithStandby
-    from erfnet_ros.inference.pytorch.engine import pick_device
 
     def open_one(name: str) -> Engine:
         if name == "tensorrt":

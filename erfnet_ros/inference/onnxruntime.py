@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from erfnet_ros.core.errors import EngineError, ExportError
-from erfnet_ros.engines.names import DEVICES, PRECISIONS
 from erfnet_ros.inference.build_cache import Cache
+from erfnet_ros.inference.engine import DEVICES, PRECISIONS
 from erfnet_ros.inference.parity_check import check_agreement, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline
 from erfnet_ros.inference.pytorch.single_thread import on_own_thread

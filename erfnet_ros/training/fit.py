@@ -14,12 +14,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from erfnet_ros.models.checkpoint import build_network
 from erfnet_ros.models.erfnet import ERFNet
-from erfnet_ros.training.bar import StepBar, wants_bar
 from erfnet_ros.training.config.request import Request
 from erfnet_ros.training.config.schedule import Plan, plans
 from erfnet_ros.training.data.batches import Draw, batches
 from erfnet_ros.training.finalize import finish
-from erfnet_ros.training.loop.callbacks import Keeper
+from erfnet_ros.training.loop.callbacks import Keeper, StepBar, wants_bar
 from erfnet_ros.training.loop.checkpoint_io import STATE, StateFile, read_state
 from erfnet_ros.training.loop.distributed import is_first_process
 from erfnet_ros.training.loop.lightning_module import STAGE_KEY, StageModule

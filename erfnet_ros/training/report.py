@@ -9,10 +9,9 @@ import numpy as np
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
-from erfnet_ros.page.class_table import class_table
 from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
 from erfnet_ros.visualization.html import render
-from erfnet_ros.visualization.html.class_charts import class_bars
+from erfnet_ros.visualization.html.class_charts import class_bars, class_table
 from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
 from erfnet_ros.visualization.html.elements import Block, Code, Facts, Note, Page, Picture, Section, Tile
 from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number, percent

@@ -10,7 +10,7 @@ import torch
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import CheckpointError, EngineError, TrainingError
-from erfnet_ros.inference.pytorch.engine import pick_device, pick_floats
+from erfnet_ros.inference.device import pick_device, pick_floats
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.training.config.recipe import Recipe

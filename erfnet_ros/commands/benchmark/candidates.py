@@ -14,7 +14,7 @@ import torch
 
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Setting, Size, Unavailable
 from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.engines.names import ENGINES, PRECISIONS
+from erfnet_ros.inference.engine import ENGINES, PRECISIONS
 from erfnet_ros.inference.factory import Engine, open_engine
 from erfnet_ros.inference.pytorch.single_thread import on_own_thread
 from erfnet_ros.models.checkpoint import Checkpoint, build_network

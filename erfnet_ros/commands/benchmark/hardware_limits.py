@@ -11,7 +11,7 @@ import torch
 
 from erfnet_ros.commands.benchmark.statistics import Limits, Machine
 from erfnet_ros.core.system_info import processor, version_of
-from erfnet_ros.inference.pytorch.cpu import has_bf16_units
+from erfnet_ros.inference.device import has_bf16_units
 from erfnet_ros.inference.pytorch.onednn_layers import ISA_VARIABLE, has_int8_units
 
 _PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13")

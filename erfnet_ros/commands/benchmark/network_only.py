@@ -11,7 +11,7 @@ import torch
 
 from erfnet_ros.commands.benchmark.candidates import Contestant
 from erfnet_ros.commands.benchmark.statistics import Setting, Unavailable
-from erfnet_ros.inference.pytorch.engine import DTYPES
+from erfnet_ros.inference.device import DTYPES
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import Pipeline, resize
 

@@ -14,7 +14,7 @@ from erfnet_ros.commands.benchmark.startup_time import measure_start
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Size, Start, Unavailable
 from erfnet_ros.commands.benchmark.workloads import make_settings, read_frames
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.pytorch.engine import pick_device
+from erfnet_ros.inference.device import pick_device
 from erfnet_ros.inference.pytorch.single_thread import on_own_thread
 from erfnet_ros.models import checkpoint as checkpoints
 

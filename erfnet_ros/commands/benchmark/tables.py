@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Limits, Machine, NetworkAlone, Report, Row, Setting, Start
-from erfnet_ros.page import markdown
+from erfnet_ros.visualization.html import render
 from erfnet_ros.visualization.html.elements import Cell, Column, Table
 
 _NONE = "-"
@@ -25,10 +25,10 @@ def as_text(report: Report) -> str:
 def as_markdown(report: Report) -> str:
     """Return the report for a page of documentation."""
     head = [_machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
-    parts = ["\n".join(f"- {markdown.escape(line)}" for line in head)]
-    parts += [f"**{markdown.escape(table.title)}**\n\n{markdown.table(table)}" for table in _tables(report)]
+    parts = ["\n".join(f"- {render.escape(line)}" for line in head)]
+    parts += [f"**{render.escape(table.title)}**\n\n{render.table(table)}" for table in _tables(report)]
     if lines := _sentences(report):
-        parts.append("\n".join(f"- {markdown.escape(line)}" for line in lines))
+        parts.append("\n".join(f"- {render.escape(line)}" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import BagError, ParameterError
+from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO
 from erfnet_ros.data.bags.messages import camera_info, compressed_image, header, image, label_info
 from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.data.frame_sources import Frame, Source
-from erfnet_ros.replay.tracking import tracked
 
 START_NS = 1_000_000_000 * 1_000_000_000
 """Stamp of the first frame, 2001-09-09 01:46:40 UTC: always the same, so that the same source makes the same bag."""

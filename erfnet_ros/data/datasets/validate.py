@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing
 from erfnet_ros.data.image_files import check_size, read_rgb
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 _MAX_THREADS = 4
 

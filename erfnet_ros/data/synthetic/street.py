@@ -12,6 +12,7 @@ from functools import partial
 import cv2
 import numpy as np
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.synthetic.exposure import Exposure, Weather
 from erfnet_ros.data.synthetic.ground import Ground
@@ -19,7 +20,6 @@ from erfnet_ros.data.synthetic.layout import CAR, SKY, STRETCH_M, TREE, Characte
 from erfnet_ros.data.synthetic.rasterizer import Camera, Canvas, Floats
 from erfnet_ros.data.synthetic.texture import Pixels
 from erfnet_ros.data.synthetic.traffic import movers
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 RATE_HZ = 15.0
 _STRETCHES_AHEAD = 7

@@ -10,7 +10,7 @@ import torch
 
 from erfnet_ros.core.errors import EngineError, ParameterError
 from erfnet_ros.core.image_size import check_input_size
-from erfnet_ros.inference.pytorch.engine import DTYPES, pick_device, pick_floats
+from erfnet_ros.inference.device import DTYPES, pick_device, pick_floats
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.core.array_types import VOID
 
 TOLERANCE = 0.0075
 """How far two boundaries may lie apart and still agree, as a share of the image's diagonal (Csurka et al. 2013)."""

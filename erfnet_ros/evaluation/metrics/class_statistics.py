@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.core.array_types import VOID
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -10,17 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-VOID = 255
-"""Id of a pixel without a class, in every label array inside this package."""
+from erfnet_ros.core.array_types import VOID, ConfusionMatrix, Pixels
 
 CALIBRATION_BINS = 15
 """Bins of equal width over the confidence (Guo et al. 2017); level 0 counts as the first's."""
 
 _LEVELS_PER_BIN = VOID // CALIBRATION_BINS
 
-Pixels = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
-ConfusionMatrix = npt.NDArray[np.int64]
 
 
 def confusion_matrix(truth: Pixels, labels: Pixels, num_classes: int) -> ConfusionMatrix:

@@ -39,3 +39,20 @@ def jitter_ms(latencies_ms: Sequence[float]) -> float | None:
     if len(latencies_ms) < 2:
         return None
     return float(np.abs(np.diff(np.asarray(latencies_ms, np.float64))).mean())
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Latency of some frames, milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+def percentiles(values_ms: Sequence[float]) -> Percentiles | None:
+    """Return the percentiles of `values_ms`, interpolated linearly; None without values."""
+    if not values_ms:
+        return None
+    p50, p90, p99 = np.percentile(values_ms, (50, 90, 99))
+    return Percentiles(float(p50), float(p90), float(p99))

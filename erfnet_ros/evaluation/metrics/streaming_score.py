@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 
 Pixels = npt.NDArray[np.uint8]

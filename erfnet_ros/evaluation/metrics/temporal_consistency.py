@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 
 Pixels = npt.NDArray[np.uint8]
 

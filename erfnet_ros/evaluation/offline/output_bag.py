@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -123,3 +124,23 @@ class OutputBag:
         for topic in (_MASK, _CONFIDENCE, _OVERLAY):
             self._writer.add(topic, IMAGE)
         self._writer.add(_LABEL_INFO, LABEL_INFO)
+
+
+STORAGES = ("mcap", "sqlite3")
+
+
+OUTPUT_BAGS = "bags"
+"""Folder within the output folder."""
+
+
+def output_names(bags: Sequence[Path]) -> list[str]:
+    """Return a folder name for each output bag: that of the bag, numbered where several are called alike."""
+    names: list[str] = []
+    for bag in bags:
+        stem = bag.resolve().name.removesuffix(".zstd").removesuffix(".mcap").removesuffix(".db3")
+        name, count = stem, 1
+        while name in names:
+            count += 1
+            name = f"{stem}_{count}"
+        names.append(name)
+    return names

@@ -13,7 +13,6 @@ from erfnet_ros.evaluation.report.summary_tiles import figures_table, gate_notes
 from erfnet_ros.evaluation.report.timing import timing_section
 from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.evaluation.thresholds import Verdict
-from erfnet_ros.page import markdown
 from erfnet_ros.visualization.html import render
 from erfnet_ros.visualization.html.elements import Note, Page, Section
 
@@ -67,15 +66,15 @@ def build_page(result: Result, folder: Path, compare: Result | None = None, verd
 
 def build_markdown(result: Result, compare: Result | None = None, verdicts: Sequence[Verdict] = ()) -> str:
     """Return the headline numbers and the table by class as GitHub-flavoured Markdown."""
-    parts = [f"### {markdown.escape(_title(result))}", markdown.escape(_subtitle(result, compare))]
-    parts += [markdown.note(note) for note in _notes(result, verdicts)]
-    parts.append(markdown.tiles_table(tiles(result, compare, verdicts)))
+    parts = [f"### {render.escape(_title(result))}", render.escape(_subtitle(result, compare))]
+    parts += [render.note(note) for note in _notes(result, verdicts)]
+    parts.append(render.tiles_table(tiles(result, compare, verdicts)))
     if result.figures is not None:
-        table = markdown.table(classes_table(result, compare, _RUNS))
+        table = render.table(classes_table(result, compare, _RUNS))
         parts.append(f"<details><summary>By class</summary>\n\n{table}\n\n</details>")
     origin = result.provenance
     bags = ", ".join(f"{bag.name} ({bag.fingerprint[:16]})" for bag in result.bags)
-    parts.append(markdown.escape(f"Checkpoint {origin.checkpoint} ({origin.checkpoint_sha256[:16]}); bags: {bags}."))
+    parts.append(render.escape(f"Checkpoint {origin.checkpoint} ({origin.checkpoint_sha256[:16]}); bags: {bags}."))
     return "\n\n".join(parts) + "\n"
 
 

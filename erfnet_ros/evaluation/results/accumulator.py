@@ -12,16 +12,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.config_schema import decode
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.inputs.bag_frames import BagFrame
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker
 from erfnet_ros.evaluation.results.example_frames import Candidate, Gallery
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED, FrameRecord, from_columns, to_columns
 from erfnet_ros.inference.segmenter import Segmentation
-from erfnet_ros.replay.codec import decode
 
 Pixels = npt.NDArray[np.uint8]
 

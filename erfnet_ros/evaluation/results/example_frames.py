@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.config_schema import decode
 from erfnet_ros.core.errors import EvaluationError, ImageError
-from erfnet_ros.replay.codec import decode
 from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip
 from erfnet_ros.visualization.overlay import blend
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from erfnet_ros.core.config_schema import decode
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.replay.codec import decode
 
 ANSWERED, DROPPED, REJECTED = "answered", "dropped", "rejected"
 OUTCOMES = (ANSWERED, DROPPED, REJECTED)

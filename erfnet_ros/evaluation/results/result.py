@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.config_schema import decode_fields, encode
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.metadata import BagFacts, FrameCounts, Picture, Provenance, Usage
 from erfnet_ros.evaluation.metrics.latency import Spread
@@ -27,7 +28,6 @@ from erfnet_ros.evaluation.results.frame_records import (
     from_columns,
     to_columns,
 )
-from erfnet_ros.replay.codec import decode_fields, encode
 
 FORMAT = "erfnet_ros evaluation"
 VERSION = 1

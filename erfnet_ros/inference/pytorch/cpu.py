@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from erfnet_ros.inference.device import fused_layers_here, has_bf16_units
 from erfnet_ros.inference.parity_check import small_streets
 from erfnet_ros.inference.pytorch.border_upsampling import labelled
 from erfnet_ros.inference.pytorch.onednn_network import OneDnnNetwork
@@ -104,18 +105,3 @@ def _seen(image: Pixels, size: tuple[int, int]) -> Pixels:
 
 def _padding(size: tuple[int, int]) -> tuple[int, int]:
     return -size[0] % STRIDE, -size[1] % STRIDE
-
-
-def fused_layers_here() -> bool:
-    """Tell whether oneDNN's fused layers are to be had: in PyTorch for x86 processors."""
-    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return there and platform.machine() in ("x86_64", "AMD64")
-
-
-def has_bf16_units() -> bool:
-    """Tell whether this processor multiplies bf16 natively (AVX-512 BF16, AMX, or ARM's BF16)."""
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    # oneDNN may be held to an older instruction set than the processor's (ONEDNN_MAX_CPU_ISA).
-    if fused_layers_here() and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))

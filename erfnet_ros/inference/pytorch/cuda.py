@@ -14,6 +14,7 @@ from torch import Tensor
 
 from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.inference.engine import Engine
+from erfnet_ros.models.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -185,3 +186,70 @@ def _without_graph(reason: str) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+class GpuPipeline:
+    """The Pipeline on a GPU: each shape of images has buffers and a CUDA graph of its own.
+
+    Args:
+        pipeline: In fp32 on the CPU; it is moved.
+        device: The GPU.
+        dtype: What it computes in.
+        note: Takes what went otherwise than usual for a shape, a sentence each.
+
+    Raises:
+        EngineError: The GPU has too little memory, or fails.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        device: torch.device,
+        dtype: torch.dtype,
+        note: Callable[[tuple[str, ...]], None],
+    ) -> None:
+        self._device = device
+        with faults(device, "the network"):
+            self._pipeline = _channels_last(pipeline.to(device, dtype))
+        self._frames: dict[tuple[int, int, int], GpuFrames] = {}
+        self._note = note
+
+    def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
+        """See `erfnet_ros.inference.factory.Engine`."""
+        count, height, width = images.shape[:3]
+        shape = (count, height, width)
+        frames = self._frames.pop(shape, None) or self._begun(shape)
+        self._frames[shape] = frames
+        while len(self._frames) > _SHAPES:
+            self._frames.pop(next(iter(self._frames))).end()
+        return frames(images)
+
+    def close(self) -> None:
+        """Let go of buffers and graphs."""
+        for frames in self._frames.values():
+            frames.end()
+        self._frames.clear()
+
+    def _begun(self, shape: tuple[int, int, int]) -> GpuFrames:
+        frames = GpuFrames(shape, self._device)
+        # Algorithms are timed once for a shape that comes for hours.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            frames.begin(self._work)
+        self._note(frames.notes)
+        return frames
+
+    def _work(self, images: Tensor, labels: Tensor, confidences: Tensor) -> None:
+        found = self._pipeline(images)
+        labels.copy_(found[0])
+        confidences.copy_(found[1])
+
+
+_SHAPES = 16
+"""Shapes of images whose buffers and graphs stay on the GPU, the last used: with several cameras, each number of images
+that come together is one."""
+
+
+def _channels_last(pipeline: Pipeline) -> Pipeline:
+    """Lay out the weights as both cuDNN's and oneDNN's fast convolutions read them."""
+    pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return pipeline

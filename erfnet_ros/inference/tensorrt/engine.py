@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.engines.names import DEVICES
-from erfnet_ros.engines.names import PRECISIONS as ALL_PRECISIONS
 from erfnet_ros.inference.build_cache import Cache
+from erfnet_ros.inference.engine import DEVICES
+from erfnet_ros.inference.engine import PRECISIONS as ALL_PRECISIONS
 from erfnet_ros.inference.pytorch.cuda import free_cached
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.inference.tensorrt.api import find_flavour

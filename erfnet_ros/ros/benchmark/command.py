@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import rclpy
 
 from erfnet_ros.commands.benchmark.command import measure_engines, write_json
 from erfnet_ros.commands.benchmark.options import make_parser, node_minutes
 from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.core.system_info import processor, version_of
+from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
 from erfnet_ros.ros.benchmark import endurance, transport
 from erfnet_ros.ros.benchmark.endurance import EnduranceFigures, measure_endurance
 from erfnet_ros.ros.benchmark.transport import TransportFigures, measure_transport
-from erfnet_ros.ros.camera_process import camera_playback
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine
-from erfnet_ros.ros.harness.frame_tracker import Percentiles, percentiles
+from erfnet_ros.ros.harness.environment import Machine, describe_machine
+from erfnet_ros.ros.harness.file_camera import camera_playback
 from erfnet_ros.ros.harness.harness import Rig
 from erfnet_ros.ros.harness.node_process import own_node
 from erfnet_ros.ros.harness.output_recorder import Arrival
@@ -33,18 +29,6 @@ _NODE_TOPICS = ("mask", "confidence", "statistics")
 _DISTINCT = 4
 _WARM_UP = 3
 """Frames that pay for memory and kernels of a new size; they do not count."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where the figures come from."""
-
-    processor: str
-    cores: int
-    load: float
-    pytorch: str
-    ros: str
-    middleware: str
 
 
 @dataclass(frozen=True)
@@ -104,18 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("erfnet benchmark: interrupted; everything is stopped.", file=sys.stderr)
         return 130
     return 0
-
-
-def describe_machine() -> Machine:
-    """Return the processor and the versions that the figures depend on."""
-    return Machine(
-        processor=processor(),
-        cores=len(os.sched_getaffinity(0)),
-        load=os.getloadavg()[0],
-        pytorch=metadata.version("torch"),
-        ros=os.environ.get("ROS_DISTRO") or f"rclpy {version_of('ros-rclpy', 'rclpy') or 'of unknown version'}",
-        middleware=rclpy.get_rmw_implementation_identifier(),
-    )
 
 
 def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, str]) -> NodeFigures:

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import psutil
 
-from erfnet_ros.ros.camera_process import camera_playback
-from erfnet_ros.ros.harness.frame_tracker import Percentiles, percentiles
+from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
+from erfnet_ros.ros.harness.file_camera import camera_playback
 from erfnet_ros.ros.harness.harness import Rig
 from erfnet_ros.ros.harness.node_process import own_node
 

@@ -9,9 +9,9 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from erfnet_ros.ros.camera_process import CAMERA_TOPIC, camera_playback
+from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
 from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError, child_environment
-from erfnet_ros.ros.harness.frame_tracker import Percentiles, percentiles
+from erfnet_ros.ros.harness.file_camera import CAMERA_TOPIC, camera_playback
 from erfnet_ros.ros.harness.playback import PlayerProcess, Sent
 from erfnet_ros.ros.transport import PROFILE_VARIABLES
 

@@ -12,24 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
+from erfnet_ros.core.array_types import ConfusionMatrix
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError, SourceError
+from erfnet_ros.core.progress import Progress
 from erfnet_ros.data.frame_sources import Source, open_source
-from erfnet_ros.evaluation.metrics.confusion_matrix import ConfusionMatrix, class_iou, mean_iou
-from erfnet_ros.ros.camera_process import camera_playback
+from erfnet_ros.evaluation.metrics.confusion_matrix import class_iou, mean_iou
+from erfnet_ros.evaluation.metrics.latency import percentiles
 from erfnet_ros.ros.demo.mask_store import Spool
 from erfnet_ros.ros.demo.pictures import Results
 from erfnet_ros.ros.demo.summary import Summary
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine
-from erfnet_ros.ros.harness.file_camera import positive_rate
-from erfnet_ros.ros.harness.frame_tracker import Ledger, percentiles
+from erfnet_ros.ros.harness.file_camera import camera_playback, positive_rate
+from erfnet_ros.ros.harness.frame_tracker import Ledger
 from erfnet_ros.ros.harness.harness import Rig
 from erfnet_ros.ros.harness.message_fields import NodeCounts
 from erfnet_ros.ros.harness.node_process import own_node
 from erfnet_ros.ros.harness.output_recorder import TYPES, Arrival
 from erfnet_ros.ros.harness.playback import Played
 from erfnet_ros.ros.node.image_conversion import to_array
-from erfnet_ros.ros.progress import Progress
 from erfnet_ros.ros.transport import keep_large_blocks
 
 _MAX_PASSES = 20

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from erfnet_ros.core.array_types import ConfusionMatrix
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError, SourceError
 from erfnet_ros.data.frame_sources import Source
-from erfnet_ros.evaluation.metrics.confusion_matrix import ConfusionMatrix, confusion_matrix, mean_iou
+from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.ros.demo.mask_store import Spool
 from erfnet_ros.visualization.contact_sheet import Sample, VideoWriter, contact_sheet, write_png
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from erfnet_ros.ros.harness.frame_tracker import Percentiles
+from erfnet_ros.evaluation.metrics.latency import Percentiles
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from rclpy.utilities import remove_ros_args
 from erfnet_ros.core.errors import ErfnetError, ParameterError
 from erfnet_ros.data.bags.reader import BagReader, find_topic
 from erfnet_ros.ros.harness.child_process import exit_on_signals
+from erfnet_ros.ros.harness.message_fields import read_header
 from erfnet_ros.ros.harness.playback import Played, Sent, wait_for_reader
 from erfnet_ros.ros.harness.prefetch import Ahead, OnBroken
-from erfnet_ros.ros.headers import read_header
 from erfnet_ros.ros.transport import keep_large_blocks
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")

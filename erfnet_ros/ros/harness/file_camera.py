@@ -33,7 +33,7 @@ from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ErfnetError, ImageError
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.ros.harness.child_process import exit_on_signals
-from erfnet_ros.ros.harness.playback import Played, wait_for_reader
+from erfnet_ros.ros.harness.playback import Playback, Played, wait_for_reader
 from erfnet_ros.ros.node.image_conversion import from_array
 from erfnet_ros.ros.transport import keep_large_blocks
 
@@ -249,3 +249,15 @@ def _jpeg(rgb: Pixels, header: Header) -> CompressedImage:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+CAMERA_TOPIC = "/camera/image_raw"
+
+
+def camera_playback(arguments: Sequence[str]) -> Playback:
+    """Return the camera as a player.
+
+    Args:
+        arguments: Of `erfnet_ros.ros.harness.file_camera`.
+    """
+    return Playback("camera", "erfnet_ros.ros.harness.file_camera", tuple(arguments), CAMERA_TOPIC, frame_id=FRAME_ID)

@@ -5,29 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
+
 _LOG_DELAY_S = 2.0
 """How long an answer may overtake the player's own word that it sent the frame."""
-
-
-@dataclass(frozen=True)
-class Percentiles:
-    """Latency of some frames, milliseconds."""
-
-    p50: float
-    p90: float
-    p99: float
-
-
-def percentiles(values_ms: Sequence[float]) -> Percentiles | None:
-    """Return the percentiles of `values_ms`, interpolated linearly; None without values."""
-    if not values_ms:
-        return None
-    p50, p90, p99 = np.percentile(values_ms, (50, 90, 99))
-    return Percentiles(float(p50), float(p90), float(p99))
 
 
 class Ledger:

@@ -14,11 +14,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError
 from erfnet_ros.ros.harness.frame_tracker import Ledger
-from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.harness.message_fields import NodeCounts, read_header, read_statistics
 from erfnet_ros.ros.harness.node_process import NodeUnderTest
 from erfnet_ros.ros.harness.output_recorder import Arrival, Listener
 from erfnet_ros.ros.harness.playback import Playback, Played, PlayerProcess, Sent
-from erfnet_ros.ros.headers import read_header, read_statistics
 
 _READY_TIMEOUT_S = 180.0
 """A cold disk, an engine to load and a busy machine included."""

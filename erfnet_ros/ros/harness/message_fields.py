@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Any
+
+from rclpy.serialization import deserialize_message
+
+from erfnet_ros.msg import SegmentationStatistics
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,20 @@ class NodeCounts:
         return NodeCounts(
             self.processed - earlier.processed, self.dropped - earlier.dropped, self.rejected - earlier.rejected
         )
+
+
+def read_header(message: Any) -> tuple[int, str]:
+    """Return stamp (ns) and frame id of a message, or of its serialized bytes, that begins with a header."""
+    if not isinstance(message, bytes):
+        stamp = message.header.stamp
+        return stamp.sec * 1_000_000_000 + stamp.nanosec, message.header.frame_id
+    order = "<" if message[1] & 1 else ">"
+    seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", message, 4)
+    return seconds * 1_000_000_000 + nanoseconds, message[16 : 16 + max(0, length - 1)].decode(errors="replace")
+
+
+def read_statistics(message: Any) -> SegmentationStatistics:
+    """Return statistics, serialized or not."""
+    if not isinstance(message, bytes):
+        return message
+    return deserialize_message(message, SegmentationStatistics)

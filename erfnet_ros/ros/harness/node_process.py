@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
-from erfnet_ros.ros.harness.child_process import node_command
-from erfnet_ros.ros.harness.output_recorder import NAMESPACE
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.srv import GetParameters
+from rclpy.executors import SingleThreadedExecutor
+
+from erfnet_ros.ros.harness.child_process import ProcessError, node_command
+from erfnet_ros.ros.harness.output_recorder import NAMESPACE, Listener
 from erfnet_ros.ros.harness.playback import Playback
 
 
@@ -40,3 +48,108 @@ class NodeUnderTest:
 def own_node(parameters: Mapping[str, str | float], log: Path | None = None) -> NodeUnderTest:
     """Return a node that the rig starts and stops."""
     return NodeUnderTest(parameters, log)
+
+
+_TIMEOUT_S = 180.0
+"""A node that is being started beside this program loads its engine first."""
+
+
+_ASK_AGAIN_S = 5.0
+
+
+_NAMES = ("checkpoint", "input_size", "confidence_threshold", "image_transport")
+
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True)
+class RunningNode:
+    """What a node runs.
+
+    Attributes:
+        topic: Where it takes its images from.
+        checkpoint: Its weights' file; "" for the shipped ones.
+        input_size: auto, or WIDTHxHEIGHT.
+        threshold: Confidence below which pixels are void, 0..1.
+        compressed: Whether it takes sensor_msgs/CompressedImage.
+    """
+
+    topic: str
+    checkpoint: str
+    input_size: str
+    threshold: float
+    compressed: bool
+
+
+def ask_node(namespace: str) -> RunningNode:
+    """Wait for the node, and ask it; `rclpy` must not be initialised.
+
+    Args:
+        namespace: Of the node, such as "/segmentation".
+
+    Raises:
+        ProcessError: There is no such node, or it is not configured; says which.
+    """
+    rclpy.init(args=[])
+    try:
+        with Listener((), lambda arrival: None, namespace) as listener:
+            executor = SingleThreadedExecutor()
+            executor.add_node(listener)
+            try:
+                return _ask(listener, executor, namespace)
+            finally:
+                executor.shutdown()
+    finally:
+        rclpy.try_shutdown()
+
+
+def _ask(listener: Listener, executor: SingleThreadedExecutor, namespace: str) -> RunningNode:
+    deadline = time.monotonic() + _TIMEOUT_S
+
+    def wait_for(find: Callable[[], _Found | None], patience_s: float = _TIMEOUT_S) -> _Found | None:
+        end = min(deadline, time.monotonic() + patience_s)
+        while (found := find()) is None and time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.1)
+        return found
+
+    topic = wait_for(lambda: _topic(listener))
+    if topic is None:
+        status = listener.diagnostics
+        said = f"it says: {status.message}" if status is not None else "none has said a word"
+        raise ProcessError(
+            f"Expected a configured segmentation node in {namespace} within {_TIMEOUT_S:g} s, but {said}; "
+            "start it, and check --namespace and ROS_DOMAIN_ID."
+        )
+    service = listener.create_client(GetParameters, f"{namespace}/segmenter/get_parameters")
+    while time.monotonic() < deadline:
+        if wait_for(lambda: service.service_is_ready() or None) is None:
+            break
+        # An answer is lost where its reader is not known yet.
+        future = service.call_async(GetParameters.Request(names=list(_NAMES)))
+        if wait_for(partial(_done, future), _ASK_AGAIN_S):
+            return _read(topic, future.result().values)
+    raise ProcessError(f"The node in {namespace} does not answer when it is asked for its parameters.")
+
+
+def _done(future: Any) -> bool | None:
+    return future.done() or None
+
+
+def _topic(listener: Listener) -> str | None:
+    status = listener.diagnostics
+    if status is not None and status.level == DiagnosticStatus.ERROR:
+        raise ProcessError(f"The node is up, but: {status.message}")
+    figures = listener.figures()
+    if "cameras" in figures:
+        raise ProcessError(
+            f"Expected a node of one camera, got one of several ({figures['cameras']}); start another node for the "
+            "evaluation, without the parameter cameras."
+        )
+    return figures.get("image topic")
+
+
+def _read(topic: str, values: Any) -> RunningNode:
+    checkpoint, size, threshold, transport = values
+    compressed = transport.string_value == "compressed"
+    return RunningNode(topic, checkpoint.string_value, size.string_value, threshold.double_value, compressed)

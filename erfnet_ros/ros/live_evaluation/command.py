@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.evaluation.offline.output_bag import STORAGES
 from erfnet_ros.evaluation.options import add_options, prepare
-from erfnet_ros.replay.outputs import STORAGES
 from erfnet_ros.ros.harness.bag_player import replay_rate
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine, use_package_transport
 from erfnet_ros.ros.harness.output_recorder import NAMESPACE

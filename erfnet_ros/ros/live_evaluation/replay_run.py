@@ -16,12 +16,11 @@ from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
 from erfnet_ros.evaluation.inputs.bag_scan import Survey
 from erfnet_ros.evaluation.metadata import Usage
 from erfnet_ros.ros.harness.harness import Rig
-from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.harness.message_fields import NodeCounts, read_statistics
 from erfnet_ros.ros.harness.node_process import NodeUnderTest
 from erfnet_ros.ros.harness.output_recorder import Arrival
 from erfnet_ros.ros.harness.playback import Playback, Sent
 from erfnet_ros.ros.harness.resource_usage import UsageMeter, find_node
-from erfnet_ros.ros.headers import read_statistics
 from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
 
 COLLECTED = ("mask", "confidence", "statistics")

@@ -14,11 +14,11 @@ import torch
 
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.core.image_size import parse_input_size
-from erfnet_ros.core.progress import BagProgress
+from erfnet_ros.core.progress import BagProgress, Progress
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_scan import Survey, survey
 from erfnet_ros.evaluation.metadata import Provenance
-from erfnet_ros.evaluation.offline.output_bag import OutputPlan
+from erfnet_ros.evaluation.offline.output_bag import OUTPUT_BAGS, OutputPlan, output_names
 from erfnet_ros.evaluation.options import Preparation
 from erfnet_ros.evaluation.results.engine_metadata import EngineFacts, checkpoint_sha256
 from erfnet_ros.evaluation.results.provenance import provenance
@@ -27,16 +27,13 @@ from erfnet_ros.evaluation.thresholds import check_classes
 from erfnet_ros.evaluation.write_reports import conclude
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
-from erfnet_ros.replay.outputs import OUTPUT_BAGS, output_names
-from erfnet_ros.ros.benchmark.command import describe_machine
-from erfnet_ros.ros.harness.node_process import NodeUnderTest, own_node
+from erfnet_ros.ros.harness.environment import describe_machine
+from erfnet_ros.ros.harness.node_process import NodeUnderTest, RunningNode, ask_node, own_node
 from erfnet_ros.ros.harness.playback import Playback
 from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
 from erfnet_ros.ros.live_evaluation.replay_run import Recording, playback_of, record
 from erfnet_ros.ros.live_evaluation.result import live_result
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
-from erfnet_ros.ros.progress import Progress
-from erfnet_ros.ros.running_node import RunningNode, ask_node
 
 _LOG = "node.log"
 _SPOOL = ".spool_"

@@ -6,14 +6,14 @@ Importable without rclpy, so that launch files and tests can read the table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
-from erfnet_ros.engines.names import DEVICES, ENGINES, PRECISIONS
-from erfnet_ros.ros.camera_names import check_camera_names, split_list
+from erfnet_ros.inference.engine import DEVICES, ENGINES, PRECISIONS
 
 Value = str | float | bool | tuple[str, ...]
 
@@ -89,6 +89,100 @@ class Parameter:
 
     def _refusal(self, expected: str, value: object) -> ParameterError:
         return ParameterError(f"Parameter '{self.name}': expected {expected}, got {value!r}. {self.description}")
+
+
+def from_text(parameter: Parameter, text: str) -> Value:
+    """Read a launch argument or command-line option as the parameter's type, and check it.
+
+    Raises:
+        ParameterError: The text is no such value, or out of range.
+    """
+    if parameter.type_name == "bool":
+        return parameter.check({"true": True, "false": False}.get(text.lower(), text))
+    if parameter.type_name == "double":
+        try:
+            return parameter.check(float(text))
+        except ValueError:
+            return parameter.check(text)
+    if parameter.type_name == "string_array":
+        return parameter.check(split_list(text))
+    return parameter.check(text)
+
+
+PLACEHOLDER = "{camera}"
+"""Stands for the camera's name in the launch argument `image`."""
+
+
+DEFAULT_IMAGE = "image"
+"""The launch argument `image` where it is not given."""
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def check_camera_names(names: Sequence[str]) -> None:
+    """Refuse names that cannot stand in topic names (no more than 247 characters, ROS 2's naming rules), or twice.
+
+    Raises:
+        ParameterError: A name is empty, no ROS name, or occurs more than once.
+    """
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ParameterError(
+                "Parameter 'cameras': expected names of 1 to 64 letters, digits and underscores that do not begin "
+                f"with a digit, got '{name}'; each becomes a part of topic names, as in front/mask."
+            )
+        if names.count(name) > 1:
+            raise ParameterError(
+                f"Parameter 'cameras': expected each name once, got '{name}' {names.count(name)} times in "
+                f"{', '.join(names)}; name each camera differently."
+            )
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Read `[front, rear]` or `front, rear`, with or without quotes, as it comes from a command line."""
+    inner = text.strip().removeprefix("[").removesuffix("]")
+    parts = tuple(part.strip().strip("'\"") for part in inner.split(","))
+    return () if parts == ("",) else parts
+
+
+def image_topics(cameras: Sequence[str], image: str) -> tuple[str, ...]:
+    """Return the topic of each camera's images.
+
+    Args:
+        cameras: The cameras' names; empty for a node of one unnamed camera.
+        image: A topic; with several cameras one with `{camera}` in it, or a list of topics in the cameras' order.
+
+    Raises:
+        ParameterError: `image` does not say which topic is whose.
+    """
+    if not cameras:
+        if PLACEHOLDER in image or image.strip().startswith("["):
+            raise ParameterError(
+                f"Launch argument 'image': expected one topic, got '{image}'; for several cameras give their names as "
+                "well, such as cameras:='[front, rear]'."
+            )
+        return (image,)
+    if image == DEFAULT_IMAGE:
+        return tuple(f"{camera}/{DEFAULT_IMAGE}" for camera in cameras)
+    if PLACEHOLDER in image:
+        return tuple(image.replace(PLACEHOLDER, camera) for camera in cameras)
+    topics = split_list(image)
+    if len(topics) != len(cameras):
+        raise ParameterError(
+            f"Launch argument 'image': expected a topic with {PLACEHOLDER} in it, such as /{PLACEHOLDER}/image_raw, or "
+            f"a list of {len(cameras)} topics for {', '.join(cameras)}, got '{image}'."
+        )
+    return topics
+
+
+def image_remappings(cameras: Sequence[str], topics: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the node's remapping rules, raw and compressed, of `cameras` to their `image_topics`."""
+    names = [f"{camera}/image" for camera in cameras] or ["image"]
+    rules = []
+    for name, topic in zip(names, topics, strict=True):
+        rules += [(name, topic), (f"{name}/compressed", f"{topic}/compressed")]
+    return rules
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -175,21 +269,3 @@ PARAMETERS: tuple[Parameter, ...] = (
 )
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
-
-
-def from_text(parameter: Parameter, text: str) -> Value:
-    """Read a launch argument or command-line option as the parameter's type, and check it.
-
-    Raises:
-        ParameterError: The text is no such value, or out of range.
-    """
-    if parameter.type_name == "bool":
-        return parameter.check({"true": True, "false": False}.get(text.lower(), text))
-    if parameter.type_name == "double":
-        try:
-            return parameter.check(float(text))
-        except ValueError:
-            return parameter.check(text)
-    if parameter.type_name == "string_array":
-        return parameter.check(split_list(text))
-    return parameter.check(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,6 @@ from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.evaluation.metrics.class_statistics import class_statistics
 from erfnet_ros.inference.segmenter import Segmentation
 from erfnet_ros.msg import SegmentationStatistics
-from erfnet_ros.ros.camera_info import fitted
 from erfnet_ros.ros.node.image_conversion import from_array, png_from_array
 from erfnet_ros.visualization.overlay import blend, color_mask
 
@@ -177,3 +177,28 @@ def _label_info_publisher(node: LifecycleNodeMixin, topic: str) -> Any:
     except ImportError:
         return None
     return node.create_lifecycle_publisher(LabelInfo, topic, _LATCHED)
+
+
+def fitted(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
+    """Return the calibration of a (width, height) mask of the image that `info` describes.
+
+    Args:
+        info: Calibration as the camera publishes it; left unchanged.
+        width: Mask's columns.
+        height: Mask's rows.
+        header: Stamp and frame of the image.
+    """
+    result = copy(info)
+    result.header = header
+    if (info.width, info.height) == (width, height) or info.width == 0 or info.height == 0:
+        return result
+    scale_x, scale_y = width / info.width, height / info.height
+    result.width, result.height = width, height
+    # A tuple: the setter takes any sequence of the right length, but array types differ between distributions.
+    result.k = tuple(
+        value * scale for value, scale in zip(info.k, (*[scale_x] * 3, *[scale_y] * 3, 1, 1, 1), strict=True)
+    )
+    result.p = tuple(
+        value * scale for value, scale in zip(info.p, (*[scale_x] * 4, *[scale_y] * 4, 1, 1, 1, 1), strict=True)
+    )
+    return result

@@ -17,13 +17,12 @@ from rclpy.timer import Timer
 
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.ros.node.camera import NodeCamera
-from erfnet_ros.ros.node.diagnostics import Diagnostics, Health, LogForwarder
+from erfnet_ros.ros.node.diagnostics import Diagnostics, Health, LogForwarder, health_of
 from erfnet_ros.ros.node.executor import NodeExecutor
 from erfnet_ros.ros.node.frame_scheduler import Settings
 from erfnet_ros.ros.node.parameter_handler import Declaration
 from erfnet_ros.ros.node.parameters import Value
 from erfnet_ros.ros.node.resources import Loaded, load
-from erfnet_ros.ros.node_health import health_of
 from erfnet_ros.ros.transport import keep_large_blocks
 
 _WATCH_PERIOD_S = 0.2

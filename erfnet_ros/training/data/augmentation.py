@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.training.config.recipe import Phase
-from erfnet_ros.training.transfer import to_device
 
 Spots = npt.NDArray[np.int16]
 """(C, K, 2): for each class K random pixels (row, column) of it in one frame, -1 where the frame has none."""
@@ -262,3 +261,14 @@ def _cut(frames: Tensor, members: Tensor, corner: Tensor, window: tuple[int, int
 def _square(scale: float) -> int:
     """Return the side of the squares that are averaged before a view of this scale is cut out."""
     return next(side for side, smallest in _SMALLEST.items() if scale >= smallest)
+
+
+def to_device(host: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU's memory without waiting for what the GPU has still to do.
+
+    Only pinned memory is copied so. PyTorch hands its bytes to nobody else before the copy is done, also where the
+    pinned tensor is forgotten at once.
+    """
+    if device.type != "cuda":
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)

@@ -17,11 +17,11 @@ import psutil
 import torch
 from torch import Tensor
 
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
 from erfnet_ros.training.config.recipe import Synthetic
 from erfnet_ros.training.data.augmentation import Spots, spots_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 
 from erfnet_ros.core.errors import TrainingError
@@ -242,3 +244,22 @@ def _stage(module: LightningModule) -> StageModule:
 def _phase_starts(module: StageModule) -> list[int]:
     lengths = module.plan.phase_steps
     return [sum(lengths[:n]) for n in range(len(lengths))]
+
+
+class StepBar(TQDMProgressBar):
+    """Count to the stage's last step; Lightning's own would not know where the data ends."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Number of steps of the stage."""
+        return self.trainer.max_steps
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return what stands behind the bar: how fast the run goes."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        return next((keeper.pace.texts() for keeper in callbacks if isinstance(keeper, Keeper)), {})
+
+
+def wants_bar() -> bool:
+    """Tell whether someone watches: a log file would fill with bars."""
+    return sys.stderr.isatty() and sys.stdout.isatty()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.models.erfnet import STRIDE, ERFNet, NonBottleneck1d, pad_to_stride
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import Plan

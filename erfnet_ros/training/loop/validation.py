@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erfnet_ros.evaluation.metrics.confusion_matrix import VOID, ConfusionMatrix
+from erfnet_ros.core.array_types import VOID, ConfusionMatrix
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.schedule import Plan
+from erfnet_ros.training.data.augmentation import to_device
 from erfnet_ros.training.data.frame_store import MemoryFrames, TrainingFrames
 from erfnet_ros.training.loop.lightning_module import labels_of, logits_of
-from erfnet_ros.training.transfer import to_device
 
 _PIXELS_AT_ONCE = 2**22
 """So many are answered together on a GPU: 24 frames of CamVid, 2 of Cityscapes; enough to keep it busy."""
