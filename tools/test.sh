@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t first < <(grep -lE 'rclpy|live_node|DOMAIN|erfnet_process|ros\.(demo|live)' test/test_*.py)
-first+=(test/test_training_run.py)
+mapfile -t first < <(grep -rlE --include='test_*.py' 'rclpy|live_node|DOMAIN|erfnet_process|ros\.(demo|live)' test)
+first+=(test/training/test_fit.py)
 # Two processes with a team of threads each would be in each other's way.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 output=$(mktemp)

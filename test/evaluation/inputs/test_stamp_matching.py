@@ -1,0 +1,113 @@
+"""Which truth belongs to which image: the nearest within the tolerance, each once."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.evaluation_samples import IMAGE_TOPIC, TRUTH_TOPIC, changed, shots, write_bag
+
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.evaluation.inputs.stamp_matching import Stamps, match_stamps, read_stamps
+
+SOME = st.lists(st.integers(0, 30), max_size=5)
+
+
+def matched(images: list[int], truths: list[int], tolerance: int) -> tuple[int | None, ...]:
+    return match_stamps(np.array(images, np.int64), np.array(truths, np.int64), tolerance).truth_of
+
+
+def test_the_nearest_within_the_tolerance_is_taken() -> None:
+    assert matched([0, 100, 200], [3, 104, 98, 300], 5) == (0, 2, None)
+
+
+def test_the_tolerance_itself_still_counts() -> None:
+    assert matched([100], [105], 5) == (0,)
+    assert matched([100], [106], 5) == (None,)
+
+
+def test_each_truth_serves_one_image_the_nearest() -> None:
+    assert matched([100, 103], [102], 5) == (None, 0)
+    assert matched([100, 104], [102], 5) == (0, None), "of two equally near the earlier"
+
+
+def test_equal_stamps_are_paired_one_by_one() -> None:
+    assert matched([7, 7], [7, 7, 7], 0) == (0, 1)
+
+
+def test_what_is_left_over_and_how_near_the_nearest_was_is_told() -> None:
+    matches = match_stamps(np.array([0, 1000]), np.array([130, 400, 430]), 100)
+    assert (matches.count, matches.unmatched_truths, matches.nearest_ns) == (0, 3, 130)
+    assert match_stamps(np.array([], np.int64), np.array([1]), 100).nearest_ns is None
+
+
+def test_stamps_of_today_lose_no_nanosecond() -> None:
+    """As float64 they would be good for 256 ns only."""
+    now = 1_700_000_000_123_456_789
+    assert matched([now], [now + 1], 0) == (None,)
+    assert matched([now], [now], 0) == (0,)
+
+
+@given(SOME, SOME, st.integers(0, 6))
+def test_pairs_lie_within_the_tolerance_and_leave_no_pair_out(
+    images: list[int], truths: list[int], tolerance: int
+) -> None:
+    truth_of = matched(images, truths, tolerance)
+    taken = [truth for truth in truth_of if truth is not None]
+    assert len(set(taken)) == len(taken)
+    for image, truth in zip(images, truth_of, strict=True):
+        if truth is not None:
+            assert abs(image - truths[truth]) <= tolerance
+        else:
+            free = set(range(len(truths))) - set(taken)
+            assert not [other for other in free if abs(image - truths[other]) <= tolerance]
+
+
+@given(SOME, st.integers(0, 6))
+def test_the_order_of_the_truths_does_not_matter(images: list[int], tolerance: int) -> None:
+    truths = sorted({image + 2 for image in images})
+    distances = set()
+    for order in list(permutations(truths))[:6]:
+        pairs = matched(images, list(order), tolerance)
+        distances.add(tuple(None if truth is None else order[truth] for truth in pairs))
+    assert len(distances) <= 1
+
+
+def stamps(*header_ns: int) -> Stamps:
+    return Stamps(np.array(header_ns, np.int64), np.arange(1, len(header_ns) + 1))
+
+
+def test_blank_stamps_give_way_to_the_time_of_the_bag() -> None:
+    assert stamps(0, 0).stamps_ns.tolist() == [1, 2]
+    assert stamps(0, 5).stamps_ns.tolist() == [0, 5]
+    assert stamps().stamps_ns.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("header_ns", "told"),
+    [
+        ((1, 2, 3), ()),
+        ((0, 0, 0), ("All stamps of the 3 images are zero",)),
+        ((2, 1, 3), ("1 of 3 images are stamped earlier than the one before",)),
+        ((0, 2, 3), ("1 of 3 images bear a stamp of zero",)),
+        ((1, 2, 2), ("1 of 3 images bear a stamp that another bears as well",)),
+    ],
+)
+def test_what_is_wrong_with_stamps_is_told(header_ns: tuple[int, ...], told: tuple[str, ...]) -> None:
+    said = stamps(*header_ns).faults("images")
+    assert len(said) == len(told)
+    for sentence, beginning in zip(said, told, strict=True):
+        assert sentence.startswith(beginning)
+
+
+def test_stamps_come_from_the_headers_in_the_order_of_the_bag(tmp_path: Path) -> None:
+    content = changed(lambda index, shot: {"stamp_ns": shot.stamp_ns - 10 * index, "truth_stamp_ns": 0})
+    with BagReader(write_bag(tmp_path / "bag", content)) as reader:
+        found = read_stamps(reader, [IMAGE_TOPIC, TRUTH_TOPIC])
+    assert found[IMAGE_TOPIC].header_ns.tolist() == [shot.stamp_ns for shot in content]
+    assert found[IMAGE_TOPIC].bag_ns.tolist() == [shot.time_ns for shot in shots()]
+    assert found[TRUTH_TOPIC].blank

@@ -1,0 +1,367 @@
+"""What was built once is there the next time, and what is not whole is never taken for it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from erfnet_ros.core.errors import EngineError
+from erfnet_ros.inference import build_cache
+from erfnet_ros.inference.build_cache import Artefact, Cache, cache_folder
+
+KEY: dict[str, str | int | float | None] = {"weights": "abc", "width": 64, "scale": 0.5, "gpu": None}
+CONTENT = b"an engine of some size" * 100
+
+
+class Builder:
+    """Write `CONTENT` and count how often."""
+
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+
+    def __call__(self, path: Path) -> dict[str, object]:
+        path.write_bytes(CONTENT)
+        self.paths.append(path)
+        return {"agreement": 0.998, "sizes": (64, 48)}
+
+
+def get(folder: Path, builder: Builder | None = None, **changes: str | int) -> Artefact:
+    return Cache(folder).artefact("engine", {**KEY, **changes}, "plan", builder or Builder())
+
+
+@pytest.fixture
+def open_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder that every user may enter, which pytest's own are not."""
+    # Whoever made the last temporary folder may be another user than the test's.
+    monkeypatch.setattr(build_cache, "_temporary", None)
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
+def without_the_right_to_write(folder: Path) -> Iterator[None]:
+    """Take the right from this user, or be another where this one is root, whom no right stops."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    else:
+        folder.chmod(0o555)
+        yield
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def another_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Yield a process that has begun to build, and says "done" once the file `go` is there and it has built."""
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from test_build_cache import CONTENT, KEY\n"
+        "from erfnet_ros.inference.build_cache import Cache\n"
+        "folder = Path(sys.argv[1])\n"
+        "def build(path):\n"
+        "    path.write_bytes(CONTENT[:7])\n"
+        "    print('begun', flush=True)\n"
+        "    while not (folder / 'go').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    path.write_bytes(CONTENT)\n"
+        "    return {'by': 'another'}\n"
+        "Cache(folder).artefact('engine', KEY, 'plan', build)\n"
+        "print('done', flush=True)\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield process
+        process.kill()
+
+
+def test_what_was_built_is_found_again_with_its_facts(tmp_path: Path) -> None:
+    builder = Builder()
+    first, second = get(tmp_path / "new" / "folder", builder), get(tmp_path / "new" / "folder", builder)
+    assert (first.built, second.built, len(builder.paths)) == (True, False, 1)
+    assert first.path == second.path
+    assert second.path.read_bytes() == CONTENT
+    assert first.facts == second.facts == {"agreement": 0.998, "sizes": [64, 48]}
+    assert first.notes == second.notes == ()
+
+
+def test_a_builder_writes_beside_the_final_file_under_the_same_suffix(tmp_path: Path) -> None:
+    """Some writers look at how a name ends."""
+    builder = Builder()
+    final = get(tmp_path, builder).path
+    (written,) = builder.paths
+    assert written != final
+    assert (written.parent, written.suffix) == (final.parent, ".plan")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [final.name, f"{final.name}.facts.json"]
+
+
+def test_another_key_is_another_file(tmp_path: Path) -> None:
+    paths = {
+        get(tmp_path).path,
+        get(tmp_path, width=65).path,
+        get(tmp_path, weights="abd").path,
+        get(tmp_path, a=1).path,
+    }
+    assert len(paths) == 4
+    assert not get(tmp_path).built
+
+
+def test_the_order_of_a_key_does_not_matter(tmp_path: Path) -> None:
+    get(tmp_path)
+    assert not Cache(tmp_path).artefact("engine", dict(reversed(KEY.items())), "plan", Builder()).built
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (CONTENT[:50], "had 50 of 2200 bytes"),
+        (b"", "had 0 of 2200 bytes"),
+        (CONTENT[:-1] + b"?", "was damaged"),
+    ],
+)
+def test_a_truncated_or_damaged_file_is_built_again(tmp_path: Path, content: bytes, fault: str) -> None:
+    path = get(tmp_path).path
+    path.write_bytes(content)
+    again = get(tmp_path)
+    assert again.built
+    assert again.notes == (f"{path} {fault}, so it was built again.",)
+    assert path.read_bytes() == CONTENT
+    assert not get(tmp_path).built
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"key": 1}', '{"key": {}, "facts": 3, "size": 4}', "[" * 100_000, "\xff"]
+)
+def test_a_damaged_description_is_no_description(tmp_path: Path, text: str) -> None:
+    path = get(tmp_path).path
+    Path(f"{path}.facts.json").write_text(text, "latin-1")
+    again = get(tmp_path)
+    assert again.notes == (f"{path} had a damaged description, so it was built again.",)
+    assert not get(tmp_path).built
+
+
+def test_a_file_without_a_description_is_not_trusted(tmp_path: Path) -> None:
+    path = get(tmp_path).path
+    Path(f"{path}.facts.json").unlink()
+    again = get(tmp_path)
+    assert again.built
+    assert again.notes == (f"{path} had nothing beside it that says what it is, so it was built again.",)
+
+
+def test_a_file_of_another_key_is_not_trusted(tmp_path: Path) -> None:
+    """Whole by itself, but copied to the wrong name."""
+    path, other = get(tmp_path).path, get(tmp_path, weights="other").path
+    path.write_bytes(other.read_bytes())
+    Path(f"{path}.facts.json").write_bytes(Path(f"{other}.facts.json").read_bytes())
+    again = get(tmp_path)
+    assert again.built
+    assert again.notes == (f"{path} was made for something else, so it was built again.",)
+
+
+def test_a_description_whose_file_is_gone_is_built_again(tmp_path: Path) -> None:
+    path = get(tmp_path).path
+    path.unlink()
+    assert get(tmp_path).built
+    assert path.read_bytes() == CONTENT
+
+
+def test_what_a_builder_raises_passes_through_and_leaves_nothing(tmp_path: Path) -> None:
+    def fail(path: Path) -> dict[str, object]:
+        path.write_bytes(CONTENT)
+        raise FileNotFoundError(2, "No such file or directory", "g++")
+
+    with pytest.raises(FileNotFoundError, match=r"g\+\+"):
+        Cache(tmp_path).artefact("engine", KEY, "plan", fail)
+    assert list(tmp_path.iterdir()) == []
+    assert get(tmp_path).built
+
+
+def test_whether_a_file_is_there_is_told_without_building_it(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "folder")
+    assert not cache.holds("engine", KEY, "plan")
+    artefact = cache.artefact("engine", KEY, "plan", Builder())
+    assert cache.holds("engine", KEY, "plan")
+    assert not cache.holds("engine", {**KEY, "another": 1}, "plan")
+    artefact.path.write_bytes(artefact.path.read_bytes()[:-1])
+    assert not cache.holds("engine", KEY, "plan")
+
+
+def test_a_discarded_file_is_built_again(tmp_path: Path) -> None:
+    folder = Cache(tmp_path)
+    folder.discard(folder.artefact("engine", KEY, "plan", Builder()))
+    assert list(tmp_path.iterdir()) == []
+    assert folder.artefact("engine", KEY, "plan", Builder()).built
+
+
+def test_the_twenty_last_used_of_a_kind_stay(tmp_path: Path) -> None:
+    now = time.time()
+    for width in range(25):
+        sidecar = Path(f"{get(tmp_path, width=width).path}.facts.json")
+        os.utime(sidecar, (now - 1000 + width, now - 1000 + width))
+    other = Cache(tmp_path).artefact("engine-int8", KEY, "plan", Builder())
+    assert not get(tmp_path, width=5).built  # the oldest that is left, now used again
+    get(tmp_path, width=25)
+    assert not get(tmp_path, width=5).built
+    assert len(list(tmp_path.glob("engine-????????????????.plan"))) == 20
+    assert len(list(tmp_path.glob("engine-????????????????.plan.facts.json"))) == 20
+    assert other.path.exists()
+    assert get(tmp_path, width=6).built
+
+
+def test_of_two_processes_one_builds_and_the_other_takes_the_result(
+    tmp_path: Path, another_process: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    builder = Builder()
+
+    class Go(logging.Handler):
+        """Let the other process finish once this one waits for it."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            (tmp_path / "go").touch()
+
+    handler = Go()
+    build_cache.log.addHandler(handler)
+    try:
+        artefact = get(tmp_path, builder)
+    finally:
+        build_cache.log.removeHandler(handler)
+    assert not artefact.built
+    assert builder.paths == []
+    assert artefact.facts == {"by": "another"}
+    assert artefact.path.read_bytes() == CONTENT
+    assert "waiting for it" in caplog.text
+    assert another_process.wait(20) == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"go", artefact.path.name, f"{artefact.path.name}.facts.json"}
+
+
+def test_a_builder_that_is_killed_leaves_neither_a_lock_nor_half_a_file(
+    tmp_path: Path, another_process: subprocess.Popen[str]
+) -> None:
+    another_process.send_signal(signal.SIGKILL)
+    another_process.wait(20)
+    assert any("partial" in file.name for file in tmp_path.iterdir())
+    artefact = get(tmp_path)
+    assert artefact.built
+    assert artefact.path.read_bytes() == CONTENT
+    assert sorted(file.name for file in tmp_path.iterdir()) == [artefact.path.name, f"{artefact.path.name}.facts.json"]
+
+
+def test_a_folder_without_the_right_to_write_still_serves_what_is_in_it(open_folder: Path) -> None:
+    get(open_folder)
+    with without_the_right_to_write(open_folder):
+        artefact = get(open_folder)
+        assert (artefact.built, artefact.path.parent, artefact.notes) == (False, open_folder, ())
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_gone_round(open_folder: Path) -> None:
+    builder = Builder()
+    with without_the_right_to_write(open_folder):
+        first, second = get(open_folder, builder), get(open_folder, builder)
+        (note,) = first.notes
+    assert note == (
+        f"The cache folder {open_folder} is of no use (Permission denied), so what is built lasts for this run only; "
+        "make room or give rights there, or name another folder: ERFNET_ROS_CACHE=FOLDER."
+    )
+    assert (first.built, second.built, second.notes) == (True, False, (note,))
+    assert first.path.parent != open_folder
+    assert first.path.read_bytes() == CONTENT
+    assert list(open_folder.iterdir()) == []
+
+
+def test_a_file_where_the_folder_should_be_is_gone_round(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    artefact = get(tmp_path / "file" / "cache")
+    assert "(Not a directory)" in artefact.notes[0]
+    assert artefact.path.read_bytes() == CONTENT
+
+
+def test_a_bad_file_that_cannot_be_removed_is_not_offered_again(open_folder: Path) -> None:
+    get(open_folder)
+    with without_the_right_to_write(open_folder):
+        folder = Cache(open_folder)
+        folder.discard(folder.artefact("engine", KEY, "plan", Builder()))
+        again = folder.artefact("engine", KEY, "plan", Builder())
+        assert again.built
+        assert "a bad file in it cannot be removed" in again.notes[0]
+
+
+FULL = """
+import json, sys
+from pathlib import Path
+from erfnet_ros.engines.cache import Cache
+
+def build(path):
+    try:
+        path.write_bytes(bytes(200_000))
+    except OSError:
+        raise RuntimeError("the writer hides why") from None
+    return {}
+
+artefact = Cache(Path(sys.argv[1])).artefact("engine", {}, "plan", build)
+print(json.dumps([str(artefact.path), artefact.path.stat().st_size, *artefact.notes]))
+"""
+
+
+def test_a_disk_that_fills_up_while_building_is_gone_round(tmp_path: Path) -> None:
+    """A real one: a file system of 64 kB, mounted where only the process in it sees it."""
+    mounted = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k none "$0" && "$@"']
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        subprocess.run([*mounted, str(tmp_path), "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this machine lets nobody mount a small file system: {error}")
+    command = [*mounted, str(tmp_path), sys.executable, "-c", FULL, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    path, size, note = json.loads(done.stdout)
+    assert size == 200_000
+    assert not path.startswith(str(tmp_path))
+    assert note.startswith(f"The cache folder {tmp_path} is of no use (No space left on device)")
+    assert not Path(path).exists(), "the temporary folder ends with its process"
+
+
+def test_no_room_anywhere_is_an_error(tmp_path: Path) -> None:
+    def full(path: Path) -> dict[str, object]:
+        with Path("/dev/full").open("wb", buffering=0) as file:
+            file.write(b"x")
+        return {}
+
+    expected = r"Expected room for engine-\w+\.plan in .* \(No space left on device\) .*, got none .*ERFNET_ROS_CACHE="
+    with pytest.raises(EngineError, match=expected):
+        Cache(tmp_path).artefact("engine", {"room": "none"}, "plan", full)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/robot")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.delenv("ERFNET_ROS_CACHE", raising=False)
+    assert cache_folder() == Path("/home/robot/.cache/erfnet_ros")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
+    assert cache_folder() == Path("/var/cache/erfnet_ros")
+    monkeypatch.setenv("ERFNET_ROS_CACHE", "~/engines")
+    assert cache_folder() == Path("/home/robot/engines")
+    assert Cache().folder == Path("/home/robot/engines")

@@ -1,0 +1,187 @@
+"""The ONNX graph answers as the Pipeline does, at every size that it takes, and says what its labels mean."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+from torch.nn import functional as F
+
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.errors import ExportError
+from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.models.onnx import export
+from erfnet_ros.models.pipeline import Pipeline
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def checkpoint(size: tuple[int, int] = (64, 48), seed: int = 5) -> Checkpoint:
+    """Return an untrained network, its scaling no plain one."""
+    torch.manual_seed(seed)
+    state = ERFNet(11).state_dict()
+    # Far apart, so that rounding does not decide which class wins.
+    state["decoder.output_conv.weight"] *= 30
+    return Checkpoint(CAMVID, state, size, "nothing", 0.5, "free", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+
+
+def picture(width: int, height: int) -> np.ndarray:
+    """Return noise with large shapes in it, so that every way of resizing gives other pixels."""
+    random = np.random.default_rng([width, height])
+    coarse = random.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3))
+    fine = random.integers(-40, 40, (height, width, 3))
+    return np.clip(np.kron(coarse, np.ones((16, 16, 1)))[:height, :width] + fine, 0, 255).astype(np.uint8)
+
+
+PIPELINE = Pipeline(checkpoint()).eval()
+
+
+@pytest.fixture(scope="module")
+def one_size() -> onnx.ModelProto:
+    return export.build(checkpoint(), (150, 110))
+
+
+@pytest.fixture(scope="module")
+def any_size() -> onnx.ModelProto:
+    return export.build(checkpoint())
+
+
+@pytest.fixture(scope="module")
+def run_any_size(any_size: onnx.ModelProto) -> Callable[[np.ndarray], list[np.ndarray]]:
+    session = onnxruntime.InferenceSession(any_size.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda image: session.run(["labels", "confidence"], {"image": image[None]})
+
+
+def test_a_graph_for_one_size_takes_and_gives_bytes_of_that_size(one_size: onnx.ModelProto) -> None:
+    onnx.checker.check_model(one_size, full_check=True)
+    shapes = {
+        value.name: (value.type.tensor_type.elem_type, [d.dim_value for d in value.type.tensor_type.shape.dim])
+        for value in (*one_size.graph.input, *one_size.graph.output)
+    }
+    uint8 = onnx.TensorProto.UINT8
+    assert shapes == {
+        "image": (uint8, [1, 110, 150, 3]),
+        "labels": (uint8, [1, 110, 150]),
+        "confidence": (uint8, [1, 110, 150]),
+    }
+    assert next(opset.version for opset in one_size.opset_import if not opset.domain) >= 17
+
+
+def test_a_graph_for_one_size_answers_as_pytorch_does(one_size: onnx.ModelProto) -> None:
+    seen = export.agreement(one_size, PIPELINE, [picture(150, 110)])
+    assert seen.sizes == ((150, 110),)
+    assert seen.worst >= 0.9995
+    assert seen.confidence <= 1 / 255
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(8, 400), st.integers(8, 400))
+@example(64, 48)
+@example(128, 96)
+@example(131, 193)
+@example(8, 8)
+def test_a_graph_for_any_size_answers_as_pytorch_does_at_every_size(
+    run_any_size: Callable[[np.ndarray], list[np.ndarray]], width: int, height: int
+) -> None:
+    """Blocks averaged or not, sides rounded up or down: the graph decides it when it runs, as Python does."""
+    image = picture(width, height)
+    labels, confidence = run_any_size(image)
+    with torch.inference_mode():
+        expected, expected_confidence = (t.numpy() for t in PIPELINE(torch.from_numpy(image[None])))
+    assert labels.dtype == confidence.dtype == np.uint8
+    assert labels.shape == confidence.shape == (1, height, width)
+    # One pixel in a small image may tie.
+    assert (labels != expected).sum() <= max(1, 0.0005 * labels.size)
+    assert np.abs(confidence.astype(int) - expected_confidence).max() <= 1
+
+
+def test_training_at_a_size_off_the_networks_steps_has_no_graph_for_any_size() -> None:
+    with pytest.raises(ExportError, match=r"in steps of 8 .* got 60x45; give an input size"):
+        export.build(checkpoint((60, 45)))
+
+
+def test_half_precision_halves_the_file_and_hardly_changes_a_label() -> None:
+    model = export.build(checkpoint(), (64, 48), precision="fp16")
+    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    assert 4_000_000 < model.ByteSize() < 5_000_000
+    assert export.agreement(model, PIPELINE, [picture(64, 48)]).worst > 0.98
+
+
+def test_the_bytes_are_cast_before_anything_else_touches_them(
+    one_size: onnx.ModelProto, any_size: onnx.ModelProto
+) -> None:
+    """TensorRT refuses a graph that moves or slices a uint8 input."""
+    for model in (one_size, any_size):
+        assert {node.op_type for node in model.graph.node if "image" in node.input} <= {"Cast", "Shape"}
+
+
+def test_each_transposed_convolution_gives_pytorchs_numbers(one_size: onnx.ModelProto) -> None:
+    """output_padding is where runtimes differ: a wrong one shifts every label by a pixel."""
+    network = PIPELINE.network
+    layers = [network.decoder.layers[0].conv, network.decoder.layers[3].conv, network.decoder.output_conv]
+    nodes = [node for node in one_size.graph.node if node.op_type == "ConvTranspose"]
+    weights = {tensor.name: tensor for tensor in one_size.graph.initializer}
+    assert len(nodes) == 3
+    for node, layer in zip(nodes, layers, strict=True):
+        given_, weight, bias = node.input
+        np.testing.assert_array_equal(numpy_helper.to_array(weights[weight]), layer.weight)
+        values = [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4) for name in (given_, node.output[0])
+        ]
+        graph = helper.make_graph([node], "alone", values[:1], values[1:], [weights[weight], weights[bias]])
+        alone = helper.make_model(graph, opset_imports=one_size.opset_import, ir_version=one_size.ir_version)
+        session = onnxruntime.InferenceSession(alone.SerializeToString(), providers=["CPUExecutionProvider"])
+        for height, width in ((6, 8), (5, 7)):
+            x = torch.randn(1, layer.in_channels, height, width, generator=torch.Generator().manual_seed(width))
+            (output,) = session.run(None, {given_: x.numpy()})
+            expected = F.conv_transpose2d(
+                x, layer.weight, layer.bias, layer.stride, layer.padding, layer.output_padding
+            )
+            assert output.shape == (1, layer.out_channels, 2 * height, 2 * width)
+            np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_graph_says_what_its_labels_mean_and_nothing_of_this_machine(any_size: onnx.ModelProto) -> None:
+    metadata = {entry.key: json.loads(entry.value) for entry in any_size.metadata_props}
+    assert metadata["class_names"] == list(CAMVID.names)
+    facts = metadata["erfnet_ros"]
+    assert facts["class_set"] == CAMVID.to_dict()
+    assert (facts["trained_size"], facts["camera_size"], facts["precision"]) == ([64, 48], None, "fp32")
+    assert (facts["data"], facts["miou"], facts["licence"]) == ("nothing", 0.5, "free")
+    content = any_size.SerializeToString()
+    for path in (str(ROOT), "site-packages", ".py"):
+        assert path.encode() not in content
+
+
+def test_other_weights_are_seen_to_answer_otherwise(one_size: onnx.ModelProto) -> None:
+    other = Pipeline(checkpoint(seed=6)).eval()
+    assert export.agreement(one_size, other, [picture(150, 110)]).worst < 0.9
+
+
+def test_a_graph_that_the_runtime_refuses_is_an_error(one_size: onnx.ModelProto) -> None:
+    broken = onnx.ModelProto()
+    broken.CopyFrom(one_size)
+    del broken.graph.node[3]
+    with pytest.raises(ExportError, match="ONNX Runtime refuses the graph"):
+        export.agreement(broken, PIPELINE, [picture(150, 110)])
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, one_size: onnx.ModelProto) -> None:
+    for package in ("onnxscript", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ExportError, match=r"got none called 'onnxscript'; install .*training"):
+        export.build(checkpoint(), (64, 48))
+    with pytest.raises(ExportError, match=r"got none called 'onnxruntime'; install .*training"):
+        export.agreement(one_size, PIPELINE, [picture(150, 110)])

@@ -1,0 +1,84 @@
+"""`erfnet benchmark` measures real processes over real DDS."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
+
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.erfnet import ERFNet
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return weights of a network that takes no time worth speaking of."""
+    torch.manual_seed(0)
+    checkpoint = checkpoints.Checkpoint(CAMVID, ERFNet(len(CAMVID)).state_dict(), (96, 72), "none", None, "Apache-2.0")
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    checkpoints.save(checkpoint, path)
+    return path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    left_out = ("ROS_DOMAIN_ID", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+    result = subprocess.run(
+        [sys.executable, "-m", "erfnet_ros.commands.cli", "benchmark", *arguments],
+        cwd=ROOT,
+        env={key: text for key, text in os.environ.items() if key not in left_out},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+    return result.returncode, result.stdout
+
+
+def test_transport_counts_images_with_and_without_the_profile(tmp_path: Path) -> None:
+    status, output = run("--transport", "--seconds", "1", "--json", str(tmp_path / "figures.json"))
+    assert status == 0, output
+    report = json.loads((tmp_path / "figures.json").read_text())
+    ours, plain = report["transport"]
+    assert ours["sent"] == plain["sent"] == 60
+    assert ours["received"] >= 45, output
+    assert 0 < ours["transport_ms"]["p50"] <= ours["transport_ms"]["p99"]
+    assert f"{ours['received']} / 60" in output
+    assert set(report) == {"machine", "transport"}
+
+
+def test_the_nodes_overhead_and_what_grows_with_time_are_measured(weights: Path, tmp_path: Path) -> None:
+    """What grows by a little with each frame ends a robot's day."""
+    figures = tmp_path / "figures.json"
+    files = ["--checkpoint", str(weights), "--json", str(figures)]
+    status, output = run("--node", "--frames", "4", "--minutes", "0.1", *files)
+    assert status == 0, output
+    report = json.loads(figures.read_text())
+    assert [(row["width"], row["height"], row["frames"]) for row in report["node"]] == [(640, 480, 4), (1920, 1080, 4)]
+    for row in report["node"]:
+        assert row["overhead_ms"]["p50"] > 0
+        assert row["overhead_ms"]["p50"] + row["inference_ms"]["p50"] < 1.5 * row["latency_ms"]["p99"]
+    assert report["machine"]["processor"] in output
+    over_time = report["endurance"]
+    assert over_time["sent"] == 90
+    assert 10 <= over_time["answered"] <= 90
+    assert len(over_time["memory_mb"]) == len(over_time["latency_ms"]) == 10
+    assert all(50 < memory < 5000 for memory in over_time["memory_mb"])
+    assert f"{over_time['memory_mb'][-1]:.0f} MB" in output
+
+
+def test_a_missing_checkpoint_is_said_in_one_message(tmp_path: Path) -> None:
+    status, output = run("--node", "--checkpoint", str(tmp_path / "nowhere.safetensors"))
+    assert status == 2
+    assert "nowhere.safetensors" in output
+    assert "Traceback" not in output

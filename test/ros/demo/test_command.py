@@ -1,0 +1,229 @@
+"""The demo as a user runs it: real processes, real DDS, few frames."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
+
+from support.erfnet_process import ROOT, ErfnetProcess
+
+from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.erfnet import ERFNet
+
+SIZE = (96, 72)
+CAMVID_TEST = ROOT.parent / "shared" / "camvid" / "test"
+
+
+class Demo(ErfnetProcess):
+    """`erfnet demo`."""
+
+    def __init__(self, *arguments: str) -> None:
+        super().__init__("demo", *arguments)
+
+
+@pytest.fixture
+def start() -> Iterator[type[Demo]]:
+    """Give `Demo`, and end what a failing test leaves behind."""
+    started: list[Demo] = []
+
+    class Tracked(Demo):
+        def __init__(self, *arguments: str) -> None:
+            super().__init__(*arguments)
+            started.append(self)
+
+    yield Tracked
+    for demo in started:
+        demo.end()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small input size: what the network says is noise, but fast and always the same."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    checkpoints.save(
+        checkpoints.Checkpoint(
+            class_set=CAMVID,
+            state_dict=ERFNet(len(CAMVID)).state_dict(),
+            input_size=SIZE,
+            data="none, random weights",
+            miou=None,
+            licence="Apache-2.0",
+        ),
+        path,
+    )
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Fill a folder with images/ and labels/ as data sets have them."""
+    street = Street(seed=3, size=SIZE)
+    for name in ("images", "labels"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for index in range(24):
+        rgb, labels = street.frame(10 * index)
+        cv2.imwrite(str(tmp_path / f"data/images/{index:03d}.png"), np.ascontiguousarray(rgb[..., ::-1]))
+        cv2.imwrite(str(tmp_path / f"data/labels/{index:03d}.png"), np.where(labels == VOID, CAMVID.void, labels))
+    return tmp_path / "data"
+
+
+def read_summary(out: Path) -> dict[str, object]:
+    content = json.loads((out / "summary.json").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
+    start: type[Demo], checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    demo = start("--checkpoint", str(checkpoint), "--frames", "12", "--rate", "3", "--out", str(out))
+    status, output = demo.finish()
+    assert status == 0, output
+    demo.assert_nothing_is_left()
+    summary = read_summary(out)
+    assert summary["frames_in"] == summary["frames_out"] == 12, output
+    assert summary["outputs"] == dict.fromkeys(("mask", "confidence", "overlay", "statistics"), 12)
+    assert summary["stamps_mismatched"] == summary["dropped"] == summary["rejected"] == 0
+    assert (summary["engine"], summary["device"].split(":")[0] in ("cpu", "cuda")) == ("pytorch", True)
+    assert summary["fps"] == pytest.approx(3, rel=0.2)
+    latency = summary["latency_ms"]
+    assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
+    assert len(summary["latency_quarters_ms"]) == 4
+    assert 0 <= summary["miou"] <= 1
+    assert set(summary["iou"]) == set(CAMVID.names)
+    assert len(list(out.glob("overlay_*.png"))) == 8
+    assert cv2.imread(str(out / "contact_sheet.png")) is not None
+    assert cv2.VideoCapture(str(out / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    assert "mIoU" in output
+    assert "frames in     12" in output
+    assert [path for path in out.iterdir() if path.name.startswith(".")] == []
+
+
+def test_every_frame_of_a_folder_is_scored_although_the_camera_is_too_fast(
+    start: type[Demo], checkpoint: Path, folder: Path, tmp_path: Path
+) -> None:
+    """A score over the frames that happened not to be dropped would be another number each time."""
+    out = tmp_path / "out"
+    demo = start("--source", str(folder), "--checkpoint", str(checkpoint), "--rate", "500", "--out", str(out))
+    status, output = demo.finish()
+    assert status == 0, output
+    summary = read_summary(out)
+    assert summary["scored"] == summary["frames_out"] == 24
+    assert summary["passes"] > 1
+    assert summary["dropped"] > 0
+    assert summary["frames_in"] == 24 + summary["dropped"] + summary["lost"]
+    assert summary["stamps_mismatched"] == 0
+    assert "note: " in output
+    assert summary["miou"] == pytest.approx(offline_miou(checkpoint, folder), abs=0.001)
+
+
+@pytest.mark.skipif(not CAMVID_TEST.is_dir(), reason="CamVid (../shared/camvid) is absent")
+def test_real_camera_frames_get_the_labels_of_the_library_through_the_node(start: type[Demo], tmp_path: Path) -> None:
+    """The figure that the weights promise must be what a robot gets, not what a script computed beside it."""
+    folder, out = tmp_path / "camvid", tmp_path / "out"
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+        for path in sorted((CAMVID_TEST / name).iterdir())[::12]:
+            (folder / name / path.name).symlink_to(path)
+    demo = start("--source", str(folder), "--out", str(out))
+    status, output = demo.finish()
+    assert status == 0, output
+    summary = read_summary(out)
+    assert summary["scored"] == 20
+    assert summary["stamps_mismatched"] == 0
+    assert summary["miou"] > 0.4
+    assert summary["miou"] == pytest.approx(offline_miou(None, folder), abs=0.001)
+
+
+def offline_miou(checkpoint: Path | None, folder: Path) -> float:
+    segmenter = Segmenter(checkpoint)
+    matrix = 0
+    for path in sorted((folder / "images").iterdir()):
+        labels = (folder / "labels" / path.name).with_suffix(".png")
+        rgb, truth = cv2.imread(str(path)), cv2.imread(str(labels), cv2.IMREAD_GRAYSCALE)
+        assert rgb is not None
+        assert truth is not None
+        predicted = segmenter(rgb[..., ::-1]).labels
+        matrix = matrix + confusion_matrix(CAMVID.truth_from_file_ids(truth), predicted, len(CAMVID))
+    miou = mean_iou(matrix)
+    assert miou is not None
+    return miou
+
+
+def test_folder_without_labels_has_no_score_and_is_played_once(
+    start: type[Demo], checkpoint: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    demo = start("--source", str(folder / "images"), "--checkpoint", str(checkpoint), "--rate", "20", "--out", str(out))
+    status, output = demo.finish()
+    assert status == 0, output
+    summary = read_summary(out)
+    assert (summary["miou"], summary["iou"], summary["scored"], summary["passes"]) == (None, None, 0, 1)
+    assert (out / "contact_sheet.png").is_file()
+
+
+def test_a_device_that_is_not_there_is_said_in_one_message(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
+    demo = start("--checkpoint", str(checkpoint), "--device", "cuda:77", "--out", str(tmp_path))
+    status, output = demo.finish()
+    assert status == 2
+    assert "erfnet demo: The node is up, but: Not configured: Device 'cuda:77'" in output
+    assert "Traceback" not in output
+    demo.assert_nothing_is_left()
+
+
+def test_a_missing_source_is_said_in_one_message(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
+    demo = start("--source", str(tmp_path / "nowhere"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out"))
+    status, output = demo.finish()
+    assert status == 2
+    assert "nowhere" in output
+    assert "Traceback" not in output
+    demo.assert_nothing_is_left()
+
+
+def test_ctrl_c_stops_node_and_camera(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
+    demo = start("--checkpoint", str(checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
+    demo.wait_for("Playing")
+    demo.process.send_signal(signal.SIGINT)
+    status, output = demo.finish()
+    assert status == 130, output
+    assert "interrupted" in output
+    demo.assert_nothing_is_left()
+
+
+def test_a_node_that_dies_ends_the_demo_with_its_last_words(
+    start: type[Demo], checkpoint: Path, tmp_path: Path
+) -> None:
+    demo = start("--checkpoint", str(checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
+    demo.wait_for("Playing")
+    os.kill(demo.node(), signal.SIGKILL)
+    status, output = demo.finish()
+    assert status == 2
+    assert "The node ended by itself (signal SIGKILL). Its last lines:" in output
+    assert "Active: images from /camera/image_raw" in output
+    demo.assert_nothing_is_left()
+
+
+def test_nothing_survives_a_demo_that_is_killed(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
+    demo = start("--checkpoint", str(checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
+    demo.wait_for("Playing")
+    demo.process.kill()
+    demo.process.wait()
+    demo.assert_nothing_is_left()

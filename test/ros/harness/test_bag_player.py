@@ -1,0 +1,205 @@
+"""The player hands a bag's images to the node as they lie there; a changed byte would be scored as the node's fault."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from support.bag_samples import PERIOD_NS, STORE, TOPIC, serialized, time_of, write_bag
+
+from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
+from erfnet_ros.data.bags.messages import compressed_image, header
+from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.ros.harness.bag_player import replay_rate
+from erfnet_ros.ros.harness.playback import Playback, PlayerProcess, Sent
+from erfnet_ros.ros.harness.prefetch import Ahead
+
+DOMAIN = 1 + (os.getpid() + 70) % 101
+DEADLINE_S = 60.0
+COUNT = 5
+
+
+class Reader:
+    """Subscribe to the player's topic, keep what comes as it came."""
+
+    def __init__(self, topic: str, message_type: Any) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=DOMAIN)
+        self._node = rclpy.create_node("reader", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self.received: list[bytes] = []
+        profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        self._node.create_subscription(message_type, topic, self.received.append, profile, raw=True)
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = DEADLINE_S) -> bool:
+        """Spin until the condition holds; return whether it did."""
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.05)
+        return condition()
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+@contextmanager
+def played(
+    bag: Path, *arguments: str, topic: str = TOPIC, message_type: Any = Image
+) -> Iterator[tuple[PlayerProcess, Reader, list[Sent]]]:
+    sent: list[Sent] = []
+    playback = Playback("player", "erfnet_ros.ros.harness.bag_player", (str(bag), *arguments), topic)
+    inherited = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    environment = {**inherited, "ROS_DOMAIN_ID": str(DOMAIN)}
+    reader = Reader(topic, message_type)
+    try:
+        with PlayerProcess(playback, sent.append, environment) as player:
+            assert reader.wait_for(lambda: player.length is not None)
+            yield player, reader, sent
+    finally:
+        reader.close()
+
+
+def fetch(player: PlayerProcess, reader: Reader, index: int) -> bytes:
+    """Ask for one image until it came; the first may be sent before both ends know each other."""
+    for _ in range(12):
+        reader.received.clear()
+        player.request([index])
+        # The player's word may come later than the image.
+        if reader.wait_for(lambda: bool(reader.received) and player.played is not None, 5.0):
+            return reader.received[-1]
+    raise AssertionError(f"image {index} did not come")
+
+
+def test_messages_pass_byte_for_byte(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", COUNT)
+    with played(bag) as (player, reader, sent):
+        assert player.length == COUNT
+        for index in range(COUNT):
+            assert fetch(player, reader, index) == serialized(index)
+            assert (sent[-1].index, sent[-1].stamp_ns) == (index, time_of(index))
+            assert abs(time.time_ns() - sent[-1].published_ns) < DEADLINE_S * 1e9
+
+
+def test_a_compressed_topic_is_played_as_such_under_another_name(tmp_path: Path) -> None:
+    """A node that runs already may take its images from anywhere."""
+    message = compressed_image(np.full((48, 64, 3), 77, np.uint8), "png", header(time_of(0), "camera"))
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.add(f"{TOPIC}/compressed", COMPRESSED_IMAGE)
+        writer.write(f"{TOPIC}/compressed", time_of(0), message)
+    remap = ("--ros-args", "-r", f"{TOPIC}/compressed:=/front/compressed")
+    with played(tmp_path / "bag", *remap, topic="/front/compressed", message_type=CompressedImage) as parts:
+        expected = bytes(STORE.serialize_cdr(message, COMPRESSED_IMAGE))
+        received = fetch(parts[0], parts[1], 0)
+    # The middleware pads to words of four bytes on the way.
+    assert (received[: len(expected)], len(received)) == (expected, -(-len(expected) // 4) * 4)
+
+
+def test_images_keep_the_bags_pace_at_the_rate_that_is_asked_for(tmp_path: Path) -> None:
+    """Never faster; a busy machine may be slower."""
+    bag = write_bag(tmp_path / "bag", COUNT)
+    with played(bag, "--rate", "2") as (player, reader, sent):
+        fetch(player, reader, 0)
+        sent.clear()
+        player.request(range(COUNT))
+        assert reader.wait_for(lambda: player.played is not None)
+        assert player.played is not None
+        assert player.played.published == len(sent) == COUNT
+        elapsed_s = (sent[-1].published_ns - sent[0].published_ns) / 1e9
+        asked_s = (COUNT - 1) * PERIOD_NS / 1e9 / 2
+        assert elapsed_s > 0.9 * asked_s
+        assert player.played.rate_hz == pytest.approx((COUNT - 1) / elapsed_s, rel=0.2)
+
+
+def test_bytes_that_are_no_message_are_left_out_and_named(tmp_path: Path) -> None:
+    """rclpy raises out of the node's spin where it cannot read a message: the whole node would be gone."""
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.add(TOPIC, IMAGE)
+        for index in range(3):
+            writer.write(TOPIC, time_of(index), serialized(index)[: 50 if index == 1 else None])
+    with played(tmp_path / "bag", "--rate", "100") as (player, reader, sent):
+        fetch(player, reader, 0)
+        sent.clear()
+        player.request(range(3))
+        assert reader.wait_for(lambda: player.played is not None)
+        assert [entry.index for entry in sent] == [0, 2]
+        assert list(player.broken) == [1]
+        assert "got 50 bytes that are none" in player.broken[1]
+
+
+def test_reading_ahead_stays_within_its_memory_and_loses_nothing(tmp_path: Path) -> None:
+    count, budget = 40, 5 * len(serialized(0))
+    with BagReader(write_bag(tmp_path / "bag", count)) as reader:
+        messages = Ahead(reader, TOPIC, range(0, count, 2), budget, lambda index, reason: None)
+        messages.wait_until_filled()
+        found, most = [], 0
+        for index, message in messages:
+            most = max(most, messages.waiting_bytes)
+            found.append(index)
+            assert message.data == serialized(index)
+        messages.stop()
+    assert found == list(range(0, count, 2))
+    assert 0 < most <= budget + len(serialized(0))
+
+
+def test_reading_ahead_ends_when_nobody_takes_what_was_read(tmp_path: Path) -> None:
+    """Otherwise Ctrl-C in the middle of a bag would hang."""
+    with BagReader(write_bag(tmp_path / "bag", 10)) as reader:
+        messages = Ahead(reader, TOPIC, range(10), 1, lambda index, reason: None)
+        messages.wait_until_filled()
+        stopper = threading.Thread(target=messages.stop)
+        stopper.start()
+        stopper.join(DEADLINE_S)
+        assert not stopper.is_alive()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1001", "fast", ""])
+def test_a_rate_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ParameterError, match="replay speed above 0 and up to 1000"):
+        replay_rate(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "nowhere"),
+        (["bag", "--topic", "/camera/image"], f"did you mean '{TOPIC}'"),
+        (["bag", "--wait", "0.1"], "Expected a subscriber of /camera/image_raw within 0.1 s"),
+    ],
+)
+def test_what_cannot_be_played_is_said_in_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
+    write_bag(tmp_path / "bag", 1)
+    result = subprocess.run(
+        [sys.executable, "-m", "erfnet_ros.ros.harness.bag_player", *arguments],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+        | {"ROS_DOMAIN_ID": str(DOMAIN)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("bag_player: ")
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1

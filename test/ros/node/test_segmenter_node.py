@@ -1,0 +1,89 @@
+"""A lifecycle manager can start, pause, reload and stop the node."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from lifecycle_msgs.msg import Transition
+from sensor_msgs.msg import Image
+from support.live_node import client_of, image_message, running_node
+
+from erfnet_ros.ros.node.parameters import PARAMETERS
+
+RGB = np.full((64, 96, 3), 90, np.uint8)
+
+
+def test_the_whole_life_of_a_managed_node() -> None:
+    with running_node({"autostart": False}) as node, client_of(node) as client:
+        assert client.state() == "unconfigured"
+        camera, masks = client.camera(), client.listen("mask", Image)
+        assert client.change(Transition.TRANSITION_CONFIGURE)
+        assert client.state() == "inactive"
+        assert camera.get_subscription_count() == 0
+        assert client.change(Transition.TRANSITION_ACTIVATE)
+        client.send(camera, image_message(RGB), masks)
+
+        assert client.change(Transition.TRANSITION_DEACTIVATE)
+        client.wait_for(lambda: camera.get_subscription_count() == 0, "the camera to be let go")
+
+        assert client.change(Transition.TRANSITION_ACTIVATE)
+        client.send(camera, image_message(RGB), masks)
+
+        result = client.set("precision", "fp32")
+        assert not result.successful
+        assert "'precision' is fixed while the node is configured" in result.reason
+        assert client.change(Transition.TRANSITION_DEACTIVATE)
+        assert client.change(Transition.TRANSITION_CLEANUP)
+        assert client.set("precision", "fp32").successful
+        assert client.change(Transition.TRANSITION_CONFIGURE)
+        assert client.change(Transition.TRANSITION_ACTIVATE)
+        client.send(camera, image_message(RGB), masks)
+        status = client.diagnosis(lambda s: True, "diagnostics")
+        assert {entry.key: entry.value for entry in status.values}["precision"] == "fp32"
+
+        assert client.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert client.state() == "finalized"
+        assert node.stop() == 0
+
+
+def test_an_active_node_stops_cleanly_on_interrupt_in_midstream() -> None:
+    with running_node() as node, client_of(node) as client:
+        client.reach("active")
+        camera, masks = client.camera(), client.listen("mask", Image)
+        client.send(camera, image_message(RGB), masks)
+        client.create_timer(0.01, lambda: camera.publish(client.stamped(image_message(RGB))))
+        client.spin_for(0.5)
+        assert node.stop() == 0
+        assert "Traceback" not in node.log()
+
+
+def test_parameters_describe_themselves() -> None:
+    """What `ros2 param describe` shows: words, ranges, choices, and what cannot be set."""
+    with running_node({"autostart": False}) as node, client_of(node) as client:
+        for parameter in PARAMETERS:
+            descriptor = client.describe(parameter.name)
+            assert descriptor.description == parameter.description
+            assert descriptor.read_only == parameter.read_only
+            for choice in parameter.choices:
+                assert choice in descriptor.additional_constraints
+            if parameter.maximum is not None:
+                assert descriptor.floating_point_range[0].to_value == parameter.maximum
+        assert not client.set("autostart", True).successful
+
+
+def test_remapping_and_namespace_are_those_of_the_command_line() -> None:
+    with running_node(remap={"image": "/front/image", "__ns": "/front_view"}) as node, client_of(node) as client:
+        camera, masks = client.camera("/front/image"), client.listen("/front_view/mask", Image)
+        client.send(camera, image_message(RGB), masks)
+
+
+def test_the_missing_large_image_transport_is_told_once() -> None:
+    """Without it nearly all full-HD images are lost in silence."""
+    with running_node(environment={"FASTDDS_DEFAULT_PROFILES_FILE": ""}) as node, client_of(node) as client:
+        client.reach("active")
+        status = client.diagnosis(lambda s: "FASTDDS_DEFAULT_PROFILES_FILE" in s.message, "a word on the transport")
+        assert status.level == b"\x01"
+        assert node.log().count("Fast DDS runs with its default shared memory") == 1

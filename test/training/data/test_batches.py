@@ -1,0 +1,293 @@
+"""The batch of a step: fixed by seed and step, shared out among processes, every frame in its turn."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')")
+
+import torch
+from support.small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
+
+from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
+from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
+from erfnet_ros.data.datasets import open_dataset
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.training.config.recipe import Recipe, Synthetic
+from erfnet_ros.training.config.schedule import plans
+from erfnet_ros.training.data import frame_store as frames_module
+from erfnet_ros.training.data.augmentation import Spots
+from erfnet_ros.training.data.batches import Batch, Draw, Share, batches
+from erfnet_ros.training.data.frame_store import (
+    Census,
+    DiskFrames,
+    load_frames,
+    read_frame,
+    render_streets,
+    take_census,
+)
+from erfnet_ros.training.data_setup import gather, open_watched_split
+
+CPU = torch.device("cpu")
+
+RECIPE = Recipe.from_dict(
+    {
+        "batch_size": 4,
+        "stages": [
+            {
+                "name": "network",
+                "part": "network",
+                "phases": [{"steps": 30, "crop": [32, 24], "scale": [0.5, 2], "rare_share": 0.5, "light": 0.4}],
+            }
+        ],
+    },
+    "test",
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_camvid(tmp_path_factory.mktemp("camvid"), {"train": 6, "val": 2, "test": 2})
+
+
+def drawn(root: Path, recipe: Recipe = RECIPE, place: str = "memory") -> Draw:
+    material = gather(open_dataset("camvid", root, "train"), None, recipe, place, CPU, 1, 1)
+    return Draw(plans(recipe, 6)[0], recipe.seed, material.training, np.ones(len(CAMVID)))
+
+
+def taken(draw: Draw, first: int, workers: int = 0) -> Iterator[Batch]:
+    yield from batches(draw, lambda: first, workers)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_batch_holds_bytes_in_the_shapes_that_it_promises(root: Path) -> None:
+    images, labels, light = next(taken(drawn(root), 0))
+    assert (images.shape, images.dtype) == ((4, 3, 24, 32), torch.uint8)
+    assert (labels.shape, labels.dtype) == ((4, 24, 32), torch.uint8)
+    assert (light.shape, light.dtype) == ((4, 4), torch.float32)
+
+
+def test_a_run_that_begins_late_sees_what_the_whole_run_sees_there(root: Path) -> None:
+    """A resumed run begins at the step that was saved."""
+    whole = list(taken(drawn(root), 0))
+    late = list(taken(drawn(root), 27))
+    assert len(whole) == 30
+    assert len(late) == 3
+    assert all(same(a, b) for a, b in zip(whole[27:], late, strict=True))
+    assert not same(whole[0], whole[1])
+
+
+@pytest.mark.parametrize(("crop", "scale"), [((32, 24), (0.5, 2.0)), ((16, 16), (0.6, 2.0))])
+def test_frames_on_disk_give_the_batches_of_frames_in_memory(
+    root: Path, crop: tuple[int, int], scale: tuple[float, float]
+) -> None:
+    """Small views are cut out of a part of the frame, which must be the same part."""
+    stage = RECIPE.stages[0]
+    phase = replace(stage.phases[0], crop=crop, scale=scale, shift=8)
+    recipe = replace(RECIPE, stages=(replace(stage, phases=(phase,)),))
+    in_memory, on_disk = taken(drawn(root, recipe), 0), taken(drawn(root, recipe, "disk"), 0, 1)
+    for from_memory, from_disk in zip(in_memory, on_disk, strict=True):
+        assert same(from_memory, from_disk)
+
+
+def test_frames_on_disk_are_searched_for_classes_only_where_a_phase_asks_for_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To search a frame of 2048x1024 takes 49 ms, for each view."""
+    stage = RECIPE.stages[0]
+    phases = tuple(replace(stage.phases[0], steps=2, rare_share=share) for share in (0.0, 0.5))
+    recipe = replace(RECIPE, stages=(replace(stage, phases=phases),))
+    in_memory = list(taken(drawn(root, recipe), 0))
+    asked = []
+
+    def noted(frames: DiskFrames, index: int, labels: npt.NDArray[np.uint8]) -> Spots:
+        asked.append(index)
+        return spots_in(frames, index, labels)
+
+    spots_in = DiskFrames.spots_in
+    monkeypatch.setattr(DiskFrames, "spots_in", noted)
+    for step, (from_memory, from_disk) in enumerate(zip(in_memory, taken(drawn(root, recipe, "disk"), 0), strict=True)):
+        assert same(from_memory, from_disk)
+        assert len(asked) == (0 if step < 2 else 4 * (step - 1))
+
+
+def test_several_processes_share_out_the_batch_of_one(root: Path) -> None:
+    """The recipe decides the batch, not the number of GPUs."""
+    alone = drawn(root).batch(5)
+    parts = [replace(drawn(root), rank=rank, processes=2).batch(5) for rank in (0, 1)]
+    for n in range(4):
+        assert same(tuple(part[n] for part in alone), tuple(part[n // 2] for part in parts[n % 2]))
+
+
+def test_every_epoch_shows_every_frame_once_in_another_order(root: Path) -> None:
+    draw = drawn(root)
+    shown = [frame for step in range(30) for _, frame, _ in draw.items(step)]
+    epochs = [shown[begin : begin + 6] for begin in range(0, 120, 6)]
+    assert all(sorted(epoch) == list(range(6)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 15
+
+
+def test_synthetic_streets_take_their_share_of_each_batch(root: Path) -> None:
+    synthetic = Synthetic(per_batch=1, streets=2, frames=2, every=5)
+    draw = drawn(root, replace(RECIPE, synthetic=synthetic))
+    assert [share for share, _, _ in draw.items(0)] == [0, 0, 0, 1]
+    assert len(draw.batch(0)[0]) == 4
+    streets = draw.shares[1].frames
+    rgb, labels = Street(1001, SIZE).frame(5)
+    image, truth = streets.pixels(3)
+    assert np.array_equal(image, rgb)
+    assert np.array_equal(truth, labels)
+
+
+def test_synthetic_streets_are_refused_for_other_classes_than_camvids() -> None:
+    with pytest.raises(ParameterError, match="Expected the classes of camvid for synthetic frames, got those of citys"):
+        render_streets(Synthetic(), CITYSCAPES, SIZE, 1, CPU, 1)
+
+
+def test_tall_frames_are_shrunk_with_their_labels(root: Path) -> None:
+    data = open_dataset("camvid", root, "train")
+    rgb, labels = read_frame(data, 0, 24)
+    assert (rgb.shape, labels.shape) == ((24, 32, 3), (24, 32))
+    assert set(np.unique(labels)) <= set(np.unique(data[0].truth))
+    assert read_frame(data, 0, 48)[0].shape == (48, 64, 3)
+
+
+def test_the_census_counts_known_pixels_by_class(root: Path) -> None:
+    data = open_dataset("camvid", root, "train")
+    census = take_census(data, None, 2)
+    truth = np.stack([frame.truth for frame in data if frame.truth is not None])
+    assert census.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
+    assert (census.size, census.commonest_size, census.sizes) == (SIZE, SIZE, {SIZE: 6})
+    assert census.shares.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "commonest"),
+    [
+        ({(640, 480): 2, (1280, 720): 3, (64, 48): 1}, (1280, 720)),
+        ({(1280, 720): 1, (64, 48): 1, (640, 480): 1}, (640, 480)),
+        ({(64, 48): 1, (640, 480): 1}, (640, 480)),
+    ],
+)
+def test_of_several_sizes_the_commonest_stands_for_all_and_of_equals_the_middle_one(
+    sizes: dict[tuple[int, int], int], commonest: tuple[int, int]
+) -> None:
+    """The checkpoint names it as what the network was trained on, and every camera's image is brought to it."""
+    census = Census(np.ones(3, np.int64), sizes)
+    assert census.size is None
+    assert census.commonest_size == commonest
+
+
+def test_frames_that_no_checkpoint_can_name_are_refused_before_training(tmp_path: Path) -> None:
+    """Else the night ends with a checkpoint that nothing reads."""
+    root = tmp_path / "own"
+    write(root / "images" / "train" / "wide.png", np.zeros((16, 4104, 3), np.uint8))
+    write(root / "labels" / "train" / "wide.png", np.zeros((16, 4104), np.uint8))
+    make_folder(root, {})
+    data = open_dataset("folder", root, "train")
+    with pytest.raises(ParameterError, match=r"8 to 4096 pixels per side, got 4104x16.* set max_frame_height in"):
+        gather(data, None, RECIPE, "auto", CPU, 1, 1)
+
+
+def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "own", {"train": 2})
+    make_folder(tmp_path / "larger", {"more": 2}, (80, 64))
+    for kind, suffix in (("images", "jpg"), ("labels", "png")):
+        (tmp_path / "larger" / kind / "more" / f"frame_0.{suffix}").rename(root / kind / "train" / f"frame_9.{suffix}")
+    data = open_dataset("folder", root, "train")
+    material = gather(data, None, RECIPE, "auto", CPU, 1, 1)
+    assert isinstance(material.training[0].frames, DiskFrames)
+    draw = Draw(plans(RECIPE, 3)[0], 1, material.training, np.ones(3))
+    assert next(taken(draw, 0))[0].shape == (4, 3, 24, 32)
+    with pytest.raises(ParameterError, match=r"Expected frames of one size .* to keep them in memory, got several"):
+        gather(data, None, RECIPE, "memory", CPU, 1, 1)
+    stage = RECIPE.stages[0]
+    whole = replace(RECIPE, stages=(replace(stage, phases=(replace(stage.phases[0], crop="frame"),)),))
+    with pytest.raises(
+        ParameterError, match=r"Expected frames of one size .* for the recipe's crop: frame, got several"
+    ):
+        gather(data, None, whole, "auto", CPU, 1, 1)
+
+
+def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> None:
+    """Else the figure would flatter the run."""
+    chosen = {
+        split: data and data.split
+        for split in ("train", "train+val", "train+val+test")
+        if (data := open_watched_split("camvid", root, split, None)) or True
+    }
+    assert chosen == {"train": "val", "train+val": "test", "train+val+test": None}
+    assert open_watched_split("camvid", root, "train", "none") is None
+    with pytest.raises(ParameterError, match=r"not trained on, got val of train\+val"):
+        open_watched_split("camvid", root, "train+val", "val")
+    cityscapes = make_cityscapes(tmp_path / "cityscapes")
+    assert open_watched_split("cityscapes", cityscapes, "train+val", None) is None, "its test labels hold nothing"
+    with pytest.raises(SourceError, match="test"):
+        open_watched_split("cityscapes", cityscapes, "train", "test")
+
+
+def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_names_the_way_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    root = make_folder(tmp_path / "one", {"": 1})
+    assert len(open_dataset("folder", root, "train")) == 1
+    assert open_watched_split("folder", root, "train", None) is None
+    assert "No split with labels is left to validate on" in caplog.text
+    (root / "images" / "train").mkdir()
+    (root / "images" / "val").mkdir()
+    with pytest.raises(SourceError, match=r"found none. '--validate-on none' trains without it"):
+        open_watched_split("folder", root, "train", None)
+
+
+def test_shares_in_memory_know_their_size(root: Path) -> None:
+    data = open_dataset("camvid", root, "val")
+    frames = load_frames(data, SIZE, None, 1, CPU, 1, trained_on=False)
+    assert (frames.size, len(frames), frames.spots) == (SIZE, 2, ())
+    assert len(Share(frames, 2).frames) == 2
+    assert np.array_equal(frames.images[1].numpy(), data[1].rgb)
+    assert np.array_equal(frames.labels[1].numpy(), data[1].truth)
+
+
+def test_frames_are_not_held_twice_while_they_are_read_into_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may take half of what is free: twice that is a killed process."""
+    decoded: list[weakref.ref[np.ndarray]] = []
+    held = []
+
+    class Many:
+        class_set = CAMVID
+
+        def __len__(self) -> int:
+            return 200
+
+    def read(data: object, index: int, max_height: int | None) -> tuple[np.ndarray, np.ndarray]:
+        held.append(sum(image() is not None for image in decoded))
+        image = np.full((4, 8, 3), index, np.uint8)
+        decoded.append(weakref.ref(image))
+        return image, np.full((4, 8), index % 11, np.uint8)
+
+    monkeypatch.setattr(frames_module, "read_frame", read)
+    frames = load_frames(Many(), (8, 4), None, 1, CPU, 1, trained_on=False)  # type: ignore[arg-type]
+    assert frames.images[:, 0, 0, 0].tolist() == list(range(200))
+    assert max(held) < 50
+
+
+def test_frames_that_the_memory_does_not_hold_are_one_error_with_the_way_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def empty(*shape: object, **options: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "empty", empty)
+    with pytest.raises(TrainingError, match=r"Expected 2 frames of 64x48 .* memory of cpu, .* take --frames disk"):
+        load_frames(open_dataset("camvid", root, "val"), SIZE, None, 1, CPU, 1, trained_on=False)

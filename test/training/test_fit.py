@@ -1,0 +1,342 @@
+"""`erfnet train` as a user runs it, on data sets of a few small frames."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')")
+
+import torch
+import yaml
+from support.small_datasets import SIZE, make_camvid, make_cityscapes, make_folder
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from erfnet_ros.commands.cli import main
+from erfnet_ros.core.class_set import CITYSCAPES
+from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.training.history import Evaluation, History
+from erfnet_ros.training.loop.tensorboard_images import Samples
+
+DEADLINE_S = 120
+ROOT = Path(__file__).resolve().parents[2]
+
+TWO_STAGES = {
+    "batch_size": 2,
+    "average_decay": 0.9,
+    "validate_every": 4,
+    "loss": {"name": "cross_entropy", "overlap_weight": 0.5},
+    "stages": [
+        {"name": "encoder", "part": "encoder", "phases": [{"steps": 5, "crop": [32, 32], "shift": 2}]},
+        {
+            "name": "network",
+            "part": "network",
+            "schedule": {"name": "cosine", "warmup_steps": 2},
+            "phases": [
+                {"steps": 5, "crop": [32, 24], "scale": [0.5, 1.5], "rare_share": 0.5, "light": 0.3},
+                {"steps": 6, "crop": "frame", "scale": [0.8, 1.2], "stretch": 0.1, "dropout": 0.1},
+            ],
+        },
+    ],
+}
+"""Whatever could make a resumed run differ: two stages, two phases, dropout, an average, a schedule."""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "two_stages.yaml"
+    path.write_text(yaml.safe_dump(TWO_STAGES))
+    return path
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_camvid(tmp_path_factory.mktemp("camvid"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, recipe: Path, camvid: Path) -> Path:
+    """The folder of a run that nobody interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert train("camvid", camvid, run, "--recipe", str(recipe), "--frames", "memory") == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def one_step(tmp_path_factory: pytest.TempPathFactory, camvid: Path) -> Path:
+    """The folder of a finished run of one step."""
+    run = tmp_path_factory.mktemp("one_step") / "run"
+    assert _train_one_step(run, camvid) == 0
+    return run
+
+
+def train(kind: str, data: Path, run: Path, *options: str) -> int:
+    return main(["train", kind, "--data", str(data), "--out", str(run), "--device", "cpu", "--workers", "1", *options])
+
+
+def started(arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """Start `erfnet train` as a process with as many threads as this one: sums depend on how they are split."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [
+        sys.executable,
+        "-m",
+        "erfnet_ros.commands.cli",
+        "train",
+        *arguments,
+        "--device",
+        "cpu",
+        "--workers",
+        "1",
+    ]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"{path} did not come within {DEADLINE_S} s"
+        time.sleep(0.01)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(run / "state.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, recipe: Path, camvid: Path, whole: Path, how: signal.Signals
+) -> None:
+    """Otherwise a night's run would have to begin again after a power cut, or be another experiment."""
+    parts = tmp_path / "parts"
+    arguments = ["camvid", "--data", str(camvid), "--out", str(parts), "--recipe", str(recipe), "--save-every", "0"]
+    # Ctrl-C and SIGTERM to a group reach the processes that read frames, too.
+    with started([*arguments, "--frames", "memory" if how == signal.SIGKILL else "disk"]) as process:
+        wait_for(parts / "state.ckpt", process)
+        os.killpg(process.pid, how)
+        output = process.communicate(timeout=DEADLINE_S)[0]
+    assert "Traceback" not in output, output
+    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert not (parts / "checkpoint.safetensors").exists(), "the run was over before it was interrupted"
+
+    if how == signal.SIGTERM:
+        before = torch.load(parts / "state.ckpt", weights_only=True)["global_step"]
+        assert f"Stopped after step {before}" in output, "what was told to be saved was not"
+    assert train("camvid", camvid, parts, "--resume") == 0
+    expected, resumed = weights(whole), weights(parts)
+    assert expected.keys() == resumed.keys()
+    assert [name for name, tensor in expected.items() if not torch.equal(tensor, resumed[name])] == []
+    assert (whole / "checkpoint.safetensors").read_bytes() == (parts / "checkpoint.safetensors").read_bytes()
+    assert History.read(whole).points == History.read(parts).points
+    assert "--save-every 0" in History.read(parts).command, "a repetition needs the first command"
+    assert list(parts.glob("*.partial")) == [], "what was half written stays and fills the disk"
+
+
+def test_two_processes_save_before_they_leave_at_sigterm(tmp_path: Path, camvid: Path) -> None:
+    """Else "go on with --resume" would be said of a run that is hours behind."""
+    run, recipe = tmp_path / "run", tmp_path / "endless.yaml"
+    stage = {"name": "network", "part": "network", "phases": [{"steps": 100_000, "crop": [16, 16]}]}
+    recipe.write_text(yaml.safe_dump({"batch_size": 2, "stages": [stage]}))
+    arguments = ["camvid", "--data", str(camvid), "--out", str(run), "--recipe", str(recipe), "--save-every", "0"]
+    with started([*arguments, "--devices", "2", "--validate-on", "none"]) as process:
+        wait_for(run / "state.ckpt", process)
+        process.terminate()
+        output = process.communicate(timeout=DEADLINE_S)[0]
+    assert process.returncode == 130, output
+    saved = torch.load(run / "state.ckpt", weights_only=True)["global_step"]
+    assert f"Stopped after step {saved}; go on with --resume" in output
+
+
+def test_frames_on_disk_train_the_same_weights_as_frames_in_memory(
+    tmp_path: Path, recipe: Path, camvid: Path, whole: Path
+) -> None:
+    """Otherwise a result would depend on how much memory a machine has free."""
+    run = tmp_path / "run"
+    assert train("camvid", camvid, run, "--recipe", str(recipe), "--frames", "disk", "--validate-on", "none") == 0
+    in_memory, on_disk = weights(whole), weights(run)
+    assert [name for name, tensor in in_memory.items() if not torch.equal(tensor, on_disk[name])] == []
+
+
+def test_another_seed_trains_other_weights(tmp_path: Path, camvid: Path, one_step: Path) -> None:
+    assert _train_one_step(tmp_path / "run", camvid, "--seed", "2") == 0
+    name = "network.decoder.output_conv.weight"
+    assert not torch.equal(weights(one_step)[name], weights(tmp_path / "run")[name])
+
+
+def test_the_cityscapes_layout_trains_with_the_papers_recipe_is_evaluated_and_exported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The whole way of a user, with curves, pictures and report left behind."""
+    data, run = make_cityscapes(tmp_path / "cityscapes"), tmp_path / "run"
+    caplog.set_level("INFO")
+    assert train("cityscapes", data, run, "--recipe", "paper", "--epochs", "2", "--batch-size", "2") == 0
+
+    checkpoint = checkpoints.load(run / "checkpoint.safetensors")
+    assert checkpoint.class_set == CITYSCAPES
+    assert checkpoint.input_size == SIZE
+    evaluation, history = Evaluation.read(run), History.read(run)
+    assert evaluation is not None
+    assert evaluation.split == "val"
+    assert checkpoint.miou is not None
+    assert f"mIoU on val: {100 * checkpoint.miou:.2f} %" in caplog.text
+    assert "images/s" in caplog.text
+    assert [point.stage for point in history.points if point.val_miou is not None] == ["encoder", "network"]
+    # Two stages of 2 epochs of 4 frames, 2 at a time.
+    assert (history.steps, history.images) == (8, 16)
+    assert all((run / frame.picture).is_file() for frame in (*evaluation.best, *evaluation.worst))
+    assert "<html" in (run / "report.html").read_text().lower()
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert {"loss", "learning_rate", "val_miou"} <= set(events.Tags()["scalars"])
+    assert {"views", "frame_0"} <= set(events.Tags()["images"])
+
+    weights_file, figures = str(run / "checkpoint.safetensors"), tmp_path / "figures.json"
+    evaluate = ["evaluate", "cityscapes", "--data", str(data), "--split", "val", "--checkpoint", weights_file]
+    assert main([*evaluate, "--json", str(figures)]) == 0
+    assert json.loads(figures.read_text())["miou"] == pytest.approx(checkpoint.miou, abs=1e-9)
+    assert main(["export", weights_file, "-o", str(tmp_path / "network.onnx"), "--size", "64x48"]) == 0
+    assert (tmp_path / "network.onnx").stat().st_size > 1_000_000
+
+
+def test_a_checkpoint_to_begin_with_is_where_training_begins(tmp_path: Path, camvid: Path, one_step: Path) -> None:
+    """One step at a tiny rate must end beside the weights that it began with."""
+    first = one_step / "checkpoint.safetensors"
+    assert _train_one_step(tmp_path / "further", camvid, "--init", str(first), "--seed", "5") == 0
+    before = checkpoints.load(first).state_dict["decoder.output_conv.weight"]
+    after = checkpoints.load(tmp_path / "further" / "checkpoint.safetensors").state_dict["decoder.output_conv.weight"]
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-3)
+
+
+def test_a_checkpoint_of_another_class_count_is_refused_before_training(
+    tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "cityscapes.safetensors"
+    state = ERFNet(len(CITYSCAPES)).state_dict()
+    checkpoints.save(checkpoints.Checkpoint(CITYSCAPES, state, SIZE, "nothing", None, ""), other)
+    assert _train_one_step(tmp_path / "run", camvid, "--init", str(other)) == 2
+    assert "Expected a checkpoint of the 11 classes of camvid to begin with, got 19" in capsys.readouterr().err
+
+
+def test_nothing_to_resume_is_an_error(tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("camvid", camvid, tmp_path / "run", "--resume") == 2
+    assert f"Expected an interrupted run in {tmp_path / 'run'} to resume" in capsys.readouterr().err
+
+
+def test_only_the_same_run_is_resumed_and_a_finished_one_is_not_overwritten(
+    tmp_path: Path, camvid: Path, one_step: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = one_step
+    assert _train_one_step(run, camvid, "--resume", "--seed", "9") == 2
+    assert "recipe.seed was 1 and is 9" in capsys.readouterr().err
+    other = make_camvid(tmp_path / "other", {"train": 5, "val": 2, "test": 2})
+    assert _train_one_step(run, other, "--resume") == 2
+    assert "files was '4 frames, " in capsys.readouterr().err
+    assert _train_one_step(run, camvid) == 2
+    assert f"Expected a new folder for a new run, got {run} with a run in it" in capsys.readouterr().err
+    before = (run / "checkpoint.safetensors").read_bytes()
+    assert _train_one_step(run, camvid, "--resume") == 0
+    assert (run / "checkpoint.safetensors").read_bytes() == before, "a finished run has nothing left to train"
+
+
+def test_a_device_that_is_not_there_is_an_error(
+    tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    arguments = ["train", "camvid", "--data", str(camvid), "--out", str(tmp_path / "run"), "--device", "cuda"]
+    assert main(arguments) == 2
+    assert "Device 'cuda' was asked for" in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert train("camvid", tmp_path / "empty", tmp_path / "run") == 2
+    assert str(tmp_path / "empty") in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corrupt_picture_in_the_middle_is_found_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_camvid(tmp_path / "camvid")
+    label = sorted((data / "train" / "labels").iterdir())[2]
+    label.write_bytes(label.read_bytes()[:60])
+    assert _train_one_step(tmp_path / "run", data, "--frames", "disk") == 2
+    assert label.name in capsys.readouterr().err
+    assert not (tmp_path / "run" / "state.ckpt").exists()
+
+
+def test_a_full_disk_while_saving_is_an_error_and_leaves_the_state_before(
+    tmp_path: Path, camvid: Path, recipe: Path
+) -> None:
+    """The second save is refused by a limit on the size of files, which is what a full disk does to a write."""
+    run = tmp_path / "run"
+    arguments = ["camvid", "--data", str(camvid), "--out", str(run), "--recipe", str(recipe), "--save-every", "0"]
+    with started(arguments) as process:
+        wait_for(run / "state.ckpt", process)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+        output = process.communicate(timeout=DEADLINE_S)[0]
+    assert process.returncode == 2, output
+    assert f"Cannot write {run / 'state.ckpt'}: File too large; the state saved before is unharmed" in output
+    assert torch.load(run / "state.ckpt", weights_only=True)["global_step"] >= 1
+    assert list(run.glob("*.partial")) == []
+
+
+def test_frames_of_several_sizes_leave_a_checkpoint_of_the_commonest(tmp_path: Path) -> None:
+    """With the last crop's size a camera's image would be shrunk far below the scale that was trained on."""
+    data = make_folder(tmp_path / "own", {"train": 2})
+    make_folder(tmp_path / "larger", {"train": 4}, (80, 64))
+    for kind, suffix in (("images", "jpg"), ("labels", "png")):
+        name = Path(kind) / "train" / f"frame_3.{suffix}"
+        (tmp_path / "larger" / name).rename(data / name)
+    assert _train_one_step(tmp_path / "run", data, kind="folder") == 0
+    assert checkpoints.load(tmp_path / "run" / "checkpoint.safetensors").input_size == SIZE
+
+
+def test_a_full_disk_under_tensorboard_is_an_error_too(
+    tmp_path: Path, camvid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Samples, "views", full)
+    assert _train_one_step(tmp_path / "run", camvid) == 2
+    error = f"Cannot write {tmp_path / 'run'}: No space left on device; no state was saved yet. Make room"
+    assert error in capsys.readouterr().err
+
+
+def test_a_class_without_a_pixel_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = make_folder(tmp_path / "own", {"train": 3})
+    classes = yaml.safe_load((data / "classes.yaml").read_text())
+    classes["classes"].append({"name": "unicorn", "color": [255, 0, 255]})
+    (data / "classes.yaml").write_text(yaml.safe_dump(classes))
+    assert _train_one_step(tmp_path / "run", data, kind="folder") == 0
+    told = [record.getMessage() for record in caplog.records if "unicorn" in record.getMessage()]
+    assert told == ["No pixel of split train of own is unicorn: the network will not learn to name it."]
+
+
+def _train_one_step(run: Path, data: Path, *options: str, kind: str = "camvid") -> int:
+    recipe = run.parent / "one_step.yaml"
+    optimizer = {"learning_rate": 1e-6}
+    stage = {"name": "network", "part": "network", "optimizer": optimizer, "phases": [{"steps": 1, "crop": [32, 24]}]}
+    recipe.write_text(yaml.safe_dump({"batch_size": 2, "stages": [stage]}))
+    return train(kind, data, run, "--recipe", str(recipe), "--validate-on", "none", *options)
