@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.data.datasets import KINDS, Entry, Layout, Listing, detect_kind, open_layout
 from erfnet_ros.data.datasets.validate import DataSetCheck, SplitCheck, check_dataset, list_splits
-from erfnet_ros.data.image_files import Pixels, read_rgb
+from erfnet_ros.data.image_files import read_rgb
 from erfnet_ros.visualization.contact_sheet import Sample, contact_sheet, write_png
 from erfnet_ros.visualization.overlay import blend
 

@@ -13,8 +13,9 @@ from erfnet_ros.core.errors import ClassSetError, ParameterError, SourceError
 
 if TYPE_CHECKING:
     # Torch and OpenCV are slow to import, and --help needs neither.
+    from erfnet_ros.core.array_types import Pixels
     from erfnet_ros.data.datasets import DataSet
-    from erfnet_ros.data.frame_sources import Frame, Pixels
+    from erfnet_ros.data.frame_sources import Frame
     from erfnet_ros.evaluation.dataset.cityscapes_server import ServerExport
     from erfnet_ros.evaluation.dataset.measure import Measurement
     from erfnet_ros.evaluation.dataset.predictor import Segment

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ExportError
 from erfnet_ros.core.image_size import parse_camera_size, parse_input_size
-from erfnet_ros.data.image_files import Pixels
 
 if TYPE_CHECKING:
     # --help must not wait for torch.

@@ -10,16 +10,13 @@ from itertools import count
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 import yaml
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, SourceError
 from erfnet_ros.data.image_files import images_in, read_rgb
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
 from erfnet_ros.visualization.overlay import blend, color_mask
-
-Pixels = npt.NDArray[np.uint8]
 
 KINDS = ("mask", "color", "overlay", "confidence")
 """What is written of each image, as NAME_KIND.png."""

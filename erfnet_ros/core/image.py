@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
 
 MIN_SIDE = 8
@@ -12,8 +12,6 @@ MIN_SIDE = 8
 
 MAX_PIXELS = 4096 * 4096
 """Most pixels of an image: the class scores of a larger one would take gigabytes."""
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def check_size(width: int, height: int) -> None:

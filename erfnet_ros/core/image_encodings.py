@@ -13,12 +13,10 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image import check_size
-
-Pixels = npt.NDArray[np.uint8]
 
 VIEWED = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 """Encodings read in place, with their bytes per pixel."""

@@ -11,14 +11,12 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ParameterError, SourceError
 from erfnet_ros.data.image_files import IMAGE_SUFFIXES, check_size, images_in, read_rgb, read_truth
 from erfnet_ros.data.synthetic.street import Street
-
-Pixels = npt.NDArray[np.uint8]
 
 _SYNTHETIC = "synthetic"
 _VIDEO_JPEG_QUALITY = 97

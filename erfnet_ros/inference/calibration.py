@@ -9,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.data.frame_sources import Source, open_source, spread_evenly
 
 if TYPE_CHECKING:
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from erfnet_ros.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
-
-Pixels = npt.NDArray[np.uint8]
 
 FRAMES = 32
 """Images that a network is looked at over, unless asked otherwise."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.engine import Engine
 from erfnet_ros.inference.pytorch.cuda import let_go
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class WithStandby:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError, ExportError
 from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.engine import DEVICES, PRECISIONS
@@ -28,7 +29,6 @@ from erfnet_ros.models.pipeline import Pipeline, network_size
 
 log = logging.getLogger(__name__)
 
-Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 

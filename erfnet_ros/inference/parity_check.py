@@ -9,15 +9,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import Pipeline
 
-Pixels = npt.NDArray[np.uint8]
 Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 
 MIN_AGREEMENT = 0.995

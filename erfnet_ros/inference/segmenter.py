@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image import check_image, contiguous_rgb
 from erfnet_ros.core.image_size import check_input_size
-from erfnet_ros.inference.factory import Engine, open_engine
+from erfnet_ros.inference.engine import Engine
+from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch.single_thread import on_own_thread
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

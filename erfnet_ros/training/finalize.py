@@ -9,11 +9,10 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 import erfnet_ros
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.system_info import processor
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.evaluation.dataset.measure import FrameScore, measure
@@ -35,8 +34,6 @@ CHECKPOINT = "checkpoint.safetensors"
 
 _SHOWN = 3
 _STRIPS = "frames"
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def finish(job: Job, network: ERFNet, keeper: Keeper) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.visualization.overlay import color_mask
 
-Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 PANEL_WIDTH = 400

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from erfnet_ros.core.array_types import VOID
-
-Pixels = npt.NDArray[np.uint8]
+from erfnet_ros.core.array_types import VOID, Pixels
 
 
 def color_mask(labels: Pixels, palette: Pixels) -> Pixels:

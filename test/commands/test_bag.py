@@ -18,7 +18,8 @@ from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import BagError, ErfnetError, ParameterError, SourceError
 from erfnet_ros.core.image_encodings import compressed_to_array, to_array
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
-from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.data.frame_sources import open_source
 
 CAMVID_TEST = Path(__file__).resolve().parents[3] / "shared" / "camvid" / "test"

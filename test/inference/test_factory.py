@@ -19,8 +19,8 @@ import torch
 from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.inference import auto_select
 from erfnet_ros.inference.auto_select import candidates, open_fastest
-from erfnet_ros.inference.engine import ENGINES
-from erfnet_ros.inference.factory import Engine, open_engine
+from erfnet_ros.inference.engine import ENGINES, Engine
+from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.fallback import WithStandby
 from erfnet_ros.inference.pytorch import cpu, cuda
 from erfnet_ros.inference.pytorch import engine as pytorch_module

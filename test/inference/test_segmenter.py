@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from erfnet_ros.core.errors import EngineError, ImageError, ParameterError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
-from erfnet_ros.inference.pytorch.engine import has_bf16_units
+from erfnet_ros.inference.device import has_bf16_units
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter, StageTimes
 
 RGB = np.random.default_rng(2).integers(0, 256, (90, 120, 3), np.uint8)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.data.bags import messages
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
-from erfnet_ros.data.bags.reader import BagWriter
+from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.evaluation.metadata import BagFacts, FrameCounts, Picture, Provenance, Usage
 from erfnet_ros.evaluation.metrics.latency import Spread
@@ -25,8 +25,6 @@ from erfnet_ros.evaluation.offline.job import Outcome, Work, do
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.evaluation.settings import Settings
-
-Pixels = npt.NDArray[np.uint8]
 
 SIZE = (96, 72)
 FRAMES = 12

@@ -8,14 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import yaml
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.data.synthetic.street import Street
-
-Pixels = npt.NDArray[np.uint8]
 
 SIZE = (64, 48)
 """(width, height) of the frames, unless another is asked for."""

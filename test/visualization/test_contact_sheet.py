@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.visualization.contact_sheet import (
@@ -20,7 +20,6 @@ from erfnet_ros.visualization.contact_sheet import (
     write_png,
 )
 
-Pixels = npt.NDArray[np.uint8]
 ROAD, CAR = CAMVID.names.index("road"), CAMVID.names.index("car")
 
 

@@ -13,13 +13,12 @@ import numpy.typing as npt
 import torch
 
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Setting, Size, Unavailable
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.inference.engine import ENGINES, PRECISIONS
-from erfnet_ros.inference.factory import Engine, open_engine
+from erfnet_ros.inference.engine import ENGINES, PRECISIONS, Engine
+from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch.single_thread import on_own_thread
 from erfnet_ros.models.checkpoint import Checkpoint, build_network
-
-Pixels = npt.NDArray[np.uint8]
 
 OWN_KERNELS = ("onnxruntime", "tensorrt")
 """Engines that do not read oneDNN's switch."""

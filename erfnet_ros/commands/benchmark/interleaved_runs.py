@@ -8,16 +8,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from erfnet_ros.commands.benchmark.candidates import Contestant
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Limits, NetworkAlone, Row, Setting, Times, times
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.inference.pytorch.single_thread import on_own_thread
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import Pipeline
-
-Pixels = npt.NDArray[np.uint8]
 
 _PAUSE_S = 0.02
 """Threads of one engine that still wait busily for more would slow down the next."""

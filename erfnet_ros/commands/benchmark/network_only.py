@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from erfnet_ros.commands.benchmark.candidates import Contestant
 from erfnet_ros.commands.benchmark.statistics import Setting, Unavailable
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.inference.device import DTYPES
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import Pipeline, resize
-
-Pixels = npt.NDArray[np.uint8]
 
 NETWORK = "network alone"
 

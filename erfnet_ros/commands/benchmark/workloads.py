@@ -7,17 +7,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from erfnet_ros.commands.benchmark.statistics import Setting, Size
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.data.frame_sources import open_source
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE, ERFNet
 from erfnet_ros.models.pipeline import network_size
-
-Pixels = npt.NDArray[np.uint8]
 
 FULL = (1024, 512)
 """The size of the paper's figures: here the network also sees the whole image."""

@@ -11,7 +11,8 @@ from erfnet_ros.core.errors import BagError, ImageError
 from erfnet_ros.core.image_encodings import compressed_to_array
 from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
-from erfnet_ros.data.bags.reader import BagReader, Message, Topic
+from erfnet_ros.data.bags.reader import BagReader, Message
+from erfnet_ros.data.bags.topics import Topic
 
 _END_BYTES = 64
 """Cameras pad what they send: the end of a JPEG or PNG is looked for in so many bytes."""

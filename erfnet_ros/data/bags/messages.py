@@ -10,14 +10,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image_encodings import VIEWED
 from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO, typestore
-
-Pixels = npt.NDArray[np.uint8]
 
 _JPEG_QUALITY = 95
 

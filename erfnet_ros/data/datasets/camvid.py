@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.datasets.dataset import Layout, Listing, ending_in, files_in, pair, pair_by_stem
-from erfnet_ros.data.image_files import Pixels, images_in, read_colors, read_truth
+from erfnet_ros.data.image_files import images_in, read_colors, read_truth
 
 SPLITS = ("train", "val", "test")
 

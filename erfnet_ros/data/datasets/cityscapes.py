@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CITYSCAPES, ClassSet
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing, ending_in, files_in, pair
-from erfnet_ros.data.image_files import Pixels, read_ids
+from erfnet_ros.data.image_files import read_ids
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label id of each train id. Source: cityscapesScripts, helpers/labels.py."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.frame_sources import Frame, Frames
-from erfnet_ros.data.image_files import Pixels, check_size, read_rgb
+from erfnet_ros.data.image_files import check_size, read_rgb
 
 
 @dataclass(frozen=True)

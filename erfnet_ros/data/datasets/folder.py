@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing, files_in, pair_by_stem
-from erfnet_ros.data.image_files import Pixels, images_in, read_truth
+from erfnet_ros.data.image_files import images_in, read_truth
 
 _USUAL = ("train", "val", "test")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from erfnet_ros.data.synthetic.texture import Color, Pixels, Texture, noise, tint
+from erfnet_ros.core.array_types import Pixels
+from erfnet_ros.data.synthetic.texture import Color, Texture, noise, tint
 
 _SCALE = 28
 _WALLS: tuple[Color, ...] = (

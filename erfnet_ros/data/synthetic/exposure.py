@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from erfnet_ros.data.synthetic.texture import Color, Pixels, sky
+from erfnet_ros.core.array_types import Pixels
+from erfnet_ros.data.synthetic.texture import Color, sky
 
 _NOISE_MARGIN = 64
 _SKIES: tuple[tuple[Color, Color, Color], ...] = (

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.data.synthetic.layout import PAVEMENT, ROAD, Character
 from erfnet_ros.data.synthetic.rasterizer import Canvas
-from erfnet_ros.data.synthetic.texture import Pixels, Texture, asphalt, paving
+from erfnet_ros.data.synthetic.texture import Texture, asphalt, paving
 
 _SCALE = 36
 _LENGTH_M = 32

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from erfnet_ros.data.synthetic.texture import Color, Pixels, Texture, cut_out
+from erfnet_ros.core.array_types import Pixels
+from erfnet_ros.data.synthetic.texture import Color, Texture, cut_out
 
 STEPS = 8
 _CLOTHES: tuple[Color, ...] = (

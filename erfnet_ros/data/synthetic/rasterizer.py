@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.data.synthetic.texture import Pixels, Texture
+from erfnet_ros.core.array_types import Pixels
+from erfnet_ros.data.synthetic.texture import Texture
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,13 +12,12 @@ from functools import partial
 import cv2
 import numpy as np
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.synthetic.exposure import Exposure, Weather
 from erfnet_ros.data.synthetic.ground import Ground
 from erfnet_ros.data.synthetic.layout import CAR, SKY, STRETCH_M, TREE, Character, Stretch, build_stretch, upright
 from erfnet_ros.data.synthetic.rasterizer import Camera, Canvas, Floats
-from erfnet_ros.data.synthetic.texture import Pixels
 from erfnet_ros.data.synthetic.traffic import movers
 
 RATE_HZ = 15.0

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from erfnet_ros.core.array_types import Pixels
+
 Color = tuple[int, int, int]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from erfnet_ros.data.synthetic.texture import Color, Pixels, Texture, cut_out, foliage, noise
+from erfnet_ros.core.array_types import Pixels
+from erfnet_ros.data.synthetic.texture import Color, Texture, cut_out, foliage, noise
 
 _BARK: tuple[Color, ...] = ((70, 58, 46), (92, 84, 72), (50, 44, 40), (110, 100, 86))
 _LEAVES: tuple[Color, ...] = ((74, 92, 42), (96, 104, 60), (52, 70, 38), (120, 112, 62), (128, 92, 50), (60, 76, 60))

@@ -6,15 +6,12 @@ import re
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CITYSCAPES, ClassSet
 from erfnet_ros.core.errors import ClassSetError, SourceError
 from erfnet_ros.data.datasets.cityscapes import label_ids
 from erfnet_ros.data.frame_sources import Frame
-
-Pixels = npt.NDArray[np.uint8]
 
 _ENDING = "_labelIds.png"
 _NAME = re.compile(r"[A-Za-z-]+_\d{6}_\d{6}")

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.pipelining import ReadAhead
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.data.frame_sources import Frame
 from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
-
-Pixels = npt.NDArray[np.uint8]
 
 _READ_AHEAD = 4
 """Frames that are decoded while the network is busy."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError, ParameterError
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.inference.device import DTYPES, pick_device, pick_floats
@@ -15,8 +15,6 @@ from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.pipeline import Pipeline, network_size, resize, upsample
-
-Pixels = npt.NDArray[np.uint8]
 
 SCALES = (0.75, 1.0, 1.25)
 """Scales of the network's input that are averaged unless others are asked for."""

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.image import contiguous_rgb
@@ -17,8 +15,6 @@ from erfnet_ros.core.image_encodings import compressed_to_array, to_array
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.evaluation.inputs.bag_scan import Survey
 from erfnet_ros.evaluation.inputs.ground_truth import Truths
-
-Pixels = npt.NDArray[np.uint8]
 
 _PASSED_BYTES = 16_000_000
 """So much of other topics is handed on at once, where no image comes in between."""

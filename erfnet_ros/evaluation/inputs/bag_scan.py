@@ -7,7 +7,8 @@ from pathlib import Path
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.data.bags.reader import BagReader, Topic
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.topics import Topic
 from erfnet_ros.evaluation.inputs.ground_truth import (
     FolderTruths,
     TopicTruths,

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.core.image_encodings import to_array
@@ -20,8 +20,6 @@ from erfnet_ros.data.bags.message_types import LABEL_INFO
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.data.image_files import images_in, read_truth
 from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Nanoseconds, Stamps, match_stamps
-
-Pixels = npt.NDArray[np.uint8]
 
 _LABEL_ENCODINGS = ("mono8", "8UC1")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from erfnet_ros.core.errors import ErfnetError, EvaluationError
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE, LABEL_INFO
-from erfnet_ros.data.bags.reader import BagReader, Topic, find_topic
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.topics import Topic, find_topic
 from erfnet_ros.evaluation.inputs.ground_truth import label_ids
 
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 
 TOLERANCE = 0.0075
 """How far two boundaries may lie apart and still agree, as a share of the image's diagonal (Csurka et al. 2013)."""
@@ -16,7 +16,6 @@ TOLERANCE = 0.0075
 _CLASSES_AT_ONCE = 64
 """One bit each."""
 
-Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]

@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.core.array_types import VOID
-
-Pixels = npt.NDArray[np.uint8]
+from erfnet_ros.core.array_types import VOID, Pixels
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.core.array_types import VOID, ConfusionMatrix
+from erfnet_ros.core.array_types import VOID, ConfusionMatrix, Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ClassSetError, ScoreError
 from erfnet_ros.evaluation.metrics import confusion_matrix
 from erfnet_ros.evaluation.metrics.boundary_f_score import boundary_f_scores
 from erfnet_ros.evaluation.metrics.confusion_matrix import CALIBRATION_BINS
-
-Pixels = npt.NDArray[np.uint8]
 
 _UNIT = 2**40
 """Boundary F-scores are summed as whole numbers of 1 / 2^40: the sum is the same in whatever order frames come."""

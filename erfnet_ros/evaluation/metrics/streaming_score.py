@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def latest_arrived(moments_ns: Sequence[int], arrivals_ns: Sequence[int]) -> list[int | None]:

@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.errors import EvaluationError
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

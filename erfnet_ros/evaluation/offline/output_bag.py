@@ -11,7 +11,8 @@ from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import BagError, EvaluationError
 from erfnet_ros.data.bags import messages
 from erfnet_ros.data.bags.message_types import IMAGE, LABEL_INFO
-from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.evaluation.inputs.bag_frames import Step
 from erfnet_ros.evaluation.results.accumulator import Answer
 from erfnet_ros.visualization.overlay import blend

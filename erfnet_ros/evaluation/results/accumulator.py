@@ -10,9 +10,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.config_schema import decode
 from erfnet_ros.core.errors import EvaluationError
@@ -22,8 +21,6 @@ from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker
 from erfnet_ros.evaluation.results.example_frames import Candidate, Gallery
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED, FrameRecord, from_columns, to_columns
 from erfnet_ros.inference.segmenter import Segmentation
-
-Pixels = npt.NDArray[np.uint8]
 
 STAGES = ("decode", "inference", "score")
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.config_schema import decode
 from erfnet_ros.core.errors import EvaluationError, ImageError
 from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip
 from erfnet_ros.visualization.overlay import blend
-
-Pixels = npt.NDArray[np.uint8]
 
 BEST, WORST, UNCERTAIN = "best", "worst", "uncertain"
 KINDS = (BEST, WORST, UNCERTAIN)

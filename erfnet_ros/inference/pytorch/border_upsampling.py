@@ -16,9 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.models.pipeline import answers, upsample
-
-Pixels = npt.NDArray[np.uint8]
 
 _STRIP = 8192
 """Input pixels of the last layer handled at once: their logits stay in a core's cache."""

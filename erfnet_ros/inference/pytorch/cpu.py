@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.inference.device import fused_layers_here, has_bf16_units
 from erfnet_ros.inference.parity_check import small_streets
 from erfnet_ros.inference.pytorch.border_upsampling import labelled
 from erfnet_ros.inference.pytorch.onednn_network import OneDnnNetwork
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.pipeline import Pipeline, network_size
-
-Pixels = npt.NDArray[np.uint8]
 
 Network = Callable[[Tensor], Sequence[Tensor]]
 """(N, H, W, 3) uint8 images, whose sides 8 divides, to each one's logits as `LastLayer` gives them."""

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.inference.engine import Engine
 from erfnet_ros.models.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-Pixels = npt.NDArray[np.uint8]
 Work = Callable[[Tensor, Tensor, Tensor], None]
 
 _WARM_UP = 3

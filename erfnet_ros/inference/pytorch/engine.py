@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.device import (
     DTYPES,
@@ -23,7 +23,6 @@ from erfnet_ros.models.logits_network import PlainNetwork
 from erfnet_ros.models.pipeline import Pipeline
 from erfnet_ros.models.quantization import ranges_of
 
-Pixels = npt.NDArray[np.uint8]
 Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 
 

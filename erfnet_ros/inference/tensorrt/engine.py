@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.engine import DEVICES
@@ -22,7 +22,6 @@ from erfnet_ros.inference.tensorrt.progress import into_the_log
 from erfnet_ros.inference.tensorrt.session import Session
 from erfnet_ros.models.checkpoint import Checkpoint
 
-Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int]
 """Images at a time, height, width."""
 

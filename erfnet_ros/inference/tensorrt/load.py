@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.build_cache import Artefact, Cache
 from erfnet_ros.inference.parity_check import check_agreement
@@ -25,7 +25,6 @@ from erfnet_ros.models.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-Pixels = npt.NDArray[np.uint8]
 Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.pytorch.cuda import GpuFrames
 from erfnet_ros.inference.tensorrt.api import Flavour
 from erfnet_ros.models.onnx import export
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class RefusedError(EngineError):

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ExportError
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
@@ -31,8 +31,6 @@ from erfnet_ros.models.quantization import ranges_of
 
 if TYPE_CHECKING:
     import onnx
-
-Pixels = npt.NDArray[np.uint8]
 
 INPUT, OUTPUTS = resize.INPUT, ("labels", "confidence")
 """(N, H, W, 3) uint8 RGB in; (N, H, W) uint8 each out; N is 1 unless a graph is built for more."""

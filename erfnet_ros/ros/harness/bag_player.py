@@ -24,7 +24,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.data.bags.reader import BagReader, find_topic
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.topics import find_topic
 from erfnet_ros.ros.harness.child_process import exit_on_signals
 from erfnet_ros.ros.harness.message_fields import read_header
 from erfnet_ros.ros.harness.playback import Played, Sent, wait_for_reader

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -29,6 +28,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ErfnetError, ImageError
 from erfnet_ros.data.frame_sources import Source, open_source
@@ -36,8 +36,6 @@ from erfnet_ros.ros.harness.child_process import exit_on_signals
 from erfnet_ros.ros.harness.playback import Playback, Played, wait_for_reader
 from erfnet_ros.ros.node.image_conversion import from_array
 from erfnet_ros.ros.transport import keep_large_blocks
-
-Pixels = npt.NDArray[np.uint8]
 
 FRAME_ID = "camera"
 

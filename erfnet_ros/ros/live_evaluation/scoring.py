@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.core.image_encodings import to_array
@@ -28,8 +28,6 @@ from erfnet_ros.inference.segmenter import Segmentation, StageTimes
 from erfnet_ros.ros.live_evaluation.drop_reasons import REFUSED, Fate, fates
 from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
 from erfnet_ros.ros.live_evaluation.replay_run import Recording
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

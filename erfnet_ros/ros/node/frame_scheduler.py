@@ -7,19 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.image import contiguous_rgb
 from erfnet_ros.core.image_encodings import compressed_to_array
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
 from erfnet_ros.ros.node.camera import NodeCamera
 from erfnet_ros.ros.node.image_conversion import to_array
 from erfnet_ros.ros.node.publishers import FrameReport
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,13 @@ from functools import cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from erfnet_ros.core import image_encodings
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image_encodings import VIEWED, CompactImage, Converter, convert_with_rosbags
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def to_array(message: Image) -> Pixels:

@@ -7,21 +7,18 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.evaluation.metrics.class_statistics import class_statistics
 from erfnet_ros.inference.segmenter import Segmentation
 from erfnet_ros.msg import SegmentationStatistics
 from erfnet_ros.ros.node.image_conversion import from_array, png_from_array
 from erfnet_ros.visualization.overlay import blend, color_mask
-
-Pixels = npt.NDArray[np.uint8]
 
 _RELIABLE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(

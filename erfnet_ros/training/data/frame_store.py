@@ -17,7 +17,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.data.datasets import DataSet
@@ -25,7 +25,6 @@ from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.training.config.recipe import Synthetic
 from erfnet_ros.training.data.augmentation import Spots, spots_of
 
-Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 _MEMORY_SHARE = 0.5

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.schedule import Plan
@@ -16,8 +16,6 @@ from erfnet_ros.training.data.augmentation import relight
 from erfnet_ros.training.data.batches import Batch
 from erfnet_ros.training.loop.validation import Watched, answer, frame_of
 from erfnet_ros.visualization.overlay import color_mask
-
-Pixels = npt.NDArray[np.uint8]
 
 _VIEWS = 6
 _FRAMES = 4

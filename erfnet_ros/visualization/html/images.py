@@ -7,11 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
-
-Pixels = npt.NDArray[np.uint8]
 
 _JPEG_QUALITY = 88
 

@@ -42,7 +42,9 @@ from erfnet_ros.core.errors import BagError
 from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.message_types import CAMERA_INFO, IMAGE, LABEL_INFO, STATISTICS
 from erfnet_ros.data.bags.messages import camera_info, header, label_info
-from erfnet_ros.data.bags.reader import BagReader, BagWriter, Message, Topic, find_topic
+from erfnet_ros.data.bags.reader import BagReader, Message
+from erfnet_ros.data.bags.topics import Topic, find_topic
+from erfnet_ros.data.bags.writer import BagWriter
 
 FORMS = [
     (storage, compression)

@@ -13,7 +13,8 @@ from support.bag_samples import TOPIC, picture, serialized, storage_file, time_o
 
 from erfnet_ros.core.errors import BagError
 from erfnet_ros.data.bags.message_types import CAMERA_INFO, IMAGE, LABEL_INFO
-from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.writer import BagWriter
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from erfnet_ros.core.array_types import VOID
@@ -16,8 +15,6 @@ from erfnet_ros.data.synthetic.texture import Texture
 from erfnet_ros.data.synthetic.vehicles import vehicle
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.inference.parity_check import small_streets
-
-Pixels = npt.NDArray[np.uint8]
 
 SIZE = (320, 240)
 

@@ -7,20 +7,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from support.cityscapes_scores import official_scores
 from support.small_datasets import write
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
 from erfnet_ros.core.errors import ClassSetError, SourceError
 from erfnet_ros.data.datasets.cityscapes import train_ids
 from erfnet_ros.data.frame_sources import Frame
 from erfnet_ros.evaluation.dataset.cityscapes_server import ServerExport
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
-
-Pixels = npt.NDArray[np.uint8]
 
 NAMES = [f"frankfurt_000001_{number:06d}" for number in (2, 40, 900)]
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.small_datasets import write
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ParameterError, SourceError
 from erfnet_ros.data.datasets import open_dataset
 from erfnet_ros.data.frame_sources import Frame, spread_evenly
 from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement, measure
 from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def make_camvid(root: Path, frames: int) -> Path:

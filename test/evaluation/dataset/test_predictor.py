@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch.nn import functional as F
 
+from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError, ParameterError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.evaluation.dataset.predictor import AugmentedSegmenter, EngineSegmenter
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.pipeline import Pipeline
-
-Pixels = npt.NDArray[np.uint8]
 
 SIZE = (96, 72)
 

@@ -11,7 +11,8 @@ from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import BagError, EvaluationError
 from erfnet_ros.data.bags import messages
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE, LABEL_INFO
-from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.evaluation.inputs.topic_selection import find_topics
 
 HEADER = messages.header(5, "camera")

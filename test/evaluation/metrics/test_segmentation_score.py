@@ -7,18 +7,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.core.errors import ScoreError
 from erfnet_ros.evaluation.metrics.segmentation_score import Calibration, Score
 
-Pixels = npt.NDArray[np.uint8]
 Frame = tuple[Pixels, Pixels, Pixels | None]
 
 THREE = ClassSet("three", ("floor", "shelf", "person"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))

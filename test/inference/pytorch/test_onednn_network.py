@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.inference.device import pick_precision
+from erfnet_ros.inference.device import has_bf16_units, pick_precision
 from erfnet_ros.inference.pytorch import border_upsampling, cpu, onednn_layers
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline, fused_pipeline, share_of_plain
-from erfnet_ros.inference.pytorch.engine import PyTorchEngine, has_bf16_units
+from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.inference.pytorch.onednn_layers import (
     ByteConvolution,
     ByteDeconvolution,

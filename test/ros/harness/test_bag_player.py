@@ -28,7 +28,8 @@ from support.bag_samples import PERIOD_NS, STORE, TOPIC, serialized, time_of, wr
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.messages import compressed_image, header
-from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.ros.harness.bag_player import replay_rate
 from erfnet_ros.ros.harness.playback import Playback, PlayerProcess, Sent
 from erfnet_ros.ros.harness.prefetch import Ahead

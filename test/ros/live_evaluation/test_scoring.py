@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+
+from erfnet_ros.core.array_types import Pixels
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
@@ -32,8 +33,6 @@ from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
 from erfnet_ros.ros.live_evaluation.replay_run import NODE_STAGES, Recording
 from erfnet_ros.ros.live_evaluation.result import live_result
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
-
-Pixels = npt.NDArray[np.uint8]
 
 MS = 1_000_000
 BEGIN_NS = 1_800_000_000_000_000_000

@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image
 from support.live_node import DEADLINE_S, image_message
 
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.factory import Engine
+from erfnet_ros.inference.engine import Engine
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.ros.node.camera import NodeCamera
 from erfnet_ros.ros.node.frame_scheduler import Frames, Settings, batch_pays

@@ -54,7 +54,7 @@ def chunked(count: int, compression: str, checksum: int | None = None, size: tup
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     from erfnet_ros.data.bags.message_types import IMAGE
-    from erfnet_ros.data.bags.reader import BagWriter
+    from erfnet_ros.data.bags.writer import BagWriter
 
     folder = tmp_path_factory.mktemp("recording")
     with BagWriter(folder / "bag") as writer:

@@ -11,7 +11,8 @@ from support.bag_samples import TOPIC, serialized, storage_file, time_of, write_
 
 from erfnet_ros.core.errors import BagError
 from erfnet_ros.data.bags.message_types import IMAGE
-from erfnet_ros.data.bags.reader import BagReader, BagWriter
+from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.data.bags.writer import BagWriter
 
 
 @pytest.fixture
