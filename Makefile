@@ -1,4 +1,4 @@
-# One command from a bare machine to labelled images: `make demo`. `make help` lists the rest.
+# One command from a bare machine to labeled images: `make demo`. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 

@@ -14,8 +14,8 @@ from erfnet_ros.core.image_size import parse_camera_size, parse_input_size
 
 if TYPE_CHECKING:
     # --help must not wait for torch.
-    from erfnet_ros.inference.build_cache import Artefact
-    from erfnet_ros.inference.tensorrt.api import Flavour
+    from erfnet_ros.inference.build_cache import Artifact
+    from erfnet_ros.inference.tensorrt.api import Backend
     from erfnet_ros.inference.tensorrt.build import Request
     from erfnet_ros.inference.tensorrt.progress import Progress
 
@@ -39,15 +39,15 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
 
     from erfnet_ros.inference.build_cache import Cache
-    from erfnet_ros.inference.tensorrt.api import find_flavour
+    from erfnet_ros.inference.tensorrt.api import find_backend
     from erfnet_ros.inference.tensorrt.build import NO_GPU, Request, build_engine
     from erfnet_ros.inference.tensorrt.engine import gpu_count, gpu_title, pick_gpu, pick_precision
     from erfnet_ros.inference.tensorrt.load import open_session
     from erfnet_ros.models import checkpoint
 
     precision = pick_precision(options.precision)
-    flavour = find_flavour()
-    # Without a GPU some flavours build all the same; a GPU that was asked for by name must be there.
+    backend = find_backend()
+    # Without a GPU some backends build all the same; a GPU that was asked for by name must be there.
     gpu = pick_gpu(options.device) if options.device != "auto" or gpu_count() else None
     loaded = checkpoint.load(options.checkpoint)
     request = Request(
@@ -61,17 +61,17 @@ def main(arguments: Sequence[str]) -> int:
     )
     cache, progress = Cache(options.cache), _line(f"Building the TensorRT engine for {request.images}")
     if gpu is None:
-        engine = build_engine(request, flavour, cache, progress)
+        engine = build_engine(request, backend, cache, progress)
         checked = "not yet run: this machine has no GPU; it is held against PyTorch where it is first loaded"
         notes = engine.notes
     else:
-        opened = open_session(request, flavour, gpu, cache, progress)
+        opened = open_session(request, backend, gpu, cache, progress)
         # Rounded down: 99.9999 % must not read as all of them.
         checked = f"same class as PyTorch in fp32 on {int(opened.agreement * 1e6) / 1e4:.4f} % of the pixels"
         engine, notes = opened.engine, opened.notes
     for note in notes:
         logging.getLogger(__name__).info(note)
-    print("\n".join([*_described(engine, request, flavour), checked]))
+    print("\n".join([*_described(engine, request, backend), checked]))
     return 0
 
 
@@ -121,11 +121,11 @@ def _line(what: str) -> Progress:
     return rewrite
 
 
-def _described(engine: Artefact, request: Request, flavour: Flavour) -> list[str]:
+def _described(engine: Artifact, request: Request, backend: Backend) -> list[str]:
     size = request.input_size
     seen = "" if size is None else f", seen by the network at {size[0]}x{size[1]}"
     how = f"built in {engine.facts['seconds']:.1f} s" if engine.built else "found in the cache, not built again"
     return [
         f"{engine.path} ({engine.path.stat().st_size / 1e6:.1f} MB)",
-        f"{flavour.title}, {request.gpu}: {request.images}{seen}, {request.precision}; {how}",
+        f"{backend.title}, {request.gpu}: {request.images}{seen}, {request.precision}; {how}",
     ]

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
     segment.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
     segment.add_argument("--threshold", type=float, default=0.0, help="pixels below this confidence become void (0..1)")
-    segment.add_argument("--alpha", type=float, default=0.5, help="weight of the colours in the overlay (0..1)")
+    segment.add_argument("--alpha", type=float, default=0.5, help="weight of the colors in the overlay (0..1)")
     segment.set_defaults(run=_segment)
 
     weights = commands.add_parser(
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--input-size", default="1024x512", metavar="WxH", help="size it was trained on (default: 1024x512)"
     )
     weights.add_argument("--data", default="", metavar="TEXT", help="what it was trained on")
-    weights.add_argument("--licence", default="", metavar="TEXT", help="terms of the weights and their data")
+    weights.add_argument("--license", default="", metavar="TEXT", help="terms of the weights and their data")
     weights.add_argument("--miou", type=float, metavar="X", help="measured mIoU, 0..1")
     weights.set_defaults(run=_import_weights)
 
@@ -142,7 +142,7 @@ def _import_weights(options: argparse.Namespace) -> int:
         )
     if options.miou is not None and not 0 <= options.miou <= 1:
         raise ParameterError(f"Expected --miou from 0 to 1, got {options.miou}.")
-    checkpoint = import_weights(options.file, named(options.classes), size, options.data, options.licence, options.miou)
+    checkpoint = import_weights(options.file, named(options.classes), size, options.data, options.license, options.miou)
     save(checkpoint, options.out)
     print(
         f"{options.out}: {len(checkpoint.class_set)} classes ({checkpoint.class_set.name}), trained at "

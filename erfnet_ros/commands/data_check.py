@@ -107,12 +107,12 @@ def _sizes(split: SplitCheck) -> str:
 
 
 def _class_cells(split: SplitCheck) -> list[str]:
-    """Return count and share of each class, then of void: shares of labelled pixels, void's of all pixels."""
-    labelled = int(split.pixels.sum())
-    if not labelled + split.void_pixels:
+    """Return count and share of each class, then of void: shares of labeled pixels, void's of all pixels."""
+    labeled = int(split.pixels.sum())
+    if not labeled + split.void_pixels:
         return ["-"] * (len(split.pixels) + 1)
-    cells = [_cell(int(count), labelled) for count in split.pixels]
-    return [*cells, _cell(split.void_pixels, labelled + split.void_pixels)]
+    cells = [_cell(int(count), labeled) for count in split.pixels]
+    return [*cells, _cell(split.void_pixels, labeled + split.void_pixels)]
 
 
 def _cell(count: int, total: int) -> str:

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--steps", type=int, metavar="N", help="length of each stage, where the recipe counts steps")
     what.add_argument("--batch-size", type=int, metavar="N", help="views per step, over all devices")
     what.add_argument("--seed", type=int, metavar="N", help="what every random choice follows from")
-    what.add_argument("--licence", metavar="TEXT", help="terms of the weights, kept in the checkpoint")
+    what.add_argument("--license", metavar="TEXT", help="terms of the weights, kept in the checkpoint")
     where = parser.add_argument_group("where to train")
     where.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
     where.add_argument("--precision", default="auto", help=f"{', '.join(FLOATS)} (default: auto)")
@@ -101,7 +101,7 @@ def _request(options: argparse.Namespace, arguments: Sequence[str]) -> Request:
         steps=options.steps,
         batch_size=options.batch_size,
         seed=options.seed,
-        licence=options.licence,
+        license=options.license,
         device=options.device,
         precision=options.precision,
         devices=options.devices,

@@ -1,4 +1,4 @@
-"""Class sets: what the ids in a mask mean, and in which colours they are shown."""
+"""Class sets: what the ids in a mask mean, and in which colors they are shown."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MAX_CLASSES = 255
 
 @dataclass(frozen=True)
 class ClassSet:
-    """Names and colours of the classes, by id.
+    """Names and colors of the classes, by id.
 
     Attributes:
         name: What the set is called.
         names: Name of each class; the position is the id.
-        colors: Colour of each class, (R, G, B), 0..255.
+        colors: Color of each class, (R, G, B), 0..255.
         void: Id of pixels without a class in the data set's own label files. Inside this package void is always 255.
-        categories: Name of the category of each class, for scores that forgive a neighbouring class; None where the
+        categories: Name of the category of each class, for scores that forgive a neighboring class; None where the
             set has no categories.
 
     Raises:
-        ClassSetError: Names, colours and categories do not pair up, a name occurs twice, or a value is out of range.
+        ClassSetError: Names, colors and categories do not pair up, a name occurs twice, or a value is out of range.
     """
 
     name: str
@@ -48,14 +48,14 @@ class ClassSet:
             )
         if len(self.colors) != len(self.names):
             raise ClassSetError(
-                f"Expected a colour for each of the {len(self.names)} classes of '{self.name}', got {len(self.colors)}."
+                f"Expected a color for each of the {len(self.names)} classes of '{self.name}', got {len(self.colors)}."
             )
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
             raise ClassSetError(f"Expected each class name of '{self.name}' once, got {', '.join(twice)} again.")
         for name, color in zip(self.names, self.colors, strict=True):
             if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
-                raise ClassSetError(f"Expected three numbers 0..255 as the colour of '{name}', got {list(color)}.")
+                raise ClassSetError(f"Expected three numbers 0..255 as the color of '{name}', got {list(color)}.")
         if self.categories is not None and len(self.categories) != len(self.names):
             raise ClassSetError(
                 f"Expected a category for each of the {len(self.names)} classes of '{self.name}' or for none, got "
@@ -70,7 +70,7 @@ class ClassSet:
         return len(self.names)
 
     def palette(self) -> npt.NDArray[np.uint8]:
-        """Return (256, 3) uint8 RGB: each id's colour, black for void and for ids without a class."""
+        """Return (256, 3) uint8 RGB: each id's color, black for void and for ids without a class."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self)] = self.colors
         return palette

@@ -96,7 +96,7 @@ def spread_evenly(count: int, limit: int | None) -> range | list[int]:
         return range(count)
     if limit < 1:
         raise ParameterError(f"Expected a limit of 1 frame or more, got {limit}.")
-    # Neighbours of a drive look alike: the first few would say little of the rest.
+    # Neighbors of a drive look alike: the first few would say little of the rest.
     return range(count) if limit >= count else [(2 * i + 1) * count // (2 * limit) for i in range(limit)]
 
 

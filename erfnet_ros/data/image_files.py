@@ -53,21 +53,21 @@ def read_ids(path: Path) -> Pixels:
             return indices
         raise SourceError(
             f"Expected one byte per pixel, the class id, in '{path}', got {ids.dtype} of shape {ids.shape}; "
-            "convert colour labels to class ids."
+            "convert color labels to class ids."
         )
     return ids
 
 
 def read_colors(path: Path) -> Pixels:
-    """Read a label file of colours as (H, W, 3) uint8 RGB.
+    """Read a label file of colors as (H, W, 3) uint8 RGB.
 
     Raises:
-        SourceError: The file cannot be read or decoded, or holds ids, not colours.
+        SourceError: The file cannot be read or decoded, or holds ids, not colors.
     """
     bgr = _decode(path, cv2.IMREAD_UNCHANGED)
     if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
         raise SourceError(
-            f"Expected 8-bit colours (R, G, B) in '{path}', got {bgr.dtype} of shape {bgr.shape}; get the file again."
+            f"Expected 8-bit colors (R, G, B) in '{path}', got {bgr.dtype} of shape {bgr.shape}; get the file again."
         )
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
@@ -94,7 +94,7 @@ def check_size(label: Path, truth: Pixels, image: Path, rgb: Pixels) -> None:
     if truth.shape != rgb.shape[:2]:
         raise SourceError(
             f"Expected the labels '{label}' in the size of '{image.name}', {_size(rgb)}, got {_size(truth)}; "
-            "resize one of them (labels with nearest neighbour)."
+            "resize one of them (labels with nearest neighbor)."
         )
 
 
@@ -109,7 +109,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _palette_indices(path: Path) -> Pixels | None:
-    """Return the indices (H, W) of an image with a palette, which OpenCV only gives as colours; None for others."""
+    """Return the indices (H, W) of an image with a palette, which OpenCV only gives as colors; None for others."""
     from PIL import Image
 
     with Image.open(path) as image:

@@ -66,7 +66,7 @@ class Usage:
         cpu_percent: Mean over the run; 100 is one core.
         memory_mb: Largest resident set, 10^6 bytes.
         memory_mean_mb: Mean resident set, 10^6 bytes; None where only the peak is known.
-        gpu_percent: Mean utilisation of the GPU; None where there is none.
+        gpu_percent: Mean utilization of the GPU; None where there is none.
         gpu_memory_mb: Largest memory on the GPU, 10^6 bytes; None where there is none.
     """
 
@@ -107,7 +107,7 @@ class Provenance:
     Attributes:
         checkpoint: File name of the weights.
         checkpoint_sha256: Hash of that file.
-        checkpoint_facts: What the checkpoint says of itself: data, licence, input_size, its own mIoU.
+        checkpoint_facts: What the checkpoint says of itself: data, license, input_size, its own mIoU.
         engine, precision, device: As they ran, never auto.
         input_size: What was asked for: auto, or WIDTHxHEIGHT.
         threshold: Confidence below which pixels became void, 0..1.

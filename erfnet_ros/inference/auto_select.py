@@ -77,7 +77,7 @@ def open_fastest(
 
     key = {"engines": ",".join(names), "precision": precision, "size": f"{size[0]}x{size[1]}", **_machine(device)}
     try:
-        choice = cache.artefact(_KEPT, key, "txt", build)
+        choice = cache.artifact(_KEPT, key, "txt", build)
         name = choice.facts["engine"]
         chosen = opened.pop(name, None)
     finally:

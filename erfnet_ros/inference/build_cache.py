@@ -42,7 +42,7 @@ _temporary: tempfile.TemporaryDirectory[str] | None = None
 
 
 @dataclass(frozen=True)
-class Artefact:
+class Artifact:
     """A file that was built, now or before.
 
     Attributes:
@@ -80,7 +80,7 @@ def cache_folder() -> Path:
 
 
 class Cache:
-    """A folder of artefacts, shared by any number of processes.
+    """A folder of artifacts, shared by any number of processes.
 
     Args:
         folder: Where they lie, or None for `cache_folder`.
@@ -90,7 +90,7 @@ class Cache:
         self.folder = cache_folder() if folder is None else folder
         self._refused: set[Path] = set()
 
-    def artefact(self, kind: str, key: Key, suffix: str, build: Build) -> Artefact:
+    def artifact(self, kind: str, key: Key, suffix: str, build: Build) -> Artifact:
         """Return the file of a key, built where there is none that is whole.
 
         Of several processes that want the same file at once, one builds it and the others wait. Where the folder cannot
@@ -111,46 +111,46 @@ class Cache:
             if path in self._refused:
                 return self._in_temporary_folder(path.name, key, build, "a bad file in it cannot be removed")
             try:
-                return _artefact(path, key, build)
+                return _artifact(path, key, build)
             except OSError as error:
                 return self._in_temporary_folder(path.name, key, build, str(error.strerror))
         except _BuilderError as failure:
             raise (failure.__cause__ or failure) from None
 
     def holds(self, kind: str, key: Key, suffix: str) -> bool:
-        """Tell whether the file of a key is there and whole, so that `artefact` would build nothing."""
+        """Tell whether the file of a key is there and whole, so that `artifact` would build nothing."""
         with suppress(OSError, _DamagedError):
             return _read(self._path(kind, key, suffix), key) is not None
         return False
 
-    def discard(self, artefact: Artefact) -> None:
+    def discard(self, artifact: Artifact) -> None:
         """Remove what turned out bad when it was loaded; the next call builds it again, elsewhere if need be."""
         try:
-            _sidecar(artefact.path).unlink(missing_ok=True)
-            artefact.path.unlink(missing_ok=True)
+            _sidecar(artifact.path).unlink(missing_ok=True)
+            artifact.path.unlink(missing_ok=True)
         except OSError:
-            self._refused.add(artefact.path)
+            self._refused.add(artifact.path)
 
     def _path(self, kind: str, key: Key, suffix: str) -> Path:
         digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
         return self.folder / f"{kind}-{digest}.{suffix.removeprefix('.')}"
 
-    def _in_temporary_folder(self, name: str, key: Key, build: Build, why: str) -> Artefact:
+    def _in_temporary_folder(self, name: str, key: Key, build: Build, why: str) -> Artifact:
         note = (
             f"The cache folder {self.folder} is of no use ({why}), so what is built lasts for this run only; make room "
             f"or give rights there, or name another folder: {VARIABLE}=FOLDER."
         )
         try:
-            artefact = _artefact(_temporary_folder() / name, key, build)
+            artifact = _artifact(_temporary_folder() / name, key, build)
         except OSError as error:
             raise EngineError(
                 f"Expected room for {name} in {self.folder} ({why}) or in {tempfile.gettempdir()} ({error.strerror}), "
                 f"got none in either; make room, or name another folder: {VARIABLE}=FOLDER."
             ) from error
-        return Artefact(artefact.path, artefact.facts, artefact.built, (note, *artefact.notes))
+        return Artifact(artifact.path, artifact.facts, artifact.built, (note, *artifact.notes))
 
 
-def _artefact(path: Path, key: Key, build: Build) -> Artefact:
+def _artifact(path: Path, key: Key, build: Build) -> Artifact:
     """Return a file that is whole, built if need be.
 
     Raises:
@@ -160,19 +160,19 @@ def _artefact(path: Path, key: Key, build: Build) -> Artefact:
     # Without the lock first: a folder that only lacks the right to write still serves.
     with suppress(_DamagedError):
         if (facts := _read(path, key)) is not None:
-            return Artefact(path, facts, False, ())
+            return Artifact(path, facts, False, ())
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     notes: tuple[str, ...] = ()
     with _lock(path):
         try:
             # Another process may have built it meanwhile.
             if (facts := _read(path, key)) is not None:
-                return Artefact(path, facts, False, ())
+                return Artifact(path, facts, False, ())
         except _DamagedError as damage:
             notes = (f"{path} {damage}, so it was built again.",)
         facts = _build(path, key, build)
         _forget_old(path)
-    return Artefact(path, facts, True, notes)
+    return Artifact(path, facts, True, notes)
 
 
 def _read(path: Path, key: Key) -> Facts | None:

@@ -190,9 +190,9 @@ class OnnxRuntimeEngine:
         def build(path: Path) -> Mapping[str, Any]:
             return self._built(path, camera)
 
-        artefact = self._cache.artefact("onnxruntime", key, "onnx", build)
-        self.notes += artefact.notes
-        return self._run_with(self._load(artefact.path))
+        artifact = self._cache.artifact("onnxruntime", key, "onnx", build)
+        self.notes += artifact.notes
+        return self._run_with(self._load(artifact.path))
 
     def _built(self, path: Path, camera: Size | None) -> Mapping[str, Any]:
         """Write the graph, run it, and hold its answers against PyTorch's."""

@@ -67,7 +67,7 @@ class Checkpoint:
         input_size: (width, height) of the images that the network was trained on, pixels.
         data: What it was trained on.
         miou: Measured mIoU on that data's test split, 0..1; None where it was not measured.
-        licence: Terms of the weights and of the data behind them.
+        license: Terms of the weights and of the data behind them.
         mean: Subtracted from RGB in 0..1.
         std: Divides RGB after that.
         calibration: What int8 needs; None where it was not measured.
@@ -78,7 +78,7 @@ class Checkpoint:
     input_size: tuple[int, int]
     data: str
     miou: float | None
-    licence: str
+    license: str
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
     calibration: Calibration | None = None
@@ -118,7 +118,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "std": list(checkpoint.std),
         "data": checkpoint.data,
         "miou": checkpoint.miou,
-        "licence": checkpoint.licence,
+        "license": checkpoint.license,
         "calibration": None if checkpoint.calibration is None else asdict(checkpoint.calibration),
     }
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -162,7 +162,7 @@ def import_weights(
     class_set: ClassSet,
     input_size: tuple[int, int],
     data: str = "",
-    licence: str = "",
+    license: str = "",
     miou: float | None = None,
 ) -> Checkpoint:
     """Turn a `.pth` or `.pth.tar` file of the authors' PyTorch code into a checkpoint.
@@ -176,7 +176,7 @@ def import_weights(
         class_set: What the logits stand for.
         input_size: (width, height) that it was trained on.
         data: What it was trained on.
-        licence: Terms of the weights and of the data behind them.
+        license: Terms of the weights and of the data behind them.
         miou: Measured mIoU, 0..1.
 
     Raises:
@@ -191,7 +191,7 @@ def import_weights(
         log.info("%s lacks tensors that segmentation never reads, which are set to 0: %s.", path, shown(filled))
     if any(classes_only[name] is not tensors[name] for name in tensors):
         log.info("%s has %d logits; the last, void, is left out.", path, len(class_set) + 1)
-    return Checkpoint(class_set, state_dict, input_size, data, miou, licence)
+    return Checkpoint(class_set, state_dict, input_size, data, miou, license)
 
 
 def _unpickled_tensors(path: Path) -> dict[str, Tensor]:
@@ -240,14 +240,15 @@ def _from_metadata(text: str, tensors: dict[str, Tensor], path: Path) -> Checkpo
         if min(std) <= 0:
             raise ValueError(f"std {std} is not positive")
         miou = None if content["miou"] is None else _finite(content["miou"])
-        data, licence = str(content["data"]), str(content["licence"])
+        # Checkpoints written before the spelling was American say "licence".
+        data, license = str(content["data"]), str(content["license"] if "license" in content else content["licence"])
         calibration = _calibration(content.get("calibration"))
     except (*_DAMAGE, ClassSetError, ParameterError) as error:
         raise CheckpointError(
             f"The metadata of {path} is damaged ({type(error).__name__}: {error}); get the file again."
         ) from error
     weights = fitted(tensors, class_set, path)
-    return Checkpoint(class_set, weights, (width, height), data, miou, licence, mean, std, calibration)
+    return Checkpoint(class_set, weights, (width, height), data, miou, license, mean, std, calibration)
 
 
 def _calibration(content: Any) -> Calibration | None:

@@ -1,6 +1,6 @@
 """How large the activations of a network become: what int8 engines need to know of it.
 
-Post-training quantisation (Jacob et al. 2018; Nagel et al. 2021): weights need no data, activations are looked at over
+Post-training quantization (Jacob et al. 2018; Nagel et al. 2021): weights need no data, activations are looked at over
 a few frames. Each tensor's range is a percentile, not the largest value ever seen, which a single pixel may set.
 """
 

@@ -24,7 +24,7 @@ from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.history import Evaluation, FrameResult, History
 from erfnet_ros.training.loop.callbacks import Keeper
 from erfnet_ros.training.setup import Job
-from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip, write_png
+from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.overlay import blend
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ def _checkpoint(job: Job, network: ERFNet) -> Checkpoint:
     measured = "" if material.watched_data is None else f"; mIoU measured on {material.watched_data.split}"
     text = f"{_data_text(job)}, recipe {job.identity.recipe_name}, seed {job.recipe.seed}{measured}"
     # The frames' size and not the crop's: views are cut at the frames' scale.
-    size, licence = material.census.commonest_size, job.request.licence or ""
-    checkpoint = Checkpoint(material.class_set, network.state_dict(), size, text, None, licence)
+    size, license = material.census.commonest_size, job.request.license or ""
+    checkpoint = Checkpoint(material.class_set, network.state_dict(), size, text, None, license)
     return calibrate(checkpoint, calibration_images(material.data))
 
 
@@ -98,7 +98,7 @@ def _shown(run: Path, data: DataSet, segmenter: Segmenter, scored: FrameScore, s
     sample = Sample(f"mIoU {100 * miou:.1f} %", frame.rgb, frame.truth, labels, colored)
     picture = Path(_STRIPS) / f"{stem}.png"
     (run / _STRIPS).mkdir(exist_ok=True)
-    write_png(run / picture, labelled_strip(sample, data.class_set))
+    write_png(run / picture, labeled_strip(sample, data.class_set))
     return FrameResult(scored.name, miou, picture.as_posix())
 
 

@@ -21,7 +21,7 @@ class Point:
 
     Attributes:
         stage: Name of the recipe's stage, such as encoder or network.
-        step: Optimisation steps taken since the run began, all stages counted together.
+        step: Optimization steps taken since the run began, all stages counted together.
         loss: Mean training loss since the point before.
         learning_rate: Rate of the step that was just taken.
         val_miou: mIoU of the averaged weights on the watched frames, 0..1; None where nothing was validated here.
@@ -54,7 +54,7 @@ class History:
         versions: Version by library name (erfnet_ros, torch, lightning, python).
         class_names: Names of the classes, by id.
         class_shares: Share of the training split's known pixels by class, 0..1, summing to 1.
-        steps: Optimisation steps taken.
+        steps: Optimization steps taken.
         images: Views trained on.
         seconds: Time spent in training steps, over all resumptions; validation and start-up left out.
         images_per_second: `images / seconds`.

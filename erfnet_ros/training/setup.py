@@ -72,7 +72,7 @@ def prepare(request: Request) -> Job:
         precision=precision,
         processes=request.processes,
         validate_on=request.validate_on,
-        licence=request.licence,
+        license=request.license,
         command=request.command,
     )
     if before is not None:

@@ -1,4 +1,4 @@
-"""Pictures for people: the contact sheet, the labelled strip, PNG files and the video."""
+"""Pictures for people: the contact sheet, the labeled strip, PNG files and the video."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sample:
         rgb: (H, W, 3) the camera's image.
         truth: (H, W) class ids, 255 void; None where the truth is not known.
         labels: (H, W) class ids from the network, 255 void.
-        overlay: (H, W, 3) image with class colours.
+        overlay: (H, W, 3) image with class colors.
     """
 
     caption: str
@@ -48,7 +48,7 @@ class Sample:
     overlay: Pixels
 
 
-def labelled_strip(sample: Sample, class_set: ClassSet) -> Pixels:
+def labeled_strip(sample: Sample, class_set: ClassSet) -> Pixels:
     """Lay image, truth (where known), mask and overlay side by side under their names.
 
     Returns:
@@ -71,14 +71,14 @@ def labelled_strip(sample: Sample, class_set: ClassSet) -> Pixels:
 
 
 def contact_sheet(samples: Sequence[Sample], class_set: ClassSet, title: str, subtitle: str = "") -> Pixels:
-    """Stack the strips of `samples` under a title, with the colours of the classes below.
+    """Stack the strips of `samples` under a title, with the colors of the classes below.
 
     Raises:
         ImageError: There is no sample to show.
     """
     if not samples:
         raise ImageError("Expected at least one frame for the contact sheet, got none.")
-    strips = [labelled_strip(sample, class_set) for sample in samples]
+    strips = [labeled_strip(sample, class_set) for sample in samples]
     width = max(strip.shape[1] for strip in strips)
     legend = _legend(class_set, width)
     top = _canvas(_TITLE_LINE + (_LINE if subtitle else 0), width)
@@ -137,7 +137,7 @@ class VideoWriter:
             ImageError: The file cannot be written.
         """
         if self._writer is None:
-            # The codec stores colour at half size: an odd side would be refused.
+            # The codec stores color at half size: an odd side would be refused.
             self._size = (max(2, rgb.shape[1] & ~1), max(2, rgb.shape[0] & ~1))
             self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), self._rate_hz, self._size)
             if not self._writer.isOpened():
@@ -187,12 +187,12 @@ def _legend(class_set: ClassSet, width: int) -> Pixels:
 
 
 def _canvas(height: int, width: int) -> Pixels:
-    """Return an empty (height, width, 3) picture in the background's colour."""
+    """Return an empty (height, width, 3) picture in the background's color."""
     return np.full((height, width, 3), _BACKGROUND, np.uint8)
 
 
 def _resize(picture: Pixels, width: int, height: int, smooth: bool) -> Pixels:
-    """Resize a colour picture; class colours (`smooth` false) are never mixed."""
+    """Resize a color picture; class colors (`smooth` false) are never mixed."""
     if picture.shape[:2] == (height, width):
         return picture
     shrinks = width < picture.shape[1]

@@ -1,4 +1,4 @@
-"""Labels to colours, alone or blended over the image."""
+"""Labels to colors, alone or blended over the image."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from erfnet_ros.core.array_types import VOID, Pixels
 
 
 def color_mask(labels: Pixels, palette: Pixels) -> Pixels:
-    """Return the class colours of `labels`.
+    """Return the class colors of `labels`.
 
     Args:
         labels: (H, W) uint8 class ids.
-        palette: (256, 3) uint8, a colour for each id in the channel order that the result shall have.
+        palette: (256, 3) uint8, a color for each id in the channel order that the result shall have.
 
     Returns:
         (H, W, 3) uint8.
@@ -23,13 +23,13 @@ def color_mask(labels: Pixels, palette: Pixels) -> Pixels:
 
 
 def blend(rgb: Pixels, labels: Pixels, palette: Pixels, alpha: float) -> Pixels:
-    """Lay class colours over an image; void pixels show the image as it is.
+    """Lay class colors over an image; void pixels show the image as it is.
 
     Args:
         rgb: (H, W, 3) uint8.
         labels: (H, W) uint8 class ids; 255 is void.
         palette: (256, 3) uint8, RGB.
-        alpha: Weight of the colours: 0 is the image, 1 the colours.
+        alpha: Weight of the colors: 0 is the image, 1 the colors.
 
     Returns:
         (H, W, 3) uint8.

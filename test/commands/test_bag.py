@@ -27,7 +27,7 @@ CAMVID_TEST = Path(__file__).resolve().parents[3] / "shared" / "camvid" / "test"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of three images of coloured blocks, with labels of which some are void."""
+    """Return a folder of three images of colored blocks, with labels of which some are void."""
     root = tmp_path_factory.mktemp("frames")
     for kind in ("images", "labels"):
         (root / kind).mkdir()
@@ -221,7 +221,7 @@ def test_info_counts_images_that_cannot_be_read(tmp_path: Path, capsys: pytest.C
 def test_info_counts_compressed_images_without_their_end(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """OpenCV makes a grey rest of it, and no error."""
+    """OpenCV makes a gray rest of it, and no error."""
     for encoding in ("jpeg", "png"):
         main(["make", str(folder), "-o", str(tmp_path / encoding), "--encoding", encoding, "--frames", "1"])
         topic = "/camera/image_raw/compressed"

@@ -34,7 +34,7 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_picture_becomes_mask_colours_overlay_and_confidence(picture: Path, tmp_path: Path) -> None:
+def test_a_picture_becomes_mask_colors_overlay_and_confidence(picture: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert cli.main(["segment", str(picture), "-o", str(out)]) == 0
     expected = Segmenter()(RGB)
@@ -142,11 +142,11 @@ def test_an_import_that_cannot_be_is_refused_and_writes_nothing(
 def test_what_is_known_of_imported_weights_is_kept(tmp_path: Path) -> None:
     source, out = tmp_path / "own.pth", tmp_path / "own.safetensors"
     torch.save(ERFNet(11).state_dict(), source)
-    known = ["--data", "our yard", "--licence", "ours", "--miou", "0.5", "--input-size", "64x48"]
+    known = ["--data", "our yard", "--license", "ours", "--miou", "0.5", "--input-size", "64x48"]
     assert cli.main(["import-weights", str(source), "-o", str(out), "--classes", "camvid", *known]) == 0
     loaded = load(out)
     assert loaded.class_set == CAMVID
-    assert (loaded.data, loaded.licence, loaded.miou, loaded.input_size) == ("our yard", "ours", 0.5, (64, 48))
+    assert (loaded.data, loaded.license, loaded.miou, loaded.input_size) == ("our yard", "ours", 0.5, (64, 48))
 
 
 @pytest.mark.parametrize("command", ["demo", "benchmark --node"])

@@ -79,7 +79,7 @@ def test_frames_sizes_and_pixels_of_each_class_are_counted(tmp_path: Path, check
     assert checked.row("void") == [str(3 * PIXELS // 8), "12.50", "%", str(PIXELS // 8), "12.50", "%"]
 
 
-def test_the_contact_sheet_shows_frames_of_every_split_with_their_colours(tmp_path: Path, check) -> None:
+def test_the_contact_sheet_shows_frames_of_every_split_with_their_colors(tmp_path: Path, check) -> None:
     checked = check(make_camvid(tmp_path / "set"))
     sheet = cv2.imread(str(checked.sheet))[..., ::-1]
     height = 300

@@ -80,11 +80,11 @@ def test_an_image_that_went_away_is_reported(tmp_path: Path) -> None:
         read_rgb(tmp_path / "gone.png")
 
 
-def test_grey_and_transparent_images_are_read_as_rgb(tmp_path: Path) -> None:
-    grey = RGB[..., 0]
-    cv2.imwrite(str(tmp_path / "grey.png"), grey)
-    cv2.imwrite(str(tmp_path / "clear.png"), np.dstack([RGB[..., ::-1], grey]))
-    np.testing.assert_array_equal(read_rgb(tmp_path / "grey.png"), np.dstack([grey] * 3))
+def test_gray_and_transparent_images_are_read_as_rgb(tmp_path: Path) -> None:
+    gray = RGB[..., 0]
+    cv2.imwrite(str(tmp_path / "gray.png"), gray)
+    cv2.imwrite(str(tmp_path / "clear.png"), np.dstack([RGB[..., ::-1], gray]))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "gray.png"), np.dstack([gray] * 3))
     np.testing.assert_array_equal(read_rgb(tmp_path / "clear.png"), RGB)
 
 

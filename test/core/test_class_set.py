@@ -56,7 +56,7 @@ def test_camvid_is_the_data_sets_own_table() -> None:
 
 
 @pytest.mark.parametrize("class_set", [CAMVID, CITYSCAPES], ids=lambda class_set: class_set.name)
-def test_a_palette_has_a_colour_for_each_class_and_black_for_the_rest(class_set: ClassSet) -> None:
+def test_a_palette_has_a_color_for_each_class_and_black_for_the_rest(class_set: ClassSet) -> None:
     palette = class_set.palette()
     assert palette.shape == (256, 3)
     assert palette.dtype == np.uint8
@@ -159,7 +159,7 @@ def test_a_missing_file_is_said_with_the_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"colours": []}, "got colours as well"),
+        ({"colors": []}, "got colors as well"),
         ({"name": False}, "a text as each name in the class set, got False; write it in quotes"),
         ({"name": None}, "got None"),
         ({"void": "black"}, "a number as void in the class set, got 'black'"),
@@ -179,7 +179,7 @@ def test_a_missing_file_is_said_with_the_reason(tmp_path: Path) -> None:
         ),
         (
             {"classes": [{"name": "road", "color": [0, 0]}]},
-            r"three numbers 0..255 as the colour of 'road', got \[0, 0\]",
+            r"three numbers 0..255 as the color of 'road', got \[0, 0\]",
         ),
         ({"classes": [{"name": "road", "color": [0, 0, 256]}]}, r"got \[0, 0, 256\]"),
         ({"classes": [{"name": "road", "color": [0, 0, -1]}]}, r"got \[0, 0, -1\]"),
@@ -194,6 +194,6 @@ def test_a_content_that_cannot_be_meant_is_refused(changes: dict[str, Any], mess
         ClassSet.from_dict(written(**changes))
 
 
-def test_names_and_colours_must_pair_up() -> None:
+def test_names_and_colors_must_pair_up() -> None:
     with pytest.raises(ClassSetError, match="each of the 2 classes of 'x', got 1"):
         ClassSet("x", ("a", "b"), ((0, 0, 0),))

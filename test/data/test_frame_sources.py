@@ -26,7 +26,7 @@ def picture(width: int = 32, height: int = 24, bgr: tuple[int, int, int] = (10, 
     return np.full((height, width, 3), bgr, np.uint8)
 
 
-def labelled_folder(root: Path, ids: npt.NDArray[np.uint8]) -> Path:
+def labeled_folder(root: Path, ids: npt.NDArray[np.uint8]) -> Path:
     write(root / "images" / "a.png", picture())
     write(root / "labels" / "a.png", ids)
     return root
@@ -57,7 +57,7 @@ def test_a_source_can_be_gone_through_twice_and_ends_at_its_length(tmp_path: Pat
 def test_labels_come_with_void_as_255(tmp_path: Path) -> None:
     ids = np.full((24, 32), 3, np.uint8)
     ids[0] = 11
-    source = open_source(str(labelled_folder(tmp_path, ids)), CAMVID)
+    source = open_source(str(labeled_folder(tmp_path, ids)), CAMVID)
     truth = source[0].truth
     assert source.has_truth
     assert truth is not None
@@ -71,7 +71,7 @@ def test_an_images_folder_without_labels_has_no_truth(tmp_path: Path) -> None:
 
 
 def test_images_without_a_label_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
-    labelled_folder(tmp_path, np.zeros((24, 32), np.uint8))
+    labeled_folder(tmp_path, np.zeros((24, 32), np.uint8))
     write(tmp_path / "images" / "b2.png", picture())
     write(tmp_path / "images" / "b10.png", picture())
     with pytest.raises(SourceError, match=r"each of the 3 images .* got none for 2, the first being 'b2\.png'"):
@@ -79,19 +79,19 @@ def test_images_without_a_label_are_counted_and_the_first_is_named(tmp_path: Pat
 
 
 def test_a_label_of_another_size_is_named_with_both_sizes(tmp_path: Path) -> None:
-    source = open_source(str(labelled_folder(tmp_path, np.zeros((24, 30), np.uint8))), CAMVID)
+    source = open_source(str(labeled_folder(tmp_path, np.zeros((24, 30), np.uint8))), CAMVID)
     with pytest.raises(SourceError, match=r"a\.png.*32 x 24, got 30 x 24"):
         source[0]
 
 
 def test_class_ids_out_of_range_are_named_with_the_file(tmp_path: Path) -> None:
-    source = open_source(str(labelled_folder(tmp_path, np.full((24, 32), 77, np.uint8))), CAMVID)
+    source = open_source(str(labeled_folder(tmp_path, np.full((24, 32), 77, np.uint8))), CAMVID)
     with pytest.raises(SourceError, match=r"labels.*a\.png.*\[77\]"):
         source[0]
 
 
-def test_coloured_labels_are_refused(tmp_path: Path) -> None:
-    source = open_source(str(labelled_folder(tmp_path, picture())), CAMVID)
+def test_colored_labels_are_refused(tmp_path: Path) -> None:
+    source = open_source(str(labeled_folder(tmp_path, picture())), CAMVID)
     with pytest.raises(SourceError, match=r"one byte per pixel.*a\.png.*\(24, 32, 3\)"):
         source[0]
 

@@ -1,4 +1,4 @@
-"""Files are listed as people count, and read as what they hold: colours, ids, or the indices of a palette."""
+"""Files are listed as people count, and read as what they hold: colors, ids, or the indices of a palette."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_folder_that_is_missing_or_empty_is_named(tmp_path: Path) -> None:
         images_in(tmp_path)
 
 
-def test_ids_and_colours_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_ids_and_colors_are_read_as_they_were_written(tmp_path: Path) -> None:
     ids, colors = write(tmp_path / "ids.png", IDS), write(tmp_path / "colors.png", COLORS)
     np.testing.assert_array_equal(read_ids(ids), IDS)
     np.testing.assert_array_equal(read_colors(colors), COLORS)
@@ -41,18 +41,18 @@ def test_ids_and_colours_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_a_label_file_with_a_palette_gives_its_indices(tmp_path: Path) -> None:
-    """Annotation tools write class ids as indices into colours; OpenCV alone would see the colours."""
+    """Annotation tools write class ids as indices into colors; OpenCV alone would see the colors."""
     image = Image.frombytes("P", (4, 3), IDS.tobytes())
     image.putpalette([value for i in range(256) for value in (i, 255 - i, 128)])
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_ids(tmp_path / "a.png"), IDS)
 
 
-def test_what_is_neither_ids_nor_colours_is_refused_as_either(tmp_path: Path) -> None:
+def test_what_is_neither_ids_nor_colors_is_refused_as_either(tmp_path: Path) -> None:
     deep = write(tmp_path / "deep.png", IDS.astype(np.uint16))
     with pytest.raises(SourceError, match=r"one byte per pixel, the class id, in '.*deep\.png', got uint16"):
         read_ids(deep)
-    with pytest.raises(SourceError, match=r"8-bit colours \(R, G, B\) in '.*deep\.png', got uint16 of shape \(3, 4\)"):
+    with pytest.raises(SourceError, match=r"8-bit colors \(R, G, B\) in '.*deep\.png', got uint16 of shape \(3, 4\)"):
         read_colors(deep)
-    with pytest.raises(SourceError, match=r"got uint8 of shape \(3, 4, 3\); convert colour labels"):
+    with pytest.raises(SourceError, match=r"got uint8 of shape \(3, 4, 3\); convert color labels"):
         read_ids(write(tmp_path / "colors.png", COLORS))

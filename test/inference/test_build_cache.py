@@ -18,7 +18,7 @@ import pytest
 
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference import build_cache
-from erfnet_ros.inference.build_cache import Artefact, Cache, cache_folder
+from erfnet_ros.inference.build_cache import Artifact, Cache, cache_folder
 
 KEY: dict[str, str | int | float | None] = {"weights": "abc", "width": 64, "scale": 0.5, "gpu": None}
 CONTENT = b"an engine of some size" * 100
@@ -36,8 +36,8 @@ class Builder:
         return {"agreement": 0.998, "sizes": (64, 48)}
 
 
-def get(folder: Path, builder: Builder | None = None, **changes: str | int) -> Artefact:
-    return Cache(folder).artefact("engine", {**KEY, **changes}, "plan", builder or Builder())
+def get(folder: Path, builder: Builder | None = None, **changes: str | int) -> Artifact:
+    return Cache(folder).artifact("engine", {**KEY, **changes}, "plan", builder or Builder())
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def another_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         "        time.sleep(0.01)\n"
         "    path.write_bytes(CONTENT)\n"
         "    return {'by': 'another'}\n"
-        "Cache(folder).artefact('engine', KEY, 'plan', build)\n"
+        "Cache(folder).artifact('engine', KEY, 'plan', build)\n"
         "print('done', flush=True)\n"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
@@ -130,7 +130,7 @@ def test_another_key_is_another_file(tmp_path: Path) -> None:
 
 def test_the_order_of_a_key_does_not_matter(tmp_path: Path) -> None:
     get(tmp_path)
-    assert not Cache(tmp_path).artefact("engine", dict(reversed(KEY.items())), "plan", Builder()).built
+    assert not Cache(tmp_path).artifact("engine", dict(reversed(KEY.items())), "plan", Builder()).built
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_what_a_builder_raises_passes_through_and_leaves_nothing(tmp_path: Path)
         raise FileNotFoundError(2, "No such file or directory", "g++")
 
     with pytest.raises(FileNotFoundError, match=r"g\+\+"):
-        Cache(tmp_path).artefact("engine", KEY, "plan", fail)
+        Cache(tmp_path).artifact("engine", KEY, "plan", fail)
     assert list(tmp_path.iterdir()) == []
     assert get(tmp_path).built
 
@@ -201,18 +201,18 @@ def test_what_a_builder_raises_passes_through_and_leaves_nothing(tmp_path: Path)
 def test_whether_a_file_is_there_is_told_without_building_it(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "folder")
     assert not cache.holds("engine", KEY, "plan")
-    artefact = cache.artefact("engine", KEY, "plan", Builder())
+    artifact = cache.artifact("engine", KEY, "plan", Builder())
     assert cache.holds("engine", KEY, "plan")
     assert not cache.holds("engine", {**KEY, "another": 1}, "plan")
-    artefact.path.write_bytes(artefact.path.read_bytes()[:-1])
+    artifact.path.write_bytes(artifact.path.read_bytes()[:-1])
     assert not cache.holds("engine", KEY, "plan")
 
 
 def test_a_discarded_file_is_built_again(tmp_path: Path) -> None:
     folder = Cache(tmp_path)
-    folder.discard(folder.artefact("engine", KEY, "plan", Builder()))
+    folder.discard(folder.artifact("engine", KEY, "plan", Builder()))
     assert list(tmp_path.iterdir()) == []
-    assert folder.artefact("engine", KEY, "plan", Builder()).built
+    assert folder.artifact("engine", KEY, "plan", Builder()).built
 
 
 def test_the_twenty_last_used_of_a_kind_stay(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_the_twenty_last_used_of_a_kind_stay(tmp_path: Path) -> None:
     for width in range(25):
         sidecar = Path(f"{get(tmp_path, width=width).path}.facts.json")
         os.utime(sidecar, (now - 1000 + width, now - 1000 + width))
-    other = Cache(tmp_path).artefact("engine-int8", KEY, "plan", Builder())
+    other = Cache(tmp_path).artifact("engine-int8", KEY, "plan", Builder())
     assert not get(tmp_path, width=5).built  # the oldest that is left, now used again
     get(tmp_path, width=25)
     assert not get(tmp_path, width=5).built
@@ -245,16 +245,16 @@ def test_of_two_processes_one_builds_and_the_other_takes_the_result(
     handler = Go()
     build_cache.log.addHandler(handler)
     try:
-        artefact = get(tmp_path, builder)
+        artifact = get(tmp_path, builder)
     finally:
         build_cache.log.removeHandler(handler)
-    assert not artefact.built
+    assert not artifact.built
     assert builder.paths == []
-    assert artefact.facts == {"by": "another"}
-    assert artefact.path.read_bytes() == CONTENT
+    assert artifact.facts == {"by": "another"}
+    assert artifact.path.read_bytes() == CONTENT
     assert "waiting for it" in caplog.text
     assert another_process.wait(20) == 0
-    assert {file.name for file in tmp_path.iterdir()} == {"go", artefact.path.name, f"{artefact.path.name}.facts.json"}
+    assert {file.name for file in tmp_path.iterdir()} == {"go", artifact.path.name, f"{artifact.path.name}.facts.json"}
 
 
 def test_a_builder_that_is_killed_leaves_neither_a_lock_nor_half_a_file(
@@ -263,17 +263,17 @@ def test_a_builder_that_is_killed_leaves_neither_a_lock_nor_half_a_file(
     another_process.send_signal(signal.SIGKILL)
     another_process.wait(20)
     assert any("partial" in file.name for file in tmp_path.iterdir())
-    artefact = get(tmp_path)
-    assert artefact.built
-    assert artefact.path.read_bytes() == CONTENT
-    assert sorted(file.name for file in tmp_path.iterdir()) == [artefact.path.name, f"{artefact.path.name}.facts.json"]
+    artifact = get(tmp_path)
+    assert artifact.built
+    assert artifact.path.read_bytes() == CONTENT
+    assert sorted(file.name for file in tmp_path.iterdir()) == [artifact.path.name, f"{artifact.path.name}.facts.json"]
 
 
 def test_a_folder_without_the_right_to_write_still_serves_what_is_in_it(open_folder: Path) -> None:
     get(open_folder)
     with without_the_right_to_write(open_folder):
-        artefact = get(open_folder)
-        assert (artefact.built, artefact.path.parent, artefact.notes) == (False, open_folder, ())
+        artifact = get(open_folder)
+        assert (artifact.built, artifact.path.parent, artifact.notes) == (False, open_folder, ())
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_gone_round(open_folder: Path) -> None:
@@ -293,17 +293,17 @@ def test_a_folder_that_cannot_be_written_is_said_and_gone_round(open_folder: Pat
 
 def test_a_file_where_the_folder_should_be_is_gone_round(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    artefact = get(tmp_path / "file" / "cache")
-    assert "(Not a directory)" in artefact.notes[0]
-    assert artefact.path.read_bytes() == CONTENT
+    artifact = get(tmp_path / "file" / "cache")
+    assert "(Not a directory)" in artifact.notes[0]
+    assert artifact.path.read_bytes() == CONTENT
 
 
 def test_a_bad_file_that_cannot_be_removed_is_not_offered_again(open_folder: Path) -> None:
     get(open_folder)
     with without_the_right_to_write(open_folder):
         folder = Cache(open_folder)
-        folder.discard(folder.artefact("engine", KEY, "plan", Builder()))
-        again = folder.artefact("engine", KEY, "plan", Builder())
+        folder.discard(folder.artifact("engine", KEY, "plan", Builder()))
+        again = folder.artifact("engine", KEY, "plan", Builder())
         assert again.built
         assert "a bad file in it cannot be removed" in again.notes[0]
 
@@ -320,8 +320,8 @@ def build(path):
         raise RuntimeError("the writer hides why") from None
     return {}
 
-artefact = Cache(Path(sys.argv[1])).artefact("engine", {}, "plan", build)
-print(json.dumps([str(artefact.path), artefact.path.stat().st_size, *artefact.notes]))
+artifact = Cache(Path(sys.argv[1])).artifact("engine", {}, "plan", build)
+print(json.dumps([str(artifact.path), artifact.path.stat().st_size, *artifact.notes]))
 """
 
 
@@ -351,7 +351,7 @@ def test_no_room_anywhere_is_an_error(tmp_path: Path) -> None:
 
     expected = r"Expected room for engine-\w+\.plan in .* \(No space left on device\) .*, got none .*ERFNET_ROS_CACHE="
     with pytest.raises(EngineError, match=expected):
-        Cache(tmp_path).artefact("engine", {"room": "none"}, "plan", full)
+        Cache(tmp_path).artifact("engine", {"room": "none"}, "plan", full)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,7 +17,7 @@ from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.parity_check import MIN_AGREEMENT
 from erfnet_ros.inference.pytorch import engine as pytorch_engine
 from erfnet_ros.inference.tensorrt import engine as tensorrt_engine
-from erfnet_ros.inference.tensorrt.api import find_flavour
+from erfnet_ros.inference.tensorrt.api import find_backend
 from erfnet_ros.models.checkpoint import load
 from erfnet_ros.models.pipeline import Pipeline
 
@@ -61,7 +61,7 @@ def skip_where_missing(engine: str, precision: str) -> None:
             onnx_engine.pick_precision(precision, onnx_engine.find_providers("auto", there)[0])
         else:
             tensorrt_engine.pick_gpu("auto")
-            find_flavour()
+            find_backend()
     except EngineError as error:
         pytest.skip(f"not available: {error}")
 

@@ -53,7 +53,7 @@ def test_the_shipped_weights_load_and_state_their_source() -> None:
     assert shipped.input_size == (480, 360)
     assert shipped.miou is not None
     assert shipped.miou > 0.48
-    assert "non-commercial" in shipped.licence
+    assert "non-commercial" in shipped.license
     assert DEFAULT.stat().st_size < 5_000_000
 
 
@@ -119,7 +119,7 @@ def test_a_truncated_header_that_begins_like_a_pickle_is_still_truncated(tmp_pat
         ({"std": [1, 1, 0]}, "std (1.0, 1.0, 0.0) is not positive"),
         ({"std": [1, float("nan"), 1]}, "nan is not finite"),
         ({"mean": [0, 0]}, "ValueError"),
-        ({"mean": "grey"}, "ValueError"),
+        ({"mean": "gray"}, "ValueError"),
         ({"miou": float("inf")}, "inf is not finite"),
     ],
 )

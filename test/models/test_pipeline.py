@@ -43,7 +43,7 @@ def test_at_the_training_size_labels_and_confidence_are_the_networks_own() -> No
 
 
 def test_scaling_of_the_checkpoint_is_applied_to_the_pixels() -> None:
-    """Weights trained on normalised images would else see other numbers, and every label be worse without a word."""
+    """Weights trained on normalized images would else see other numbers, and every label be worse without a word."""
     made = checkpoint((64, 48), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
     images = image(64, 48)
     mean, std = (torch.tensor(v)[:, None, None] for v in (made.mean, made.std))

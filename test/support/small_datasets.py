@@ -69,7 +69,7 @@ def make_camvid(root: Path, frames: dict[str, int] = FRAMES, size: tuple[int, in
 
 
 def make_camvid_original(root: Path, size: tuple[int, int] = SIZE) -> Path:
-    """Make 701_StillsRaw_full/NAME.png and LabeledApproved_full/NAME_L.png, in colours of the 32 classes."""
+    """Make 701_StillsRaw_full/NAME.png and LabeledApproved_full/NAME_L.png, in colors of the 32 classes."""
     from erfnet_ros.data.datasets.camvid import GROUPS
 
     for number, name in enumerate(name for names in ORIGINAL_NAMES.values() for name in names):

@@ -16,7 +16,7 @@ from erfnet_ros.core.errors import ErfnetError, SourceError
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
 from erfnet_ros.training.report import build_page, write_report
-from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip, write_png
+from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.html.elements import Code, Page
 
 RECIPE = {
@@ -60,7 +60,7 @@ def evaluation(run: Path) -> Evaluation:
     labels = np.where(truth == 0, 1, truth).astype(np.uint8)
     score = Score(CAMVID)
     miou = score.add(truth, labels, np.full(truth.shape, 200, np.uint8)).miou
-    write_png(run / "worst_1.png", labelled_strip(Sample("worst", rgb, truth, labels, rgb), CAMVID))
+    write_png(run / "worst_1.png", labeled_strip(Sample("worst", rgb, truth, labels, rgb), CAMVID))
     return Evaluation(
         "val",
         score.to_dict(),

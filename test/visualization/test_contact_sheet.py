@@ -16,7 +16,7 @@ from erfnet_ros.visualization.contact_sheet import (
     Sample,
     VideoWriter,
     contact_sheet,
-    labelled_strip,
+    labeled_strip,
     write_png,
 )
 
@@ -35,7 +35,7 @@ def colors(picture: Pixels) -> set[tuple[int, ...]]:
 
 
 def test_strip_shows_image_truth_mask_and_overlay_in_this_order() -> None:
-    strip = labelled_strip(sample(), CAMVID)
+    strip = labeled_strip(sample(), CAMVID)
     middle = strip[-20]
     panels = [middle[start : start + PANEL_WIDTH] for start in range(0, strip.shape[1], strip.shape[1] // 4 + 1)]
     assert (panels[0][10] == 77).all()
@@ -45,19 +45,19 @@ def test_strip_shows_image_truth_mask_and_overlay_in_this_order() -> None:
 
 
 def test_strip_leaves_the_truth_out_where_it_is_not_known() -> None:
-    assert labelled_strip(sample(with_truth=False), CAMVID).shape[1] < labelled_strip(sample(), CAMVID).shape[1]
+    assert labeled_strip(sample(with_truth=False), CAMVID).shape[1] < labeled_strip(sample(), CAMVID).shape[1]
 
 
-def test_class_colours_are_never_mixed_when_a_mask_is_resized() -> None:
+def test_class_colors_are_never_mixed_when_a_mask_is_resized() -> None:
     """A blended border would show a class that is not there."""
-    strip = labelled_strip(sample(width=51, height=37), CAMVID)
+    strip = labeled_strip(sample(width=51, height=37), CAMVID)
     mask = strip[40:, 2 * (PANEL_WIDTH + 10) : 2 * (PANEL_WIDTH + 10) + PANEL_WIDTH]
     assert colors(mask) == {CAMVID.colors[ROAD], CAMVID.colors[CAR]}
 
 
-def test_contact_sheet_has_a_row_per_frame_and_every_class_colour_in_the_legend() -> None:
+def test_contact_sheet_has_a_row_per_frame_and_every_class_color_in_the_legend() -> None:
     one, three = (contact_sheet([sample()] * count, CAMVID, "title", "subtitle") for count in (1, 3))
-    assert three.shape[0] - one.shape[0] == 2 * (labelled_strip(sample(), CAMVID).shape[0] + 10)
+    assert three.shape[0] - one.shape[0] == 2 * (labeled_strip(sample(), CAMVID).shape[0] + 10)
     assert set(CAMVID.colors) <= colors(three[-100:])
 
 

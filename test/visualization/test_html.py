@@ -126,8 +126,8 @@ def test_a_browser_shows_the_page_and_runs_nothing_in_it(tmp_path: Path) -> None
     assert all(" ".join(name.split()) in found.text for name in HOSTILE)
 
 
-def test_a_browser_draws_the_charts_in_the_colours_of_the_page(tmp_path: Path) -> None:
-    """Drawn in stand-in colours, a chart whose variables are not found would be black."""
+def test_a_browser_draws_the_charts_in_the_colors_of_the_page(tmp_path: Path) -> None:
+    """Drawn in stand-in colors, a chart whose variables are not found would be black."""
     chart = class_bars(CAMVID.names, [0.9] * 11, "IoU", other=[0.8] * 11)
     page = page_of(chart, Table([Column("figure", False), Column("value")], [[Cell("mIoU"), Cell("90 %", "good")]]))
     shown = browser.show(render.write(page, tmp_path / "page.html"), tmp_path)
@@ -145,7 +145,7 @@ def test_sections_without_content_are_left_out() -> None:
     assert "empty" not in html
 
 
-def test_a_block_without_neighbour_takes_the_whole_width() -> None:
+def test_a_block_without_neighbor_takes_the_whole_width() -> None:
     """A hole in the middle of a page looks like something that failed to load."""
     half, wide = Chart("<svg></svg>", "half"), Chart("<svg></svg>", "wide", wide=True)
     html = render.render(page_of(half, half, half, wide, half))

@@ -1,4 +1,4 @@
-"""What a person sees in RViz is the class colours, in RGB, over the image."""
+"""What a person sees in RViz is the class colors, in RGB, over the image."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ LABELS = np.array([[0, 1], [VOID, 0]], np.uint8)
 IMAGE = np.full((2, 2, 3), 100, np.uint8)
 
 
-def test_each_pixel_gets_its_class_colour_in_the_palettes_channel_order() -> None:
+def test_each_pixel_gets_its_class_color_in_the_palettes_channel_order() -> None:
     np.testing.assert_array_equal(color_mask(LABELS, PALETTE), PALETTE[LABELS])
 
 
-def test_large_masks_of_all_ids_are_coloured_exactly() -> None:
+def test_large_masks_of_all_ids_are_colored_exactly() -> None:
     random = np.random.default_rng(0)
     palette = random.integers(0, 256, (256, 3), np.uint8)
     labels = random.integers(0, 256, (97, 211), np.uint8)
     np.testing.assert_array_equal(color_mask(labels, palette), palette[labels])
 
 
-def test_alpha_weighs_the_colours_and_void_shows_the_image() -> None:
+def test_alpha_weighs_the_colors_and_void_shows_the_image() -> None:
     mixed = blend(IMAGE, LABELS, PALETTE, 0.25)
     np.testing.assert_array_equal(mixed[0, 0], [139, 75, 75])
     np.testing.assert_array_equal(mixed[1, 0], IMAGE[1, 0])
 
 
-def test_alpha_zero_is_the_image_and_one_the_colours() -> None:
+def test_alpha_zero_is_the_image_and_one_the_colors() -> None:
     np.testing.assert_array_equal(blend(IMAGE, LABELS, PALETTE, 0.0), IMAGE)
     known = LABELS != VOID
     np.testing.assert_array_equal(blend(IMAGE, LABELS, PALETTE, 1.0)[known], PALETTE[LABELS][known])

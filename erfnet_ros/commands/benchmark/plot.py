@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LIGHT = {INK: "#1b1f26", FAINT: "#5b6472", GRID: "#dfe3e9", SURFACE: "#ffffff", ACCENT: "#2563c9", OTHER: "#c2600a"}
-"""The colours of a page in light; a picture cannot follow the reader's."""
+"""The colors of a page in light; a picture cannot follow the reader's."""
 
 _WIDTH = 860
 _BAR, _HEAD = 26, 48
@@ -46,7 +46,7 @@ def write_plot(report: Report, path: Path) -> None:
 
 
 def _in_light() -> None:
-    """Put real colours in place of the stand-ins of `page.drawing`."""
+    """Put real colors in place of the stand-ins of `page.drawing`."""
     import matplotlib
 
     settings = matplotlib.rcParams.items()

@@ -104,12 +104,12 @@ def _check(layout: Layout, split: str, listing: Listing) -> None:
             f"Expected each name once among the images of split {split}, got '{listing.twins[0]}' and "
             f"'{listing.twins[1].name}', which would share one label; rename one. {see}."
         )
-    if listing.unlabelled:
-        images = len(listing.entries) + len(listing.unlabelled)
-        image, label = listing.unlabelled[0]
+    if listing.unlabeled:
+        images = len(listing.entries) + len(listing.unlabeled)
+        image, label = listing.unlabeled[0]
         raise SourceError(
             f"Expected a label for each of the {images} images of split {split}, got none for "
-            f"{len(listing.unlabelled)}, the first being '{image.name}' (no '{label}'); {see}."
+            f"{len(listing.unlabeled)}, the first being '{image.name}' (no '{label}'); {see}."
         )
     if not listing.entries:
         raise SourceError(f"Expected frames in split {split} of '{layout.root}', found none.")

@@ -4,7 +4,7 @@ Three layouts are known:
 
 - `SPLIT/images/NAME.jpg` or `.png`, `SPLIT/labels/NAME.png`: one byte a pixel, 0..10, 11 void;
 - `SPLIT/NAME.png`, `SPLITannot/NAME.png`: the same files as the SegNet tutorial has them;
-- `701_StillsRaw_full/NAME.png`, `LabeledApproved_full/NAME_L.png`: the original release, 960 x 720, in 32 colours.
+- `701_StillsRaw_full/NAME.png`, `LabeledApproved_full/NAME_L.png`: the original release, 960 x 720, in 32 colors.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ GROUPS: dict[str, dict[str, tuple[int, int, int]]] = {
     "bicyclist": {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
     "void": {"Void": (0, 0, 0)},
 }
-"""The original's 32 classes and colours (R, G, B), under the class that each becomes.
+"""The original's 32 classes and colors (R, G, B), under the class that each becomes.
 
 Source: the release's label_colors.txt; the grouping is the one published with the SegNet split.
 """
 
 _LOST_BITS = 0x3F
-"""Every part of every colour is 0, 64, 128 or 192, so two bits of each tell the 32 apart."""
+"""Every part of every color is 0, 64, 128 or 192, so two bits of each tell the 32 apart."""
 
 _UNKNOWN = 254
 
@@ -98,7 +98,7 @@ class TutorialLayout:
 
 @dataclass(frozen=True)
 class OriginalLayout:
-    """The original release of 701 frames in 32 colours; see the module for the folders."""
+    """The original release of 701 frames in 32 colors; see the module for the folders."""
 
     root: Path
     kind: str = "camvid"
@@ -125,7 +125,7 @@ class OriginalLayout:
             wrong = np.unique(colors[ids == _UNKNOWN], axis=0)
             shown = ", ".join(str(tuple(color)) for color in wrong[:5].tolist())
             raise SourceError(
-                f"Cannot use the labels '{path}': expected CamVid's 32 colours, got {shown}"
+                f"Cannot use the labels '{path}': expected CamVid's 32 colors, got {shown}"
                 f"{' and others' if len(wrong) > 5 else ''} (R, G, B); get the file again."
             )
         return ids
@@ -172,13 +172,13 @@ def split_of(name: str) -> str:
 
 
 def ids_from_colors(colors: Pixels) -> Pixels:
-    """Turn the original's colours (H, W, 3), RGB, into class ids (H, W), 255 void; 254 where a colour is not known."""
+    """Turn the original's colors (H, W, 3), RGB, into class ids (H, W), 255 void; 254 where a color is not known."""
     places = _place(colors)
     return np.where((colors & _LOST_BITS).any(axis=2), np.uint8(_UNKNOWN), _IDS[places])
 
 
 def _place(colors: Pixels) -> Pixels:
-    """Return a number 0..63 for each colour (..., 3), by the upper two bits of its parts."""
+    """Return a number 0..63 for each color (..., 3), by the upper two bits of its parts."""
     upper = colors >> 6
     places = (upper[..., 0] << 4) | (upper[..., 1] << 2) | upper[..., 2]
     return places.astype(np.uint8, copy=False)

@@ -36,13 +36,13 @@ class Listing:
 
     Attributes:
         entries: Images, each with its label where the split has truth.
-        unlabelled: Images whose label is missing, and where it was expected.
+        unlabeled: Images whose label is missing, and where it was expected.
         stray: Label files that no image belongs to.
         twins: Images that would share another image's label.
     """
 
     entries: tuple[Entry, ...]
-    unlabelled: tuple[tuple[Path, Path], ...] = ()
+    unlabeled: tuple[tuple[Path, Path], ...] = ()
     stray: tuple[Path, ...] = ()
     twins: tuple[Path, ...] = ()
 
@@ -155,15 +155,15 @@ def pair(
     there = set(labels)
     belonging = [label_of(image) for image in images]
     often = Counter(belonging)
-    entries, unlabelled, twins = [], [], []
+    entries, unlabeled, twins = [], [], []
     for image, label in zip(images, belonging, strict=True):
         if often[label] > 1:
             twins.append(image)
         elif label in there:
             entries.append(Entry(name_of(image), image, label))
         else:
-            unlabelled.append((image, label))
-    return Listing(tuple(entries), tuple(unlabelled), tuple(sorted(there - often.keys())), tuple(twins))
+            unlabeled.append((image, label))
+    return Listing(tuple(entries), tuple(unlabeled), tuple(sorted(there - often.keys())), tuple(twins))
 
 
 def pair_by_stem(images: Sequence[Path], labels: Path, suffix: str = ".png") -> Listing:

@@ -1,6 +1,6 @@
 """A data set of one's own: images and labels by the same name, and what the ids mean.
 
-classes.yaml                     names, colours, void; as config/classes/camvid.yaml
+classes.yaml                     names, colors, void; as config/classes/camvid.yaml
 images/NAME.png  (.jpg, ...)     without splits: the first four fifths are train, the last fifth, one at least, is val
 labels/NAME.png                  one byte a pixel, the class id
 images/SPLIT/NAME.png, labels/SPLIT/NAME.png    with splits; SPLIT is train, val, test or any other name
@@ -48,7 +48,7 @@ class FolderLayout:
         whole = self._listing("")
         first = _first_of_val(len(whole.entries))
         if split == "train":
-            return Listing(whole.entries[:first], whole.unlabelled, whole.stray, whole.twins)
+            return Listing(whole.entries[:first], whole.unlabeled, whole.stray, whole.twins)
         return Listing(whole.entries[first:])
 
     def read_truth(self, path: Path) -> Pixels:
@@ -78,7 +78,7 @@ def open_folder(root: Path) -> Layout:
 
 
 def _first_of_val(count: int) -> int:
-    """Return where the last fifth begins: a block of its own, since neighbours in a drive are nearly the same.
+    """Return where the last fifth begins: a block of its own, since neighbors in a drive are nearly the same.
 
     Of two frames or more at least one is val, of one none.
     """

@@ -30,7 +30,7 @@ class SplitCheck:
         usable: The frames without a fault.
         listed: Number of images, usable or not.
         sizes: Number of usable frames by (width, height).
-        pixels: (C,) int64, labelled pixels of each class in the usable frames.
+        pixels: (C,) int64, labeled pixels of each class in the usable frames.
         void_pixels: Pixels without a class.
         has_truth: Whether the split comes with labels.
         faults: What cannot be used and why, a sentence each.
@@ -146,7 +146,7 @@ def _split_check(layout: Layout, split: str, listing: Listing, frames: list[_Fra
     return SplitCheck(
         split,
         tuple(entry for entry, frame in zip(listing.entries, frames, strict=True) if not frame.fault),
-        len(listing.entries) + len(listing.unlabelled) + len(listing.twins),
+        len(listing.entries) + len(listing.unlabeled) + len(listing.twins),
         dict(Counter(frame.size for frame in good).most_common()),
         counts[: len(layout.class_set)],
         int(counts[VOID]),
@@ -156,21 +156,21 @@ def _split_check(layout: Layout, split: str, listing: Listing, frames: list[_Fra
 
 
 def _missing(listing: Listing) -> list[str]:
-    if len(listing.unlabelled) > 1 and not listing.entries:
-        image, label = listing.unlabelled[0]
-        return [f"None of {len(listing.unlabelled)} images has a label; for '{image}' one was expected as '{label}'."]
-    return [f"'{image}' has no label: expected '{label}'." for image, label in listing.unlabelled]
+    if len(listing.unlabeled) > 1 and not listing.entries:
+        image, label = listing.unlabeled[0]
+        return [f"None of {len(listing.unlabeled)} images has a label; for '{image}' one was expected as '{label}'."]
+    return [f"'{image}' has no label: expected '{label}'." for image, label in listing.unlabeled]
 
 
 def _absent_classes(layout: Layout, splits: list[SplitCheck]) -> tuple[list[str], list[str]]:
     """Return faults for classes that nothing can be learned of, and notes for those that only a score will lack."""
     faults, notes = [], []
-    labelled = [check for check in splits if check.has_truth and check.usable]
+    labeled = [check for check in splits if check.has_truth and check.usable]
     for class_id, name in enumerate(layout.class_set.names):
-        lacking = [check.split for check in labelled if not check.pixels[class_id]]
+        lacking = [check.split for check in labeled if not check.pixels[class_id]]
         if not lacking:
             continue
-        if len(lacking) == len(labelled):
+        if len(lacking) == len(labeled):
             faults.append(f"Class {class_id} '{name}' has no pixel in any split.")
         elif "train" in lacking:
             faults.append(f"Class {class_id} '{name}' has no pixel in train: it cannot be learned.")

@@ -1,4 +1,4 @@
-"""The light of a street and what a camera makes of it: weather, exposure, colour cast, blur and noise."""
+"""The light of a street and what a camera makes of it: weather, exposure, color cast, blur and noise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Weather:
         self.shadow = float(random.uniform(0.35, 0.6)) if sunny else float(random.uniform(0.1, 0.25))
 
     def backdrop(self, size: tuple[int, int], horizon: float, focal: float, yaw: float, time_s: float) -> Pixels:
-        """Return a picture (H, W, 3) with the sky down to the horizon and the haze's colour below."""
+        """Return a picture (H, W, 3) with the sky down to the horizon and the haze's color below."""
         width, height = size
         rgb = np.empty((height, width, 3), np.uint8)
         rgb[:] = self.haze

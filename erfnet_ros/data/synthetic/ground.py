@@ -1,4 +1,4 @@
-"""The ground of a street: road with markings, kerbs and pavements, painted in perspective."""
+"""The ground of a street: road with markings, curbs and pavements, painted in perspective."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Ground:
         self._road_half_m = street.road_half_m
         self._texture = Texture(_plan(random, street))
 
-    def paint(self, canvas: Canvas, travelled_m: float, first_row: int, shadows: Pixels, darkness: float) -> None:
+    def paint(self, canvas: Canvas, traveled_m: float, first_row: int, shadows: Pixels, darkness: float) -> None:
         """Paint everything below the horizon.
 
         Args:
             canvas: The picture.
-            travelled_m: Where the camera is along the street.
+            traveled_m: Where the camera is along the street.
             first_row: First row below the horizon.
             shadows: (H, W) uint8, 255 where the sun does not reach the ground.
             darkness: What a shadow takes from the brightness, 0..1.
@@ -40,7 +40,7 @@ class Ground:
         labels = canvas.labels[first_row:]
         labels[:] = np.where(np.abs(x) < self._road_half_m, ROAD, PAVEMENT)
         map_x = (np.clip(x, 0.1 - _SIDE_M, _SIDE_M - 0.1) + _SIDE_M) * _SCALE
-        map_z = np.mod(-(z + np.float32(travelled_m)), _LENGTH_M) * _SCALE
+        map_z = np.mod(-(z + np.float32(traveled_m)), _LENGTH_M) * _SCALE
         middle = z[:, z.shape[1] // 2]
         focal, height = canvas.camera.focal, canvas.camera.height
         across = _octaves(_SCALE * middle / focal)
@@ -82,8 +82,8 @@ def _plan(random: np.random.Generator, street: Character) -> Pixels:
         side = asphalt(random, height, width, slab)
     columns = np.abs(np.arange(width) - middle)
     plan[:, columns > half] = side[:, columns > half]
-    kerb = (columns > half) & (columns <= half + 6)
-    plan[:, kerb] = (plan[:, kerb].astype(np.float32) * 0.4 + random.uniform(70, 120)).astype(np.uint8)
+    curb = (columns > half) & (columns <= half + 6)
+    plan[:, curb] = (plan[:, curb].astype(np.float32) * 0.4 + random.uniform(70, 120)).astype(np.uint8)
     gutter = (columns <= half) & (columns > half - 4)
     plan[:, gutter] = plan[:, gutter] // 2
     _mark(random, plan, middle, half)

@@ -42,8 +42,8 @@ class Stretch:
 
     Attributes:
         panels: What stands there.
-        corners: (number of panels, 4, 3) street coordinates, metres from the street's beginning.
-        parked: Vehicles at the kerb.
+        corners: (number of panels, 4, 3) street coordinates, meters from the street's beginning.
+        parked: Vehicles at the curb.
         shadows: Rings (N, 3) on the ground that the sun does not reach.
     """
 
@@ -139,7 +139,7 @@ class _Builder:
             self._gap()
         else:
             self._houses()
-        self._kerbside()
+        self._curbside()
         corners = np.array(self._corners).reshape(-1, 4, 3)
         return Stretch(tuple(self._panels), corners, tuple(self._parked), tuple(self._shadows))
 
@@ -231,27 +231,27 @@ class _Builder:
             begin, end = near + part * (far - near) / parts, near + (part + 1) * (far - near) / parts
             self._add(along(side * distance, begin, end, 0, height, side), fence, FENCE, street.light(side))
 
-    def _kerbside(self) -> None:
-        """Set lamps, signs, signals, bollards, guard rails, trees and parked cars beside the kerb."""
+    def _curbside(self) -> None:
+        """Set lamps, signs, signals, bollards, guard rails, trees and parked cars beside the curb."""
         random, street, side = self._random, self._street, self._side
-        kerb = street.road_half_m + 0.45
+        curb = street.road_half_m + 0.45
         if random.random() < 0.75:
-            self._lamp(side * kerb, self._start + random.uniform(0, 8))
+            self._lamp(side * curb, self._start + random.uniform(0, 8))
         for _ in range(int(random.integers(0, 3))):
             self._sign(
-                side * random.uniform(kerb, street.building_line_m - 0.4), self._start + random.uniform(0, STRETCH_M)
+                side * random.uniform(curb, street.building_line_m - 0.4), self._start + random.uniform(0, STRETCH_M)
             )
         if random.random() < 0.2:
             z = self._start + random.uniform(0, 14)
             for step in range(int(random.integers(3, 7))):
-                self._post(side * kerb, z + 1.6 * step, 0.16, 0, 1.0)
+                self._post(side * curb, z + 1.6 * step, 0.16, 0, 1.0)
         elif random.random() < 0.35:
             begin = self._start + random.uniform(0, 16)
             rail = street.fences[random.integers(2)]
-            self._add(along(side * kerb, begin, begin + 8, 0, 1.05, side), rail, FENCE, 0.9)
+            self._add(along(side * curb, begin, begin + 8, 0, 1.05, side), rail, FENCE, 0.9)
         for z in np.arange(self._start + 3, self._start + STRETCH_M, 10.0):
             if random.random() < street.tree_share * 0.6:
-                self._tree(kerb + 0.3, z + random.uniform(-2, 2))
+                self._tree(curb + 0.3, z + random.uniform(-2, 2))
         for z in np.arange(self._start + 3, self._start + STRETCH_M - 2, 5.6):
             if random.random() < street.parked_share[side]:
                 heading = (0.0 if side < 0 else np.pi) + random.normal(0, 0.04)

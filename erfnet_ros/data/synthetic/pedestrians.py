@@ -27,7 +27,7 @@ _SKINS: tuple[Color, ...] = ((196, 156, 132), (150, 108, 84), (98, 68, 52), (214
 
 
 class _Figure:
-    """A drawing of round limbs, colour and shape at once."""
+    """A drawing of round limbs, color and shape at once."""
 
     def __init__(self, random: np.random.Generator, height: int, width: int):
         self.rgb: Pixels = np.zeros((height, width, 3), np.uint8)
@@ -40,22 +40,22 @@ class _Figure:
         for picture, ink in ((self.rgb, color), (self.alpha, (255,))):
             cv2.polylines(picture, path, False, ink, max(1, round(thickness)), cv2.LINE_AA, 3)
 
-    def blob(self, centre: tuple[float, float], radii: tuple[float, float], color: Color) -> None:
+    def blob(self, center: tuple[float, float], radii: tuple[float, float], color: Color) -> None:
         """Draw a filled ellipse."""
-        middle = (round(centre[0]), round(centre[1]))
+        middle = (round(center[0]), round(center[1]))
         axes = (round(radii[0]), round(radii[1]))
         for picture, ink in ((self.rgb, color), (self.alpha, (255,))):
             cv2.ellipse(picture, middle, axes, 0, 0, 360, ink, -1, cv2.LINE_AA)
 
-    def wheel(self, centre: tuple[float, float], radius: float, spin: float) -> None:
-        """Draw a tyre with spokes."""
-        middle = (round(centre[0]), round(centre[1]))
+    def wheel(self, center: tuple[float, float], radius: float, spin: float) -> None:
+        """Draw a tire with spokes."""
+        middle = (round(center[0]), round(center[1]))
         for picture, ink in ((self.rgb, (24, 24, 26)), (self.alpha, (255,))):
             cv2.circle(picture, middle, round(radius), ink, 5, cv2.LINE_AA)
         for turn in np.arange(4) * np.pi / 4 + spin:
             reach = radius * np.array([np.cos(turn), np.sin(turn)])
             self.limb(
-                [(centre[0] - reach[0], centre[1] - reach[1]), (centre[0] + reach[0], centre[1] + reach[1])],
+                [(center[0] - reach[0], center[1] - reach[1]), (center[0] + reach[0], center[1] + reach[1])],
                 (120, 120, 120),
                 1,
             )

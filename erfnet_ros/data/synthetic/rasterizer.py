@@ -1,6 +1,6 @@
 """A pinhole camera on a street and the canvas it exposes: textured panels and flat faces, painted far to near.
 
-Street coordinates are (x, y, z) in metres: x to the right of the street's middle line, y above the ground, z ahead of
+Street coordinates are (x, y, z) in meters: x to the right of the street's middle line, y above the ground, z ahead of
 the camera.
 """
 
@@ -32,10 +32,10 @@ class Camera:
         size: (width, height), pixels.
         focal: Focal length, pixels.
         horizon: Row of the horizon for a straight view, pixels.
-        x: Distance from the street's middle line, metres.
-        height: Height over the ground, metres.
+        x: Distance from the street's middle line, meters.
+        height: Height over the ground, meters.
         yaw: Turn to the right, radians.
-        bend: Curvature of the street: a point z metres ahead is moved bend * z * z metres to the right.
+        bend: Curvature of the street: a point z meters ahead is moved bend * z * z meters to the right.
     """
 
     size: tuple[int, int]
@@ -58,7 +58,7 @@ class Camera:
         return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
 
     def view(self, points: Floats) -> Floats:
-        """Turn street coordinates (N, 3) into camera coordinates (N, 3): right, down, ahead; metres."""
+        """Turn street coordinates (N, 3) into camera coordinates (N, 3): right, down, ahead; meters."""
         moved = np.empty_like(points, dtype=np.float64)
         moved[:, 0] = points[:, 0] + self.bend * points[:, 2] ** 2 - self.x
         moved[:, 1] = self.height - points[:, 1]
@@ -83,7 +83,7 @@ class Mesh:
     """A body of flat convex faces, seen only from outside.
 
     Attributes:
-        points: (M, 3) corners of all faces, metres around the body's origin, clockwise as seen from outside.
+        points: (M, 3) corners of all faces, meters around the body's origin, clockwise as seen from outside.
         spans: First and one past the last corner of each face.
         colors: (F, 3) RGB, 0..255.
     """
@@ -130,15 +130,15 @@ class Canvas:
             camera: Through which everything is seen.
             rgb: (H, W, 3) uint8, painted over in place.
             labels: (H, W) uint8, painted over in place.
-            haze: Colour (R, G, B) that far things fade to, 0..255.
-            haze_m: Distance at which 63 % of a thing's colour is haze, metres.
+            haze: Color (R, G, B) that far things fade to, 0..255.
+            haze_m: Distance at which 63 % of a thing's color is haze, meters.
         """
         self.camera = camera
         self.rgb = rgb
         self.labels = labels
         self._haze = np.array(haze)
         self._haze_m = haze_m
-        self._to_pixel_centres = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ camera.intrinsics
+        self._to_pixel_centers = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ camera.intrinsics
 
     def in_sight(self, views: Floats) -> npt.NDArray[np.bool_]:
         """Tell which of many panels (N, 4, 3), camera coordinates, reach into the picture by a pixel or more."""
@@ -160,7 +160,7 @@ class Canvas:
             view: (4, 3) camera coordinates of the texture's top left, top right, bottom right and bottom left.
             texture: Seen from both sides.
             class_id: Label of the pixels that the texture covers.
-            light: Factor on the texture's colours.
+            light: Factor on the texture's colors.
         """
         polygon = self._project(_in_front(view))
         if len(polygon) < 3:
@@ -195,7 +195,7 @@ class Canvas:
 
         Args:
             mesh: Its faces, in the order in which they are painted.
-            place: x and z of its origin, metres.
+            place: x and z of its origin, meters.
             heading: Where its +z points: 0 is along the street, away from the camera; radians, to the right.
             class_id: Its label.
         """
@@ -232,13 +232,13 @@ class Canvas:
         return projected
 
     def _texels_to_box(self, view: Floats, texture: Texture, left: int, top: int) -> Floats:
-        """Return the 3 x 3 matrix from texel centres to pixel centres of a box at (left, top)."""
+        """Return the 3 x 3 matrix from texel centers to pixel centers of a box at (left, top)."""
         height, width = texture.rgb.shape[:2]
         edges = np.empty((3, 3))
         edges[:, 0] = (view[1] - view[0]) / width
         edges[:, 1] = (view[3] - view[0]) / height
         edges[:, 2] = view[0]
-        matrix: Floats = self._to_pixel_centres @ edges
+        matrix: Floats = self._to_pixel_centers @ edges
         matrix[0] -= left * matrix[2]
         matrix[1] -= top * matrix[2]
         matrix[:, 2] += 0.5 * (matrix[:, 0] + matrix[:, 1])
@@ -300,5 +300,5 @@ def _steepen(alpha: Pixels, factor: float) -> Pixels:
 
 
 def _fixed_point(polygon: Floats) -> npt.NDArray[np.int32]:
-    """Turn corner-based pixels into OpenCV's fixed point, whose integers are pixel centres."""
+    """Turn corner-based pixels into OpenCV's fixed point, whose integers are pixel centers."""
     return np.rint((polygon - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)

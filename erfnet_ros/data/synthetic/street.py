@@ -1,6 +1,6 @@
 """Moving street views with exact ground truth: the camera of the demo, and the truth of end-to-end tests.
 
-A seeded renderer of a drive at 30 to 50 km/h, in the 11 classes of CamVid. Fences and tree crowns are labelled as
+A seeded renderer of a drive at 30 to 50 km/h, in the 11 classes of CamVid. Fences and tree crowns are labeled as
 CamVid's annotators do it: as whole areas, with what shows between their bars and twigs.
 """
 
@@ -73,13 +73,13 @@ class Street:
         if index < 0:
             raise SourceError(f"Expected a frame index of 0 or more, got {index}.")
         time_s = index / RATE_HZ
-        travelled_m = self._speed * time_s
+        traveled_m = self._speed * time_s
         camera = self._camera(time_s)
         width, height = self.size
         labels = np.full((height, width), SKY, np.uint8)
         rgb = self._weather.backdrop(self.size, camera.horizon, camera.focal, camera.yaw, time_s)
         canvas = Canvas(camera, rgb, labels, self._weather.haze, self._weather.haze_m)
-        self._paint(canvas, time_s, travelled_m)
+        self._paint(canvas, time_s, traveled_m)
         if self._bonnet:
             self._paint_bonnet(canvas)
         return self._exposure.develop(canvas.rgb, index, time_s), labels
@@ -98,11 +98,11 @@ class Street:
             self._bend * float(bend),
         )
 
-    def _paint(self, canvas: Canvas, time_s: float, travelled_m: float) -> None:
-        first = int(travelled_m // STRETCH_M)
+    def _paint(self, canvas: Canvas, time_s: float, traveled_m: float) -> None:
+        first = int(traveled_m // STRETCH_M)
         stretches = [self._stretch(first + n, side) for n in range(_STRETCHES_AHEAD + 1) for side in (-1, 1)]
-        camera, here = canvas.camera, np.array([0, 0, travelled_m])
-        self._paint_ground(canvas, stretches, time_s, travelled_m)
+        camera, here = canvas.camera, np.array([0, 0, traveled_m])
+        self._paint_ground(canvas, stretches, time_s, traveled_m)
         for x in (-90.0, -30.0, 30.0, 90.0):
             canvas.panel(camera.view(upright(x, _VIEW_M, 60, -1, 12)), self._street.treeline, TREE)
         corners = np.concatenate([stretch.corners for stretch in stretches]) - here
@@ -112,29 +112,29 @@ class Street:
         for i in np.flatnonzero(canvas.in_sight(views)):
             panel = panels[i]
             stroke = partial(canvas.panel, views[i], panel.texture, panel.class_id, panel.light)
-            strokes.append((panel.far_m - travelled_m, stroke))
+            strokes.append((panel.far_m - traveled_m, stroke))
         for stretch in stretches:
             for parked in stretch.parked:
-                z = parked.z - travelled_m
+                z = parked.z - traveled_m
                 strokes.append((z, partial(canvas.mesh, parked.mesh, (parked.x, z), parked.heading, CAR)))
         for mover in self._movers:
-            strokes.append((mover.depth(time_s, travelled_m), partial(mover.draw, canvas, time_s, travelled_m)))
+            strokes.append((mover.depth(time_s, traveled_m), partial(mover.draw, canvas, time_s, traveled_m)))
         for depth, paint in sorted(strokes, key=lambda pair: -pair[0]):
             if depth < _VIEW_M:
                 paint()
 
-    def _paint_ground(self, canvas: Canvas, stretches: list[Stretch], time_s: float, travelled_m: float) -> None:
+    def _paint_ground(self, canvas: Canvas, stretches: list[Stretch], time_s: float, traveled_m: float) -> None:
         shadows = np.zeros(canvas.labels.shape, np.uint8)
         for stretch in stretches:
             for ring in stretch.shadows:
-                canvas.outline(ring - (0, 0, travelled_m), shadows)
+                canvas.outline(ring - (0, 0, traveled_m), shadows)
             for parked in stretch.parked:
-                canvas.outline(_footprint(parked.x, parked.z - travelled_m), shadows)
+                canvas.outline(_footprint(parked.x, parked.z - traveled_m), shadows)
         for mover in self._movers:
             if mover.class_id == CAR:
-                canvas.outline(_footprint(mover.x, mover.depth(time_s, travelled_m)), shadows)
+                canvas.outline(_footprint(mover.x, mover.depth(time_s, traveled_m)), shadows)
         row = max(0, int(np.ceil(canvas.camera.horizon + 0.5 + 0.004 * self.size[1])))
-        self._ground.paint(canvas, travelled_m, row, shadows, self._weather.shadow)
+        self._ground.paint(canvas, traveled_m, row, shadows, self._weather.shadow)
 
     def _stretch(self, number: int, side: int) -> Stretch:
         key = (number, side)

@@ -19,7 +19,7 @@ _INKS: tuple[Color, ...] = (
 
 
 def post(random: np.random.Generator) -> Texture:
-    """Paint the skin of a round post, lit from one side; grey, green, black or wooden."""
+    """Paint the skin of a round post, lit from one side; gray, green, black or wooden."""
     color = random.choice(np.array([(120, 122, 122), (74, 84, 76), (44, 44, 46), (104, 86, 66), (168, 170, 168)]))
     round_light = np.sin(np.linspace(0.5, 2.6, 16)).astype(np.float32)
     relief = np.repeat(round_light[None] - 1, 128, axis=0) + 0.06 * noise(random, 128, 16, 16, 3)

@@ -64,7 +64,7 @@ def noise(
 
 
 def tint(color: Color, relief: npt.NDArray[np.float32]) -> Pixels:
-    """Return a surface (H, W, 3) of one colour with brightness 1 + relief (H, W)."""
+    """Return a surface (H, W, 3) of one color with brightness 1 + relief (H, W)."""
     surface: Pixels = np.clip(np.array(color, np.float32) * (1 + relief[..., None]), 0, 255).astype(np.uint8)
     return surface
 

@@ -22,12 +22,12 @@ class Mover:
     Attributes:
         looks: What it may look like: bodies, or lists of STEPS pictures; the next one at each return.
         class_id: Its label.
-        x: Place across the street at time 0, metres.
+        x: Place across the street at time 0, meters.
         x_speed: Speed across the street, m/s; it turns back at +-x_reach.
-        x_reach: Largest distance from the middle of its path across, metres.
+        x_reach: Largest distance from the middle of its path across, meters.
         speed: Speed along the street, m/s.
-        start: Distance ahead of the camera at time 0, metres.
-        span: Length of the stretch in which it returns, metres.
+        start: Distance ahead of the camera at time 0, meters.
+        span: Length of the stretch in which it returns, meters.
         heading: 0 away from the camera, radians.
     """
 
@@ -41,16 +41,16 @@ class Mover:
     span: float
     heading: float = 0.0
 
-    def depth(self, time_s: float, travelled_m: float) -> float:
-        """Return its distance ahead of the camera, metres."""
-        return float(np.mod(self._path(time_s, travelled_m), self.span)) - _BEHIND_M
+    def depth(self, time_s: float, traveled_m: float) -> float:
+        """Return its distance ahead of the camera, meters."""
+        return float(np.mod(self._path(time_s, traveled_m), self.span)) - _BEHIND_M
 
-    def draw(self, canvas: Canvas, time_s: float, travelled_m: float) -> None:
+    def draw(self, canvas: Canvas, time_s: float, traveled_m: float) -> None:
         """Paint it as it is at this moment."""
-        z = self.depth(time_s, travelled_m)
+        z = self.depth(time_s, traveled_m)
         if self.x_reach > 0 and z < _CLEAR_M:
             return
-        look = self.looks[int(self._path(time_s, travelled_m) // self.span) % len(self.looks)]
+        look = self.looks[int(self._path(time_s, traveled_m) // self.span) % len(self.looks)]
         x, forward = self._across(time_s)
         if isinstance(look, Mesh):
             canvas.mesh(look, (x, z), self.heading, self.class_id)
@@ -60,8 +60,8 @@ class Mover:
         corners = upright(x, z, width, 0, height)
         canvas.panel(canvas.camera.view(corners if forward else corners[[1, 0, 3, 2]]), picture, self.class_id)
 
-    def _path(self, time_s: float, travelled_m: float) -> float:
-        return self.start + self.speed * time_s - travelled_m + _BEHIND_M
+    def _path(self, time_s: float, traveled_m: float) -> float:
+        return self.start + self.speed * time_s - traveled_m + _BEHIND_M
 
     def _across(self, time_s: float) -> tuple[float, bool]:
         """Return x and whether it moves to the right."""

@@ -33,7 +33,7 @@ _PLATES: tuple[Color, Color] = (206, 186, 70), (222, 222, 216)
 
 @dataclass(frozen=True)
 class _Shape:
-    """A body in metres: overall sizes, window line, parts before and behind the glass, and the roof's set-in."""
+    """A body in meters: overall sizes, window line, parts before and behind the glass, and the roof's set-in."""
 
     length: float
     width: float
@@ -75,7 +75,7 @@ class _Builder:
 
 
 def vehicle(random: np.random.Generator, bus_share: float = 0.05) -> Mesh:
-    """Build a car, van or bus of some colour, its middle at the origin and its front towards +z."""
+    """Build a car, van or bus of some color, its middle at the origin and its front towards +z."""
     shapes = (_HATCHBACK, _SALOON, _ESTATE, _OFF_ROADER, _VAN)
     shape = _BUS if random.random() < bus_share else shapes[random.choice(5, p=(0.34, 0.24, 0.18, 0.12, 0.12))]
     paint = _PAINTS[random.integers(len(_PAINTS))]

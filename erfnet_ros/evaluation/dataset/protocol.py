@@ -34,7 +34,7 @@ class Protocol:
     input_size: Size | None
 
     def __call__(self, frame: Frame) -> Frame:
-        """Return a frame as it is scored: the image averaged, the truth picked by the nearest neighbour.
+        """Return a frame as it is scored: the image averaged, the truth picked by the nearest neighbor.
 
         Raises:
             ParameterError: The frame has another aspect ratio than the first.

@@ -199,7 +199,7 @@ def label_ids(message: Any) -> Pixels:
     if message.encoding not in _LABEL_ENCODINGS:
         raise EvaluationError(
             f"Expected class ids of encoding {' or '.join(_LABEL_ENCODINGS)} as truth, got '{message.encoding}'; "
-            "convert colour labels to class ids."
+            "convert color labels to class ids."
         )
     height, width = message.height, message.width
     return to_array(_MonoImage(height, width, "mono8", 0, message.step, message.data))[..., 0]

@@ -32,10 +32,10 @@ class _Outline:
 def boundary_f_scores(truth: Pixels, labels: Pixels, num_classes: int, tolerance: float = TOLERANCE) -> Scores:
     """Return how well the outline of each class is met in one frame, 0..1.
 
-    A pixel is on the boundary of its class where one of its four neighbours has another class or, in `labels`, none;
-    the image's edge is no boundary. Precision is the share of a class's labelled boundary that lies within the
+    A pixel is on the boundary of its class where one of its four neighbors has another class or, in `labels`, none;
+    the image's edge is no boundary. Precision is the share of a class's labeled boundary that lies within the
     tolerance of its true one, recall the reverse, and F = 2 PR / (P + R). Where the truth is void, so is its boundary:
-    a neighbour there makes none, and boundary pixels within the tolerance of void are not judged.
+    a neighbor there makes none, and boundary pixels within the tolerance of void are not judged.
 
     Source: Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?".
 
@@ -63,7 +63,7 @@ def boundary_f_scores(truth: Pixels, labels: Pixels, num_classes: int, tolerance
 
 
 def _outline(ids: Pixels, known: Mask) -> _Outline:
-    """Mark the pixels with a class that have a known neighbour of another id."""
+    """Mark the pixels with a class that have a known neighbor of another id."""
     edge = np.zeros(ids.shape, bool)
     across = (ids[:, 1:] != ids[:, :-1]) & known[:, 1:] & known[:, :-1]
     down = (ids[1:] != ids[:-1]) & known[1:] & known[:-1]

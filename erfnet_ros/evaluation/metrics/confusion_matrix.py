@@ -21,7 +21,7 @@ Counts = npt.NDArray[np.int64]
 
 
 def confusion_matrix(truth: Pixels, labels: Pixels, num_classes: int) -> ConfusionMatrix:
-    """Count pixels by true class (rows) and labelled class (columns).
+    """Count pixels by true class (rows) and labeled class (columns).
 
     Args:
         truth: Class ids of any shape, uint8; void pixels (255) are left out altogether.
@@ -29,7 +29,7 @@ def confusion_matrix(truth: Pixels, labels: Pixels, num_classes: int) -> Confusi
         num_classes: Number of classes, 1 to 255.
 
     Returns:
-        int64 (num_classes, num_classes + 1); the last column holds true pixels that were labelled void.
+        int64 (num_classes, num_classes + 1); the last column holds true pixels that were labeled void.
 
     Raises:
         ValueError: The shapes differ, or an id is neither below `num_classes` nor void.
@@ -64,7 +64,7 @@ def mean_iou(matrix: ConfusionMatrix) -> float | None:
 
 
 def pixel_accuracy(matrix: ConfusionMatrix) -> float | None:
-    """Return the share of true pixels that were labelled rightly, 0..1; None where there is no true pixel."""
+    """Return the share of true pixels that were labeled rightly, 0..1; None where there is no true pixel."""
     total = int(matrix.sum())
     return float(np.trace(matrix) / total) if total else None
 
@@ -110,7 +110,7 @@ def calibration_counts(truth: Pixels, labels: Pixels, confidence: Pixels) -> Cou
         confidence: uint8, same shape; 0..255 is 0..1.
 
     Returns:
-        int64 (3, 15): pixels, those of them that were labelled rightly, and the sum of their confidences (0..255 each).
+        int64 (3, 15): pixels, those of them that were labeled rightly, and the sum of their confidences (0..255 each).
         Bin i holds confidences above i / 15 up to (i + 1) / 15, the first also 0.
 
     Raises:

@@ -26,7 +26,7 @@ class Calibration:
 
     Attributes:
         pixels: Pixels in each bin.
-        right: Those of them that were labelled rightly.
+        right: Those of them that were labeled rightly.
         confidences: The sum of their confidences, 0..255 each.
     """
 
@@ -64,7 +64,7 @@ class FrameFigures:
 
     Attributes:
         miou: Mean IoU over the classes of this frame, 0..1; None where the frame's truth is void altogether.
-        pixel_accuracy: Share of its true pixels that were labelled rightly, 0..1; None as above.
+        pixel_accuracy: Share of its true pixels that were labeled rightly, 0..1; None as above.
         mean_confidence: Mean confidence over all its pixels, 0..1; None where no confidence was given.
     """
 
@@ -85,7 +85,7 @@ class Figures:
         category_iou: By category name, a confusion within the category being a hit; None where the class set has none.
         category_miou: Its mean over the categories that occur.
         frequency_weighted_iou: Mean of `iou` weighted by true pixels.
-        pixel_accuracy: Share of true pixels that were labelled rightly.
+        pixel_accuracy: Share of true pixels that were labeled rightly.
         boundary_f: Mean of `boundary_f_by_class` over the classes that have one; None where boundaries were not scored.
         boundary_f_by_class: By class name, the mean over the frames in which the class has a boundary.
         calibration_error: Expected calibration error over 15 bins; None where no confidence was given.
@@ -116,7 +116,7 @@ class Score:
         boundaries: Whether `add` scores boundaries too; it is the costlier half.
 
     Attributes:
-        matrix: Pixels by true class (rows) and labelled class (columns, the last being "no answer"), int64 (C, C + 1).
+        matrix: Pixels by true class (rows) and labeled class (columns, the last being "no answer"), int64 (C, C + 1).
         frames: Frames added.
         calibration: Pixels by confidence.
     """

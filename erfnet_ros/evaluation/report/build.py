@@ -65,7 +65,7 @@ def build_page(result: Result, folder: Path, compare: Result | None = None, verd
 
 
 def build_markdown(result: Result, compare: Result | None = None, verdicts: Sequence[Verdict] = ()) -> str:
-    """Return the headline numbers and the table by class as GitHub-flavoured Markdown."""
+    """Return the headline numbers and the table by class as GitHub-flavored Markdown."""
     parts = [f"### {render.escape(_title(result))}", render.escape(_subtitle(result, compare))]
     parts += [render.note(note) for note in _notes(result, verdicts)]
     parts.append(render.tiles_table(tiles(result, compare, verdicts)))

@@ -97,7 +97,7 @@ HEADLINES = (
     Headline("fps", "frame rate", RATE, 1, True, lambda result: _rate_note(result)),
     Headline("cpu_percent", "CPU", PERCENT, -1, True, lambda result: f"{_process(result)}; 100 % is one core"),
     Headline("memory_mb", "memory", MEGABYTES, -1, True, lambda result: f"{_process(result)}, at its largest"),
-    Headline("gpu_percent", "GPU", PERCENT, 0, True, lambda result: "mean utilisation"),
+    Headline("gpu_percent", "GPU", PERCENT, 0, True, lambda result: "mean utilization"),
     Headline("gpu_memory_mb", "GPU memory", MEGABYTES, -1, True, lambda result: "at its largest"),
     Headline("images", "images", COUNT, 0),
     Headline("answered", "masks", COUNT, 0),
@@ -148,7 +148,7 @@ def gate_notes(verdicts: Sequence[GateVerdict]) -> list[Note]:
 
 
 def _verdict(headline: Headline, value: float | None, verdicts: Sequence[GateVerdict]) -> Verdict:
-    """Return the gate's word on a figure; without one only what should not happen at all is coloured."""
+    """Return the gate's word on a figure; without one only what should not happen at all is colored."""
     own = [verdict.passed for verdict in verdicts if verdict.requirement.name == headline.figure]
     if own:
         return "good" if all(own) else "bad"

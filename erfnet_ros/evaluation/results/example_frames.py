@@ -13,7 +13,7 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.config_schema import decode
 from erfnet_ros.core.errors import EvaluationError, ImageError
-from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip
+from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip
 from erfnet_ros.visualization.overlay import blend
 
 BEST, WORST, UNCERTAIN = "best", "worst", "uncertain"
@@ -92,10 +92,10 @@ class _Held:
 
 
 class Gallery:
-    """Keep the few frames that are worth a look; those of one kind lie some way apart, for neighbours look alike.
+    """Keep the few frames that are worth a look; those of one kind lie some way apart, for neighbors look alike.
 
     Args:
-        class_set: Colours of the classes.
+        class_set: Colors of the classes.
         images: Images in the bag, from which the distance follows.
     """
 
@@ -178,7 +178,7 @@ class Gallery:
         overlay = blend(entry.rgb, entry.labels, self._class_set.palette(), _ALPHA)
         caption = f"frame {entry.index}, confidence {100 * entry.confidence:.0f} %"
         caption += "" if entry.miou is None else f", mIoU {100 * entry.miou:.0f} %"
-        strip = labelled_strip(Sample(caption, entry.rgb, entry.truth, entry.labels, overlay), self._class_set)
+        strip = labeled_strip(Sample(caption, entry.rgb, entry.truth, entry.labels, overlay), self._class_set)
         entry.jpeg = _jpeg(strip)
         entry.rgb = entry.truth = entry.labels = None
 

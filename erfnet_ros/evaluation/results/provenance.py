@@ -39,7 +39,7 @@ def provenance(
         rate: Replay speed against the bag's own; None offline.
     """
     width, height = checkpoint.input_size
-    facts = {"data": checkpoint.data, "licence": checkpoint.licence, "trained_size": f"{width}x{height}"}
+    facts = {"data": checkpoint.data, "license": checkpoint.license, "trained_size": f"{width}x{height}"}
     if checkpoint.miou is not None:
         facts["miou"] = f"{checkpoint.miou:.4f}"
     size = settings.input_size

@@ -1,6 +1,6 @@
 """Labels and confidence at the camera's size without logits at the camera's size.
 
-Bilinear interpolation mixes four neighbours with weights that sum to 1. Where the four agree on the class, that class
+Bilinear interpolation mixes four neighbors with weights that sum to 1. Where the four agree on the class, that class
 wins every mixture: no logit need be looked at. Only the cells on class borders, a few per cent, are interpolated. The
 labels are those of the plain way; the confidence is interpolated itself inside a class, and exact on borders.
 """
@@ -42,7 +42,7 @@ class Axis:
     weights: Tensor
 
 
-def labelled(logits: Tensor, network_size: tuple[int, int], camera: tuple[int, int]) -> tuple[Pixels, Pixels]:
+def labeled(logits: Tensor, network_size: tuple[int, int], camera: tuple[int, int]) -> tuple[Pixels, Pixels]:
     """Return labels and confidence, (H, W) uint8 each, of one image.
 
     Args:
@@ -73,7 +73,7 @@ def labelled(logits: Tensor, network_size: tuple[int, int], camera: tuple[int, i
 
 @lru_cache(maxsize=32)
 def axis(small: int, large: int) -> Axis:
-    """Return where `large` pixels lie between `small` ones (half-pixel centres, edges repeated); large >= small."""
+    """Return where `large` pixels lie between `small` ones (half-pixel centers, edges repeated); large >= small."""
     source = (np.arange(large, dtype=np.float32) + np.float32(0.5)) * np.float32(small / large) - np.float32(0.5)
     source = np.maximum(source, 0)
     before = source.astype(np.int64)

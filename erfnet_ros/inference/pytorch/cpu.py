@@ -13,7 +13,7 @@ from torch import Tensor
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.inference.device import fused_layers_here, has_bf16_units
 from erfnet_ros.inference.parity_check import small_streets
-from erfnet_ros.inference.pytorch.border_upsampling import labelled
+from erfnet_ros.inference.pytorch.border_upsampling import labeled
 from erfnet_ros.inference.pytorch.onednn_network import OneDnnNetwork
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.pipeline import Pipeline, network_size
@@ -44,7 +44,7 @@ class CpuPipeline:
             else np.stack([_seen(image, size) for image in images])
         )
         with torch.inference_mode():
-            results = [labelled(logits, size, camera) for logits in self._network(torch.from_numpy(seen))]
+            results = [labeled(logits, size, camera) for logits in self._network(torch.from_numpy(seen))]
         if len(results) == 1:
             return results[0][0][None], results[0][1][None]
         return np.stack([labels for labels, _ in results]), np.stack([confidence for _, confidence in results])
@@ -80,7 +80,7 @@ def share_of_plain(network: Network, pipeline: Pipeline) -> float:
     size = (images.shape[2], images.shape[1])
     with torch.inference_mode():
         expected = pipeline.logits(images.float().permute(0, 3, 1, 2)).argmax(1).numpy()
-        found = np.stack([labelled(logits, size, size)[0] for logits in network(images)])
+        found = np.stack([labeled(logits, size, size)[0] for logits in network(images)])
     return float((found == expected).mean())
 
 

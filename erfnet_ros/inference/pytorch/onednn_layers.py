@@ -21,7 +21,7 @@ _SHAPES = 4
 
 _LARGEST_BYTE = 127
 _LARGEST_SUM = 127.4
-"""Of two neighbouring weights without VNNI: rounded it is 128 at most, and 255 * 128 fits into 16 bits."""
+"""Of two neighboring weights without VNNI: rounded it is 128 at most, and 255 * 128 fits into 16 bits."""
 
 
 def has_int8_units() -> bool:
@@ -120,7 +120,7 @@ class ByteConvolution:
         padding: Of rows and columns, zeros.
         dilation: Of rows and columns.
         scale: Of the input.
-        output: Scale of the uint8 output, or a dtype for an output that is not quantised.
+        output: Scale of the uint8 output, or a dtype for an output that is not quantized.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class ByteConvolution:
 
     @classmethod
     def of(cls, convolution: nn.Conv2d, scale: float, output: float | torch.dtype) -> ByteConvolution:
-        """Quantise a convolution as it stands."""
+        """Quantize a convolution as it stands."""
         geometry = (_pair(convolution.stride), _pair(convolution.padding), _pair(convolution.dilation))
         return cls(convolution.weight, _bias(convolution), *geometry, scale, output)
 
@@ -217,7 +217,7 @@ def four_pixels_each(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
 def _scales(weight: Tensor) -> Tensor:
     """Return the scale of each output channel's weights: what a step of their int8 stands for.
 
-    Without VNNI the products of a byte and a weight of two neighbouring input channels are added in 16 bits, which
+    Without VNNI the products of a byte and a weight of two neighboring input channels are added in 16 bits, which
     saturate (VPMADDUBSW): there the largest of such sums decides, too.
     """
     largest = weight.abs().amax((1, 2, 3)) / _LARGEST_BYTE

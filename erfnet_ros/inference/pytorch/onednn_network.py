@@ -36,7 +36,7 @@ class OneDnnNetwork:
     Args:
         pipeline: The Pipeline in fp32 on the CPU.
         dtype: torch.float32 or torch.bfloat16, of all that is not in bytes.
-        ranges: Largest value of each activation (`quantisation.activation_ranges`) for a network in int8, or None.
+        ranges: Largest value of each activation (`quantization.activation_ranges`) for a network in int8, or None.
     """
 
     def __init__(self, pipeline: Pipeline, dtype: torch.dtype, ranges: Mapping[str, float] | None) -> None:

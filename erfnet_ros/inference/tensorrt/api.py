@@ -1,4 +1,4 @@
-"""Which TensorRT is here, and in what its flavours differ.
+"""Which TensorRT is here, and in what its backends differ.
 
 `tensorrt` 10 and 11 and `tensorrt_rtx` (TensorRT for RTX) share one Python API. What differs, and is kept to this file:
 
@@ -30,7 +30,7 @@ INSTALL = "pip install tensorrt-rtx, or TensorRT from NVIDIA"
 
 
 @dataclass(frozen=True)
-class Flavour:
+class Backend:
     """One installed TensorRT.
 
     Attributes:
@@ -61,7 +61,7 @@ class Flavour:
         return self.name == "tensorrt_rtx"
 
     def new(self, kind: str) -> Any:
-        """Return a new `Builder` or `Runtime` of this flavour, as `kind` says.
+        """Return a new `Builder` or `Runtime` of this backend, as `kind` says.
 
         Raises:
             EngineError: It does not start, as `tensorrt` does not without a GPU.
@@ -108,7 +108,7 @@ class Context:
 
 
 @functools.cache
-def find_flavour() -> Flavour:
+def find_backend() -> Backend:
     """Return the TensorRT that is installed.
 
     Raises:
@@ -130,7 +130,7 @@ def find_flavour() -> Flavour:
         if int(version.partition(".")[0]) < OLDEST_MAJOR[name]:
             faults.append(f"'{name}' {version} is too old")
             continue
-        return Flavour(name, version, api, _new_log(api))
+        return Backend(name, version, api, _new_log(api))
     raise EngineError(
         f"Engine 'tensorrt' needs the package 'tensorrt' 10 or later, or 'tensorrt_rtx', got "
         f"{', and '.join(faults) or 'neither'}; install one ({INSTALL}), or set engine to auto."

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from erfnet_ros.core.errors import EngineError, ExportError
-from erfnet_ros.inference.build_cache import Artefact, Cache, Key
+from erfnet_ros.inference.build_cache import Artifact, Cache, Key
 from erfnet_ros.inference.parity_check import fingerprint
-from erfnet_ros.inference.tensorrt.api import Flavour
+from erfnet_ros.inference.tensorrt.api import Backend
 from erfnet_ros.inference.tensorrt.progress import Progress, new_monitor
 from erfnet_ros.models import checkpoint as checkpoint_module
 from erfnet_ros.models import erfnet, fuse_batch_norm, pipeline
@@ -64,7 +64,7 @@ class Request:
         size = _text(self.camera)
         return f"images of {size}" if self.batch == 1 else f"{self.batch} images of {size} at a time"
 
-    def key(self, flavour: Flavour) -> Key:
+    def key(self, backend: Backend) -> Key:
         """Return all that the engine depends on.
 
         Raises:
@@ -78,9 +78,9 @@ class Request:
             "network": _text(seen),
             "precision": self.precision,
             "batch": self.batch,
-            "flavour": flavour.name,
-            "version": flavour.version,
-            "gpu": self.gpu if flavour.times_kernels else ANY_GPU,
+            "backend": backend.name,
+            "version": backend.version,
+            "gpu": self.gpu if backend.times_kernels else ANY_GPU,
             "graph": _graph_version(),
         }
 
@@ -94,7 +94,7 @@ class Parsed:
     parser: Any
 
 
-def build_engine(request: Request, flavour: Flavour, cache: Cache, progress: Progress) -> Artefact:
+def build_engine(request: Request, backend: Backend, cache: Cache, progress: Progress) -> Artifact:
     """Return the engine of a request, out of the cache or built.
 
     Raises:
@@ -104,7 +104,7 @@ def build_engine(request: Request, flavour: Flavour, cache: Cache, progress: Pro
     @functools.cache
     def built() -> tuple[memoryview, float]:
         start = time.monotonic()
-        engine = _serialized(request, flavour, _graph(request), cache, progress)
+        engine = _serialized(request, backend, _graph(request), cache, progress)
         return engine, time.monotonic() - start
 
     def build(path: Path) -> Mapping[str, Any]:
@@ -113,39 +113,39 @@ def build_engine(request: Request, flavour: Flavour, cache: Cache, progress: Pro
         path.write_bytes(engine)
         return {"gpu": request.gpu, "seconds": round(seconds, 1)}
 
-    return cache.artefact(*_place(request, flavour), build)
+    return cache.artifact(*_place(request, backend), build)
 
 
-def is_built(request: Request, flavour: Flavour, cache: Cache) -> bool:
+def is_built(request: Request, backend: Backend, cache: Cache) -> bool:
     """Tell whether the engine of a request is in the cache.
 
     Raises:
         EngineError: It is to be in int8, but the checkpoint is not calibrated.
     """
-    return cache.holds(*_place(request, flavour))
+    return cache.holds(*_place(request, backend))
 
 
-def parse(flavour: Flavour, model: onnx.ModelProto) -> Parsed:
+def parse(backend: Backend, model: onnx.ModelProto) -> Parsed:
     """Read a graph into a strongly typed network.
 
     Raises:
         EngineError: TensorRT does not start here, or refuses the graph.
     """
-    builder = flavour.new("Builder")
-    definition = flavour.network(builder)
-    parser = flavour.api.OnnxParser(definition, flavour.log)
+    builder = backend.new("Builder")
+    definition = backend.network(builder)
+    parser = backend.api.OnnxParser(definition, backend.log)
     if not parser.parse(model.SerializeToString()):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         faults = "; ".join(f"{error.node_operator()} '{error.node_name()}': {error.desc()}" for error in errors)
         raise EngineError(
-            f"Expected {flavour.title} to read the network's ONNX graph, got: {faults or flavour.log.reason()}; update "
+            f"Expected {backend.title} to read the network's ONNX graph, got: {faults or backend.log.reason()}; update "
             "TensorRT, or set engine to auto."
         )
     return Parsed(builder, definition, parser)
 
 
-def _place(request: Request, flavour: Flavour) -> tuple[str, Key, str]:
-    return "tensorrt", request.key(flavour), "engine"
+def _place(request: Request, backend: Backend) -> tuple[str, Key, str]:
+    return "tensorrt", request.key(backend), "engine"
 
 
 def _graph(request: Request) -> onnx.ModelProto:
@@ -156,22 +156,22 @@ def _graph(request: Request) -> onnx.ModelProto:
 
 
 def _serialized(
-    request: Request, flavour: Flavour, model: onnx.ModelProto, cache: Cache, progress: Progress
+    request: Request, backend: Backend, model: onnx.ModelProto, cache: Cache, progress: Progress
 ) -> memoryview:
-    parsed = parse(flavour, model)
+    parsed = parse(backend, model)
     config = parsed.builder.create_builder_config()
     if request.workspace_mib is not None:
-        config.set_memory_pool_limit(flavour.api.MemoryPoolType.WORKSPACE, request.workspace_mib << 20)
-    monitor = new_monitor(flavour.api, progress)
+        config.set_memory_pool_limit(backend.api.MemoryPoolType.WORKSPACE, request.workspace_mib << 20)
+    monitor = new_monitor(backend.api, progress)
     config.progress_monitor = monitor
-    with _Timings(request, flavour, cache, config):
+    with _Timings(request, backend, cache, config):
         engine = parsed.builder.build_serialized_network(parsed.network, config)
     if monitor.interruption is not None:
         raise monitor.interruption
     if engine is None:
         raise EngineError(
-            f"{flavour.title} cannot build the network in {request.precision} for images of {_text(request.camera)} "
-            f"on {request.gpu}: {flavour.log.reason()}; set engine to auto, or give more memory with "
+            f"{backend.title} cannot build the network in {request.precision} for images of {_text(request.camera)} "
+            f"on {request.gpu}: {backend.log.reason()}; set engine to auto, or give more memory with "
             "'erfnet build-engine --workspace MIB'."
         )
     return memoryview(engine)
@@ -180,15 +180,15 @@ def _serialized(
 class _Timings:
     """Give a build what earlier ones timed on this GPU, and keep what it times itself."""
 
-    def __init__(self, request: Request, flavour: Flavour, cache: Cache, config: Any) -> None:
-        self._key = {"flavour": flavour.name, "version": flavour.version, "gpu": request.gpu}
-        self._wanted = flavour.times_kernels
+    def __init__(self, request: Request, backend: Backend, cache: Cache, config: Any) -> None:
+        self._key = {"backend": backend.name, "version": backend.version, "gpu": request.gpu}
+        self._wanted = backend.times_kernels
         self._cache, self._config = cache, config
 
     def __enter__(self) -> None:
         if not self._wanted:
             return
-        known = self._cache.artefact("tensorrt-timings", self._key, "bin", _write_nothing)
+        known = self._cache.artifact("tensorrt-timings", self._key, "bin", _write_nothing)
         timings = self._config.create_timing_cache(known.path.read_bytes())
         if not self._config.set_timing_cache(timings, False):
             self._config.set_timing_cache(self._config.create_timing_cache(b""), False)
@@ -202,8 +202,8 @@ class _Timings:
             path.write_bytes(timings)
             return {}
 
-        self._cache.discard(self._cache.artefact("tensorrt-timings", self._key, "bin", _write_nothing))
-        self._cache.artefact("tensorrt-timings", self._key, "bin", write)
+        self._cache.discard(self._cache.artifact("tensorrt-timings", self._key, "bin", _write_nothing))
+        self._cache.artifact("tensorrt-timings", self._key, "bin", write)
 
 
 def _write_nothing(path: Path) -> Mapping[str, Any]:

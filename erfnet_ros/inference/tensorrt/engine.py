@@ -14,7 +14,7 @@ from erfnet_ros.inference.engine import DEVICES
 from erfnet_ros.inference.engine import PRECISIONS as ALL_PRECISIONS
 from erfnet_ros.inference.pytorch.cuda import free_cached
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
-from erfnet_ros.inference.tensorrt.api import find_flavour
+from erfnet_ros.inference.tensorrt.api import find_backend
 from erfnet_ros.inference.tensorrt.background_build import Beside
 from erfnet_ros.inference.tensorrt.build import PRECISIONS, Request, is_built
 from erfnet_ros.inference.tensorrt.load import Opened, open_session
@@ -60,7 +60,7 @@ class TensorRTEngine:
         live: bool = False,
     ) -> None:
         self.precision = pick_precision(precision)
-        self._flavour = find_flavour()
+        self._backend = find_backend()
         self._device = pick_gpu(device)
         self.device = str(self._device)
         self.notes: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class TensorRTEngine:
             return True
         if shape in self._one_by_one:
             return False
-        if is_built(self._request(shape), self._flavour, self._cache):
+        if is_built(self._request(shape), self._backend, self._cache):
             return True
         self._one_by_one.add(shape)
         count, height, width = shape
@@ -132,11 +132,11 @@ class TensorRTEngine:
             if not self._builds:
                 self._end_meanwhile()
             return True
-        if is_built(request, self._flavour, self._cache):
+        if is_built(request, self._backend, self._cache):
             return True
         self.notes += (_being_built(request, self.device),)
         self._builds[shape] = Beside(
-            lambda progress: open_session(request, self._flavour, self._device, self._cache, progress),
+            lambda progress: open_session(request, self._backend, self._device, self._cache, progress),
             into_the_log(f"Building the TensorRT engine for {request.images}"),
         )
         return False
@@ -162,7 +162,7 @@ class TensorRTEngine:
     def _opened(self, shape: Shape) -> Session:
         request = self._request(shape)
         progress = into_the_log(f"Building the TensorRT engine for {request.images}")
-        return self._kept(open_session(request, self._flavour, self._device, self._cache, progress))
+        return self._kept(open_session(request, self._backend, self._device, self._cache, progress))
 
     def _kept(self, opened: Opened) -> Session:
         self.notes += tuple(note for note in opened.notes if note not in self.notes)

@@ -15,9 +15,9 @@ import torch
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.build_cache import Artefact, Cache
+from erfnet_ros.inference.build_cache import Artifact, Cache
 from erfnet_ros.inference.parity_check import check_agreement
-from erfnet_ros.inference.tensorrt.api import Flavour
+from erfnet_ros.inference.tensorrt.api import Backend
 from erfnet_ros.inference.tensorrt.build import Request, build_engine
 from erfnet_ros.inference.tensorrt.progress import Progress
 from erfnet_ros.inference.tensorrt.session import RefusedError, Session
@@ -40,39 +40,39 @@ class Opened:
     """
 
     session: Session
-    engine: Artefact
+    engine: Artifact
     agreement: float
     notes: tuple[str, ...]
 
 
-def open_session(request: Request, flavour: Flavour, device: torch.device, cache: Cache, progress: Progress) -> Opened:
+def open_session(request: Request, backend: Backend, device: torch.device, cache: Cache, progress: Progress) -> Opened:
     """Load an engine, built and held against PyTorch if that has not been done before.
 
     Raises:
         EngineError: It cannot be built or loaded, or answers otherwise than PyTorch; then it is not kept.
     """
-    engine = build_engine(request, flavour, cache, progress)
+    engine = build_engine(request, backend, cache, progress)
     try:
-        session = _loaded(request, flavour, engine, device, cache)
+        session = _loaded(request, backend, engine, device, cache)
     except RefusedError:
         cache.discard(engine)
         if engine.built:
             raise
-        engine = build_engine(request, flavour, cache, progress)
-        session = _loaded(request, flavour, engine, device, cache)
+        engine = build_engine(request, backend, cache, progress)
+        session = _loaded(request, backend, engine, device, cache)
     if engine.built:
         seconds = engine.facts["seconds"]
         log.info("TensorRT built an engine for %s in %.0f s; it is kept at %s.", request.images, seconds, engine.path)
-    checked = check_once(request, flavour, engine, session, cache)
+    checked = check_once(request, backend, engine, session, cache)
     return Opened(session, engine, checked.facts["agreement"], (*engine.notes, *session.notes, *checked.notes))
 
 
-def check_once(request: Request, flavour: Flavour, engine: Artefact, run: Run, cache: Cache) -> Artefact:
+def check_once(request: Request, backend: Backend, engine: Artifact, run: Run, cache: Cache) -> Artifact:
     """Hold an engine against PyTorch in fp32, unless this very one has been on this GPU; the figure is kept.
 
     Args:
         request: What it was built for.
-        flavour: Who built it.
+        backend: Who built it.
         engine: Its file.
         run: The engine, loaded: (N, H, W, 3) uint8 in, labels and confidences out.
         cache: Where the figure is kept, as the fact "agreement".
@@ -81,7 +81,7 @@ def check_once(request: Request, flavour: Flavour, engine: Artefact, run: Run, c
         EngineError: It chooses another class too often; the engine is removed from the cache.
     """
     width, height = request.camera
-    name = f"{flavour.title} ({request.precision}, {width}x{height})"
+    name = f"{backend.title} ({request.precision}, {width}x{height})"
 
     def first_of_batch(image: Pixels) -> tuple[Pixels, Pixels]:
         labels, confidences = run(np.repeat(image, request.batch, axis=0))
@@ -94,35 +94,35 @@ def check_once(request: Request, flavour: Flavour, engine: Artefact, run: Run, c
         return facts
 
     digest = hashlib.sha256(engine.path.read_bytes()).hexdigest()
-    key = {**request.key(flavour), "gpu": request.gpu, "engine": digest}
+    key = {**request.key(backend), "gpu": request.gpu, "engine": digest}
     try:
-        return cache.artefact("tensorrt-agreement", key, "json", build)
+        return cache.artifact("tensorrt-agreement", key, "json", build)
     except EngineError:
         cache.discard(engine)
         raise
 
 
-def _loaded(request: Request, flavour: Flavour, engine: Artefact, device: torch.device, cache: Cache) -> Session:
-    """Load an engine, with the kernels that were compiled for it before where its flavour compiles them at load."""
+def _loaded(request: Request, backend: Backend, engine: Artifact, device: torch.device, cache: Cache) -> Session:
+    """Load an engine, with the kernels that were compiled for it before where its backend compiles them at load."""
     plan = engine.path.read_bytes()
     width, height = request.camera
     shape = (request.batch, height, width)
-    if not flavour.compiles_at_load:
-        return Session(flavour, plan, shape, device, None)
+    if not backend.compiles_at_load:
+        return Session(backend, plan, shape, device, None)
     compiled: list[Session] = []
 
     def build(path: Path) -> Mapping[str, Any]:
-        compiled.append(Session(flavour, plan, shape, device, None))
+        compiled.append(Session(backend, plan, shape, device, None))
         path.write_bytes(compiled[-1].kernels())
         return {}
 
-    key = {**request.key(flavour), "gpu": request.gpu, "engine": hashlib.sha256(plan).hexdigest()}
-    kernels = cache.artefact("tensorrt-kernels", key, "bin", build)
+    key = {**request.key(backend), "gpu": request.gpu, "engine": hashlib.sha256(plan).hexdigest()}
+    kernels = cache.artifact("tensorrt-kernels", key, "bin", build)
     if not compiled:
-        session = Session(flavour, plan, shape, device, kernels.path.read_bytes())
+        session = Session(backend, plan, shape, device, kernels.path.read_bytes())
         if session.fitting:
             return session
         # Of another driver.
         cache.discard(kernels)
-        cache.artefact("tensorrt-kernels", key, "bin", build)
+        cache.artifact("tensorrt-kernels", key, "bin", build)
     return compiled[-1] if compiled else session

@@ -8,7 +8,7 @@ from torch import Tensor
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.pytorch.cuda import GpuFrames
-from erfnet_ros.inference.tensorrt.api import Flavour
+from erfnet_ros.inference.tensorrt.api import Backend
 from erfnet_ros.models.onnx import export
 
 
@@ -20,7 +20,7 @@ class Session:
     """Run one engine for batches of one shape.
 
     Args:
-        flavour: Whose engine it is.
+        backend: Whose engine it is.
         plan: The serialized engine.
         shape: (N, H, W) of the images.
         device: The GPU.
@@ -32,19 +32,19 @@ class Session:
     """
 
     def __init__(
-        self, flavour: Flavour, plan: bytes, shape: tuple[int, int, int], device: torch.device, kernels: bytes | None
+        self, backend: Backend, plan: bytes, shape: tuple[int, int, int], device: torch.device, kernels: bytes | None
     ) -> None:
-        self._flavour, self._device = flavour, device
+        self._backend, self._device = backend, device
         self._frames = GpuFrames(shape, device)
         with self._frames.faults(), torch.cuda.device(device):
-            self._runtime = flavour.new("Runtime")
+            self._runtime = backend.new("Runtime")
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise RefusedError(
-                    f"{flavour.title} does not load its engine on {torch.cuda.get_device_name(device)}: "
-                    f"{flavour.log.reason()}; set engine to auto."
+                    f"{backend.title} does not load its engine on {torch.cuda.get_device_name(device)}: "
+                    f"{backend.log.reason()}; set engine to auto."
                 )
-            self._context = flavour.context(self._engine, kernels)
+            self._context = backend.context(self._engine, kernels)
             if self._context.execution is None:
                 raise self._failure("has no room for the engine's data")
             buffers = (self._frames.images, self._frames.labels, self._frames.confidences)
@@ -90,6 +90,6 @@ class Session:
 
     def _failure(self, what: str) -> EngineError:
         return EngineError(
-            f"TensorRT {what} on {self._device}: {self._flavour.log.reason()}; free the GPU or set a smaller "
+            f"TensorRT {what} on {self._device}: {self._backend.log.reason()}; free the GPU or set a smaller "
             "input_size where its memory ran out, else restart the node or set device to cpu."
         )

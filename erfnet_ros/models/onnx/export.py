@@ -25,7 +25,7 @@ from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.logits_network import PlainNetwork
 from erfnet_ros.models.onnx import resize
-from erfnet_ros.models.onnx.quantize import OPSET, quantise
+from erfnet_ros.models.onnx.quantize import OPSET, quantize
 from erfnet_ros.models.pipeline import Pipeline, answers, upsample
 from erfnet_ros.models.quantization import ranges_of
 
@@ -91,7 +91,7 @@ def build(
     model = _any_size(pipeline) if camera is None else _one_size(pipeline, camera, batch)
     _forget_how_it_was_made(model)
     if ranges is not None:
-        quantise(model, ranges)
+        quantize(model, ranges)
     facts = {
         "class_set": checkpoint.class_set.to_dict(),
         "trained_size": list(checkpoint.input_size),
@@ -100,7 +100,7 @@ def build(
         "precision": precision,
         "data": checkpoint.data,
         "miou": checkpoint.miou,
-        "licence": checkpoint.licence,
+        "license": checkpoint.license,
     }
     for key, value in ((METADATA_KEY, facts), ("class_names", list(checkpoint.class_set.names))):
         model.metadata_props.add(key=key, value=json.dumps(value))

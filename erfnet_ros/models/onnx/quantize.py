@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 19
-"""ONNX operator set, the first that quantises floats of 16 bits."""
+"""ONNX operator set, the first that quantizes floats of 16 bits."""
 
 STEPS = 127
 """Largest signed byte that has a counterpart below 0."""
@@ -30,12 +30,12 @@ _IN_FLOATS = "encoder.layers.1.conv3x1_1"
 """The first of them: it reads the one activation whose range is the widest by far."""
 
 
-def quantise(model: onnx.ModelProto, ranges: Mapping[str, float]) -> None:
+def quantize(model: onnx.ModelProto, ranges: Mapping[str, float]) -> None:
     """Let the convolutions of the encoder's residual layers multiply bytes: 51 of the network's 74, 3/4 of its work.
 
     Args:
         model: A graph of the Pipeline in fp16 or fp32, of `OPSET` or later; changed in place.
-        ranges: Largest value of each of the network's `ACTIVATIONS`, by name (`quantisation.activation_ranges`).
+        ranges: Largest value of each of the network's `ACTIVATIONS`, by name (`quantization.activation_ranges`).
     """
     from onnx import numpy_helper
 

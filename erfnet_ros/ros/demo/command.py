@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> None:
         run = _play(options, keeper, out / "node.log")
         print("Scoring and drawing ...", flush=True)
         results = Results(run.source, run.class_set, keeper.spool)
-        summary = _summarise(options, run, keeper, len(results.frames), results.score())
+        summary = _summarize(options, run, keeper, len(results.frames), results.score())
         summary.write(out / "summary.json")
         results.draw(out, summary.title(), summary.subtitle(), options.rate)
     print("\n".join(["", *summary.lines(), "", f"Written to {out}: {', '.join(_WRITTEN)}"]))
@@ -140,7 +140,7 @@ def _play_passes(rig: Rig, length: int, most: int) -> tuple[Played, ...]:
     return tuple(passes)
 
 
-def _summarise(
+def _summarize(
     options: argparse.Namespace, run: _Run, keeper: _Keeper, complete: int, matrix: ConfusionMatrix | None
 ) -> Summary:
     ledger = run.ledger

@@ -83,7 +83,7 @@ class RunningNode:
 
 
 def ask_node(namespace: str) -> RunningNode:
-    """Wait for the node, and ask it; `rclpy` must not be initialised.
+    """Wait for the node, and ask it; `rclpy` must not be initialized.
 
     Args:
         namespace: Of the node, such as "/segmentation".

@@ -69,7 +69,7 @@ class UsageMeter:
 
 
 class _GpuMeter:
-    """Let nvidia-smi report a whole GPU twice a second: per process it tells no utilisation, nor in a container."""
+    """Let nvidia-smi report a whole GPU twice a second: per process it tells no utilization, nor in a container."""
 
     def __init__(self, device: str) -> None:
         self._lines: list[str] = []
@@ -78,7 +78,7 @@ class _GpuMeter:
         self._process = ChildProcess("GPU's meter", command, on_line=self._lines.append)
 
     def stop(self) -> tuple[float | None, float | None]:
-        """Return mean utilisation (percent) and largest memory (10^6 bytes); None where nothing was reported."""
+        """Return mean utilization (percent) and largest memory (10^6 bytes); None where nothing was reported."""
         self._process.stop()
         return gpu_figures("\n".join(self._lines))
 

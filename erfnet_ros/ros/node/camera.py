@@ -26,7 +26,7 @@ class NodeCamera:
     Args:
         node: Whose topics, and whose remappings.
         name: Comes before the names of its topics, as in front/mask; "" for a node's only camera.
-        class_set: Names and colours of the labels.
+        class_set: Names and colors of the labels.
         transport: raw or compressed.
         group: Callback group that images have to themselves.
         on_image: Called with this camera and every image message that the executor takes.

@@ -29,7 +29,7 @@ def to_array(message: Image) -> Pixels:
 
 
 def _convert(image: CompactImage) -> Pixels:
-    # Looked for when the first image needs it: 8-bit colours never do.
+    # Looked for when the first image needs it: 8-bit colors never do.
     return _converter()(image)
 
 

@@ -237,7 +237,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "overlay_alpha",
         "double",
         0.5,
-        "Weight of the class colours in the overlay: 0 is the image, 1 the colours.",
+        "Weight of the class colors in the overlay: 0 is the image, 1 the colors.",
         minimum=0.0,
         maximum=1.0,
         fixed_while_configured=False,

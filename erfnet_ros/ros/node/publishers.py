@@ -63,7 +63,7 @@ class Outputs:
 
     Args:
         node: The node, configured or being so.
-        class_set: Names and colours of the labels.
+        class_set: Names and colors of the labels.
         prefix: Comes before the topics' names, such as "front/"; "" for a node's only camera.
     """
 
@@ -113,7 +113,7 @@ class Outputs:
         Args:
             rgb: (H, W, 3) uint8 image.
             mask: (H, W) uint8 labels after the confidence threshold.
-            alpha: Weight of the colours in the overlay, 0..1.
+            alpha: Weight of the colors in the overlay, 0..1.
             info: The camera's newest calibration, if any.
         """
         inferred = time.perf_counter()

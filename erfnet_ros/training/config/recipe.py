@@ -18,14 +18,14 @@ class Phase:
     """Some steps at one crop size; early phases may be small and cheap.
 
     Attributes:
-        steps: Length in optimisation steps; null where `epochs` says it.
+        steps: Length in optimization steps; null where `epochs` says it.
         epochs: Length in passes over the training frames; null where `steps` says it.
         crop: (width, height) of every view in pixels, or `frame` for whole frames.
         scale: Smallest and largest magnification of the frame; drawn log-uniformly.
         stretch: Largest change of the aspect ratio, as a natural logarithm of the factor on each axis.
         shift: Largest shift along each axis, whole pixels.
         mirror: Whether half of the views are mirrored.
-        rare_share: Share of the views that are centred near a pixel of one of the frame's rarer classes.
+        rare_share: Share of the views that are centered near a pixel of one of the frame's rarer classes.
         light: Largest relative change of brightness, contrast and saturation.
         dropout: Rate of all the encoder's dropout layers; null keeps the paper's 0.3 and 0.03.
     """
@@ -116,7 +116,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised.
+    """What is minimized.
 
     Attributes:
         name: See `erfnet_ros.training.loop.losses`.
@@ -161,7 +161,7 @@ class Recipe:
         batch_size: Views per step, over all devices.
         seed: What every random choice follows from.
         max_frame_height: Taller frames are shrunk to this height, pixels, before anything else; null keeps them.
-        loss: What is minimised.
+        loss: What is minimized.
         average_decay: Decay per step of the running average of the weights that is validated and kept; null keeps
             the last weights.
         synthetic: Synthetic frames in every batch; null for none.

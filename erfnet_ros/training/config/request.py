@@ -17,7 +17,7 @@ from erfnet_ros.training.history import write_json
 IDENTITY = "run.json"
 """Says in the run's folder what the run is: only the same may be resumed."""
 
-_UNDECIDING = ("validate_on", "licence", "command")
+_UNDECIDING = ("validate_on", "license", "command")
 """What may differ where a run is resumed."""
 
 
@@ -37,7 +37,7 @@ class Request:
     steps: int | None
     batch_size: int | None
     seed: int | None
-    licence: str | None
+    license: str | None
     device: str
     precision: str
     devices: int
@@ -65,9 +65,9 @@ class Identity:
         recipe: Its content, overrides applied.
         init: Hash of the checkpoint to begin with; None from scratch.
         precision: fp32, fp16 or bf16.
-        processes: How many processes train together: each normalises its own part of a batch.
+        processes: How many processes train together: each normalizes its own part of a batch.
         validate_on: What to validate on, as asked for; decides no weights, and neither do the two below.
-        licence: Terms of the weights; None where nothing was said.
+        license: Terms of the weights; None where nothing was said.
         command: The command line; None in a run that began before it was kept.
     """
 
@@ -80,7 +80,7 @@ class Identity:
     precision: str
     processes: int
     validate_on: str | None = None
-    licence: str | None = None
+    license: str | None = None
     command: str | None = None
 
     def write(self, run: Path) -> None:
@@ -130,7 +130,7 @@ def completed(request: Request, before: Identity) -> Request:
         request,
         split=request.split or before.split,
         validate_on=request.validate_on or before.validate_on,
-        licence=before.licence if request.licence is None else request.licence,
+        license=before.license if request.license is None else request.license,
         command=before.command or request.command,
     )
 

@@ -28,7 +28,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Number of optimisation steps."""
+        """Number of optimization steps."""
         return sum(self.phase_steps)
 
     def phase_index(self, step: int) -> int:

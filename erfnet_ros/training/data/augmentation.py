@@ -1,4 +1,4 @@
-"""Random views of labelled frames: scale, shift, mirror, light; drawn on the CPU, made in batches on the device."""
+"""Random views of labeled frames: scale, shift, mirror, light; drawn on the CPU, made in batches on the device."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SMALLEST = {1: 0.7, 2: 0.35, 4: 0.0}
 """Side of the squares that are averaged before a view is cut out, and the smallest scale for which it is so."""
 
 _MARGIN = 16
-"""Pixels that a window is wider than its view: for whole corners, and two bilinear neighbours of squares of 4."""
-_GREY = (0.299, 0.587, 0.114)
+"""Pixels that a window is wider than its view: for whole corners, and two bilinear neighbors of squares of 4."""
+_GRAY = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class View:
 
     Attributes:
         scale: (x, y) magnification; x is negative where the view is mirrored.
-        centre: (x, y) of the frame that comes to the view's middle, pixels from the frame's upper left corner.
+        center: (x, y) of the frame that comes to the view's middle, pixels from the frame's upper left corner.
         light: Factors of brightness, contrast and saturation, and the exponent gamma.
     """
 
     scale: tuple[float, float]
-    centre: tuple[float, float]
+    center: tuple[float, float]
     light: tuple[float, float, float, float]
 
 
@@ -48,7 +48,7 @@ class Views:
 
     Attributes:
         scale: (N, 2) float64, `View.scale` of each.
-        centre: (N, 2) float64, `View.centre` of each.
+        center: (N, 2) float64, `View.center` of each.
         light: (N, 4) float32, `View.light` of each.
         frames: (N,) int64 number of each one's frame.
         order: (N,) int64 numbers of the views, those of one square side by side.
@@ -56,7 +56,7 @@ class Views:
     """
 
     scale: Tensor
-    centre: Tensor
+    center: Tensor
     light: Tensor
     frames: Tensor
     order: Tensor
@@ -69,14 +69,14 @@ class Views:
         order = sorted(range(len(views)), key=sides.__getitem__)
         # A frame's number, too, is exact in float64.
         rows = [
-            (*view.scale, *view.centre, *view.light, frame, n)
+            (*view.scale, *view.center, *view.light, frame, n)
             for view, frame, n in zip(views, frames, order, strict=True)
         ]
         table = to_device(torch.tensor(rows, dtype=torch.float64), device)
-        scale, centre, light, whole = table.tensor_split((2, 4, 8), 1)
+        scale, center, light, whole = table.tensor_split((2, 4, 8), 1)
         numbers = whole.long()
         squares = tuple((side, sides.count(side)) for side in sorted(set(sides)))
-        return cls(scale, centre, light.float(), numbers[:, 0], numbers[:, 1], squares)
+        return cls(scale, center, light.float(), numbers[:, 0], numbers[:, 1], squares)
 
 
 def spots_of(labels: npt.NDArray[np.uint8], num_classes: int, random: np.random.Generator) -> Spots:
@@ -106,14 +106,14 @@ def draw_view(
         phase: How far a view may differ from its frame.
         frame_size: (width, height) of the frame, pixels.
         spots: Where the frame's classes are; None for a phase whose `rare_share` is 0, which does not look.
-        rarity: (C,) odds of each class to be the centre of a view, any positive scale.
+        rarity: (C,) odds of each class to be the center of a view, any positive scale.
         random: The only source of chance.
     """
     width, height = crop_of(phase, frame_size)
     scale = math.exp(random.uniform(math.log(phase.scale[0]), math.log(phase.scale[1])))
     stretch = math.exp(random.uniform(-phase.stretch, phase.stretch))
     scale_x, scale_y = scale * stretch, scale / stretch
-    x, y = _centre(phase, frame_size, (width / scale_x, height / scale_y), spots, rarity, random)
+    x, y = _center(phase, frame_size, (width / scale_x, height / scale_y), spots, rarity, random)
     shift_x, shift_y = random.integers(-phase.shift, phase.shift + 1, 2)
     mirror = -1.0 if phase.mirror and random.random() < 0.5 else 1.0
     brightness, contrast, saturation = (float(factor) for factor in 1 + random.uniform(-phase.light, phase.light, 3))
@@ -128,7 +128,7 @@ def crop_of(phase: Phase, frame_size: tuple[int, int]) -> tuple[int, int]:
     return frame_size if phase.crop == "frame" else phase.crop
 
 
-def _centre(
+def _center(
     phase: Phase,
     frame_size: tuple[int, int],
     extent: tuple[float, float],
@@ -150,11 +150,11 @@ def _centre(
     return _inside(wanted[0], extent[0], frame_size[0]), _inside(wanted[1], extent[1], frame_size[1])
 
 
-def _inside(centre: float, extent: float, size: int) -> float:
-    """Move a view's centre so that the view lies inside the frame, or covers it evenly where it is larger."""
+def _inside(center: float, extent: float, size: int) -> float:
+    """Move a view's center so that the view lies inside the frame, or covers it evenly where it is larger."""
     if extent >= size:
         return size / 2
-    return min(max(centre, extent / 2), size - extent / 2)
+    return min(max(center, extent / 2), size - extent / 2)
 
 
 def warp(images: Tensor, labels: Tensor, views: Views, phase: Phase) -> tuple[Tensor, Tensor]:
@@ -181,17 +181,17 @@ def warp(images: Tensor, labels: Tensor, views: Views, phase: Phase) -> tuple[Te
         members = views.order[first : first + count]
         first += count
         window = _window(phase, side, frame_size)
-        corner = _corner(views.centre[members], window, frame_size)
-        scale, centre = views.scale[members], views.centre[members] - corner
+        corner = _corner(views.center[members], window, frame_size)
+        scale, center = views.scale[members], views.center[members] - corner
         pixels = _cut(images, members, corner, window).float().contiguous()
         if side > 1:
             pixels = F.avg_pool2d(pixels, side, ceil_mode=True, count_include_pad=False)
-        grid = _grid(scale, centre, (width, height), (pixels.shape[3] * side, pixels.shape[2] * side))
+        grid = _grid(scale, center, (width, height), (pixels.shape[3] * side, pixels.shape[2] * side))
         bilinear = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False)
         view_images[members] = bilinear.round_().byte()
         # What lies outside is read as 0, so void is made the zero.
         known = (VOID - _cut(labels, members, corner, window)).unsqueeze(1).float()
-        grid = _grid(scale, centre, (width, height), window)
+        grid = _grid(scale, center, (width, height), window)
         nearest = F.grid_sample(known, grid, "nearest", "zeros", align_corners=False)[:, 0]
         view_labels[members] = (VOID - nearest).byte()
     return view_images, view_labels
@@ -211,16 +211,16 @@ def relight(images: Tensor, light: Tensor) -> Tensor:
     x = images.float().div_(255).pow_(gamma)
     x = x.sub_(0.5).mul_(contrast).add_(0.5).mul_(brightness).clamp_(0, 1)
     # Factors as numbers: a tensor of them would have to travel to the device at each step.
-    red, green, blue = (part * factor for part, factor in zip(x.tensor_split(3, 1), _GREY, strict=True))
-    grey = red.add_(green).add_(blue)
-    return torch.lerp(grey.expand_as(x), x, saturation).clamp_(0, 1)
+    red, green, blue = (part * factor for part, factor in zip(x.tensor_split(3, 1), _GRAY, strict=True))
+    gray = red.add_(green).add_(blue)
+    return torch.lerp(gray.expand_as(x), x, saturation).clamp_(0, 1)
 
 
-def _grid(scale: Tensor, centre: Tensor, crop: tuple[int, int], frame_size: tuple[int, int]) -> Tensor:
+def _grid(scale: Tensor, center: Tensor, crop: tuple[int, int], frame_size: tuple[int, int]) -> Tensor:
     """Return where the pixels of views lie in their frames, (N, height, width, 2) in -1..1, for grid_sample."""
     width, height = crop
-    x = centre[:, :1] + (torch.arange(width, device=centre.device) + 0.5 - width / 2) / scale[:, :1]
-    y = centre[:, 1:] + (torch.arange(height, device=centre.device) + 0.5 - height / 2) / scale[:, 1:]
+    x = center[:, :1] + (torch.arange(width, device=center.device) + 0.5 - width / 2) / scale[:, :1]
+    y = center[:, 1:] + (torch.arange(height, device=center.device) + 0.5 - height / 2) / scale[:, 1:]
     x, y = (2 * x / frame_size[0] - 1).float(), (2 * y / frame_size[1] - 1).float()
     shape = (len(scale), height, width)
     return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
@@ -234,20 +234,20 @@ def _window(phase: Phase, side: int, frame_size: tuple[int, int]) -> tuple[int, 
     """
     smallest = max(phase.scale[0], _SMALLEST[side]) * math.exp(-phase.stretch)
     width, height = (
-        # In whole squares of any side, with a margin for the bilinear neighbours.
+        # In whole squares of any side, with a margin for the bilinear neighbors.
         min(size, 4 * math.ceil((crop / smallest + _MARGIN) / 4))
         for size, crop in zip(frame_size, crop_of(phase, frame_size), strict=True)
     )
     return width, height
 
 
-def _corner(centre: Tensor, window: tuple[int, int], frame_size: tuple[int, int]) -> Tensor:
-    """Return the upper left corners (N, 2) int64 of windows around centres (N, 2), moved into the frame.
+def _corner(center: Tensor, window: tuple[int, int], frame_size: tuple[int, int]) -> Tensor:
+    """Return the upper left corners (N, 2) int64 of windows around centers (N, 2), moved into the frame.
 
     A view that reaches over the frame's border so has it as its window's border, where it is reflected.
     """
     corners = [
-        (centre[:, axis] - window[axis] / 2).floor().clamp(0, frame_size[axis] - window[axis]) for axis in (0, 1)
+        (center[:, axis] - window[axis] / 2).floor().clamp(0, frame_size[axis] - window[axis]) for axis in (0, 1)
     ]
     return torch.stack(corners, 1).long()
 

@@ -40,7 +40,7 @@ class Draw:
         plan: The stage.
         seed: The recipe's seed.
         shares: What each batch is made of, in order.
-        rarity: (C,) odds of each class to be the centre of a view.
+        rarity: (C,) odds of each class to be the center of a view.
         rank: Which of `processes` this is: it makes every `processes`-th view of each batch.
         processes: How many processes train together.
     """

@@ -163,7 +163,7 @@ def take_census(data: DataSet, max_height: int | None, workers: int) -> Census:
         sizes[size] += 1
     pixels = pixels[: len(data.class_set)]
     if not pixels.sum():
-        raise SourceError(f"Expected labelled pixels in split {data.split} of {data.name}, got void alone.")
+        raise SourceError(f"Expected labeled pixels in split {data.split} of {data.name}, got void alone.")
     return Census(pixels, sizes)
 
 

@@ -1,4 +1,4 @@
-"""One stage of training as Lightning sees it: network, running average, loss, optimiser and learning rate."""
+"""One stage of training as Lightning sees it: network, running average, loss, optimizer and learning rate."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class StageModule(LightningModule):
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def configure_optimizers(self) -> Any:
-        """Return optimiser and learning rate, both by step."""
+        """Return optimizer and learning rate, both by step."""
         optimizer = self._optimizer()
         return {
             "optimizer": optimizer,

@@ -1,4 +1,4 @@
-"""What training minimises: logits (N, C, H, W) against labels (N, H, W), void pixels left out."""
+"""What training minimizes: logits (N, C, H, W) against labels (N, H, W), void pixels left out."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def ohem(logits: Tensor, labels: Tensor, weights: Tensor | None, hard_share: flo
 def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, focusing: float) -> Tensor:
     """Return the mean of (1 - p) ** focusing times the cross-entropy, p the true class's probability.
 
-    Source: Lin et al. 2017, equation 5; normalised by the class weights as `cross_entropy` is.
+    Source: Lin et al. 2017, equation 5; normalized by the class weights as `cross_entropy` is.
     """
     log_likelihood = -F.cross_entropy(logits, labels, ignore_index=VOID, reduction="none")
     # Rounding may bring a probability a hair above one, whose power would be NaN.

@@ -26,7 +26,7 @@ class Samples:
 
     Args:
         writer: A `torch.utils.tensorboard.SummaryWriter`.
-        class_set: Colours of the labels.
+        class_set: Colors of the labels.
     """
 
     def __init__(self, writer: Any, class_set: ClassSet) -> None:
@@ -54,7 +54,7 @@ class Samples:
         return sheet
 
     def _colored(self, labels: Tensor, shape: torch.Size) -> Pixels:
-        """Return labels in colours, each pixel repeated to fill (H, W) where they are smaller."""
+        """Return labels in colors, each pixel repeated to fill (H, W) where they are smaller."""
         rows = torch.arange(shape[0]) * labels.shape[0] // shape[0]
         columns = torch.arange(shape[1]) * labels.shape[1] // shape[1]
         return color_mask(labels.cpu()[rows][:, columns].numpy(), self._palette)

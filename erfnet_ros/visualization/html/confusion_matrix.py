@@ -76,7 +76,7 @@ def confusion_chart(names: Sequence[str], matrix: npt.NDArray[np.int64], title: 
 
 
 def _fill(axes: Axes, shares: npt.NDArray[np.float64]) -> None:
-    """Draw a coloured cell with its number for each share that is worth showing."""
+    """Draw a colored cell with its number for each share that is worth showing."""
     from matplotlib.patches import Rectangle
 
     for row, column in np.argwhere(shares >= _SMALLEST_SHARE):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 Verdict = Literal["plain", "good", "fair", "bad"]
-"""The colour that a figure or a note is shown in; plain says nothing about it."""
+"""The color that a figure or a note is shown in; plain says nothing about it."""
 
 Color = tuple[int, int, int]
 
@@ -39,8 +39,8 @@ class Cell:
 
     Attributes:
         text: What stands in it.
-        verdict: The colour of the text.
-        color: A small square of this colour (R, G, B) stands before the text: a class as the masks show it.
+        verdict: The color of the text.
+        color: A small square of this color (R, G, B) stands before the text: a class as the masks show it.
     """
 
     text: str
@@ -110,7 +110,7 @@ class Chart:
         svg: An <svg> element, made by this package: it goes into the page as it is.
         title: What stands above it.
         caption: How to read it.
-        wide: Whether it takes the page's whole width, or shares it with a neighbour.
+        wide: Whether it takes the page's whole width, or shares it with a neighbor.
     """
 
     kind: ClassVar[str] = "chart"

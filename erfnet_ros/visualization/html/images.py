@@ -15,7 +15,7 @@ _JPEG_QUALITY = 88
 
 
 def jpeg_uri(rgb: Pixels) -> str:
-    """Return an (H, W, 3) uint8 RGB photograph as a data URI: small, at the price of blurred edges of colours."""
+    """Return an (H, W, 3) uint8 RGB photograph as a data URI: small, at the price of blurred edges of colors."""
     return _uri("jpeg", rgb, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
 
 

@@ -34,7 +34,7 @@ def render(page: Page) -> str:
 
 
 def _paired(blocks: Sequence[Block]) -> list[Block]:
-    """Widen each half block that has no neighbour, so that no hole is left beside it."""
+    """Widen each half block that has no neighbor, so that no hole is left beside it."""
     arranged: list[Block] = []
     alone = False
     for block in [*blocks, None]:
@@ -94,7 +94,7 @@ def tiles_table(tiles: Sequence[Tile]) -> str:
 
 
 def table(content: Table) -> str:
-    """Return a table; a cell's verdict becomes a coloured dot before its text."""
+    """Return a table; a cell's verdict becomes a colored dot before its text."""
     lines = [
         _row([column.title for column in content.columns]),
         _row(["---:" if column.numeric else "---" for column in content.columns], escaped=True),

@@ -1,6 +1,6 @@
 """From a matplotlib figure to an SVG that fits into a page: small, and the same for the same input.
 
-Charts are drawn in stand-in colours, which become the page's CSS variables: one drawing serves light, dark and print.
+Charts are drawn in stand-in colors, which become the page's CSS variables: one drawing serves light, dark and print.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PLATE = {"facecolor": SURFACE, "edgecolor": "none", "pad": 1.0}
 """The box of a text that must be read across lines."""
 
 SERIES = (ACCENT, OTHER, THIRD, GOOD, BAD)
-"""Colours of lines in one chart, in the order in which they are taken."""
+"""Colors of lines in one chart, in the order in which they are taken."""
 
 FONT_SIZE = 11
 """Of the charts' text, in pixels where a chart is shown at its own size."""
@@ -109,7 +109,7 @@ def to_svg(figure: Figure, description: str) -> str:
     """Return an <svg> element for the inside of an HTML page; call inside `drawing`.
 
     Args:
-        figure: What to show; its colours are the constants of this module.
+        figure: What to show; its colors are the constants of this module.
         description: What is read to those who do not see it.
     """
     from html import escape
@@ -128,7 +128,7 @@ def to_svg(figure: Figure, description: str) -> str:
 
 
 def _compact(body: str) -> str:
-    """Drop what only a file of its own needs, shorten numbers, and put CSS variables in place of the stand-in colours.
+    """Drop what only a file of its own needs, shorten numbers, and put CSS variables in place of the stand-in colors.
 
     Only tags are touched: the text between them may be a class name that looks like anything.
     """

@@ -121,7 +121,7 @@ def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:
     assert "| pytorch fp32 |" in text
 
 
-def test_the_picture_has_bars_in_two_colours(measured: Path) -> None:
+def test_the_picture_has_bars_in_two_colors(measured: Path) -> None:
     picture = cv2.imread(str(measured / "run.png"))
     assert picture is not None
     for blue, green, red in ((0xC9, 0x63, 0x25), (0x0A, 0x60, 0xC2)):
@@ -162,7 +162,7 @@ def test_an_engine_that_handed_over_meanwhile_is_not_measured_by_its_substitute(
 
 
 def test_everybody_runs_once_a_round_in_changing_order() -> None:
-    """Whoever always followed the same neighbour would be measured with its heat in the caches."""
+    """Whoever always followed the same neighbor would be measured with its heat in the caches."""
     seen: list[str] = []
     values = run_rounds(
         [idle(name, seen) for name in "abcd"], [[np.zeros((1, 8, 8, 3), np.uint8)]], 4, lambda line: None

@@ -169,7 +169,7 @@ def test_the_original_release_falls_into_the_published_splits(tmp_path: Path) ->
         assert {entry.name for entry in open_dataset("camvid", root, split).entries()} == {*names}
 
 
-def test_each_of_the_32_colours_has_its_own_class() -> None:
+def test_each_of_the_32_colors_has_its_own_class() -> None:
     assert sum(len(members) for members in GROUPS.values()) == 32
     assert len({color for members in GROUPS.values() for color in members.values()}) == 32
     for group, members in GROUPS.items():
@@ -178,7 +178,7 @@ def test_each_of_the_32_colours_has_its_own_class() -> None:
 
 
 @pytest.mark.parametrize("color", [(128, 64, 129), (192, 192, 192)])
-def test_a_colour_that_camvid_does_not_have_is_named_with_the_file(tmp_path: Path, color: tuple[int, int, int]) -> None:
+def test_a_color_that_camvid_does_not_have_is_named_with_the_file(tmp_path: Path, color: tuple[int, int, int]) -> None:
     """A JPEG of the labels, or another release: guessed classes would be worse than none."""
     root = make_camvid_original(tmp_path)
     label = root / "LabeledApproved_full" / "0001TP_006690_L.png"
@@ -186,15 +186,15 @@ def test_a_colour_that_camvid_does_not_have_is_named_with_the_file(tmp_path: Pat
     colors[3, 3] = color
     write(label, colors)
     with pytest.raises(
-        SourceError, match=rf"0001TP_006690_L\.png.*32 colours, got \({color[0]}, {color[1]}, {color[2]}\)"
+        SourceError, match=rf"0001TP_006690_L\.png.*32 colors, got \({color[0]}, {color[1]}, {color[2]}\)"
     ):
         open_dataset("camvid", root, "train")[0]
 
 
-def test_ids_in_place_of_the_originals_colours_are_refused(tmp_path: Path) -> None:
+def test_ids_in_place_of_the_originals_colors_are_refused(tmp_path: Path) -> None:
     root = make_camvid_original(tmp_path)
     write(root / "LabeledApproved_full" / "0001TP_006690_L.png", frame(0)[1])
-    with pytest.raises(SourceError, match=r"Expected 8-bit colours .*0001TP_006690_L\.png'"):
+    with pytest.raises(SourceError, match=r"Expected 8-bit colors .*0001TP_006690_L\.png'"):
         open_dataset("camvid", root, "train")[0]
 
 

@@ -1,4 +1,4 @@
-"""The synthetic street is the same every time, holds every class, moves, and cannot be solved by colour alone."""
+"""The synthetic street is the same every time, holds every class, moves, and cannot be solved by color alone."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_seeds_give_different_streets() -> None:
     assert (first != second).mean() > 0.1
 
 
-def test_colour_alone_does_not_tell_the_classes() -> None:
+def test_color_alone_does_not_tell_the_classes() -> None:
     means = np.zeros((len(CAMVID), 3))
     counts = np.zeros(len(CAMVID))
     for seed in (10, 11, 12):
@@ -109,9 +109,9 @@ def test_label_boundaries_lie_on_image_edges() -> None:
     assert there > 1.5 * max(contrast(-4), contrast(4))
 
 
-def test_a_panel_is_labelled_where_the_pinhole_camera_sees_it() -> None:
+def test_a_panel_is_labeled_where_the_pinhole_camera_sees_it() -> None:
     picture = canvas()
-    # At 10 m and a focal length of 100 pixels a metre is 10 pixels; the eye is 1.5 m up, at row 50.
+    # At 10 m and a focal length of 100 pixels a meter is 10 pixels; the eye is 1.5 m up, at row 50.
     picture.panel(picture.camera.view(upright(0, 10, 2, 0, 2)), plain((200, 100, 50)), BUILDING)
     expected = np.full((100, 200), SKY, np.uint8)
     expected[45:65, 90:110] = BUILDING
@@ -121,7 +121,7 @@ def test_a_panel_is_labelled_where_the_pinhole_camera_sees_it() -> None:
     assert not picture.rgb[:, :88].any()
 
 
-def test_a_cut_out_is_painted_by_its_alpha_and_labelled_by_its_cover() -> None:
+def test_a_cut_out_is_painted_by_its_alpha_and_labeled_by_its_cover() -> None:
     picture = canvas()
     alpha, cover = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
     alpha[:, :16], cover[:, :32] = 255, 255

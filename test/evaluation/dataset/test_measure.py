@@ -65,7 +65,7 @@ def test_frames_are_scored_as_they_were_prepared(tmp_path: Path) -> None:
     assert [entry.name for entry in found.frames] == [data[1].name]
 
 
-def test_a_split_without_truth_is_labelled_but_has_no_score(tmp_path: Path) -> None:
+def test_a_split_without_truth_is_labeled_but_has_no_score(tmp_path: Path) -> None:
     for number in range(6):
         image = np.full((24, 32, 3), 40 * number, np.uint8)
         write(tmp_path / "leftImg8bit" / "test" / "berlin" / f"berlin_000000_{number:06d}_leftImg8bit.png", image)

@@ -79,7 +79,7 @@ def test_the_tolerance_is_a_disk_and_not_a_square() -> None:
 
 
 def test_half_a_boundary_by_hand() -> None:
-    """The labelled block has 40 boundary pixels on the true line, which is 80 long, and 29 along its lower side."""
+    """The labeled block has 40 boundary pixels on the true line, which is 80 long, and 29 along its lower side."""
     truth = halves(30)
     labels = truth.copy()
     labels[40:] = 0

@@ -24,7 +24,7 @@ from erfnet_ros.evaluation.report.example_frames import frames_section
 from erfnet_ros.evaluation.report.summary_tiles import gate_notes, tiles
 from erfnet_ros.evaluation.report.timing import timing_section
 from erfnet_ros.evaluation.results.result import LIVE, OFFLINE, FrameRecord, Result
-from erfnet_ros.visualization.contact_sheet import Sample, labelled_strip, write_png
+from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.html.elements import Note, Page, Table, Tile
 from erfnet_ros.visualization.html.formatting import UNKNOWN, milliseconds, percent
 
@@ -116,7 +116,7 @@ def offline(result: Result) -> Result:
 
 
 def without_truth(result: Result) -> Result:
-    """Return the run of a bag that nobody labelled."""
+    """Return the run of a bag that nobody labeled."""
     records = tuple(replace(record, miou=None) for record in result.records)
     return replace(result, score=None, streaming_score=None, records=records)
 
@@ -126,7 +126,7 @@ def draw(folder: Path) -> None:
     truth = truth_of(2)
     rgb = CAMVID.palette()[truth]
     (folder / PICTURE).parent.mkdir(exist_ok=True)
-    write_png(folder / PICTURE, labelled_strip(Sample("frame 2", rgb, truth, truth, rgb), CAMVID))
+    write_png(folder / PICTURE, labeled_strip(Sample("frame 2", rgb, truth, truth, rgb), CAMVID))
 
 
 def tiles_of(
@@ -180,7 +180,7 @@ def test_a_live_run_shows_latency_lateness_and_what_was_dropped(tmp_path: Path) 
 
 
 def test_a_comparison_says_which_way_each_figure_went() -> None:
-    """More is better for accuracy and worse for latency: the colour must not follow the sign alone."""
+    """More is better for accuracy and worse for latency: the color must not follow the sign alone."""
     better, worse = live(40.0, 0.1, ()), live(140.0, 0.4)
     shown = tiles_of(better, worse)
     assert shown["mIoU"].change.startswith("+")
@@ -211,7 +211,7 @@ def test_a_comparison_with_other_classes_pairs_them_by_name() -> None:
     assert rows["road"][3] == "±0.0 points"
 
 
-def test_the_gate_s_outcome_stands_first_and_colours_its_figures(tmp_path: Path) -> None:
+def test_the_gate_s_outcome_stands_first_and_colors_its_figures(tmp_path: Path) -> None:
     result = live()
     verdicts = thresholds.check(thresholds.parse("miou>=0.99 dropped<=0.5"), result)
     note = build_page(result, tmp_path, None, verdicts).notes[0]

@@ -37,7 +37,7 @@ def test_the_extremes_come_first() -> None:
     assert indexes(found, "worst") == indexes(found, "uncertain") == [2, 4, 0, 5]
 
 
-def test_of_neighbours_the_more_extreme_stays() -> None:
+def test_of_neighbors_the_more_extreme_stays() -> None:
     """At 30 Hz the four best frames would be one frame."""
     mious = [0.5] * 320
     mious[100:103] = [0.8, 0.9, 0.85]

@@ -128,7 +128,7 @@ def test_bytes_are_convolved_to_within_a_step() -> None:
 
 @pytest.mark.parametrize("units", [True, False])
 def test_sums_of_bytes_do_not_overflow(units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without VNNI two products are added in 16 bits; the largest bytes on neighbours of the largest weights would."""
+    """Without VNNI two products are added in 16 bits; the largest bytes on neighbors of the largest weights would."""
     if units and not has_int8_units():
         pytest.skip("this processor has no units for int8")
     monkeypatch.setattr(onednn_layers, "has_int8_units", lambda: units)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.tensorrt.api import NAMES, find_flavour
+from erfnet_ros.inference.tensorrt.api import NAMES, find_backend
 from erfnet_ros.inference.tensorrt.engine import pick_gpu, pick_precision
 from erfnet_ros.inference.tensorrt.progress import Shares
 
@@ -20,9 +20,9 @@ def looked_for_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPa
     """Hide whatever TensorRT is installed, and forget that it was found."""
     for name in NAMES:
         monkeypatch.setitem(sys.modules, name, None)
-    find_flavour.cache_clear()
+    find_backend.cache_clear()
     yield monkeypatch
-    find_flavour.cache_clear()
+    find_backend.cache_clear()
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, code: str) -> None:
@@ -33,7 +33,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, code: st
 
 def test_without_tensorrt_the_error_says_how_to_get_it(looked_for_anew: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineError, match=r"needs the package 'tensorrt' 10 .*, got neither; install .*pip install"):
-        find_flavour()
+        find_backend()
 
 
 def test_bindings_without_libraries_are_told_from_nothing(looked_for_anew: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -41,13 +41,13 @@ def test_bindings_without_libraries_are_told_from_nothing(looked_for_anew: pytes
     code = "raise ImportError('libnvinfer.so.11: cannot open shared object file')"
     installed(looked_for_anew, tmp_path, "tensorrt", code)
     with pytest.raises(EngineError, match=r"got 'tensorrt' cannot be loaded \(libnvinfer\.so\.11: cannot open"):
-        find_flavour()
+        find_backend()
 
 
 def test_a_tensorrt_that_is_too_old_is_named(looked_for_anew: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installed(looked_for_anew, tmp_path, "tensorrt", "__version__ = '8.6.1'")
     with pytest.raises(EngineError, match=r"got 'tensorrt' 8\.6\.1 is too old; install"):
-        find_flavour()
+        find_backend()
 
 
 def test_precision_words_become_what_tensorrt_has() -> None:

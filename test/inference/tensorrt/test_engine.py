@@ -28,11 +28,11 @@ from torch.nn import functional as F
 from erfnet_ros.commands.build_engine import main
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import EngineError, ParameterError
-from erfnet_ros.inference.build_cache import Artefact, Cache
+from erfnet_ros.inference.build_cache import Artifact, Cache
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.inference.tensorrt import engine as tensorrt_engine
-from erfnet_ros.inference.tensorrt.api import Flavour, find_flavour
+from erfnet_ros.inference.tensorrt.api import Backend, find_backend
 from erfnet_ros.inference.tensorrt.build import NO_GPU, Parsed, Request, build_engine, parse
 from erfnet_ros.inference.tensorrt.load import Opened, check_once, open_session
 from erfnet_ros.inference.tensorrt.progress import Progress
@@ -62,8 +62,8 @@ REQUEST = Request(CHECKPOINT, SIZE, None, "fp16", 1, NO_GPU)
 
 
 @pytest.fixture(scope="module")
-def flavour() -> Flavour:
-    return find_flavour()
+def backend() -> Backend:
+    return find_backend()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,11 +83,11 @@ def graphs_written_once() -> Iterator[None]:
         yield
 
 
-def parsed(flavour: Flavour, precision: str, batch: int = 1) -> Parsed:
-    return parse(flavour, export.build(CHECKPOINT, SIZE, None, precision, batch))
+def parsed(backend: Backend, precision: str, batch: int = 1) -> Parsed:
+    return parse(backend, export.build(CHECKPOINT, SIZE, None, precision, batch))
 
 
-def layers(flavour: Flavour, network: Any, *kinds: str) -> list[Any]:
+def layers(backend: Backend, network: Any, *kinds: str) -> list[Any]:
     every = [network.get_layer(index) for index in range(network.num_layers)]
     return [layer for layer in every if layer.type.name in kinds]
 
@@ -98,40 +98,40 @@ def ignore(done: float) -> None:
 
 @pytest.mark.parametrize(("precision", "kind"), [("fp16", "HALF"), ("fp32", "FLOAT")])
 def test_every_convolution_computes_in_the_precision_that_was_asked_for(
-    flavour: Flavour, precision: str, kind: str
+    backend: Backend, precision: str, kind: str
 ) -> None:
-    network = parsed(flavour, precision).network
-    convolutions = layers(flavour, network, "CONVOLUTION", "DECONVOLUTION")
+    network = parsed(backend, precision).network
+    convolutions = layers(backend, network, "CONVOLUTION", "DECONVOLUTION")
     assert len(convolutions) == 74
     assert {layer.get_output(0).dtype.name for layer in convolutions} == {kind}
 
 
-def test_in_int8_tensorrt_reads_and_builds_convolutions_of_bytes(flavour: Flavour, tmp_path: Path) -> None:
-    keep_alive = parsed(flavour, "int8")
-    quantised = layers(flavour, keep_alive.network, "QUANTIZE")
-    assert len(quantised) == 51
-    assert {layer.get_output(0).dtype.name for layer in quantised} == {"INT8"}
-    engine = build_engine(dataclasses.replace(REQUEST, precision="int8"), flavour, Cache(tmp_path), ignore)
+def test_in_int8_tensorrt_reads_and_builds_convolutions_of_bytes(backend: Backend, tmp_path: Path) -> None:
+    keep_alive = parsed(backend, "int8")
+    quantized = layers(backend, keep_alive.network, "QUANTIZE")
+    assert len(quantized) == 51
+    assert {layer.get_output(0).dtype.name for layer in quantized} == {"INT8"}
+    engine = build_engine(dataclasses.replace(REQUEST, precision="int8"), backend, Cache(tmp_path), ignore)
     assert engine.path.stat().st_size > 1e6
 
 
-def test_the_ranges_of_a_calibration_make_another_engine_in_int8_alone(flavour: Flavour) -> None:
+def test_the_ranges_of_a_calibration_make_another_engine_in_int8_alone(backend: Backend) -> None:
     again = dataclasses.replace(CHECKPOINT, calibration=Calibration(dict.fromkeys(ACTIVATIONS, 4.0), 0.9))
     for precision, differs in (("fp16", False), ("int8", True)):
-        one, other = (Request(each, SIZE, None, precision, 1, NO_GPU).key(flavour) for each in (CHECKPOINT, again))
+        one, other = (Request(each, SIZE, None, precision, 1, NO_GPU).key(backend) for each in (CHECKPOINT, again))
         assert (one != other) == differs
 
 
-def test_int8_without_a_calibration_says_how_to_make_one(flavour: Flavour, tmp_path: Path) -> None:
+def test_int8_without_a_calibration_says_how_to_make_one(backend: Backend, tmp_path: Path) -> None:
     plain = dataclasses.replace(CHECKPOINT, calibration=None)
     request = dataclasses.replace(REQUEST, precision="int8", checkpoint=plain)
     with pytest.raises(EngineError, match=r"'int8' was asked for, .* with: erfnet calibrate"):
-        build_engine(request, flavour, Cache(tmp_path), ignore)
+        build_engine(request, backend, Cache(tmp_path), ignore)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bytes_go_in_and_come_out_for_as_many_images_as_are_wanted(flavour: Flavour) -> None:
-    network = parsed(flavour, "fp16", batch=2).network
+def test_bytes_go_in_and_come_out_for_as_many_images_as_are_wanted(backend: Backend) -> None:
+    network = parsed(backend, "fp16", batch=2).network
     image = network.get_input(0)
     assert (network.num_inputs, image.name, image.dtype.name, tuple(image.shape)) == (
         1,
@@ -151,7 +151,7 @@ def deconvolved(
 ) -> np.ndarray:
     """Transpose a convolution as TensorRT's documentation of IDeconvolutionLayer defines it.
 
-    Every input pixel adds its multiple of the kernel, a stride from its neighbour's; then the padding is cut off.
+    Every input pixel adds its multiple of the kernel, a stride from its neighbor's; then the padding is cut off.
 
     Args:
         x: (C, H, W).
@@ -172,15 +172,15 @@ def deconvolved(
     return whole[:, before[0] : rows, before[1] : columns] + bias[:, None, None]
 
 
-def test_each_transposed_convolution_that_tensorrt_read_gives_pytorchs_numbers(flavour: Flavour) -> None:
+def test_each_transposed_convolution_that_tensorrt_read_gives_pytorchs_numbers(backend: Backend) -> None:
     """output_padding is where importers go wrong: every label would lie a pixel off."""
     decoder = Pipeline(CHECKPOINT).eval().network.decoder
     originals = [decoder.layers[0].conv, decoder.layers[3].conv, decoder.output_conv]
-    keep_alive = parsed(flavour, "fp32")
-    imported = layers(flavour, keep_alive.network, "DECONVOLUTION")
+    keep_alive = parsed(backend, "fp32")
+    imported = layers(backend, keep_alive.network, "DECONVOLUTION")
     assert len(imported) == 3
     for layer, original in zip(imported, originals, strict=True):
-        layer.__class__ = flavour.api.IDeconvolutionLayer
+        layer.__class__ = backend.api.IDeconvolutionLayer
         kernel = np.asarray(layer.kernel).reshape(tuple(original.weight.shape))
         x = torch.randn(original.in_channels, 5, 7, generator=torch.Generator().manual_seed(1))
         output = deconvolved(
@@ -194,7 +194,7 @@ def test_each_transposed_convolution_that_tensorrt_read_gives_pytorchs_numbers(f
         assert tuple(layer.get_output(0).shape)[2:] == tuple(2 * side for side in layer.get_input(0).shape[2:])
 
 
-def test_a_graph_that_tensorrt_cannot_read_is_an_error(flavour: Flavour) -> None:
+def test_a_graph_that_tensorrt_cannot_read_is_an_error(backend: Backend) -> None:
     x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
     graph = helper.make_graph(
         [helper.make_node("Unheard", ["x"], ["y"], "node 7", domain="far.away")], "graph", [x], [y]
@@ -202,17 +202,17 @@ def test_a_graph_that_tensorrt_cannot_read_is_an_error(flavour: Flavour) -> None
     with pytest.raises(
         EngineError, match=r"Expected TensorRT for RTX \S+ to read .* got: Unheard 'node 7': .*; update"
     ):
-        parse(flavour, helper.make_model(graph))
+        parse(backend, helper.make_model(graph))
 
 
 @pytest.fixture(scope="module")
-def built(flavour: Flavour, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artefact, list[float]]:
+def built(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact, list[float]]:
     """Return the cache folder of a build, its engine, and the progress that it told."""
     folder, told = tmp_path_factory.mktemp("cache"), [0.0]
-    return folder, build_engine(REQUEST, flavour, Cache(folder), told.append), told
+    return folder, build_engine(REQUEST, backend, Cache(folder), told.append), told
 
 
-def test_an_engine_is_built_once(flavour: Flavour, built: tuple[Path, Artefact, list[float]]) -> None:
+def test_an_engine_is_built_once(backend: Backend, built: tuple[Path, Artifact, list[float]]) -> None:
     folder, engine, _ = built
     assert engine.built
     assert engine.facts["gpu"] == "no GPU"
@@ -221,11 +221,11 @@ def test_an_engine_is_built_once(flavour: Flavour, built: tuple[Path, Artefact, 
     def not_again(done: float) -> None:
         raise AssertionError("TensorRT was asked to build what is there")
 
-    again = build_engine(REQUEST, flavour, Cache(folder), not_again)
+    again = build_engine(REQUEST, backend, Cache(folder), not_again)
     assert (again.built, again.path, again.facts) == (False, engine.path, engine.facts)
 
 
-def test_a_full_disk_costs_no_second_build(flavour: Flavour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_no_second_build(backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What took minutes must not be thrown away because the cache's disk is full."""
     write, told = Path.write_bytes, [0.0]
 
@@ -235,14 +235,14 @@ def test_a_full_disk_costs_no_second_build(flavour: Flavour, tmp_path: Path, mon
         return write(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", write_where_there_is_room)
-    engine = build_engine(REQUEST, flavour, Cache(tmp_path), told.append)
+    engine = build_engine(REQUEST, backend, Cache(tmp_path), told.append)
     assert tmp_path not in engine.path.parents
     assert "No space left on device" in engine.notes[0]
     assert told == sorted(told), "it was built twice"
 
 
 def test_images_whose_engine_is_not_built_yet_run_one_by_one(
-    flavour: Flavour, built: tuple[Path, Artefact, list[float]], monkeypatch: pytest.MonkeyPatch
+    backend: Backend, built: tuple[Path, Artifact, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A build takes minutes on some GPUs: no camera may wait for that because two frames came together."""
     folder, engine, _ = built
@@ -269,20 +269,20 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(
     (note,) = opened_engine.notes
     assert note.startswith("2 images of 64x48 run one after the other")
     assert note.endswith("erfnet build-engine --batch 2 --size 64x48")
-    build_engine(dataclasses.replace(REQUEST, batch=3), flavour, Cache(folder), ignore)
+    build_engine(dataclasses.replace(REQUEST, batch=3), backend, Cache(folder), ignore)
     opened_engine(np.zeros((3, 48, 64, 3), np.uint8))
     assert runs[4:] == [3]
 
 
 def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
-    flavour: Flavour, built: tuple[Path, Artefact, list[float]], monkeypatch: pytest.MonkeyPatch
+    backend: Backend, built: tuple[Path, Artifact, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A camera's size is known from its first frame only: minutes of building must not be minutes without a mask."""
     folder, engine, _ = built
     may_end = threading.Event()
     on_cpu = PyTorchEngine(CHECKPOINT, "cpu", "fp32")
 
-    def opened(request: Request, flavour: Flavour, device: object, cache: object, progress: Progress) -> Opened:
+    def opened(request: Request, backend: Backend, device: object, cache: object, progress: Progress) -> Opened:
         if request.camera == (96, 80):
             assert may_end.wait(60)
             progress(0.5)
@@ -335,15 +335,15 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
     may_end.set()
 
 
-def test_progress_grows_from_nothing_to_all(built: tuple[Path, Artefact, list[float]]) -> None:
+def test_progress_grows_from_nothing_to_all(built: tuple[Path, Artifact, list[float]]) -> None:
     _, _, told = built
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert len({round(done, 1) for done in told}) >= 5
 
 
-def test_whatever_the_engine_depends_on_makes_another_key(flavour: Flavour) -> None:
-    key = REQUEST.key(flavour)
+def test_whatever_the_engine_depends_on_makes_another_key(backend: Backend) -> None:
+    key = REQUEST.key(backend)
     changes: list[dict[str, Any]] = [
         {"checkpoint": checkpoint(6)},
         {"checkpoint": dataclasses.replace(CHECKPOINT, mean=(0.1, 0.5, 0.6))},
@@ -352,70 +352,70 @@ def test_whatever_the_engine_depends_on_makes_another_key(flavour: Flavour) -> N
         {"precision": "fp32"},
         {"batch": 2},
     ]
-    keys = [key, *(dataclasses.replace(REQUEST, **change).key(flavour) for change in changes)]
-    keys += [REQUEST.key(dataclasses.replace(flavour, **change)) for change in ({"version": "9"}, {"name": "another"})]
+    keys = [key, *(dataclasses.replace(REQUEST, **change).key(backend) for change in changes)]
+    keys += [REQUEST.key(dataclasses.replace(backend, **change)) for change in ({"version": "9"}, {"name": "another"})]
     assert len({str(sorted(each.items())) for each in keys}) == len(keys)
 
 
-def test_the_gpu_matters_to_engines_that_are_timed_on_it(flavour: Flavour) -> None:
+def test_the_gpu_matters_to_engines_that_are_timed_on_it(backend: Backend) -> None:
     """And not to those of TensorRT for RTX, which may come from a machine without one."""
     elsewhere = dataclasses.replace(REQUEST, gpu="NVIDIA L4, compute capability 8.9")
-    timed = dataclasses.replace(flavour, name="tensorrt")
+    timed = dataclasses.replace(backend, name="tensorrt")
     assert REQUEST.key(timed) != elsewhere.key(timed)
-    portable = dataclasses.replace(flavour, name="tensorrt_rtx")
+    portable = dataclasses.replace(backend, name="tensorrt_rtx")
     assert REQUEST.key(portable) == elsewhere.key(portable)
 
 
 def test_a_truncated_engine_is_built_again(
-    flavour: Flavour, built: tuple[Path, Artefact, list[float]], tmp_path: Path
+    backend: Backend, built: tuple[Path, Artifact, list[float]], tmp_path: Path
 ) -> None:
     _, engine, _ = built
     mine = tmp_path / engine.path.name
     mine.write_bytes(engine.path.read_bytes()[:100_000])
     facts = f"{engine.path.name}.facts.json"
     (tmp_path / facts).write_bytes((engine.path.parent / facts).read_bytes())
-    again = build_engine(REQUEST, flavour, Cache(tmp_path), ignore)
+    again = build_engine(REQUEST, backend, Cache(tmp_path), ignore)
     assert again.built
     assert again.notes == (f"{mine} had 100000 of {engine.path.stat().st_size} bytes, so it was built again.",)
     assert mine.stat().st_size > 4e6
 
 
-def test_an_interrupted_build_leaves_nothing(flavour: Flavour, tmp_path: Path) -> None:
+def test_an_interrupted_build_leaves_nothing(backend: Backend, tmp_path: Path) -> None:
     def interrupt(done: float) -> None:
         if done > 0.1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_engine(REQUEST, flavour, Cache(tmp_path), interrupt)
+        build_engine(REQUEST, backend, Cache(tmp_path), interrupt)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_build_that_tensorrt_gives_up_says_why(flavour: Flavour, tmp_path: Path) -> None:
+def test_a_build_that_tensorrt_gives_up_says_why(backend: Backend, tmp_path: Path) -> None:
     """Its compiler has no transposed convolution in bf16, which is why the precision is not offered."""
     request = dataclasses.replace(REQUEST, precision="bf16")
     expected = r"cannot build the network in bf16 for images of 64x48 on no GPU: .+; set engine"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(export.PRECISIONS, "bf16", torch.bfloat16)
         with pytest.raises(EngineError, match=expected):
-            build_engine(request, flavour, Cache(tmp_path), ignore)
+            build_engine(request, backend, Cache(tmp_path), ignore)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_engine_is_held_against_pytorch_before_its_first_use(
-    flavour: Flavour, built: tuple[Path, Artefact, list[float]], tmp_path: Path
+    backend: Backend, built: tuple[Path, Artifact, list[float]], tmp_path: Path
 ) -> None:
     _, engine, _ = built
-    checked = check_once(REQUEST, flavour, engine, PyTorchEngine(CHECKPOINT, "cpu", "fp32"), Cache(tmp_path))
+    checked = check_once(REQUEST, backend, engine, PyTorchEngine(CHECKPOINT, "cpu", "fp32"), Cache(tmp_path))
     assert checked.facts == {"agreement": 1.0}
 
     def not_again(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("the engine was run although its agreement is known")
 
-    assert check_once(REQUEST, flavour, engine, not_again, Cache(tmp_path)).facts == {"agreement": 1.0}
+    assert check_once(REQUEST, backend, engine, not_again, Cache(tmp_path)).facts == {"agreement": 1.0}
 
 
 def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
-    flavour: Flavour, built: tuple[Path, Artefact, list[float]], tmp_path: Path
+    backend: Backend, built: tuple[Path, Artifact, list[float]], tmp_path: Path
 ) -> None:
     _, engine, _ = built
     mine = tmp_path / "bad.engine"
@@ -423,7 +423,7 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
     bad = dataclasses.replace(engine, path=mine)
     other = PyTorchEngine(checkpoint(6), "cpu", "fp32")
     with pytest.raises(EngineError, match=r"Expected TensorRT .*\(fp16, 64x48\) to choose PyTorch's class on .*99.5 %"):
-        check_once(REQUEST, flavour, bad, other, Cache(tmp_path))
+        check_once(REQUEST, backend, bad, other, Cache(tmp_path))
     assert not mine.exists()
 
 
@@ -465,10 +465,10 @@ def test_without_a_gpu_the_engine_says_what_it_needs() -> None:
 
 
 @needs_gpu
-def test_on_a_gpu_the_engine_answers_as_pytorch_does(flavour: Flavour, tmp_path: Path) -> None:
+def test_on_a_gpu_the_engine_answers_as_pytorch_does(backend: Backend, tmp_path: Path) -> None:
     for batch in (1, 3):
         request = dataclasses.replace(REQUEST, batch=batch, gpu="this GPU")
-        opened = open_session(request, flavour, torch.device("cuda", 0), Cache(tmp_path), ignore)
+        opened = open_session(request, backend, torch.device("cuda", 0), Cache(tmp_path), ignore)
         assert opened.agreement >= 0.995
         images = np.random.default_rng(batch).integers(0, 256, (batch, 48, 64, 3), np.uint8)
         first = opened.session(images)

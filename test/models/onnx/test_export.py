@@ -159,7 +159,7 @@ def test_the_graph_says_what_its_labels_mean_and_nothing_of_this_machine(any_siz
     facts = metadata["erfnet_ros"]
     assert facts["class_set"] == CAMVID.to_dict()
     assert (facts["trained_size"], facts["camera_size"], facts["precision"]) == ([64, 48], None, "fp32")
-    assert (facts["data"], facts["miou"], facts["licence"]) == ("nothing", 0.5, "free")
+    assert (facts["data"], facts["miou"], facts["license"]) == ("nothing", 0.5, "free")
     content = any_size.SerializeToString()
     for path in (str(ROOT), "site-packages", ".py"):
         assert path.encode() not in content

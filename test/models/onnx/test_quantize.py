@@ -15,7 +15,7 @@ from erfnet_ros.inference.parity_check import MIN_AGREEMENT, agreement
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.erfnet import ACTIVATIONS
 from erfnet_ros.models.onnx import export
-from erfnet_ros.models.onnx.quantize import OPSET, quantise
+from erfnet_ros.models.onnx.quantize import OPSET, quantize
 from erfnet_ros.models.pipeline import Pipeline
 
 CHECKPOINT = checkpoints.load()
@@ -100,7 +100,7 @@ def test_a_channel_of_zeros_stays_zero() -> None:
     node = helper.make_node("Conv", ["x", f"network.{name}.weight"], ["y"], pads=[1, 0, 1, 0])
     graph = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(weight, f"network.{name}.weight")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    quantise(model, dict.fromkeys(ACTIVATIONS, 2.0))
+    quantize(model, dict.fromkeys(ACTIVATIONS, 2.0))
     onnx.checker.check_model(model, full_check=True)
     assert not number(model, f"{name}/weight/bytes")[3].any()
     assert np.isfinite(number(model, f"{name}/weight/scale")).all()

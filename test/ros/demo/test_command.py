@@ -64,7 +64,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
             input_size=SIZE,
             data="none, random weights",
             miou=None,
-            licence="Apache-2.0",
+            license="Apache-2.0",
         ),
         path,
     )

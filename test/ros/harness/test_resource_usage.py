@@ -57,7 +57,7 @@ def test_a_process_that_has_ended_leaves_what_was_seen_of_it() -> None:
 
 
 def test_lines_of_nvidia_smi_become_mean_and_maximum() -> None:
-    """Utilisation in percent, memory in MiB; a line may be cut off where the program was stopped."""
+    """Utilization in percent, memory in MiB; a line may be cut off where the program was stopped."""
     percent, megabytes = gpu_figures("10, 1000\n30, 2000\n[N/A], [N/A]\n4")
     assert percent == 20
     assert megabytes == pytest.approx(2000 * 1.048576)

@@ -26,7 +26,7 @@ def test_a_mask_of_the_cameras_size_has_the_cameras_geometry_and_the_images_head
     assert info.header == HEADER
 
 
-def test_a_smaller_image_scales_focal_lengths_and_centre_per_axis() -> None:
+def test_a_smaller_image_scales_focal_lengths_and_center_per_axis() -> None:
     info = fitted(calibration(), 320, 160, HEADER)
     assert (info.width, info.height) == (320, 160)
     assert list(info.k) == pytest.approx([250, 0, 160, 0, 170, 80, 0, 0, 1])

@@ -41,13 +41,13 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("padding", [0, 1, 13])
 @pytest.mark.parametrize("encoding", LAYOUTS)
-def test_colours_and_row_steps_are_honoured(encoding: str, padding: int) -> None:
+def test_colors_and_row_steps_are_honored(encoding: str, padding: int) -> None:
     np.testing.assert_array_equal(to_array(message(encoding, LAYOUTS[encoding], padding)), RGB)
 
 
-def test_mono_is_grey_in_all_three_channels() -> None:
-    grey = RGB[..., :1]
-    np.testing.assert_array_equal(to_array(message("mono8", grey, 5)), np.repeat(grey, 3, axis=2))
+def test_mono_is_gray_in_all_three_channels() -> None:
+    gray = RGB[..., :1]
+    np.testing.assert_array_equal(to_array(message("mono8", gray, 5)), np.repeat(gray, 3, axis=2))
 
 
 @pytest.mark.parametrize("encoding", VIEWED)
@@ -71,8 +71,8 @@ def test_what_is_published_is_read_back_unchanged(width: int, height: int, paddi
 
 @pytest.mark.parametrize("padding", [0, 6])
 @pytest.mark.parametrize("encoding", CONVERTED)
-def test_a_flat_grey_survives_every_conversion(encoding: str, padding: int) -> None:
-    """Grey is grey in Bayer, YUV and 16 bit alike; a wrong layout would tint it or shift rows."""
+def test_a_flat_gray_survives_every_conversion(encoding: str, padding: int) -> None:
+    """Gray is gray in Bayer, YUV and 16 bit alike; a wrong layout would tint it or shift rows."""
     pixels = np.full((8, 10, CONVERTED[encoding]), 128, np.uint8)
     rgb = to_array(message(encoding, pixels, padding))
     assert rgb.shape == (8, 10, 3)
@@ -90,7 +90,7 @@ def test_bayer_patterns_put_red_where_the_encoding_says(encoding: str, red: tupl
     assert mean[0] > 100 > 20 > mean[2]
 
 
-def test_yuv_and_16_bit_keep_their_colours() -> None:
+def test_yuv_and_16_bit_keep_their_colors() -> None:
     yuyv = np.zeros((8, 10, 2), np.uint8)
     yuyv[..., 0], yuyv[:, 0::2, 1], yuyv[:, 1::2, 1] = 81, 90, 240
     red = to_array(message("yuyv", yuyv))[4, 4].astype(int)

@@ -63,14 +63,14 @@ def test_confidence_comes_with_the_masks_stamp(client: Client, expected: Segment
     client.wait_for(lambda: any(mask.header == confidence.header for mask in masks), "the mask of the same frame")
 
 
-def test_overlay_is_the_image_under_class_colours(client: Client, segmenter: Segmenter, expected: Segmentation) -> None:
+def test_overlay_is_the_image_under_class_colors(client: Client, segmenter: Segmenter, expected: Segmentation) -> None:
     overlay = client.send(client.camera(), image_message(RGB), client.listen("overlay", Image))
     assert overlay.encoding == "rgb8"
     wanted = blend(RGB, expected.labels, segmenter.class_set.palette(), 0.5)
     np.testing.assert_array_equal(pixels_of(overlay), wanted)
 
 
-def test_color_mask_is_the_class_colours_alone(client: Client, segmenter: Segmenter, expected: Segmentation) -> None:
+def test_color_mask_is_the_class_colors_alone(client: Client, segmenter: Segmenter, expected: Segmentation) -> None:
     colors = client.send(client.camera(), image_message(RGB), client.listen("color_mask", Image))
     assert colors.encoding == "rgb8"
     np.testing.assert_array_equal(pixels_of(colors), color_mask(expected.labels, segmenter.class_set.palette()))

@@ -110,7 +110,7 @@ def test_the_cpu_recipe_is_the_one_that_trained_the_shipped_weights() -> None:
 def test_what_a_recipe_does_not_know_is_refused_with_key_value_and_what_is_allowed(
     changes: dict[str, Any], message: str
 ) -> None:
-    """A misspelt key that is passed over costs a night."""
+    """A misspelled key that is passed over costs a night."""
     with pytest.raises(ParameterError, match=message):
         recipe(**changes)
 

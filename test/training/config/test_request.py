@@ -21,7 +21,7 @@ FIRST = Identity(
     precision="fp32",
     processes=1,
     validate_on="none",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     command="erfnet train camvid --split train+val --validate-on none",
 )
 
@@ -38,7 +38,7 @@ RESUMING = Request(
     steps=None,
     batch_size=None,
     seed=None,
-    licence=None,
+    license=None,
     device="cpu",
     precision="auto",
     devices=1,
@@ -51,16 +51,16 @@ RESUMING = Request(
 
 
 def test_a_resumed_run_validates_and_names_terms_and_command_as_the_first_command_said() -> None:
-    """Else a night's weights lose their licence, and the page tells a command that repeats nothing."""
+    """Else a night's weights lose their license, and the page tells a command that repeats nothing."""
     request = completed(RESUMING, FIRST)
-    assert (request.split, request.validate_on, request.licence) == ("train+val", "none", "CC BY 4.0")
+    assert (request.split, request.validate_on, request.license) == ("train+val", "none", "CC BY 4.0")
     assert request.command == FIRST.command
 
 
 def test_what_the_resuming_command_says_counts_and_decides_no_weights() -> None:
-    request = completed(replace(RESUMING, validate_on="test", licence=""), FIRST)
-    assert (request.validate_on, request.licence) == ("test", "")
-    now = replace(FIRST, validate_on="test", licence="", command="erfnet train camvid --resume")
+    request = completed(replace(RESUMING, validate_on="test", license=""), FIRST)
+    assert (request.validate_on, request.license) == ("test", "")
+    now = replace(FIRST, validate_on="test", license="", command="erfnet train camvid --resume")
     now.check_same(FIRST, Path("run"))
     with pytest.raises(TrainingError, match="precision was 'fp32' and is 'bf16'"):
         replace(now, precision="bf16").check_same(FIRST, Path("run"))
@@ -69,9 +69,9 @@ def test_what_the_resuming_command_says_counts_and_decides_no_weights() -> None:
 def test_a_run_that_began_before_they_were_kept_is_resumed(tmp_path: Path) -> None:
     FIRST.write(tmp_path)
     assert Identity.read(tmp_path) == FIRST
-    old = {name: value for name, value in asdict(FIRST).items() if name not in ("validate_on", "licence", "command")}
+    old = {name: value for name, value in asdict(FIRST).items() if name not in ("validate_on", "license", "command")}
     (tmp_path / "run.json").write_text(json.dumps(old))
     before = Identity.read(tmp_path)
     FIRST.check_same(before, tmp_path)
     request = completed(RESUMING, before)
-    assert (request.validate_on, request.licence, request.command) == (None, None, RESUMING.command)
+    assert (request.validate_on, request.license, request.command) == (None, None, RESUMING.command)

@@ -22,14 +22,14 @@ WILD_CROP = (40, 32)
 WILD = Phase(steps=1, crop=WILD_CROP, scale=(0.3, 3.0), stretch=0.3, shift=4, rare_share=0.5, light=0.5)
 
 
-def coloured_frame(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return an image (1, 48, 64, 3) whose colour says the class, in areas of 16 pixels, and its labels (1, 48, 64)."""
+def colored_frame(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an image (1, 48, 64, 3) whose color says the class, in areas of 16 pixels, and its labels (1, 48, 64)."""
     ids = np.random.default_rng(seed).integers(0, 5, (3, 4)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
     return torch.from_numpy(np.stack([ids * 50] * 3, -1))[None], torch.from_numpy(ids)[None]
 
 
-def view(scale: float = 1.0, centre: tuple[float, float] = (32, 24), mirror: bool = False) -> View:
-    return View((-scale if mirror else scale, scale), centre, SAME_LIGHT)
+def view(scale: float = 1.0, center: tuple[float, float] = (32, 24), mirror: bool = False) -> View:
+    return View((-scale if mirror else scale, scale), center, SAME_LIGHT)
 
 
 def cut(
@@ -41,22 +41,22 @@ def cut(
 
 
 def test_the_whole_frame_in_the_middle_is_the_frame_itself() -> None:
-    images, labels = coloured_frame()
+    images, labels = colored_frame()
     view_images, view_labels = cut(images, labels, [view()], SIZE)
     assert torch.equal(view_images.permute(0, 2, 3, 1), images)
     assert torch.equal(view_labels, labels)
 
 
 def test_a_mirrored_view_is_the_frame_mirrored() -> None:
-    images, labels = coloured_frame()
+    images, labels = colored_frame()
     view_images, view_labels = cut(images, labels, [view(mirror=True)], SIZE)
     assert torch.equal(view_images.permute(0, 2, 3, 1), images.flip(2))
     assert torch.equal(view_labels, labels.flip(2))
 
 
 def test_a_shift_by_whole_pixels_moves_them_unmixed_and_leaves_void_behind() -> None:
-    images, labels = coloured_frame()
-    view_images, view_labels = cut(images, labels, [view(centre=(34, 23))], SIZE)
+    images, labels = colored_frame()
+    view_images, view_labels = cut(images, labels, [view(center=(34, 23))], SIZE)
     assert torch.equal(view_labels[0, 1:, :-2], labels[0, :-1, 2:])
     assert torch.equal(view_images[0, :, 1:, :-2].permute(1, 2, 0), images[0, :-1, 2:])
     assert (view_labels[0, 0] == VOID).all()
@@ -71,13 +71,13 @@ def test_image_and_labels_stay_aligned_at_every_scale(scale: float, axis: int) -
     crop = (round(SIZE[0] * scale), round(SIZE[1] * scale))
     view_images, view_labels = cut(ramp[..., None].expand(-1, -1, -1, 3), ramp, [view(scale)], crop)
     differences = view_images[:, 0].float() - view_labels.float()
-    # The ramp rises by 3 a pixel; the nearest pixel is half a pixel away at most, and half a grey level is rounding.
+    # The ramp rises by 3 a pixel; the nearest pixel is half a pixel away at most, and half a gray level is rounding.
     assert float(differences.mean().abs()) <= 2
     assert float(differences.abs().max()) <= 3
 
 
 def test_a_small_view_averages_pixels_instead_of_skipping_them() -> None:
-    """A camera's sensor does; a chessboard of single pixels must turn grey, not into a coarser chessboard."""
+    """A camera's sensor does; a chessboard of single pixels must turn gray, not into a coarser chessboard."""
     board = torch.from_numpy((np.indices((48, 64)).sum(0) % 2 * 200).astype(np.uint8))
     images = board[None, :, :, None].expand(-1, -1, -1, 3)
     small, _ = cut(images, torch.zeros((1, 48, 64), dtype=torch.uint8), [view(0.4)], (25, 19))
@@ -87,7 +87,7 @@ def test_a_small_view_averages_pixels_instead_of_skipping_them() -> None:
 @given(st.integers(0, 10_000))
 @settings(max_examples=30, deadline=None)
 def test_whatever_is_drawn_labels_are_the_frames_or_void_and_pixels_in_range(seed: int) -> None:
-    images, labels = coloured_frame(seed)
+    images, labels = colored_frame(seed)
     random = np.random.default_rng(seed)
     spots = spots_of(labels[0].numpy(), 5, random)
     drawn = draw_view(WILD, SIZE, spots, np.ones(5), random)
@@ -101,7 +101,7 @@ def test_whatever_is_drawn_labels_are_the_frames_or_void_and_pixels_in_range(see
 
 def test_a_batch_is_what_its_views_are_one_by_one() -> None:
     """Frames in memory are cut in batches, frames on disk one by one; both must train the same network."""
-    frames = [coloured_frame(seed) for seed in range(4)]
+    frames = [colored_frame(seed) for seed in range(4)]
     random = np.random.default_rng(0)
     views = [draw_view(WILD, SIZE, spots_of(labels[0].numpy(), 5, random), np.ones(5), random) for _, labels in frames]
     images, labels = (torch.cat(parts) for parts in zip(*frames, strict=True))
@@ -141,7 +141,7 @@ def test_views_keep_their_numbers_and_know_which_shrink_alike() -> None:
     drawn = [view(scale, mirror=scale < 0.5) for scale in (0.4, 1.0, 0.2, 0.6, 2.0)]
     views = Views.of(drawn, [7, 0, 2**31, 3, 3], torch.device("cpu"))
     assert [tuple(row) for row in views.scale.tolist()] == [view.scale for view in drawn]
-    assert [tuple(row) for row in views.centre.tolist()] == [view.centre for view in drawn]
+    assert [tuple(row) for row in views.center.tolist()] == [view.center for view in drawn]
     assert views.frames.tolist() == [7, 0, 2**31, 3, 3]
     assert views.squares == ((1, 2), (2, 2), (4, 1))
     assert views.order.tolist() == [1, 4, 0, 3, 2]
@@ -161,7 +161,7 @@ def test_rare_classes_are_looked_for() -> None:
 
 
 def test_spots_are_pixels_of_their_class_and_an_absent_class_has_none() -> None:
-    labels = coloured_frame()[1][0].numpy().copy()
+    labels = colored_frame()[1][0].numpy().copy()
     labels[labels == 2] = 3
     labels[:5] = VOID
     spots = spots_of(labels, 6, np.random.default_rng(0))
@@ -198,5 +198,5 @@ def test_without_light_scale_and_shift_only_the_mirror_is_drawn() -> None:
     spots = spots_of(np.zeros((48, 64), np.uint8), 1, random)
     drawn = {draw_view(Phase(steps=1), SIZE, spots, np.ones(1), random) for _ in range(20)}
     assert {view.scale for view in drawn} == {(1.0, 1.0), (-1.0, 1.0)}
-    assert {view.centre for view in drawn} == {(32.0, 24.0)}
+    assert {view.center for view in drawn} == {(32.0, 24.0)}
     assert all(math.isclose(part, 1) for view in drawn for part in view.light)

@@ -105,7 +105,7 @@ def test_the_average_begins_short_and_settles_at_the_recipes_decay() -> None:
 
 
 def test_the_average_takes_in_batch_norms_statistics_and_counters() -> None:
-    """Else the averaged network would normalise as the untrained one."""
+    """Else the averaged network would normalize as the untrained one."""
     _, plan = planned()
     module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None)
     module.training_step(batch(), 0)
@@ -116,7 +116,7 @@ def test_the_average_takes_in_batch_norms_statistics_and_counters() -> None:
     assert module.network.state_dict()["encoder.initial_block.bn.num_batches_tracked"] == 1
 
 
-def test_the_average_follows_a_module_that_was_moved_loaded_and_given_synchronised_norms() -> None:
+def test_the_average_follows_a_module_that_was_moved_loaded_and_given_synchronized_norms() -> None:
     """Lightning does all three with a module before its first step; moving it replaces tensors."""
     _, plan = planned()
     module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None)

@@ -32,7 +32,7 @@ def losses_of(names: tuple[str, ...] = ALL) -> list[Loss]:
 
 @pytest.mark.parametrize("loss", losses_of())
 def test_void_pixels_change_neither_loss_nor_gradient(loss: Loss) -> None:
-    """Else the network would learn from pixels that nobody labelled."""
+    """Else the network would learn from pixels that nobody labeled."""
     logits, labels = sample()
     weights = torch.tensor([1.0, 2.0, 3.0])
     value = loss_of(loss, logits, labels, weights)
