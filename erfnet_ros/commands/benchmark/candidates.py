@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Setting, Size, Unavailable
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Size, Unavailable, Workload
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, ParameterError
 from erfnet_ros.inference.engine import ENGINES, PRECISIONS, Engine
@@ -32,8 +32,8 @@ def wall_ms(work: Callable[[], object]) -> float:
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """Who runs one setting.
+class Candidate:
+    """Who runs one workload.
 
     `prepare` turns a batch of images into what `run` takes, outside the time that `clock` measures.
     """
@@ -41,7 +41,7 @@ class Contestant:
     engine: str
     precision: str
     device: str
-    setting: int
+    workload: int
     prepare: Callable[[Pixels], object]
     run: Callable[..., object]
     clock: Callable[[Callable[[], object]], float] = wall_ms
@@ -69,7 +69,7 @@ def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
-def authors_way(checkpoint: Checkpoint, device: torch.device, setting: Setting, index: int) -> Contestant:
+def authors_way(checkpoint: Checkpoint, device: torch.device, workload: Workload, index: int) -> Candidate:
     """Return what the authors' evaluation does: their network as it was trained, in fp32, a float image at a time.
 
     It is given the images resized and as floats, and answers at the network's size: less than the engines do.
@@ -77,7 +77,7 @@ def authors_way(checkpoint: Checkpoint, device: torch.device, setting: Setting, 
     network = on_own_thread(build_network, checkpoint).to(device)
 
     def prepare(images: Pixels) -> list[torch.Tensor]:
-        resized = [np.asarray(cv2.resize(image, setting.network)) for image in images]
+        resized = [np.asarray(cv2.resize(image, workload.network)) for image in images]
         return [torch.from_numpy(image).permute(2, 0, 1)[None].contiguous().float().div(255) for image in resized]
 
     def run(inputs: list[torch.Tensor]) -> list[npt.NDArray[np.uint8]]:
@@ -86,7 +86,7 @@ def authors_way(checkpoint: Checkpoint, device: torch.device, setting: Setting, 
 
     # The thread that the engines compute on: two would be in each other's way.
     own = partial(on_own_thread, prepare), partial(on_own_thread, run)
-    return Contestant(AUTHORS, "fp32", str(device), index, *own)
+    return Candidate(AUTHORS, "fp32", str(device), index, *own)
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Opened:
     """The engines that run here, and those that do not.
 
     Attributes:
-        contestants: Who runs which setting.
+        candidates: Who runs which workload.
         unavailable: Who does not run.
         engines: Each with its word, its precision and the device that it began on.
     """
 
-    contestants: list[Contestant]
+    candidates: list[Candidate]
     unavailable: list[Unavailable]
     engines: list[tuple[Engine, str, str, str]]
 
@@ -126,19 +126,19 @@ def open_engines(
     checkpoint: Checkpoint,
     pairs: Sequence[tuple[str, str]],
     device: str,
-    settings: Sequence[Setting],
+    workloads: Sequence[Workload],
     frames: Sequence[Sequence[Pixels]],
     isa: str,
     say: Callable[[str], None],
 ) -> Opened:
-    """Open the engines and let each run every setting twice; who cannot is listed with the reason.
+    """Open the engines and let each run every workload twice; who cannot is listed with the reason.
 
     Args:
         checkpoint: What they run.
         pairs: Engines and precisions.
         device: The user's word.
-        settings: What they are to run.
-        frames: For each setting, batches of images.
+        workloads: What they are to run.
+        frames: For each workload, batches of images.
         isa: What oneDNN is held to, or nothing.
         say: Takes a line on what is going on.
     """
@@ -149,21 +149,21 @@ def open_engines(
             opened.unavailable.append(Unavailable(name, precision, reason))
             continue
         kept: dict[Size | None, Engine] = {}
-        own: list[Contestant] = []
+        own: list[Candidate] = []
         try:
-            for index, setting in enumerate(settings):
-                if setting.input_size not in kept:
-                    fresh = open_engine(checkpoint, name, device, precision, setting.input_size)
-                    kept[setting.input_size] = fresh
+            for index, workload in enumerate(workloads):
+                if workload.input_size not in kept:
+                    fresh = open_engine(checkpoint, name, device, precision, workload.input_size)
+                    kept[workload.input_size] = fresh
                     opened.engines.append((fresh, name, precision, fresh.device))
-                engine = kept[setting.input_size]
+                engine = kept[workload.input_size]
                 for _ in range(2):
                     engine(frames[index][0])
-                own.append(Contestant(name, precision, engine.device, index, lambda images: images, engine))
+                own.append(Candidate(name, precision, engine.device, index, lambda images: images, engine))
         except ErfnetError as error:
             opened.unavailable.append(Unavailable(name, precision, str(error)))
             continue
-        opened.contestants.extend(own)
+        opened.candidates.extend(own)
     return opened
 
 

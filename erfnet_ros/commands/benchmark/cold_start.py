@@ -1,4 +1,4 @@
-"""What `starts` runs in a process of its own: load, segment one image, tell as JSON what it took."""
+"""What `startup_time` runs in a process of its own: load, segment one image, tell as JSON what it took."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def measure_engines(options: argparse.Namespace) -> Report:
         batch=batch,
         rounds=min(rounds, _QUICK_ROUNDS) if options.quick else rounds,
         data=options.data,
-        starts=not options.quick,
+        startup_times=not options.quick,
         quick=options.quick,
     )
     report = benchmark(plan, lambda line: print(f"erfnet benchmark: {line}", file=sys.stderr, flush=True))

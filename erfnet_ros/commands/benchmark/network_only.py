@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 
-from erfnet_ros.commands.benchmark.candidates import Contestant
-from erfnet_ros.commands.benchmark.statistics import Setting, Unavailable
+from erfnet_ros.commands.benchmark.candidates import Candidate
+from erfnet_ros.commands.benchmark.statistics import Unavailable, Workload
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.inference.device import DTYPES
 from erfnet_ros.models.checkpoint import Checkpoint
@@ -21,35 +21,35 @@ _WARM_UP = 3
 
 
 def networks_alone(
-    checkpoint: Checkpoint, contestants: Sequence[Contestant], settings: Sequence[Setting]
-) -> tuple[list[Contestant], list[Unavailable]]:
-    """Return the network of each contestant that is PyTorch on a GPU, as a contestant, and those that do not run."""
-    networks: list[Contestant] = []
+    checkpoint: Checkpoint, candidates: Sequence[Candidate], workloads: Sequence[Workload]
+) -> tuple[list[Candidate], list[Unavailable]]:
+    """Return the network of each candidate that is PyTorch on a GPU, as a candidate, and those that do not run."""
+    networks: list[Candidate] = []
     missing: dict[str, Unavailable] = {}
-    for contestant in contestants:
-        if contestant.engine == "pytorch" and contestant.device != "cpu":
-            setting = settings[contestant.setting]
+    for candidate in candidates:
+        if candidate.engine == "pytorch" and candidate.device != "cpu":
+            workload = workloads[candidate.workload]
             try:
-                networks.append(_captured(checkpoint, contestant, setting))
+                networks.append(_captured(checkpoint, candidate, workload))
             except RuntimeError as error:
                 reason = str(error).partition("\n")[0]
-                missing.setdefault(contestant.precision, Unavailable(NETWORK, contestant.precision, reason))
+                missing.setdefault(candidate.precision, Unavailable(NETWORK, candidate.precision, reason))
     return networks, list(missing.values())
 
 
-def _captured(checkpoint: Checkpoint, contestant: Contestant, setting: Setting) -> Contestant:
+def _captured(checkpoint: Checkpoint, candidate: Candidate, workload: Workload) -> Candidate:
     """Return the network laid out and captured as a CUDA graph, as PyTorch's engine has it."""
-    device, dtype = torch.device(contestant.device), DTYPES[contestant.precision]
-    width, height = setting.network
+    device, dtype = torch.device(candidate.device), DTYPES[candidate.precision]
+    width, height = workload.network
     graph = torch.cuda.CUDAGraph()
     with (
         torch.cuda.device(device),
         torch.inference_mode(),
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
     ):
-        pipeline = Pipeline(checkpoint, setting.input_size).eval().to(device, dtype)
+        pipeline = Pipeline(checkpoint, workload.input_size).eval().to(device, dtype)
         network = pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        shape = (setting.batch, 3, height, width)
+        shape = (workload.batch, 3, height, width)
         seen = torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(device))
@@ -66,7 +66,7 @@ def _captured(checkpoint: Checkpoint, contestant: Contestant, setting: Setting) 
             seen.copy_((resize(pixels, (height, width)) - pipeline.mean) / pipeline.deviation)
 
     own = prepare, lambda _: graph.replay(), partial(_gpu_ms, device)
-    return Contestant(NETWORK, contestant.precision, contestant.device, contestant.setting, *own)
+    return Candidate(NETWORK, candidate.precision, candidate.device, candidate.workload, *own)
 
 
 def _gpu_ms(device: torch.device, work: Callable[[], object]) -> float:

@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", default="synthetic", metavar="DIR", help="folder of images (default: a drawn street)")
     parser.add_argument("--checkpoint", default="", metavar="FILE", help="weights (default: those that are shipped)")
     parser.add_argument("--isa", choices=ISA, help="hold oneDNN to an older processor's instructions")
-    parser.add_argument("--quick", action="store_true", help="3 rounds, no starts in fresh processes: a first look")
+    parser.add_argument("--quick", action="store_true", help="3 runs, no startup times: a first look")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there as well")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the times there as well")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Row, Setting
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Row, Workload
 from erfnet_ros.commands.benchmark.tables import engine_name
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.visualization.html.svg import ACCENT, FAINT, GRID, INK, OTHER, PLATE, SURFACE, drawing, new_figure
@@ -28,7 +28,7 @@ def write_plot(report: Report, path: Path) -> None:
     Raises:
         ErfnetError: The file cannot be written.
     """
-    groups = [(setting, [row for row in report.rows if row.setting == i]) for i, setting in enumerate(report.settings)]
+    groups = [(each, [row for row in report.rows if row.workload == i]) for i, each in enumerate(report.workloads)]
     heights = [_HEAD + _BAR * len(rows) for _, rows in groups]
     with drawing():
         _in_light()
@@ -36,8 +36,8 @@ def write_plot(report: Report, path: Path) -> None:
         gpu = f", {report.machine.gpu}" if report.machine.gpu else ""
         figure.suptitle(f"{report.machine.processor}, {report.machine.cores} cores{gpu}", color=_LIGHT[INK])
         all_axes = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-        for axes, (setting, rows) in zip(all_axes, groups, strict=True):
-            _bars(axes, setting, rows)
+        for axes, (workload, rows) in zip(all_axes, groups, strict=True):
+            _bars(axes, workload, rows)
         all_axes[-1].set_xlabel("milliseconds; the thin line reaches to p99")
         try:
             figure.savefig(path, format="png", dpi=_SHARPNESS, facecolor=_LIGHT[SURFACE])
@@ -49,12 +49,12 @@ def _in_light() -> None:
     """Put real colors in place of the stand-ins of `page.drawing`."""
     import matplotlib
 
-    settings = matplotlib.rcParams.items()
-    stand_ins = {key: _LIGHT[value] for key, value in settings if isinstance(value, str) and value in _LIGHT}
+    entries = matplotlib.rcParams.items()
+    stand_ins = {key: _LIGHT[value] for key, value in entries if isinstance(value, str) and value in _LIGHT}
     matplotlib.rcParams.update(stand_ins)
 
 
-def _bars(axes: Axes, setting: Setting, rows: list[Row]) -> None:
+def _bars(axes: Axes, workload: Workload, rows: list[Row]) -> None:
     places = range(len(rows))
     medians = [row.times.p50 for row in rows]
     colors = [_LIGHT[OTHER if row.engine == AUTHORS else ACCENT] for row in rows]
@@ -75,6 +75,6 @@ def _bars(axes: Axes, setting: Setting, rows: list[Row]) -> None:
     axes.tick_params(axis="y", length=0, labelcolor=_LIGHT[INK])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1.42 * longest)
-    axes.set_title(setting.text, loc="left")
+    axes.set_title(workload.text, loc="left")
     axes.grid(axis="x")
     axes.spines["bottom"].set_visible(False)

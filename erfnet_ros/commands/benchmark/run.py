@@ -1,4 +1,4 @@
-"""A whole benchmark of engines: rounds, agreement, starts, limits."""
+"""A whole benchmark of engines: interleaved runs, agreement, startup times, limits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from erfnet_ros.commands.benchmark import interleaved_runs
 from erfnet_ros.commands.benchmark.candidates import authors_way, choose, open_engines
 from erfnet_ros.commands.benchmark.hardware_limits import best_of, describe_machine, measure_limits
 from erfnet_ros.commands.benchmark.network_only import networks_alone
-from erfnet_ros.commands.benchmark.startup_time import measure_start
-from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Size, Start, Unavailable
-from erfnet_ros.commands.benchmark.workloads import make_settings, read_frames
+from erfnet_ros.commands.benchmark.startup_time import measure_startup
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Size, StartupTime, Unavailable
+from erfnet_ros.commands.benchmark.workloads import make_workloads, read_frames
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.device import pick_device
 from erfnet_ros.inference.pytorch.single_thread import on_own_thread
@@ -27,13 +27,13 @@ class Plan:
 
     Attributes:
         checkpoint: The file.
-        engines: Words as `contestants.choose` takes them; none for all there are.
+        engines: Words as `candidates.choose` takes them; none for all there are.
         device: auto, cpu, cuda or cuda:N.
         cameras: (width, height) of the images.
         batch: Images in one run.
-        rounds: How often each engine runs each setting.
+        rounds: How often each engine runs each workload.
         data: Source of frames, as `sources.open_source` takes it.
-        starts: Whether engines are also started in processes of their own.
+        startup_times: Whether engines are also started in processes of their own.
         quick: Whether the machine's limits are only estimated.
     """
 
@@ -44,7 +44,7 @@ class Plan:
     batch: int
     rounds: int
     data: str
-    starts: bool
+    startup_times: bool
     quick: bool
 
 
@@ -63,37 +63,37 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
     checkpoint = on_own_thread(checkpoints.load, plan.checkpoint)
     device = pick_device(plan.device)
     machine = describe_machine(device)
-    settings = make_settings(checkpoint, plan.cameras, plan.batch)
-    frames = [read_frames(plan.data, checkpoint, setting, _BATCHES) for setting in settings]
+    workloads = make_workloads(checkpoint, plan.cameras, plan.batch)
+    frames = [read_frames(plan.data, checkpoint, workload, _BATCHES) for workload in workloads]
     say("limits of the machine")
     limits = on_own_thread(measure_limits, device, plan.quick)
-    opened = open_engines(checkpoint, pairs, plan.device, settings, frames, machine.isa, say)
+    opened = open_engines(checkpoint, pairs, plan.device, workloads, frames, machine.isa, say)
     try:
-        authors = [authors_way(checkpoint, device, setting, index) for index, setting in enumerate(settings)]
-        for contestant in authors:
-            contestant.run(contestant.prepare(frames[contestant.setting][0]))
-        everybody = [*authors, *opened.contestants]
-        alone, missing = networks_alone(checkpoint, opened.contestants, settings)
-        measured = interleaved_runs.run_rounds([*everybody, *alone], frames, plan.rounds, say)
+        authors = [authors_way(checkpoint, device, workload, index) for index, workload in enumerate(workloads)]
+        for candidate in authors:
+            candidate.run(candidate.prepare(frames[candidate.workload][0]))
+        everybody = [*authors, *opened.candidates]
+        alone, missing = networks_alone(checkpoint, opened.candidates, workloads)
+        measured = interleaved_runs.run_interleaved([*everybody, *alone], frames, plan.rounds, say)
         limits = best_of(limits, on_own_thread(measure_limits, device, plan.quick))
-        agreed = interleaved_runs.agreements(everybody, checkpoint, settings, frames, say)
+        agreed = interleaved_runs.agreements(everybody, checkpoint, workloads, frames, say)
         failed, notes = opened.failed(), opened.notes()
         gone = {(each.engine, each.precision) for each in failed}
         rows = [
             row
-            for row in interleaved_runs.make_rows(everybody, measured[: len(everybody)], agreed, settings, limits)
+            for row in interleaved_runs.make_rows(everybody, measured[: len(everybody)], agreed, workloads, limits)
             if (row.engine, row.precision) not in gone
         ]
-        networks = interleaved_runs.make_networks(alone, measured[len(everybody) :], settings, limits)
+        networks = interleaved_runs.make_networks(alone, measured[len(everybody) :], workloads, limits)
     finally:
         opened.close()
-    starts: list[Start] = []
+    startup_times: list[StartupTime] = []
     unavailable = [*opened.unavailable, *failed, *missing]
     running = dict.fromkeys((row.engine, row.precision) for row in rows if row.engine != AUTHORS)
-    for engine, precision in running if plan.starts else ():
+    for engine, precision in running if plan.startup_times else ():
         say(f"starting {engine} {precision} in a process of its own")
         try:
-            starts.append(measure_start(plan.checkpoint, engine, precision, plan.device, plan.cameras[0]))
+            startup_times.append(measure_startup(plan.checkpoint, engine, precision, plan.device, plan.cameras[0]))
         except EngineError as error:
             unavailable.append(Unavailable(engine, precision, f"start: {error}"))
     heard = tuple(note for note in notes if (note.engine, note.precision) in running)
@@ -101,10 +101,10 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
         machine,
         limits,
         plan.data,
-        tuple(settings),
+        tuple(workloads),
         tuple(rows),
         tuple(networks),
-        tuple(starts),
+        tuple(startup_times),
         tuple(unavailable),
         heard,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from erfnet_ros.commands.benchmark.cold_start import used_gpu_memory_mb
-from erfnet_ros.commands.benchmark.statistics import Size, Start
+from erfnet_ros.commands.benchmark.statistics import Size, StartupTime
 from erfnet_ros.core.errors import EngineError
 
 _LONGEST_S = 1200
@@ -20,7 +20,7 @@ _LONGEST_S = 1200
 _CACHES = {"ERFNET_ROS_CACHE": "erfnet_ros", "TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 
 
-def measure_start(checkpoint: Path, engine: str, precision: str, device: str, size: Size) -> Start:
+def measure_startup(checkpoint: Path, engine: str, precision: str, device: str, size: Size) -> StartupTime:
     """Start an engine twice, each time in a process of its own.
 
     Args:
@@ -36,15 +36,15 @@ def measure_start(checkpoint: Path, engine: str, precision: str, device: str, si
     with tempfile.TemporaryDirectory(prefix="erfnet-benchmark-") as folder:
         environment = os.environ | {name: str(Path(folder) / place) for name, place in _CACHES.items()}
         arguments = [str(checkpoint), engine, precision, device, str(size[0]), str(size[1])]
-        cold = _first_mask(arguments, environment)
+        cold = _start(arguments, environment)
         before_mb = 0.0 if cold["device"] == "cpu" else used_gpu_memory_mb(cold["device"])
-        warm = _first_mask(arguments, environment)
+        warm = _start(arguments, environment)
     after_mb = warm["gpu_memory_mb"]
     gpu_memory_mb = None if after_mb is None else after_mb - before_mb
-    return Start(engine, precision, cold["seconds"], warm["seconds"], warm["memory_mb"], gpu_memory_mb)
+    return StartupTime(engine, precision, cold["seconds"], warm["seconds"], warm["memory_mb"], gpu_memory_mb)
 
 
-def _first_mask(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
+def _start(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "erfnet_ros.commands.benchmark.cold_start", *arguments]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_LONGEST_S, check=True)

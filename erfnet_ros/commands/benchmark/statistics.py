@@ -37,7 +37,7 @@ def times(values_ms: Sequence[float]) -> Times:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Workload:
     """What is segmented.
 
     Attributes:
@@ -64,13 +64,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """One engine at one setting.
+    """One engine at one workload.
 
     Attributes:
         engine: Its word, or `AUTHORS`.
         precision: What it computes in.
         device: "cpu" or "cuda:N".
-        setting: Index of the setting.
+        workload: Index of the workload.
         times: From the images on the host to labels and confidences on the host.
         speedup: How many times faster than the authors' way, by the medians.
         fps: Images a second, by the median.
@@ -82,7 +82,7 @@ class Row:
     engine: str
     precision: str
     device: str
-    setting: int
+    workload: int
     times: Times
     speedup: float
     fps: float
@@ -92,25 +92,25 @@ class Row:
 
 @dataclass(frozen=True)
 class NetworkAlone:
-    """PyTorch's network on a GPU at one setting: no copies, resizing, enlarging or labels.
+    """PyTorch's network on a GPU at one workload: no copies, resizing, enlarging or labels.
 
     Attributes:
         precision: What it computes in.
         device: "cuda:N".
-        setting: Index of the setting.
+        workload: Index of the workload.
         times: From the scaled images to the scores, both on the GPU.
         share: Share of the GPU's matrix rate that it reaches, 0..1; None where no rate was measured.
     """
 
     precision: str
     device: str
-    setting: int
+    workload: int
     times: Times
     share: float | None
 
 
 @dataclass(frozen=True)
-class Start:
+class StartupTime:
     """One engine in a fresh process, from loading torch and the checkpoint to the first mask.
 
     Attributes:
@@ -191,9 +191,9 @@ class Report:
     machine: Machine
     limits: Limits
     frames: str
-    settings: tuple[Setting, ...]
+    workloads: tuple[Workload, ...]
     rows: tuple[Row, ...]
     networks: tuple[NetworkAlone, ...]
-    starts: tuple[Start, ...]
+    startup_times: tuple[StartupTime, ...]
     unavailable: tuple[Unavailable, ...]
     notes: tuple[Note, ...]

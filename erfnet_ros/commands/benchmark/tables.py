@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from erfnet_ros.commands.benchmark.statistics import AUTHORS, Limits, Machine, NetworkAlone, Report, Row, Setting, Start
+from erfnet_ros.commands.benchmark.statistics import (
+    AUTHORS,
+    Limits,
+    Machine,
+    NetworkAlone,
+    Report,
+    Row,
+    StartupTime,
+    Workload,
+)
 from erfnet_ros.visualization.html import render
 from erfnet_ros.visualization.html.elements import Cell, Column, Table
 
@@ -39,15 +48,15 @@ def engine_name(engine: str, precision: str) -> str:
 
 def _tables(report: Report) -> list[Table]:
     tables = [
-        _setting_table(setting, [row for row in report.rows if row.setting == index])
-        for index, setting in enumerate(report.settings)
+        _workload_table(workload, [row for row in report.rows if row.workload == index])
+        for index, workload in enumerate(report.workloads)
     ]
     if report.networks:
-        tables.append(_networks_table(report.networks, report.settings))
-    return [*tables, _starts_table(report.starts)] if report.starts else tables
+        tables.append(_networks_table(report.networks, report.workloads))
+    return [*tables, _startup_table(report.startup_times)] if report.startup_times else tables
 
 
-def _setting_table(setting: Setting, rows: Sequence[Row]) -> Table:
+def _workload_table(workload: Workload, rows: Sequence[Row]) -> Table:
     titles = ("median", "p99", "images/s", "times faster", "of the matrix rate", "agrees with fp32")
     columns = [Column("engine", numeric=False), *(Column(title) for title in titles)]
     lines = [
@@ -62,14 +71,14 @@ def _setting_table(setting: Setting, rows: Sequence[Row]) -> Table:
         ]
         for row in rows
     ]
-    title = f"{setting.text} ({setting.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} rounds)"
+    title = f"{workload.text} ({workload.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} rounds)"
     return Table(columns, [[Cell(text) for text in line] for line in lines], title)
 
 
-def _networks_table(networks: Sequence[NetworkAlone], settings: Sequence[Setting]) -> Table:
+def _networks_table(networks: Sequence[NetworkAlone], workloads: Sequence[Workload]) -> Table:
     lines = [
         [
-            settings[network.setting].text,
+            workloads[network.workload].text,
             network.precision,
             f"{network.times.p50:.2f} ms",
             f"{network.times.p99:.2f} ms",
@@ -77,13 +86,13 @@ def _networks_table(networks: Sequence[NetworkAlone], settings: Sequence[Setting
         ]
         for network in networks
     ]
-    words = [Column(title, numeric=False) for title in ("setting", "precision")]
+    words = [Column(title, numeric=False) for title in ("workload", "precision")]
     columns = [*words, *(Column(title) for title in ("median", "p99", "of the matrix rate"))]
     title = f"The network alone on {networks[0].device}: PyTorch's, without copies, resizing, enlarging and labels"
     return Table(columns, [[Cell(text) for text in line] for line in lines], title)
 
 
-def _starts_table(starts: Sequence[Start]) -> Table:
+def _startup_table(startup_times: Sequence[StartupTime]) -> Table:
     titles = ["cold start", "warm start", "memory", "GPU memory"]
     lines = [
         [
@@ -93,7 +102,7 @@ def _starts_table(starts: Sequence[Start]) -> Table:
             f"{start.memory_mb:.0f} MB",
             _NONE if start.gpu_memory_mb is None else f"{start.gpu_memory_mb:.0f} MB",
         ]
-        for start in starts
+        for start in startup_times
     ]
     columns = [Column("engine", numeric=False), *(Column(title) for title in titles)]
     title = "A fresh process, until the first mask: caches empty (cold) and filled (warm)"

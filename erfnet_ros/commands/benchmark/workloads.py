@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from erfnet_ros.commands.benchmark.statistics import Setting, Size
+from erfnet_ros.commands.benchmark.statistics import Size, Workload
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.data.frame_sources import open_source
 from erfnet_ros.models.checkpoint import Checkpoint
@@ -21,17 +21,17 @@ FULL = (1024, 512)
 """The size of the paper's figures: here the network also sees the whole image."""
 
 
-def make_settings(checkpoint: Checkpoint, cameras: Sequence[Size], batch: int) -> list[Setting]:
-    """Return a setting for each camera size, the network's size following; for `FULL` also one where it is the same."""
+def make_workloads(checkpoint: Checkpoint, cameras: Sequence[Size], batch: int) -> list[Workload]:
+    """Return a workload for each camera size, the network size following; for `FULL` also one with both the same."""
     pairs: list[tuple[Size, Size | None]] = [(camera, None) for camera in cameras]
     if FULL in cameras and network_size(FULL, checkpoint.input_size, None) != FULL:
         pairs.insert(pairs.index((FULL, None)) + 1, (FULL, FULL))
-    settings = []
+    workloads = []
     for camera, input_size in pairs:
         network = network_size(camera, checkpoint.input_size, input_size)
         gmacs = network_macs(len(checkpoint.class_set), network) / 1e9
-        settings.append(Setting(camera, network, input_size, batch, gmacs))
-    return settings
+        workloads.append(Workload(camera, network, input_size, batch, gmacs))
+    return workloads
 
 
 def network_macs(num_classes: int, size: Size) -> int:
@@ -56,24 +56,24 @@ def network_macs(num_classes: int, size: Size) -> int:
     return total
 
 
-def read_frames(spec: str, checkpoint: Checkpoint, setting: Setting, number: int) -> list[Pixels]:
+def read_frames(spec: str, checkpoint: Checkpoint, workload: Workload, number: int) -> list[Pixels]:
     """Return batches (N, H, W, 3) uint8 RGB of a source, spread over its length.
 
     Args:
         spec: What `sources.open_source` opens; synthetic frames are rendered at the camera's size, others resized.
         checkpoint: Its class set reads the labels that may lie beside images.
-        setting: Size and batch.
+        workload: Size and batch.
         number: How many batches.
 
     Raises:
         SourceError: The source is missing, empty or damaged.
     """
-    wanted = number * setting.batch
+    wanted = number * workload.batch
     # Synthetic frames at 15 Hz hardly differ from one to the next.
-    source = open_source(spec, checkpoint.class_set, 15 * wanted, setting.camera)
+    source = open_source(spec, checkpoint.class_set, 15 * wanted, workload.camera)
     chosen = np.linspace(0, len(source) - 1, wanted).astype(int)
-    frames = [_fitted(source[int(index)].rgb, setting.camera) for index in chosen]
-    return [np.stack(frames[first : first + setting.batch]) for first in range(0, wanted, setting.batch)]
+    frames = [_fitted(source[int(index)].rgb, workload.camera) for index in chosen]
+    return [np.stack(frames[first : first + workload.batch]) for first in range(0, wanted, workload.batch)]
 
 
 def _fitted(rgb: Pixels, size: Size) -> Pixels:

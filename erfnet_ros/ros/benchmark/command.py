@@ -18,7 +18,7 @@ from erfnet_ros.ros.benchmark.transport import TransportFigures, measure_transpo
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine
 from erfnet_ros.ros.harness.environment import Machine, describe_machine
 from erfnet_ros.ros.harness.file_camera import camera_playback
-from erfnet_ros.ros.harness.harness import Rig
+from erfnet_ros.ros.harness.harness import NodeHarness
 from erfnet_ros.ros.harness.node_process import own_node
 from erfnet_ros.ros.harness.output_recorder import Arrival
 from erfnet_ros.ros.transport import keep_large_blocks
@@ -106,10 +106,10 @@ def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, 
             statistics.append(arrival.message)
 
     camera = ["--source", "synthetic", "--size", f"{width}x{height}", "--frames", str(_DISTINCT)]
-    with Rig(own_node(parameters), camera_playback(camera), _NODE_TOPICS, keep) as rig:
-        rig.wait_until_ready()
+    with NodeHarness(own_node(parameters), camera_playback(camera), _NODE_TOPICS, keep) as harness:
+        harness.wait_until_ready()
         for index in range(_WARM_UP + frames):
-            rig.play([index % _DISTINCT], lambda: None)
+            harness.play([index % _DISTINCT], lambda: None)
     measured = statistics[_WARM_UP:]
     return NodeFigures(
         width,
@@ -117,7 +117,7 @@ def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, 
         len(measured),
         percentiles([message.total_ms - message.inference_ms for message in measured]),
         percentiles([message.inference_ms for message in measured]),
-        percentiles(rig.ledger.latencies_ms[_WARM_UP:]),
+        percentiles(harness.tracker.latencies_ms[_WARM_UP:]),
     )
 
 

@@ -10,7 +10,7 @@ import psutil
 
 from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
 from erfnet_ros.ros.harness.file_camera import camera_playback
-from erfnet_ros.ros.harness.harness import Rig
+from erfnet_ros.ros.harness.harness import NodeHarness
 from erfnet_ros.ros.harness.node_process import own_node
 
 WIDTH, HEIGHT, RATE_HZ = 640, 480, 15
@@ -53,14 +53,14 @@ def measure_endurance(minutes: float, parameters: Mapping[str, str]) -> Enduranc
     playback = camera_playback([*camera, "--rate", str(RATE_HZ)])
     memory_mb: list[float] = []
     answered = [0]
-    with Rig(own_node(parameters), playback, _TOPICS, lambda *_: None) as rig:
-        rig.wait_until_ready()
-        assert rig.node is not None
-        node = psutil.Process(rig.node.pid)
+    with NodeHarness(own_node(parameters), playback, _TOPICS, lambda *_: None) as harness:
+        harness.wait_until_ready()
+        assert harness.node is not None
+        node = psutil.Process(harness.node.pid)
         for _ in range(_PARTS):
-            rig.play([index % _DISTINCT for index in range(frames)], lambda: None)
+            harness.play([index % _DISTINCT for index in range(frames)], lambda: None)
             memory_mb.append(node.memory_info().rss / 1e6)
-            answered.append(rig.ledger.frames_out)
-    latencies_ms = rig.ledger.latencies_ms
+            answered.append(harness.tracker.frames_out)
+    latencies_ms = harness.tracker.latencies_ms
     parts = [percentiles(latencies_ms[first:last]) for first, last in pairwise(answered)]
-    return EnduranceFigures(minutes, rig.ledger.frames_in, answered[-1], tuple(memory_mb), tuple(parts))
+    return EnduranceFigures(minutes, harness.tracker.frames_in, answered[-1], tuple(memory_mb), tuple(parts))

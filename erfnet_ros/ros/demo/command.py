@@ -1,4 +1,4 @@
-"""The demo: a camera, the real node and a listener over DDS; figures and pictures of what came back."""
+"""The demo: a camera, the real node and a recorder over DDS; figures and pictures of what came back."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from erfnet_ros.core.progress import Progress
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.evaluation.metrics.confusion_matrix import class_iou, mean_iou
 from erfnet_ros.evaluation.metrics.latency import percentiles
-from erfnet_ros.ros.demo.mask_store import Spool
+from erfnet_ros.ros.demo.mask_store import MaskStore
 from erfnet_ros.ros.demo.pictures import Results
 from erfnet_ros.ros.demo.summary import Summary
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine
 from erfnet_ros.ros.harness.file_camera import camera_playback, positive_rate
-from erfnet_ros.ros.harness.frame_tracker import Ledger
-from erfnet_ros.ros.harness.harness import Rig
+from erfnet_ros.ros.harness.frame_tracker import FrameTracker
+from erfnet_ros.ros.harness.harness import NodeHarness
 from erfnet_ros.ros.harness.message_fields import NodeCounts
 from erfnet_ros.ros.harness.node_process import own_node
 from erfnet_ros.ros.harness.output_recorder import TYPES, Arrival
@@ -55,18 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @dataclass
-class _Keeper:
-    """Take the node's outputs in as they come, on the listener's thread."""
+class _OutputCollector:
+    """Take the node's outputs in as they come, on the recorder's thread."""
 
-    spool: Spool
+    store: MaskStore
     inference_ms: list[float] = field(default_factory=list)
 
     def keep(self, index: int, arrival: Arrival) -> None:
         """Keep what pictures and figures need of one output of frame `index`."""
         if arrival.topic == "mask":
-            self.spool.put_labels(index, to_array(arrival.message)[..., 0])
+            self.store.put_labels(index, to_array(arrival.message)[..., 0])
         elif arrival.topic == "overlay":
-            self.spool.put_overlay(index, to_array(arrival.message))
+            self.store.put_overlay(index, to_array(arrival.message))
         elif arrival.topic == "statistics":
             self.inference_ms.append(arrival.message.inference_ms)
 
@@ -77,7 +77,7 @@ class _Run:
 
     source: Source
     class_set: ClassSet
-    ledger: Ledger
+    tracker: FrameTracker
     passes: tuple[Played, ...]
     counts: NodeCounts
     figures: dict[str, str]
@@ -89,84 +89,85 @@ def _run(options: argparse.Namespace) -> None:
     keep_to_this_machine()
     out = Path(options.out)
     _clear(out)
-    with tempfile.TemporaryDirectory(prefix=".spool_", dir=out) as folder:
-        keeper = _Keeper(Spool(Path(folder)))
-        run = _play(options, keeper, out / "node.log")
+    with tempfile.TemporaryDirectory(prefix=".masks_", dir=out) as folder:
+        collector = _OutputCollector(MaskStore(Path(folder)))
+        run = _play(options, collector, out / "node.log")
         print("Scoring and drawing ...", flush=True)
-        results = Results(run.source, run.class_set, keeper.spool)
-        summary = _summarize(options, run, keeper, len(results.frames), results.score())
+        results = Results(run.source, run.class_set, collector.store)
+        summary = _summarize(options, run, collector, len(results.frames), results.score())
         summary.write(out / "summary.json")
         results.draw(out, summary.title(), summary.subtitle(), options.rate)
     print("\n".join(["", *summary.lines(), "", f"Written to {out}: {', '.join(_WRITTEN)}"]))
 
 
-def _play(options: argparse.Namespace, keeper: _Keeper, log: Path) -> _Run:
+def _play(options: argparse.Namespace, collector: _OutputCollector, log: Path) -> _Run:
     """Bring everything up, play the source until it is answered, take everything down."""
     node = own_node(_node_parameters(options), log)
-    with Rig(node, camera_playback(_camera_arguments(options)), tuple(TYPES), keeper.keep) as rig:
+    with NodeHarness(node, camera_playback(_camera_arguments(options)), tuple(TYPES), collector.keep) as harness:
         print(f"Starting the node (ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']}) ...", flush=True)
         # Imported while the node imports it too: torch takes seconds.
         from erfnet_ros.models.checkpoint import load
 
         class_set = load(options.checkpoint or None).class_set
         source = open_source(options.source, class_set, frames=options.frames)
-        rig.wait_until_ready()
-        figures = rig.listener.figures()
+        harness.wait_until_ready()
+        figures = harness.recorder.figures()
         engine = f"{figures['engine']} on {figures['device']} in {figures['precision']}"
         print(f"Playing {len(source)} frames of {options.source} at {options.rate:g} Hz to {engine}.", flush=True)
         # A recording with truth is scored whole; a street without end has no frame that must be among those scored.
         most = _MAX_PASSES if source.has_truth and Path(options.source).is_dir() else 1
-        passes = _play_passes(rig, len(source), most)
-        names = rig.listener.class_names
+        passes = _play_passes(harness, len(source), most)
+        names = harness.recorder.class_names
         return _Run(
             source,
             class_set,
-            rig.ledger,
+            harness.tracker,
             passes,
-            rig.counts,
+            harness.counts,
             figures,
             None if names is None else len(names),
         )
 
 
-def _play_passes(rig: Rig, length: int, most: int) -> tuple[Played, ...]:
+def _play_passes(harness: NodeHarness, length: int, most: int) -> tuple[Played, ...]:
     """Play every frame, then those without an answer again, up to `most` times in all."""
     passes: list[Played] = []
     wanted = list(range(length))
+    tracker = harness.tracker
     with Progress(length) as progress:
         while wanted and len(passes) < most:
-            passes.append(rig.play(wanted, lambda: progress.show(rig.ledger.frames_in, rig.ledger.frames_out)))
-            wanted = rig.ledger.unanswered(wanted)
+            passes.append(harness.play(wanted, lambda: progress.show(tracker.frames_in, tracker.frames_out)))
+            wanted = tracker.unanswered(wanted)
     return tuple(passes)
 
 
 def _summarize(
-    options: argparse.Namespace, run: _Run, keeper: _Keeper, complete: int, matrix: ConfusionMatrix | None
+    options: argparse.Namespace, run: _Run, collector: _OutputCollector, complete: int, matrix: ConfusionMatrix | None
 ) -> Summary:
-    ledger = run.ledger
+    tracker = run.tracker
     iou = None if matrix is None else [None if np.isnan(value) else float(value) for value in class_iou(matrix)]
     return Summary(
         source=options.source,
-        frames_in=ledger.frames_in,
-        frames_out=ledger.frames_out,
+        frames_in=tracker.frames_in,
+        frames_out=tracker.frames_out,
         passes=len(run.passes),
-        fps=ledger.frames_out / ledger.playing_s,
-        latency_ms=percentiles(ledger.latencies_ms),
-        latency_quarters_ms=tuple(ledger.quarters()),
+        fps=tracker.frames_out / tracker.playing_s,
+        latency_ms=percentiles(tracker.latencies_ms),
+        latency_quarters_ms=tuple(tracker.quarters()),
         miou=None if matrix is None else mean_iou(matrix),
         iou=None if iou is None else dict(zip(run.class_set.names, iou, strict=True)),
         scored=0 if matrix is None else complete,
         engine=run.figures["engine"],
         device=run.figures["device"],
         precision=run.figures["precision"],
-        inference_ms=percentiles(keeper.inference_ms),
+        inference_ms=percentiles(collector.inference_ms),
         rate_hz=options.rate,
         camera_rate_hz=run.passes[0].rate_hz,
         dropped=run.counts.dropped,
         rejected=run.counts.rejected,
-        lost=max(0, ledger.frames_in - ledger.frames_out - run.counts.dropped - run.counts.rejected),
-        stamps_mismatched=ledger.mismatched,
-        outputs=dict(ledger.counts),
+        lost=max(0, tracker.frames_in - tracker.frames_out - run.counts.dropped - run.counts.rejected),
+        stamps_mismatched=tracker.mismatched,
+        outputs=dict(tracker.counts),
         label_info=run.label_info,
     )
 

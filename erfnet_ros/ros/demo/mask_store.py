@@ -14,7 +14,7 @@ _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 
 
-class Spool:
+class MaskStore:
     """Keep what came back of each frame: a run of any length needs no memory, and the engine most of the processor.
 
     Args:

@@ -11,7 +11,7 @@ from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError, SourceError
 from erfnet_ros.data.frame_sources import Source
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
-from erfnet_ros.ros.demo.mask_store import Spool
+from erfnet_ros.ros.demo.mask_store import MaskStore
 from erfnet_ros.visualization.contact_sheet import Sample, VideoWriter, contact_sheet, write_png
 
 _PICTURES = 8
@@ -24,17 +24,17 @@ class Results:
     Args:
         source: What the camera played.
         class_set: Of the checkpoint that the node ran.
-        spool: Masks and overlays as the node published them.
+        store: Masks and overlays as the node published them.
 
     Raises:
         ErfnetError: No frame is complete.
     """
 
-    def __init__(self, source: Source, class_set: ClassSet, spool: Spool) -> None:
+    def __init__(self, source: Source, class_set: ClassSet, store: MaskStore) -> None:
         self._source = source
         self._class_set = class_set
-        self._spool = spool
-        self.frames = spool.complete()
+        self._store = store
+        self.frames = store.complete()
         if not self.frames:
             raise ErfnetError(
                 "Expected mask and overlay of at least one frame, got none; see node.log in the output folder."
@@ -63,7 +63,7 @@ class Results:
         write_png(out / "contact_sheet.png", contact_sheet(samples, self._class_set, title, subtitle))
         with VideoWriter(out / "video.mp4", max(1.0, rate_hz * len(self.frames) / len(self._source))) as video:
             for index in self.frames:
-                video.write(self._spool.overlay(index))
+                video.write(self._store.overlay(index))
 
     def _confusion(self, index: int) -> ConfusionMatrix:
         frame = self._source[index]
@@ -71,12 +71,12 @@ class Results:
             raise SourceError(
                 f"Expected labels for frame '{frame.name}', got none; add them, or remove the labels folder."
             )
-        return confusion_matrix(frame.truth, self._spool.labels(index), len(self._class_set))
+        return confusion_matrix(frame.truth, self._store.labels(index), len(self._class_set))
 
     def _sample(self, index: int) -> Sample:
-        frame, labels = self._source[index], self._spool.labels(index)
+        frame, labels = self._source[index], self._store.labels(index)
         caption = frame.name
         if frame.truth is not None:
             miou = mean_iou(confusion_matrix(frame.truth, labels, len(self._class_set)))
             caption += "" if miou is None else f", mIoU {100 * miou:.0f} %"
-        return Sample(caption, frame.rgb, frame.truth, labels, self._spool.overlay(index))
+        return Sample(caption, frame.rgb, frame.truth, labels, self._store.overlay(index))

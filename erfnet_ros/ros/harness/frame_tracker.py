@@ -14,7 +14,7 @@ _LOG_DELAY_S = 2.0
 """How long an answer may overtake the player's own word that it sent the frame."""
 
 
-class Ledger:
+class FrameTracker:
     """Match what the node publishes with what a player sent, by stamp; safe to use from several threads.
 
     Args:

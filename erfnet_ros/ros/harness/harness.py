@@ -1,4 +1,4 @@
-"""The real node, a player of images and a listener, each a process of its own, talking over DDS."""
+"""The real node, a player of images and a recorder, each a process of its own, talking over DDS."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rclpy.qos import ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError
-from erfnet_ros.ros.harness.frame_tracker import Ledger
+from erfnet_ros.ros.harness.frame_tracker import FrameTracker
 from erfnet_ros.ros.harness.message_fields import NodeCounts, read_header, read_statistics
-from erfnet_ros.ros.harness.node_process import NodeUnderTest
-from erfnet_ros.ros.harness.output_recorder import Arrival, Listener
+from erfnet_ros.ros.harness.node_process import NodeConfig
+from erfnet_ros.ros.harness.output_recorder import Arrival, OutputRecorder
 from erfnet_ros.ros.harness.playback import Playback, Played, PlayerProcess, Sent
 
 _READY_TIMEOUT_S = 180.0
@@ -40,27 +40,27 @@ _SILENCE_S = 20.0
 Keep = Callable[[int, Arrival], None]
 
 
-class Rig:
-    """Bring node, player and listener up, play frames, and take everything down again.
+class NodeHarness:
+    """Bring node, player and recorder up, play frames, and take everything down again.
 
     Args:
         node: The node.
         playback: What plays.
         topics: Outputs to listen to; mask and statistics among them.
-        keep: Called with the frame index and each output, on the listener's thread.
+        keep: Called with the frame index and each output, on the recorder's thread.
         raw: Whether the outputs are handed on as they are serialized.
 
     Attributes:
-        ledger: What was sent and what came back.
-        counts_before: What the node had counted when the rig was ready.
-        sent: Every image that was published since the rig is ready, in order.
+        tracker: What was sent and what came back.
+        counts_before: What the node had counted when the harness was ready.
+        sent: Every image that was published since the harness is ready, in order.
         node: The node's process; None where somebody else started it.
         player: The player's process.
-        listener: What hears the node.
+        recorder: What hears the node.
     """
 
     def __init__(
-        self, node: NodeUnderTest, playback: Playback, topics: Sequence[str], keep: Keep, raw: bool = False
+        self, node: NodeConfig, playback: Playback, topics: Sequence[str], keep: Keep, raw: bool = False
     ) -> None:
         self._node = node
         self._playback = playback
@@ -72,9 +72,9 @@ class Rig:
         self._start_s = self._alone_s = time.monotonic()
         self._warm = False
         self.sent: list[Sent] = []
-        self.ledger = Ledger(playback.frame_id, topics)
+        self.tracker = FrameTracker(playback.frame_id, topics)
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> NodeHarness:
         with ExitStack() as stack:
             self.node: ChildProcess | None = None
             if self._node.parameters is not None:
@@ -83,11 +83,11 @@ class Rig:
             self.player = stack.enter_context(PlayerProcess(self._playback, self._note_sent))
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
             stack.callback(rclpy.try_shutdown)
-            listener = Listener(self._topics, self._receive, self._node.namespace, self._raw)
-            self.listener = stack.enter_context(listener)
+            recorder = OutputRecorder(self._topics, self._receive, self._node.namespace, self._raw)
+            self.recorder = stack.enter_context(recorder)
             self._executor = SingleThreadedExecutor()
             stack.callback(self._executor.shutdown)
-            self._executor.add_node(self.listener)
+            self._executor.add_node(self.recorder)
             self._stack = stack.pop_all()
         return self
 
@@ -96,7 +96,7 @@ class Rig:
 
     @property
     def counts(self) -> NodeCounts:
-        """What the node says that became of its frames, since the rig is ready."""
+        """What the node says that became of its frames, since the harness is ready."""
         return self._counted - self.counts_before
 
     def wait_until_ready(self) -> None:
@@ -109,7 +109,7 @@ class Rig:
         deadline = time.monotonic() + _READY_TIMEOUT_S
         asked, asked_s = 0, float("-inf")
         # Discovery is not the same moment for both ends: what is sent before both know each other is lost.
-        while self._crowded() or self.player.played is None or not self.ledger.is_last_complete():
+        while self._crowded() or self.player.played is None or not self.tracker.is_last_complete():
             self._spin()
             # A frame that was refused needs no patience.
             patience_s = 0.0 if self._rejected() - self._rejected_before == asked else _ASK_AGAIN_S
@@ -126,7 +126,7 @@ class Rig:
             self._wait_for_quiet()
         self.settle_counts()
         self.counts_before = self._counted
-        self.ledger.forget()
+        self.tracker.forget()
         self._warm = True
 
     def play(self, indexes: Sequence[int], on_progress: Callable[[], None]) -> Played:
@@ -139,17 +139,17 @@ class Rig:
         Raises:
             ProcessError: A process ended, or nothing came back at all.
         """
-        already = answers = self.ledger.frames_out
-        self.ledger.begin_pass()
+        already = answers = self.tracker.frames_out
+        self.tracker.begin_pass()
         self.player.request(indexes)
         heard_s = time.monotonic()
         while True:
             self._spin()
             on_progress()
             played = self.player.played
-            if played is None or self.ledger.frames_out != answers:
-                answers, heard_s = self.ledger.frames_out, time.monotonic()
-            elif self.ledger.is_last_complete():
+            if played is None or self.tracker.frames_out != answers:
+                answers, heard_s = self.tracker.frames_out, time.monotonic()
+            elif self.tracker.is_last_complete():
                 return played
             elif time.monotonic() - heard_s > _QUIET_S:
                 if answers == already:
@@ -165,33 +165,33 @@ class Rig:
         self._check_alone()
         # Statistics come with a mask only, and do not tell of a frame that was refused after the last one.
         asked_s = time.monotonic()
-        while self.listener.heard_s < asked_s:
+        while self.recorder.heard_s < asked_s:
             self._spin()
-        figures = self.listener.figures()
+        figures = self.recorder.figures()
         names = ("frames processed", "frames dropped", "frames rejected")
         if all(name in figures for name in names):
             self._counted = NodeCounts(*(int(figures[name]) for name in names))
 
     def _spin(self) -> None:
         self._executor.spin_once(timeout_sec=0.05)
-        self.listener.check()
+        self.recorder.check()
         self.player.check_alive()
         if self.node is not None:
             self.node.check_alive()
-        elif self.listener.diagnostics is not None and time.monotonic() - self.listener.heard_s > _SILENCE_S:
+        elif self.recorder.diagnostics is not None and time.monotonic() - self.recorder.heard_s > _SILENCE_S:
             raise ProcessError(f"The node in {self._node.namespace} says nothing any more; has it been stopped?")
 
     def _wait_for_quiet(self) -> None:
         """Let the answers to frames pass that were asked for again."""
-        answers, quiet_s = self.ledger.frames_out, time.monotonic()
+        answers, quiet_s = self.tracker.frames_out, time.monotonic()
         while time.monotonic() - quiet_s < _ASK_AGAIN_S / 2:
             self._spin()
-            if self.ledger.frames_out != answers:
-                answers, quiet_s = self.ledger.frames_out, time.monotonic()
+            if self.tracker.frames_out != answers:
+                answers, quiet_s = self.tracker.frames_out, time.monotonic()
 
     def _check_health(self, asked: int) -> None:
         """Raise where the node says that nothing will come of it."""
-        status = self.listener.diagnostics
+        status = self.recorder.diagnostics
         if status is None:
             return
         if status.level == DiagnosticStatus.ERROR:
@@ -225,20 +225,20 @@ class Rig:
             )
 
     def _publishers(self) -> int:
-        return self.listener.count_publishers(self._playback.topic)
+        return self.recorder.count_publishers(self._playback.topic)
 
     def _rejected(self) -> int:
-        return int(self.listener.figures().get("frames rejected", "0"))
+        return int(self.recorder.figures().get("frames rejected", "0"))
 
     def _late(self) -> ProcessError:
         message = f"is not ready after {_READY_TIMEOUT_S:g} s."
         if self.player.length is None:
             return ProcessError(self.player.with_tail(f"The {self.player.name} {message}"))
-        if self.listener.diagnostics is None and self.node is None:
+        if self.recorder.diagnostics is None and self.node is None:
             return ProcessError(
                 f"No segmentation node in {self._node.namespace} {message} Check namespace and ROS_DOMAIN_ID."
             )
-        state = self.listener.figures().get("state", "silent")
+        state = self.recorder.figures().get("state", "silent")
         topic = self._playback.topic
         return ProcessError(self._words(f"The node {message} It is {state}; the images are on {topic}."))
 
@@ -247,13 +247,13 @@ class Rig:
 
     def _node_listens(self) -> bool:
         # The node subscribes anew once it has seen the player's reliability; a frame sent before that would be lost.
-        if not self.listener.figures().get("state", "").startswith("segmenting"):
+        if not self.recorder.figures().get("state", "").startswith("segmenting"):
             return False
-        readers = self.listener.get_subscriptions_info_by_topic(self._playback.topic)
+        readers = self.recorder.get_subscriptions_info_by_topic(self._playback.topic)
         return any(reader.qos_profile.reliability == ReliabilityPolicy.RELIABLE for reader in readers)
 
     def _note_sent(self, sent: Sent) -> None:
-        self.ledger.sent(sent.index, sent.stamp_ns, sent.published_ns)
+        self.tracker.sent(sent.index, sent.stamp_ns, sent.published_ns)
         if self._warm:
             self.sent.append(sent)
 
@@ -262,6 +262,6 @@ class Rig:
         if arrival.topic == "statistics":
             self._counted = NodeCounts.of(read_statistics(arrival.message))
         stamp_ns, frame_id = read_header(arrival.message)
-        index = self.ledger.received(arrival.topic, stamp_ns, frame_id, arrival.at_ns)
+        index = self.tracker.received(arrival.topic, stamp_ns, frame_id, arrival.at_ns)
         if index is not None and counts:
             self._keep(index, arrival)

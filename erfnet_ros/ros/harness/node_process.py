@@ -1,4 +1,4 @@
-"""Which segmentation node a rig uses, and how it is started."""
+"""Which segmentation node a harness uses, and how it is started."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 
 from erfnet_ros.ros.harness.child_process import ProcessError, node_command
-from erfnet_ros.ros.harness.output_recorder import NAMESPACE, Listener
+from erfnet_ros.ros.harness.output_recorder import NAMESPACE, OutputRecorder
 from erfnet_ros.ros.harness.playback import Playback
 
 
 @dataclass(frozen=True)
-class NodeUnderTest:
-    """The segmentation node: one that the rig starts, or one that is running already.
+class NodeConfig:
+    """The segmentation node: one that the harness starts, or one that is running already.
 
     Attributes:
         parameters: As `-p NAME:=VALUE` has them; None for a node that somebody else started.
@@ -45,9 +45,9 @@ class NodeUnderTest:
         return command
 
 
-def own_node(parameters: Mapping[str, str | float], log: Path | None = None) -> NodeUnderTest:
-    """Return a node that the rig starts and stops."""
-    return NodeUnderTest(parameters, log)
+def own_node(parameters: Mapping[str, str | float], log: Path | None = None) -> NodeConfig:
+    """Return a node that the harness starts and stops."""
+    return NodeConfig(parameters, log)
 
 
 _TIMEOUT_S = 180.0
@@ -93,18 +93,18 @@ def ask_node(namespace: str) -> RunningNode:
     """
     rclpy.init(args=[])
     try:
-        with Listener((), lambda arrival: None, namespace) as listener:
+        with OutputRecorder((), lambda arrival: None, namespace) as recorder:
             executor = SingleThreadedExecutor()
-            executor.add_node(listener)
+            executor.add_node(recorder)
             try:
-                return _ask(listener, executor, namespace)
+                return _ask(recorder, executor, namespace)
             finally:
                 executor.shutdown()
     finally:
         rclpy.try_shutdown()
 
 
-def _ask(listener: Listener, executor: SingleThreadedExecutor, namespace: str) -> RunningNode:
+def _ask(recorder: OutputRecorder, executor: SingleThreadedExecutor, namespace: str) -> RunningNode:
     deadline = time.monotonic() + _TIMEOUT_S
 
     def wait_for(find: Callable[[], _Found | None], patience_s: float = _TIMEOUT_S) -> _Found | None:
@@ -113,15 +113,15 @@ def _ask(listener: Listener, executor: SingleThreadedExecutor, namespace: str) -
             executor.spin_once(timeout_sec=0.1)
         return found
 
-    topic = wait_for(lambda: _topic(listener))
+    topic = wait_for(lambda: _topic(recorder))
     if topic is None:
-        status = listener.diagnostics
+        status = recorder.diagnostics
         said = f"it says: {status.message}" if status is not None else "none has said a word"
         raise ProcessError(
             f"Expected a configured segmentation node in {namespace} within {_TIMEOUT_S:g} s, but {said}; "
             "start it, and check --namespace and ROS_DOMAIN_ID."
         )
-    service = listener.create_client(GetParameters, f"{namespace}/segmenter/get_parameters")
+    service = recorder.create_client(GetParameters, f"{namespace}/segmenter/get_parameters")
     while time.monotonic() < deadline:
         if wait_for(lambda: service.service_is_ready() or None) is None:
             break
@@ -136,11 +136,11 @@ def _done(future: Any) -> bool | None:
     return future.done() or None
 
 
-def _topic(listener: Listener) -> str | None:
-    status = listener.diagnostics
+def _topic(recorder: OutputRecorder) -> str | None:
+    status = recorder.diagnostics
     if status is not None and status.level == DiagnosticStatus.ERROR:
         raise ProcessError(f"The node is up, but: {status.message}")
-    figures = listener.figures()
+    figures = recorder.figures()
     if "cameras" in figures:
         raise ProcessError(
             f"Expected a node of one camera, got one of several ({figures['cameras']}); start another node for the "

@@ -51,7 +51,7 @@ class Arrival:
 OnOutput = Callable[[Arrival], None]
 
 
-class Listener(Node):
+class OutputRecorder(Node):
     """Subscribe to outputs of the node and hand them, with the time at which they came in, to a thread of its own.
 
     Args:
@@ -69,7 +69,7 @@ class Listener(Node):
     def __init__(
         self, topics: Iterable[str], on_output: OnOutput, namespace: str = NAMESPACE, raw: bool = False
     ) -> None:
-        super().__init__("listener", namespace="/demo")
+        super().__init__("recorder", namespace="/demo")
         self._on_output = on_output
         self._namespace = namespace
         self._waiting: queue.Queue[Arrival | None] = queue.Queue(_WAITING_OUTPUTS)
@@ -83,15 +83,15 @@ class Listener(Node):
             self.create_subscription(TYPES[topic], f"{namespace}/{topic}", receive, profile, raw=raw)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._receive_diagnostics, 10)
         self._subscribe_label_info()
-        self._keeper = threading.Thread(target=self._keep, name="outputs", daemon=True)
-        self._keeper.start()
+        self._worker = threading.Thread(target=self._keep, name="outputs", daemon=True)
+        self._worker.start()
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> OutputRecorder:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._waiting.put(None)
-        self._keeper.join()
+        self._worker.join()
         self.destroy_node()
 
     def figures(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ REFUSED = "refused by the node"
 
 
 @dataclass(frozen=True)
-class Fate:
+class DropReason:
     """What became of an image without an answer.
 
     Attributes:
@@ -27,13 +27,13 @@ class Fate:
     reason: str
 
 
-def fates(
+def drop_reasons(
     sent: Sequence[int],
     answered: Collection[int],
     reports: Mapping[int, NodeCounts],
     final: NodeCounts,
     unreadable: Collection[int],
-) -> dict[int, Fate]:
+) -> dict[int, DropReason]:
     """Return what became of every image without an answer.
 
     Between two answered images the node's counts tell how many of those in between it passed over, refused, and
@@ -47,13 +47,13 @@ def fates(
         final: What it had counted in the end.
         unreadable: Images that cannot be decoded.
     """
-    found: dict[int, Fate] = {}
+    found: dict[int, DropReason] = {}
     before = NodeCounts()
     for gap, silent, report in _gaps(sent, answered, reports):
         counted = (final if report is None else report) - before
         # The answered images of a gap, and the one that ends it, are processed as well.
         vain = counted.processed - silent - (report is not None)
-        found.update(_fates_in(gap, counted.rejected, vain, counted.dropped, unreadable))
+        found.update(_reasons_in(gap, counted.rejected, vain, counted.dropped, unreadable))
         before = before if report is None else report
     return found
 
@@ -74,13 +74,13 @@ def _gaps(
     yield gap, silent, None
 
 
-def _fates_in(
+def _reasons_in(
     gap: Sequence[int], rejected: int, vain: int, dropped: int, unreadable: Collection[int]
-) -> dict[int, Fate]:
+) -> dict[int, DropReason]:
     refused = sorted(gap, key=lambda index: index not in unreadable)[: max(0, rejected)]
-    found = {index: Fate(REJECTED, REFUSED) for index in refused}
+    found = {index: DropReason(REJECTED, REFUSED) for index in refused}
     rest = [index for index in gap if index not in found]
     reasons = [LOST_BEHIND] * max(0, vain) + [PASSED_OVER] * max(0, dropped)
     reasons += [LOST_BEFORE] * len(rest)
-    found.update({index: Fate(DROPPED, reason) for index, reason in zip(rest, reasons, strict=False)})
+    found.update({index: DropReason(DROPPED, reason) for index, reason in zip(rest, reasons, strict=False)})
     return found

@@ -13,7 +13,7 @@ _LEVEL = 1
 """Of zstd: masks shrink to a hundredth in well under a millisecond, and the processor is the node's."""
 
 
-class MessageSpool:
+class MessageStore:
     """Keep one message for each topic and frame: a run of any length needs no memory for its pixels.
 
     To be used as a context manager; writing and reading may be on different threads, reading follows writing.
@@ -29,7 +29,7 @@ class MessageSpool:
         self._places: dict[tuple[str, int], tuple[int, int]] = {}
         self._end = 0
 
-    def __enter__(self) -> MessageSpool:
+    def __enter__(self) -> MessageStore:
         return self
 
     def __exit__(

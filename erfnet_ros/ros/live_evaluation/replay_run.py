@@ -15,13 +15,13 @@ from erfnet_ros.core.errors import BagError, EvaluationError
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
 from erfnet_ros.evaluation.inputs.bag_scan import Survey
 from erfnet_ros.evaluation.metadata import Usage
-from erfnet_ros.ros.harness.harness import Rig
+from erfnet_ros.ros.harness.harness import NodeHarness
 from erfnet_ros.ros.harness.message_fields import NodeCounts, read_statistics
-from erfnet_ros.ros.harness.node_process import NodeUnderTest
+from erfnet_ros.ros.harness.node_process import NodeConfig
 from erfnet_ros.ros.harness.output_recorder import Arrival
 from erfnet_ros.ros.harness.playback import Playback, Sent
 from erfnet_ros.ros.harness.resource_usage import UsageMeter, find_node
-from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
+from erfnet_ros.ros.live_evaluation.message_store import MessageStore
 
 COLLECTED = ("mask", "confidence", "statistics")
 
@@ -49,7 +49,7 @@ class Recording:
         complaint: What the node had to say of the input in the end; "" where nothing was wrong.
         playing_s: First publication to last mask, seconds.
         usage: Of the node; None where its process is not known.
-        harness_percent: Processor that player and listener took, 100 being a core.
+        harness_percent: Processor that player and recorder took, 100 being a core.
     """
 
     sent: tuple[Sent, ...]
@@ -69,10 +69,10 @@ class Recording:
 
 
 @dataclass
-class _Keeper:
-    """Take the node's outputs in as they come, on the listener's thread."""
+class _OutputCollector:
+    """Take the node's outputs in as they come, on the recorder's thread."""
 
-    spool: MessageSpool
+    store: MessageStore
     arrived_ns: dict[int, int] = field(default_factory=dict)
     taken_ms: list[float] = field(default_factory=list)
     absolute: dict[int, NodeCounts] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class _Keeper:
         if arrival.topic == "statistics":
             self._note(index, read_statistics(arrival.message))
             return
-        self.spool.put(arrival.topic, index, arrival.message)
+        self.store.put(arrival.topic, index, arrival.message)
         if arrival.topic == "mask":
             self.arrived_ns.setdefault(index, arrival.received_ns or arrival.at_ns)
             if arrival.received_ns is not None:
@@ -129,10 +129,10 @@ def playback_of(survey: Survey, rate: float, topic: str | None = None) -> Playba
 
 
 def record(
-    node: NodeUnderTest,
+    node: NodeConfig,
     playback: Playback,
     images: int,
-    spool: MessageSpool,
+    store: MessageStore,
     on_ready: Callable[[Mapping[str, str]], None],
     show: Callable[[int, int], None],
 ) -> Recording:
@@ -142,41 +142,41 @@ def record(
         node: The node.
         playback: The bag's player.
         images: Images in the bag.
-        spool: Where masks and confidences go, still serialized.
+        store: Where masks and confidences go, still serialized.
         on_ready: Called with the node's diagnostics when it has answered a first image.
         show: Told now and then how many images were published, and how many answered.
 
     Raises:
         ProcessError: Node or player ended, or did not do their part; says which and why.
     """
-    keeper = _Keeper(spool)
+    collector = _OutputCollector(store)
     with ExitStack() as stack:
-        rig = stack.enter_context(Rig(node, playback, COLLECTED, keeper.keep, raw=True))
-        rig.wait_until_ready()
-        on_ready(rig.listener.figures())
-        meter = _meter(rig)
+        harness = stack.enter_context(NodeHarness(node, playback, COLLECTED, collector.keep, raw=True))
+        harness.wait_until_ready()
+        on_ready(harness.recorder.figures())
+        meter = _meter(harness)
         if meter is not None:
             stack.callback(meter.stop)
-        harness = _HarnessClock(rig.player.pid)
-        rig.play(range(images), lambda: show(rig.ledger.frames_in, rig.ledger.frames_out))
-        harness_percent = harness.read()
+        clock = _HarnessClock(harness.player.pid)
+        harness.play(range(images), lambda: show(harness.tracker.frames_in, harness.tracker.frames_out))
+        harness_percent = clock.read()
         usage = None if meter is None else meter.stop()
-        rig.settle_counts()
-    # The listener's thread has ended with the rig: nothing is on its way any more.
-    status = rig.listener.diagnostics
+        harness.settle_counts()
+    # The recorder's thread has ended with the harness: nothing is on its way any more.
+    status = harness.recorder.diagnostics
     return Recording(
-        sent=tuple(rig.sent),
-        arrived_ns=keeper.arrived_ns,
-        taken_ms=tuple(keeper.taken_ms),
-        reports={index: counts - rig.counts_before for index, counts in keeper.absolute.items()},
-        stages_ms={stage: tuple(values) for stage, values in keeper.stages_ms.items()},
-        counts=rig.counts,
-        broken=dict(rig.player.broken),
-        mismatched=rig.ledger.mismatched,
-        class_names=keeper.class_names,
-        figures=rig.listener.figures(),
-        complaint=status.message if status is not None and rig.counts.rejected else "",
-        playing_s=rig.ledger.playing_s,
+        sent=tuple(harness.sent),
+        arrived_ns=collector.arrived_ns,
+        taken_ms=tuple(collector.taken_ms),
+        reports={index: counts - harness.counts_before for index, counts in collector.absolute.items()},
+        stages_ms={stage: tuple(values) for stage, values in collector.stages_ms.items()},
+        counts=harness.counts,
+        broken=dict(harness.player.broken),
+        mismatched=harness.tracker.mismatched,
+        class_names=collector.class_names,
+        figures=harness.recorder.figures(),
+        complaint=status.message if status is not None and harness.counts.rejected else "",
+        playing_s=harness.tracker.playing_s,
         usage=usage,
         harness_percent=harness_percent,
     )
@@ -197,12 +197,12 @@ class _HarnessClock:
         return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
 
 
-def _meter(rig: Rig) -> UsageMeter | None:
-    found = rig.node.pid if rig.node is not None else find_node(os.environ.get("ROS_DOMAIN_ID", "0"))
+def _meter(harness: NodeHarness) -> UsageMeter | None:
+    found = harness.node.pid if harness.node is not None else find_node(os.environ.get("ROS_DOMAIN_ID", "0"))
     if found is None:
         return None
     try:
-        return UsageMeter(found, rig.listener.figures().get("device", "cpu"))
+        return UsageMeter(found, harness.recorder.figures().get("device", "cpu"))
     except psutil.Error:
-        # It has just ended, which the rig tells better, or belongs to another user.
+        # It has just ended, which the harness tells better, or belongs to another user.
         return None

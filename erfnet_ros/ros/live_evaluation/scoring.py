@@ -25,8 +25,8 @@ from erfnet_ros.evaluation.results.accumulator import Answer, Tally
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.inference.segmenter import Segmentation, StageTimes
-from erfnet_ros.ros.live_evaluation.drop_reasons import REFUSED, Fate, fates
-from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
+from erfnet_ros.ros.live_evaluation.drop_reasons import REFUSED, DropReason, drop_reasons
+from erfnet_ros.ros.live_evaluation.message_store import MessageStore
 from erfnet_ros.ros.live_evaluation.replay_run import Recording
 
 
@@ -56,7 +56,7 @@ def score_recording(
     settings: Settings,
     class_set: ClassSet,
     recording: Recording,
-    spool: MessageSpool,
+    store: MessageStore,
     output: OutputPlan | None,
     advance: Callable[[int], None],
 ) -> LiveScore:
@@ -67,7 +67,7 @@ def score_recording(
         settings: Of the evaluation.
         class_set: Of the node's checkpoint.
         recording: What came back.
-        spool: Masks and confidences.
+        store: Masks and confidences.
         output: Where the output bag goes; None writes none.
         advance: Told how many images are done.
 
@@ -75,7 +75,7 @@ def score_recording(
         BagError: The output bag cannot be written.
         EvaluationError: No truth can be used.
     """
-    answered = spool.frames("mask", "confidence")
+    answered = store.frames("mask", "confidence")
     tally = Tally(class_set, survey.facts.frames, settings.boundaries)
     unreadable: set[int] = set()
     usable: list[int] = []
@@ -83,7 +83,7 @@ def score_recording(
         writer = _writer(stack, survey, class_set, settings, output)
         for step in read_steps(survey, class_set, 0, writer is not None):
             frame = step.frame
-            answer = None if frame is None or frame.index not in answered else _answer(spool, frame.index)
+            answer = None if frame is None or frame.index not in answered else _answer(store, frame.index)
             if writer is not None:
                 writer.add(step, answer)
             if frame is None:
@@ -100,13 +100,13 @@ def score_recording(
     published = {sent.index: sent.published_ns for sent in recording.sent}
     arrived = {index: recording.arrived_ns[index] for index in sorted(answered)}
     order = [sent.index for sent in recording.sent]
-    found = fates(order, answered, recording.reports, recording.counts, unreadable)
+    found = drop_reasons(order, answered, recording.reports, recording.counts, unreadable)
     tally.records = [_record(record, published, arrived, found, recording) for record in tally.records]
     latencies = tuple((at_ns - published[index]) / 1e6 for index, at_ns in arrived.items())
     streaming = None
     if survey.matches is not None:
         moments = [index for index in usable if index in published]
-        streaming = _streaming(survey, class_set, moments, published, arrived, spool)
+        streaming = _streaming(survey, class_set, moments, published, arrived, store)
     return LiveScore(survey, recording, tally, streaming, latencies, _ages(published, arrived))
 
 
@@ -119,14 +119,14 @@ def _writer(
     return stack.enter_context(OutputBag(output, original, class_set, settings.threshold))
 
 
-def _answer(spool: MessageSpool, index: int) -> Answer:
-    labels, confidence = (_pixels(spool, topic, index) for topic in ("mask", "confidence"))
+def _answer(store: MessageStore, index: int) -> Answer:
+    labels, confidence = (_pixels(store, topic, index) for topic in ("mask", "confidence"))
     # The node's own times come with its statistics.
     return Answer(Segmentation(labels, confidence, StageTimes(0.0, 0.0)), labels)
 
 
-def _pixels(spool: MessageSpool, topic: str, index: int) -> Pixels:
-    message = deserialize_message(spool.get(topic, index), Image)
+def _pixels(store: MessageStore, topic: str, index: int) -> Pixels:
+    message = deserialize_message(store.get(topic, index), Image)
     return np.ascontiguousarray(to_array(message)[..., 0])
 
 
@@ -153,7 +153,7 @@ def _record(
     record: FrameRecord,
     published: dict[int, int],
     arrived: dict[int, int],
-    found: dict[int, Fate],
+    found: dict[int, DropReason],
     recording: Recording,
 ) -> FrameRecord:
     if record.index in arrived:
@@ -161,13 +161,13 @@ def _record(
         return replace(record, outcome=ANSWERED, reason=None, latency_ms=latency_ms)
     if record.index in recording.broken:
         return replace(record, outcome=REJECTED, reason=f"not played: {recording.broken[record.index]}")
-    fate = found[record.index]
-    reason = fate.reason
+    drop = found[record.index]
+    reason = drop.reason
     if reason == REFUSED:
         # The node says of one image what was wrong with it, and of others that there were more.
         said = record.reason or recording.complaint
         reason = f"{REFUSED}: {said}" if said else REFUSED
-    return replace(record, outcome=fate.outcome, reason=reason)
+    return replace(record, outcome=drop.outcome, reason=reason)
 
 
 def _ages(published: dict[int, int], arrived: dict[int, int]) -> tuple[float, ...]:
@@ -187,7 +187,7 @@ def _streaming(
     moments: list[int],
     published: dict[int, int],
     arrived: dict[int, int],
-    spool: MessageSpool,
+    store: MessageStore,
 ) -> Score:
     """Score at the publication of each image that has a truth the newest mask that was there."""
     truth_of = {index: truth for index in moments if (truth := survey.truth_of(index)) is not None}
@@ -199,7 +199,7 @@ def _streaming(
             [published[index] for index in truth_of],
             lambda place: truths[truth_of[moments[place]]],
             list(arrived.values()),
-            lambda place: _pixels(spool, "mask", indexes[place]),
+            lambda place: _pixels(store, "mask", indexes[place]),
         )
 
 

@@ -28,15 +28,15 @@ from erfnet_ros.evaluation.write_reports import conclude
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.ros.harness.environment import describe_machine
-from erfnet_ros.ros.harness.node_process import NodeUnderTest, RunningNode, ask_node, own_node
+from erfnet_ros.ros.harness.node_process import NodeConfig, RunningNode, ask_node, own_node
 from erfnet_ros.ros.harness.playback import Playback
-from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
+from erfnet_ros.ros.live_evaluation.message_store import MessageStore
 from erfnet_ros.ros.live_evaluation.replay_run import Recording, playback_of, record
 from erfnet_ros.ros.live_evaluation.result import live_result
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
 
 _LOG = "node.log"
-_SPOOL = ".spool_"
+_STORE = ".masks_"
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ def evaluate(plan: Plan) -> int:
         ErfnetError: Bags, truth, checkpoint or outputs are not usable, or a process ended.
     """
     settings, node = plan.preparation.settings, None
-    for left in plan.folder.glob(f"{_SPOOL}*"):
+    for left in plan.folder.glob(f"{_STORE}*"):
         # Of a run that was killed.
         shutil.rmtree(left, ignore_errors=True)
     running: RunningNode | None = None
     if plan.running_in is not None:
         running = ask_node(plan.running_in)
         settings = _settings_of(running, settings)
-        node = NodeUnderTest(None, None, plan.running_in)
+        node = NodeConfig(None, None, plan.running_in)
     checkpoint = checkpoints.load(settings.checkpoint)
     check_classes(plan.preparation.requirements, checkpoint.class_set)
     surveys = [_survey(bag, settings, checkpoint) for bag in plan.bags]
@@ -95,7 +95,7 @@ def evaluate(plan: Plan) -> int:
 class _Session:
     """What all bags of a run have in common."""
 
-    def __init__(self, plan: Plan, settings: Settings, checkpoint: Checkpoint, node: NodeUnderTest) -> None:
+    def __init__(self, plan: Plan, settings: Settings, checkpoint: Checkpoint, node: NodeConfig) -> None:
         self._plan, self._settings, self._checkpoint, self._node = plan, settings, checkpoint, node
 
     def evaluate(self, place: int, bag: tuple[Survey, Playback]) -> LiveScore:
@@ -103,21 +103,21 @@ class _Session:
         found, playback = bag
         total, classes, output = found.facts.frames, self._checkpoint.class_set, self._output(place)
         with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=_SPOOL, dir=self._plan.folder))
-            spool = stack.enter_context(MessageSpool(Path(folder) / "messages"))
-            recording = self._record(self._node_for(place), found, playback, spool)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=_STORE, dir=self._plan.folder))
+            store = stack.enter_context(MessageStore(Path(folder) / "messages"))
+            recording = self._record(self._node_for(place), found, playback, store)
             _check_classes(recording, self._checkpoint)
             progress = stack.enter_context(BagProgress(1))
             return score_recording(
-                found, self._settings, classes, recording, spool, output, lambda done: progress.show(0, done, total)
+                found, self._settings, classes, recording, store, output, lambda done: progress.show(0, done, total)
             )
 
-    def _node_for(self, place: int) -> NodeUnderTest:
+    def _node_for(self, place: int) -> NodeConfig:
         """Return the node with a log of its own for each bag."""
         several = len(self._plan.bags) > 1 and self._node.log is not None
         return replace(self._node, log=self._plan.folder / f"node_{place}.log") if several else self._node
 
-    def _record(self, node: NodeUnderTest, found: Survey, playback: Playback, spool: MessageSpool) -> Recording:
+    def _record(self, node: NodeConfig, found: Survey, playback: Playback, store: MessageStore) -> Recording:
         total, what = found.facts.frames, "Starting" if node.parameters is not None else "Waiting for"
         print(f"{what} the node (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}) ...", flush=True)
 
@@ -127,7 +127,7 @@ class _Session:
             print(f"Playing {total} images of {found.facts.name} {pace} to {engine}.", flush=True)
 
         with Progress(total) as progress:
-            return record(node, playback, total, spool, on_ready, progress.show)
+            return record(node, playback, total, store, on_ready, progress.show)
 
     def _output(self, place: int) -> OutputPlan | None:
         if self._plan.storage is None:
@@ -152,7 +152,7 @@ def _playback(found: Survey, rate: float, running: RunningNode | None) -> Playba
     return playback
 
 
-def _own_node(settings: Settings, log: Path) -> NodeUnderTest:
+def _own_node(settings: Settings, log: Path) -> NodeConfig:
     size = settings.input_size
     parameters: dict[str, str | float] = {
         "engine": settings.engine,

@@ -14,26 +14,26 @@ import pytest
 import torch
 
 from erfnet_ros.commands.benchmark import command, hardware_limits
-from erfnet_ros.commands.benchmark.candidates import Contestant, Opened, choose
+from erfnet_ros.commands.benchmark.candidates import Candidate, Opened, choose
 from erfnet_ros.commands.benchmark.cold_start import used_gpu_memory_mb
 from erfnet_ros.commands.benchmark.hardware_limits import best_of, measure_limits
-from erfnet_ros.commands.benchmark.interleaved_runs import make_networks, make_rows, run_rounds
+from erfnet_ros.commands.benchmark.interleaved_runs import make_networks, make_rows, run_interleaved
 from erfnet_ros.commands.benchmark.network_only import networks_alone
 from erfnet_ros.commands.benchmark.options import camera_sizes, make_parser, node_minutes
-from erfnet_ros.commands.benchmark.startup_time import measure_start
+from erfnet_ros.commands.benchmark.startup_time import measure_startup
 from erfnet_ros.commands.benchmark.statistics import (
     AUTHORS,
     Limits,
     Machine,
     Note,
     Report,
-    Setting,
     Times,
     Unavailable,
+    Workload,
     times,
 )
 from erfnet_ros.commands.benchmark.tables import as_text
-from erfnet_ros.commands.benchmark.workloads import make_settings, network_macs, read_frames
+from erfnet_ros.commands.benchmark.workloads import make_workloads, network_macs, read_frames
 from erfnet_ros.core.errors import EngineError, ErfnetError, ParameterError
 from erfnet_ros.inference.device import has_bf16_units
 from erfnet_ros.inference.factory import open_engine
@@ -75,7 +75,7 @@ def test_the_json_says_where_the_figures_come_from(measured: Path) -> None:
     report = json.loads((measured / "run.json").read_text())
     assert report["machine"]["software"]["torch"] == torch.__version__
     assert report["limits"]["gmac_s"].keys() >= ({"fp32", "bf16"} if has_bf16_units() else {"fp32"})
-    assert report["settings"][0]["network"] == [96, 64]
+    assert report["workloads"][0]["network"] == [96, 64]
     assert report["frames"] == "synthetic"
 
 
@@ -134,9 +134,9 @@ def test_times_are_median_99th_percentile_and_least() -> None:
     assert found == Times(51.0, 100.0, 1.0, 101)
 
 
-def idle(engine: str, seen: list[str]) -> Contestant:
+def idle(engine: str, seen: list[str]) -> Candidate:
     run: Callable[[object], object] = lambda images: seen.append(engine)  # noqa: E731
-    return Contestant(engine, "fp32", "cpu", 0, lambda images: images, run)
+    return Candidate(engine, "fp32", "cpu", 0, lambda images: images, run)
 
 
 class HandsOver:
@@ -164,7 +164,7 @@ def test_an_engine_that_handed_over_meanwhile_is_not_measured_by_its_substitute(
 def test_everybody_runs_once_a_round_in_changing_order() -> None:
     """Whoever always followed the same neighbor would be measured with its heat in the caches."""
     seen: list[str] = []
-    values = run_rounds(
+    values = run_interleaved(
         [idle(name, seen) for name in "abcd"], [[np.zeros((1, 8, 8, 3), np.uint8)]], 4, lambda line: None
     )
     assert [len(runs) for runs in values] == [4, 4, 4, 4]
@@ -176,48 +176,48 @@ def test_everybody_runs_once_a_round_in_changing_order() -> None:
 def test_a_contestant_may_bring_a_clock_of_its_own() -> None:
     """A GPU tells what it was busy with; the wall's clock would add what launching takes."""
     seen: list[str] = []
-    contestant = replace(idle("network alone", seen), clock=lambda work: work() or 0.7)
+    candidate = replace(idle("network alone", seen), clock=lambda work: work() or 0.7)
     frames = [[np.zeros((1, 8, 8, 3), np.uint8)]]
-    assert run_rounds([contestant], frames, 2, lambda line: None) == [[0.7, 0.7]]
+    assert run_interleaved([candidate], frames, 2, lambda line: None) == [[0.7, 0.7]]
     assert seen == ["network alone"] * 2
 
 
 def test_the_network_alone_has_a_table_of_its_own() -> None:
     """Among the engines, which do more, it would look like the fastest."""
-    setting = Setting((640, 480), (480, 360), None, 1, 8.0)
+    workload = Workload((640, 480), (480, 360), None, 1, 8.0)
     network = replace(idle("network alone", []), device="cuda:0", precision="fp16")
     limits = Limits("cuda:0", 10.0, {"fp16": 20_000.0})
-    (found,) = make_networks([network], [[0.8]], [setting], limits)
+    (found,) = make_networks([network], [[0.8]], [workload], limits)
     assert (found.precision, found.times.p50) == ("fp16", 0.8)
     assert found.share == pytest.approx(0.5)
     where = Machine("processor", 2, "GPU", "", 0.0, {})
-    text = as_text(Report(where, limits, "synthetic", (setting,), (), (found,), (), (), ()))
+    text = as_text(Report(where, limits, "synthetic", (workload,), (), (found,), (), (), ()))
     assert re.search(r"network alone on cuda:0.*\n.*\n *image 640x480, .* fp16 +0\.80 ms +0\.80 ms +50 %", text)
 
 
 def test_the_network_alone_is_measured_on_gpus_only(weights: Path) -> None:
     """A CPU's engine runs fused layers: the time of the plain ones would say nothing of it."""
-    setting = Setting(SIZE, SIZE, None, 1, 1.0)
-    assert networks_alone(checkpoints.load(weights), [idle("pytorch", [])], [setting]) == ([], [])
+    workload = Workload(SIZE, SIZE, None, 1, 1.0)
+    assert networks_alone(checkpoints.load(weights), [idle("pytorch", [])], [workload]) == ([], [])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_the_network_alone_takes_less_than_all_of_it(weights: Path) -> None:
-    checkpoint, setting = checkpoints.load(weights), Setting(SIZE, SIZE, None, 1, 1.0)
+    checkpoint, workload = checkpoints.load(weights), Workload(SIZE, SIZE, None, 1, 1.0)
     engine = open_engine(checkpoint, "pytorch", "cuda", "fp16")
     frames = [[np.zeros((1, SIZE[1], SIZE[0], 3), np.uint8)]]
-    whole = Contestant("pytorch", "fp16", engine.device, 0, lambda images: images, engine)
-    networks, missing = networks_alone(checkpoint, [whole], [setting])
+    whole = Candidate("pytorch", "fp16", engine.device, 0, lambda images: images, engine)
+    networks, missing = networks_alone(checkpoint, [whole], [workload])
     assert not missing
-    alone, around = (min(values) for values in run_rounds([*networks, whole], frames, 5, lambda line: None))
+    alone, around = (min(values) for values in run_interleaved([*networks, whole], frames, 5, lambda line: None))
     assert 0 < alone < around
 
 
 def test_rows_know_speedup_rate_and_share() -> None:
-    setting = Setting((100, 50), (100, 50), None, 2, 0.5)
+    workload = Workload((100, 50), (100, 50), None, 2, 0.5)
     slow, fast = idle(AUTHORS, []), idle("pytorch", [])
     limits = Limits("cpu", 10.0, {"fp32": 100.0})
-    rows = make_rows([fast, slow], [[20.0], [80.0]], [0.999, None], [setting], limits)
+    rows = make_rows([fast, slow], [[20.0], [80.0]], [0.999, None], [workload], limits)
     assert [row.engine for row in rows] == [AUTHORS, "pytorch"]
     assert (rows[1].speedup, rows[1].fps, rows[1].agreement) == (4.0, 100.0, 0.999)
     assert rows[1].share == pytest.approx(0.5)
@@ -230,21 +230,21 @@ def test_the_work_is_that_of_the_paper() -> None:
 
 
 def test_the_papers_size_is_also_measured_without_resizing() -> None:
-    settings = make_settings(checkpoints.load(), [(640, 480), (1024, 512)], 1)
-    assert [(setting.camera, setting.input_size) for setting in settings] == [
+    workloads = make_workloads(checkpoints.load(), [(640, 480), (1024, 512)], 1)
+    assert [(workload.camera, workload.input_size) for workload in workloads] == [
         ((640, 480), None),
         ((1024, 512), None),
         ((1024, 512), (1024, 512)),
     ]
-    assert settings[2].network == (1024, 512)
-    assert settings[1].network[0] * settings[1].network[1] < 200_000
+    assert workloads[2].network == (1024, 512)
+    assert workloads[1].network[0] * workloads[1].network[1] < 200_000
 
 
 def test_frames_come_in_batches_of_the_cameras_size(tmp_path: Path) -> None:
     for index in range(3):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((40, 60, 3), 50 * index, np.uint8))
-    setting = Setting((96, 64), (96, 64), None, 2, 1.0)
-    batches = read_frames(str(tmp_path), checkpoints.load(), setting, 2)
+    workload = Workload((96, 64), (96, 64), None, 2, 1.0)
+    batches = read_frames(str(tmp_path), checkpoints.load(), workload, 2)
     assert [batch.shape for batch in batches] == [(2, 64, 96, 3)] * 2
     assert batches[1][1].max() == 100
 
@@ -272,7 +272,7 @@ def test_fp32_has_the_rate_of_the_arithmetic_that_convolutions_use(monkeypatch: 
 
 
 def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Path) -> None:
-    start = measure_start(weights, "pytorch", "fp32", "cpu", SIZE)
+    start = measure_startup(weights, "pytorch", "fp32", "cpu", SIZE)
     assert 0 < start.warm_s < 60
     assert 0 < start.cold_s < 120
     assert start.memory_mb > 100
@@ -287,7 +287,7 @@ def test_the_memory_is_that_of_the_gpu_that_runs(monkeypatch: pytest.MonkeyPatch
 
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"first mask in a fresh process, got: .*nowhere\.safetensors"):
-        measure_start(tmp_path / "nowhere.safetensors", "pytorch", "fp32", "cpu", SIZE)
+        measure_startup(tmp_path / "nowhere.safetensors", "pytorch", "fp32", "cpu", SIZE)
 
 
 def test_engines_are_chosen_by_word_with_or_without_precision() -> None:

@@ -1,4 +1,4 @@
-"""The rig measures the node alone: what others do to it must not be taken for its own doing."""
+"""The harness measures the node alone: what others do to it must not be taken for its own doing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sensor_msgs.msg import Image
 from support.bag_samples import TOPIC, write_bag
 
 from erfnet_ros.ros.harness.child_process import ProcessError
-from erfnet_ros.ros.harness.harness import Rig
-from erfnet_ros.ros.harness.node_process import NodeUnderTest
+from erfnet_ros.ros.harness.harness import NodeHarness
+from erfnet_ros.ros.harness.node_process import NodeConfig
 from erfnet_ros.ros.harness.playback import Playback
 
 DOMAIN = 1 + (os.getpid() + 33) % 101
@@ -34,11 +34,11 @@ def test_a_camera_that_still_publishes_to_a_running_node_is_an_error(
     camera = rclpy.create_node("camera", context=context)
     try:
         camera.create_publisher(Image, TOPIC, 1)
-        with Rig(NodeUnderTest(None), playback, ("mask", "statistics"), lambda index, arrival: None) as rig:
+        with NodeHarness(NodeConfig(None), playback, ("mask", "statistics"), lambda index, arrival: None) as harness:
             with pytest.raises(ProcessError, match=f"Expected this replay alone to publish {TOPIC}, got 2 publishers"):
-                rig.wait_until_ready()
-            assert rig.node is None
-            assert rig.player.length == 2
+                harness.wait_until_ready()
+            assert harness.node is None
+            assert harness.player.length == 2
     finally:
         camera.destroy_node()
         rclpy.shutdown(context=context)

@@ -9,25 +9,32 @@ from hypothesis import strategies as st
 
 from erfnet_ros.evaluation.results.frame_records import DROPPED, REJECTED
 from erfnet_ros.ros.harness.message_fields import NodeCounts
-from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_BEFORE, LOST_BEHIND, PASSED_OVER, REFUSED, Fate, fates
+from erfnet_ros.ros.live_evaluation.drop_reasons import (
+    LOST_BEFORE,
+    LOST_BEHIND,
+    PASSED_OVER,
+    REFUSED,
+    DropReason,
+    drop_reasons,
+)
 
 
 def reasons(*arguments: object) -> dict[int, str]:
-    return {index: fate.reason for index, fate in fates(*arguments).items()}  # type: ignore[arg-type]
+    return {index: drop.reason for index, drop in drop_reasons(*arguments).items()}  # type: ignore[arg-type]
 
 
 def test_images_that_the_node_passed_over_lie_between_those_it_reported() -> None:
     reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(2, 2, 0)}
-    assert fates(range(4), {0, 3}, reports, NodeCounts(2, 2, 0), ()) == {
-        1: Fate(DROPPED, PASSED_OVER),
-        2: Fate(DROPPED, PASSED_OVER),
+    assert drop_reasons(range(4), {0, 3}, reports, NodeCounts(2, 2, 0), ()) == {
+        1: DropReason(DROPPED, PASSED_OVER),
+        2: DropReason(DROPPED, PASSED_OVER),
     }
 
 
 def test_an_image_that_cannot_be_decoded_is_the_one_that_was_refused() -> None:
     reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(2, 1, 1)}
-    found = fates(range(4), {0, 3}, reports, NodeCounts(2, 1, 1), {2})
-    assert found == {1: Fate(DROPPED, PASSED_OVER), 2: Fate(REJECTED, REFUSED)}
+    found = drop_reasons(range(4), {0, 3}, reports, NodeCounts(2, 1, 1), {2})
+    assert found == {1: DropReason(DROPPED, PASSED_OVER), 2: DropReason(REJECTED, REFUSED)}
 
 
 def test_an_image_that_the_node_never_counted_was_lost_before_it() -> None:

@@ -29,7 +29,7 @@ from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.ros.harness.message_fields import NodeCounts
 from erfnet_ros.ros.harness.playback import Sent
 from erfnet_ros.ros.live_evaluation.drop_reasons import PASSED_OVER
-from erfnet_ros.ros.live_evaluation.message_store import MessageSpool
+from erfnet_ros.ros.live_evaluation.message_store import MessageStore
 from erfnet_ros.ros.live_evaluation.replay_run import NODE_STAGES, Recording
 from erfnet_ros.ros.live_evaluation.result import live_result
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
@@ -86,12 +86,12 @@ def score(
     found: Survey, record: Recording, folder: Path, mask: Callable[[int], Pixels] = truth, lost: tuple[int, ...] = ()
 ) -> LiveScore:
     """Score masks that hold what `mask` says; the confidences of `lost` images did not come."""
-    with MessageSpool(folder / f"spool{len(list(folder.iterdir()))}") as spool:
+    with MessageStore(folder / f"store{len(list(folder.iterdir()))}") as store:
         for index in record.arrived_ns:
-            spool.put("mask", index, serialized(mask(index)))
+            store.put("mask", index, serialized(mask(index)))
             if index not in lost:
-                spool.put("confidence", index, serialized(np.full(truth(index).shape, 200, np.uint8)))
-        return score_recording(found, SETTINGS, CAMVID, record, spool, None, lambda done: None)
+                store.put("confidence", index, serialized(np.full(truth(index).shape, 200, np.uint8)))
+        return score_recording(found, SETTINGS, CAMVID, record, store, None, lambda done: None)
 
 
 def result(*scores: LiveScore, folder: Path) -> Result:
