@@ -1,4 +1,4 @@
-"""Work that goes on beside the engine: reading ahead of it, scoring behind it, both with a bound on what waits."""
+"""Prefetching and background work on threads, both with a bounded queue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _End:
         self.error = error
 
 
-class ReadAhead(Generic[T]):
+class Prefetcher(Generic[T]):
     """Go through an iterator in a thread of its own, a few items ahead of who takes them.
 
     Args:
@@ -33,7 +33,7 @@ class ReadAhead(Generic[T]):
         self._stopped = False
         self._thread = Thread(target=self._run, name="erfnet-read", daemon=True)
 
-    def __enter__(self) -> ReadAhead[T]:
+    def __enter__(self) -> Prefetcher[T]:
         self._thread.start()
         return self
 
@@ -74,7 +74,7 @@ class _StoppedError(Exception):
     """Ends the work in the thread as an error does, because who puts has one."""
 
 
-class WorkBehind(Generic[T]):
+class BackgroundWorker(Generic[T]):
     """Do work on items in a thread of its own, in the order in which they are put; an error is raised to who puts.
 
     As a context manager it ends when all work is done, or at once where the block ends with an error.
@@ -92,7 +92,7 @@ class WorkBehind(Generic[T]):
         self._stopped = False
         self._thread = Thread(target=self._run, name="erfnet-score", daemon=True)
 
-    def __enter__(self) -> WorkBehind[T]:
+    def __enter__(self) -> BackgroundWorker[T]:
         self._thread.start()
         return self
 

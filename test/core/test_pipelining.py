@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
-from erfnet_ros.core.pipelining import ReadAhead, WorkBehind
+from erfnet_ros.core.pipelining import BackgroundWorker, Prefetcher
 
 DEADLINE_S = 20
 
@@ -20,7 +20,7 @@ def test_items_come_in_order_from_another_thread() -> None:
         threads.add(threading.current_thread())
         yield from range(100)
 
-    with ReadAhead(items, 3) as ahead:
+    with Prefetcher(items, 3) as ahead:
         assert list(ahead) == list(range(100))
     assert threads.isdisjoint({threading.current_thread()})
 
@@ -37,7 +37,7 @@ def test_reading_stays_only_a_few_items_ahead() -> None:
             read.release()
             yield index
 
-    with ReadAhead(items, 3) as ahead:
+    with Prefetcher(items, 3) as ahead:
         taken = iter(ahead)
         assert next(taken) == 0
         # One taken, three waiting, and one in the hand of the thread.
@@ -52,7 +52,7 @@ def test_an_error_of_the_reader_is_raised_where_items_are_taken() -> None:
         yield 1
         raise ValueError("broken")
 
-    with ReadAhead(items, 3) as ahead:
+    with Prefetcher(items, 3) as ahead:
         taken = iter(ahead)
         assert next(taken) == 1
         with pytest.raises(ValueError, match="broken"):
@@ -60,14 +60,14 @@ def test_an_error_of_the_reader_is_raised_where_items_are_taken() -> None:
 
 
 def test_a_reader_that_is_left_early_ends() -> None:
-    with ReadAhead(lambda: iter(range(1000)), 2) as ahead:
+    with Prefetcher(lambda: iter(range(1000)), 2) as ahead:
         next(iter(ahead))
     assert not [thread for thread in threading.enumerate() if thread.name == "erfnet-read"]
 
 
 def test_work_is_done_in_order_before_the_block_ends() -> None:
     done: list[int] = []
-    with WorkBehind(lambda: nullcontext(done.append), 2) as behind:
+    with BackgroundWorker(lambda: nullcontext(done.append), 2) as behind:
         for index in range(50):
             behind.put(index)
     assert done == list(range(50))
@@ -78,7 +78,7 @@ def test_an_error_of_the_work_reaches_who_puts_and_nothing_hangs() -> None:
         raise ValueError(f"item {item}")
 
     def put_all() -> None:
-        with WorkBehind(lambda: nullcontext(work), 1) as behind:
+        with BackgroundWorker(lambda: nullcontext(work), 1) as behind:
             for index in range(50):
                 behind.put(index)
 
@@ -90,7 +90,7 @@ def test_an_error_of_the_last_work_is_raised_at_the_end() -> None:
     def work(item: int) -> None:
         raise ValueError("late")
 
-    with pytest.raises(ValueError, match="late"), WorkBehind(lambda: nullcontext(work), 1) as behind:
+    with pytest.raises(ValueError, match="late"), BackgroundWorker(lambda: nullcontext(work), 1) as behind:
         behind.put(1)
 
 
@@ -103,7 +103,7 @@ def test_after_an_error_of_the_block_waiting_work_is_left() -> None:
         done.append(item)
 
     def interrupted() -> None:
-        with WorkBehind(lambda: nullcontext(work), 5) as behind:
+        with BackgroundWorker(lambda: nullcontext(work), 5) as behind:
             for index in range(4):
                 behind.put(index)
             threading.Timer(0.05, may_go.set).start()
@@ -134,7 +134,7 @@ def test_what_the_work_opens_is_opened_and_closed_in_its_thread_and_told_of_erro
             raise ValueError("broken")
 
     def run() -> None:
-        with WorkBehind(opened, 1) as behind:
+        with BackgroundWorker(opened, 1) as behind:
             behind.put(1)
             if fails == "block":
                 raise ValueError("broken")
@@ -152,7 +152,7 @@ def test_a_context_that_cannot_be_entered_is_an_error_and_nothing_hangs() -> Non
         raise ValueError("no disk")
 
     def run() -> None:
-        with WorkBehind(opened, 1) as behind:
+        with BackgroundWorker(opened, 1) as behind:
             for index in range(20):
                 behind.put(index)
 

@@ -58,7 +58,7 @@ class Recipe:
         transported = self.compressed and not self.topic.endswith("/compressed")
         return f"{self.topic}/compressed" if transported else self.topic
 
-    def beside(self, name: str) -> str:
+    def camera_topic(self, name: str) -> str:
         """Return the topic of this name in the camera's namespace."""
         raw = self.topic.removesuffix("/compressed")
         return f"{raw.rpartition('/')[0]}/{name}"
@@ -70,7 +70,7 @@ class Recipe:
             ParameterError: Two kinds of messages would share a topic.
             BagError: The target is there already.
         """
-        topics = [self.image_topic, self.truth_topic, self.beside("camera_info"), self.beside("label_info")]
+        topics = [self.image_topic, self.truth_topic, self.camera_topic("camera_info"), self.camera_topic("label_info")]
         twice = sorted({topic for topic in topics if topics.count(topic) > 1})
         if twice:
             raise ParameterError(
@@ -114,11 +114,11 @@ def make(source: Source, class_set: ClassSet, recipe: Recipe, most: int | None =
     count = len(source) if most is None else min(most, len(source))
     with BagWriter(recipe.out, recipe.storage, recipe.compression, recipe.force, recipe.split_bytes) as writer:
         writer.add(recipe.image_topic, COMPRESSED_IMAGE if recipe.compressed else IMAGE)
-        writer.add(recipe.beside("camera_info"), CAMERA_INFO)
+        writer.add(recipe.camera_topic("camera_info"), CAMERA_INFO)
         if source.has_truth:
             writer.add(recipe.truth_topic, IMAGE)
-            writer.add(recipe.beside("label_info"), LABEL_INFO)
-            writer.write(recipe.beside("label_info"), START_NS, label_info(class_set, header(START_NS, FRAME_ID)))
+            writer.add(recipe.camera_topic("label_info"), LABEL_INFO)
+            writer.write(recipe.camera_topic("label_info"), START_NS, label_info(class_set, header(START_NS, FRAME_ID)))
         for index in tracked(range(count), count, "Writing the bag"):
             stamp_ns = START_NS + round(index * 1e9 / recipe.rate_hz)
             for topic, message in _messages(source[index], stamp_ns, recipe):
@@ -136,6 +136,6 @@ def _messages(frame: Frame, stamp_ns: int, recipe: Recipe) -> Iterator[tuple[str
     else:
         pixels = frame.rgb if recipe.encoding == "rgb8" else frame.rgb[..., ::-1]
         yield recipe.image_topic, image(pixels, recipe.encoding, head)
-    yield recipe.beside("camera_info"), camera_info(width, height, head)
+    yield recipe.camera_topic("camera_info"), camera_info(width, height, head)
     if frame.truth is not None:
         yield recipe.truth_topic, image(frame.truth, "mono8", head)

@@ -105,11 +105,11 @@ def inspect(path: Path | str) -> BagInfo:
         BagError: It is no bag, or nothing of it can be read.
     """
     with BagReader(path) as reader:
-        tallies = {topic.name: _Tally(topic) for topic in reader.topics.values()}
+        accumulators = {topic.name: _TopicAccumulator(topic) for topic in reader.topics.values()}
         total = sum(topic.count for topic in reader.topics.values())
         for message in tracked(reader.messages(), total, f"Reading {Path(path).name}"):
-            tallies[message.topic].add(reader, message)
-        topics = tuple(tally.info() for tally in tallies.values())
+            accumulators[message.topic].add(reader, message)
+        topics = tuple(accumulator.info() for accumulator in accumulators.values())
         return BagInfo(
             str(path),
             reader.storage,
@@ -123,7 +123,7 @@ def inspect(path: Path | str) -> BagInfo:
 
 
 @dataclass
-class _Tally:
+class _TopicAccumulator:
     """What is noted of a topic while its messages go by."""
 
     topic: Topic

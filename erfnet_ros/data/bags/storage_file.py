@@ -1,4 +1,4 @@
-"""One storage file of a bag: read by rosbags, and past what rosbags cannot read by the salvage."""
+"""One storage file of a bag: read by rosbags, and past what rosbags cannot read by the recovery."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rosbags.rosbag2 import Reader
 from erfnet_ros.core.errors import BagError
 from erfnet_ros.data.bags.message_types import Declaration
 from erfnet_ros.data.bags.recovery.mcap_records import read_index
-from erfnet_ros.data.bags.recovery.recover_mcap import Record, SalvagedMcap
-from erfnet_ros.data.bags.recovery.recover_sqlite3 import SalvagedSqlite3, torn
+from erfnet_ros.data.bags.recovery.recover_mcap import Record, RecoveredMcap
+from erfnet_ros.data.bags.recovery.recover_sqlite3 import RecoveredSqlite3, is_truncated
 
 
 class _Storage(Protocol):
@@ -24,7 +24,7 @@ class _Storage(Protocol):
     def messages(self, topics: Container[str]) -> Iterator[Record]: ...
 
 
-SALVAGES: Mapping[str, Callable[[Path], _Storage]] = {".mcap": SalvagedMcap, ".db3": SalvagedSqlite3}
+RECOVERIES: Mapping[str, Callable[[Path], _Storage]] = {".mcap": RecoveredMcap, ".db3": RecoveredSqlite3}
 """What reads a damaged file, by the file's suffix."""
 
 
@@ -59,7 +59,7 @@ class _WholeFile:
 def _misread(path: Path) -> bool:
     """Return whether rosbags would open a file, and then without a word yield too little or in the wrong order."""
     # Without an index it goes by the order of the file; with one that is not complete it passes over messages.
-    return torn(path) if path.suffix == ".db3" else not read_index(path).complete
+    return is_truncated(path) if path.suffix == ".db3" else not read_index(path).complete
 
 
 def _declaration(connection: Any) -> Declaration:
@@ -95,12 +95,12 @@ class BagFile:
             raise BagError(f"Cannot read '{path}': {error.strerror}.") from error
         self._storage: _Storage
         try:
-            self._storage = SALVAGES[path.suffix](path) if _misread(path) else _WholeFile(path)
+            self._storage = RECOVERIES[path.suffix](path) if _misread(path) else _WholeFile(path)
         except BagError:
             raise
         except Exception:
             # A damaged file makes rosbags fail in many ways: ReaderError, TypeError, UnicodeDecodeError, apsw's own.
-            self._storage = SALVAGES[path.suffix](path)
+            self._storage = RECOVERIES[path.suffix](path)
         self.declarations, self.faults = self._storage.declarations, list(self._storage.faults)
         log = path.with_name(f"{path.name}-wal")
         if log.is_file() and log.stat().st_size:
@@ -125,7 +125,7 @@ class BagFile:
             return
         except Exception as error:
             # As above.
-            self._storage = SALVAGES[self.path.suffix](self.path)
+            self._storage = RECOVERIES[self.path.suffix](self.path)
             self.faults.extend(self._storage.faults or [f"'{self.path.name}' is damaged: {error}"])
         for record in self._storage.messages(topics):
             # Go on where it broke off: behind the messages of that time that were yielded.

@@ -13,7 +13,7 @@ import yaml
 import zstandard
 
 from erfnet_ros.core.errors import BagError
-from erfnet_ros.data.bags.storage_file import SALVAGES
+from erfnet_ros.data.bags.storage_file import RECOVERIES
 
 METADATA = "metadata.yaml"
 INFORMATION = "rosbag2_bagfile_information"
@@ -112,7 +112,7 @@ def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _is_storage(path: Path) -> bool:
-    return (PurePath(path.stem) if path.suffix == ".zstd" else path).suffix in SALVAGES
+    return (PurePath(path.stem) if path.suffix == ".zstd" else path).suffix in RECOVERIES
 
 
 def _of_folder(path: Path) -> BagFolder:

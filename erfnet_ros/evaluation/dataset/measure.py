@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.core.pipelining import ReadAhead
+from erfnet_ros.core.pipelining import Prefetcher
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.data.frame_sources import Frame
 from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
@@ -73,7 +73,7 @@ def measure(
     score = Score(data.class_set)
     frames = []
     sizes = set()
-    with ReadAhead(lambda: (data[index] for index in indices), _READ_AHEAD) as ahead:
+    with Prefetcher(lambda: (data[index] for index in indices), _READ_AHEAD) as ahead:
         for index, frame in zip(indices, ahead, strict=True):
             prepared = prepare(frame)
             sizes.add((prepared.rgb.shape[1], prepared.rgb.shape[0]))

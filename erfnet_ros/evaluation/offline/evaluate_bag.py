@@ -10,7 +10,7 @@ from dataclasses import replace
 import psutil
 
 from erfnet_ros.core.errors import ErfnetError, EvaluationError, ImageError
-from erfnet_ros.core.pipelining import ReadAhead, WorkBehind
+from erfnet_ros.core.pipelining import BackgroundWorker, Prefetcher
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_frames import Step, read_steps
 from erfnet_ros.evaluation.inputs.bag_scan import Survey
@@ -129,7 +129,7 @@ def _run(
     def steps() -> Iterator[Step]:
         return read_steps(survey, segmenter.class_set, len(tally.records), output is not None)
 
-    with ReadAhead(steps, _DEPTH) as read, WorkBehind(scoring, _DEPTH) as scored:
+    with Prefetcher(steps, _DEPTH) as read, BackgroundWorker(scoring, _DEPTH) as scored:
         for step in read:
             scored.put(_answered(step, segmenter, settings.threshold))
 

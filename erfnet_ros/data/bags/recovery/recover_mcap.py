@@ -57,7 +57,7 @@ class _Block:
         return self.offset + self.length == other.offset
 
 
-class SalvagedMcap:
+class RecoveredMcap:
     """An mcap file, scanned record by record.
 
     Attributes:

@@ -18,7 +18,7 @@ _HEADER_BYTES = 100
 """Of a database file; source: https://www.sqlite.org/fileformat.html."""
 
 
-def torn(path: Path) -> bool:
+def is_truncated(path: Path) -> bool:
     """Return whether a file ends in the middle of a page: sqlite reads zeros for the rest, and says nothing."""
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
@@ -27,7 +27,7 @@ def torn(path: Path) -> bool:
         return len(header) < _HEADER_BYTES or file.seek(0, os.SEEK_END) % (65536 if page_bytes == 1 else page_bytes) > 0
 
 
-class SalvagedSqlite3:
+class RecoveredSqlite3:
     """A sqlite3 file, read without its index for as long as its pages are whole.
 
     Attributes:
@@ -47,7 +47,7 @@ class SalvagedSqlite3:
         with closing(self._open()) as database:
             self._topics = self._read_topics(database)
             error = self._read_rows(database)
-        if torn(path) and self._rows:
+        if is_truncated(path) and self._rows:
             # The page that is cut belongs to the last message, or to the index.
             self._rows.pop()
         kept = len(self._rows)

@@ -89,7 +89,7 @@ def test_only_the_index_lost_means_no_message_lost(tmp_path: Path, recording: by
 
 
 @pytest.mark.parametrize("compression", ["", "zstd", "lz4"])
-def test_chunks_are_salvaged_in_every_compression(tmp_path: Path, compression: str) -> None:
+def test_chunks_are_recovered_in_every_compression(tmp_path: Path, compression: str) -> None:
     file = tmp_path / "cut.mcap"
     whole = start() + chunked(3, compression, size=LARGE)
     file.write_bytes(whole)
