@@ -16,9 +16,9 @@ from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.core.system_info import nvidia_driver, processor, version_of
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference.build_cache import Cache
-from erfnet_ros.inference.device import fused_layers_here, pick_precision
+from erfnet_ros.inference.device import has_fused_layers, pick_precision
 from erfnet_ros.inference.engine import Engine
-from erfnet_ros.inference.pytorch.cuda import let_go
+from erfnet_ros.inference.pytorch.cuda import close_safely
 from erfnet_ros.models.checkpoint import Calibration
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def open_fastest(
         chosen = opened.pop(name, None)
     finally:
         for other in opened.values():
-            let_go(other)
+            close_safely(other)
     try:
         engine = chosen or open_one(name)
     except EngineError as error:
@@ -108,7 +108,7 @@ def candidates(device: torch.device, precision: str, calibration: Calibration | 
     """
     if device.type == "cuda":
         return ("tensorrt", "pytorch") if _installed("tensorrt") else ("pytorch",)
-    plain = pick_precision(precision, device, calibration)[0] == "fp32" and not fused_layers_here()
+    plain = pick_precision(precision, device, calibration)[0] == "fp32" and not has_fused_layers()
     return ("onnxruntime", "pytorch") if plain and _installed("onnxruntime") else ("pytorch",)
 
 

@@ -64,7 +64,7 @@ def pick_precision(
         ranges_of(calibration)
         return precision, ()
     floats = pick_floats(precision, device)
-    if precision != "auto" or device.type == "cuda" or not fused_layers_here():
+    if precision != "auto" or device.type == "cuda" or not has_fused_layers():
         return floats, ()
     if calibration is None:
         return floats, (
@@ -97,7 +97,7 @@ def pick_floats(precision: str, device: torch.device) -> str:
     return precision
 
 
-def fused_layers_here() -> bool:
+def has_fused_layers() -> bool:
     """Tell whether oneDNN's fused layers are to be had: in PyTorch for x86 processors."""
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return there and platform.machine() in ("x86_64", "AMD64")
@@ -107,6 +107,6 @@ def has_bf16_units() -> bool:
     """Tell whether this processor multiplies bf16 natively (AVX-512 BF16, AMX, or ARM's BF16)."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     # oneDNN may be held to an older instruction set than the processor's (ONEDNN_MAX_CPU_ISA).
-    if fused_layers_here() and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if has_fused_layers() and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))

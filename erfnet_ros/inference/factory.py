@@ -42,7 +42,7 @@ def open_engine(
     if engine not in ENGINES:
         raise EngineError(f"Expected engine to be one of {', '.join(ENGINES)}, got '{engine}'.")
     from erfnet_ros.inference.device import pick_device
-    from erfnet_ros.inference.fallback import WithStandby
+    from erfnet_ros.inference.fallback import FallbackEngine
 
     def open_one(name: str) -> Engine:
         if name == "tensorrt":
@@ -73,7 +73,7 @@ def open_engine(
     def on_same_gpu() -> Engine:
         return _pytorch()(checkpoint, opened.device, "auto", input_size)
 
-    return WithStandby(opened, [on_cpu] if opened.name == "pytorch" else [on_same_gpu, on_cpu])
+    return FallbackEngine(opened, [on_cpu] if opened.name == "pytorch" else [on_same_gpu, on_cpu])
 
 
 class _Opener(Protocol):

@@ -9,21 +9,21 @@ import numpy as np
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.engine import Engine
-from erfnet_ros.inference.pytorch.cuda import let_go
+from erfnet_ros.inference.pytorch.cuda import close_safely
 
 
-class WithStandby:
+class FallbackEngine:
     """See `erfnet_ros.inference.factory.Engine`.
 
     Args:
         engine: What runs until it raises EngineError in the middle of its work. Several images that it fails at are
             tried one by one first.
-        standbys: Open what runs from then on, one after the other; the last one's errors are its own.
+        fallbacks: Open what runs from then on, one after the other; the last one's errors are its own.
     """
 
-    def __init__(self, engine: Engine, standbys: Iterable[Callable[[], Engine]]) -> None:
+    def __init__(self, engine: Engine, fallbacks: Iterable[Callable[[], Engine]]) -> None:
         self._engine = engine
-        self._standbys = list(standbys)
+        self._fallbacks = list(fallbacks)
         self._earlier: tuple[str, ...] = ()
         self._one_by_one: set[tuple[int, ...]] = set()
         self._describe()
@@ -34,7 +34,7 @@ class WithStandby:
             try:
                 answer = self._answer(images)
             except EngineError as error:
-                if not self._standbys:
+                if not self._fallbacks:
                     raise
                 reason = str(error)
             else:
@@ -78,11 +78,11 @@ class WithStandby:
         failed = self._engine
         engine = None
         while engine is None:
-            open_next = self._standbys.pop(0)
+            open_next = self._fallbacks.pop(0)
             try:
                 engine = open_next()
             except EngineError as error:
-                if not self._standbys:
+                if not self._fallbacks:
                     raise
                 reason = f"{reason} {error}"
         note = f"{failed.name} on {failed.device} failed, so {engine.name} on {engine.device} goes on, slower. {reason}"
@@ -90,7 +90,7 @@ class WithStandby:
         self._engine = engine
         self._one_by_one.clear()
         self._describe()
-        let_go(failed)
+        close_safely(failed)
 
     def _describe(self) -> None:
         engine = self._engine

@@ -19,9 +19,9 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError, ExportError
 from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.engine import DEVICES, PRECISIONS
-from erfnet_ros.inference.parity_check import check_agreement, fingerprint
+from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline
-from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.onnx import export
@@ -150,7 +150,7 @@ class OnnxRuntimeEngine:
         if self._provider.whole:
             return partial(self._labels, session)
         around = CpuPipeline(partial(self._logits, session), self._checkpoint.input_size, self._input_size)
-        return partial(on_own_thread, around)
+        return partial(on_single_thread, around)
 
     def _labels(self, session: Any, images: Pixels) -> tuple[Pixels, Pixels]:
         answers = [self._computed(session, image[None]) for image in images]
@@ -206,7 +206,7 @@ class OnnxRuntimeEngine:
             raise EngineError(f"The network cannot be written as ONNX: {error}") from error
         path.write_bytes(model.SerializeToString())
         run = self._run_with(self._load(path))
-        agreed = check_agreement(
+        agreed = check_parity(
             f"ONNX Runtime ({self._provider.name}, {self.precision})",
             run,
             Pipeline(self._checkpoint, self._input_size).eval(),

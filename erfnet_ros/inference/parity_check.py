@@ -37,7 +37,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()
 
 
-def small_streets() -> Pixels:
+def check_images() -> Pixels:
     """Return frames 0 and 40 of street 1, (2, 120, 160, 3) uint8 RGB: kept, since drawing them takes two seconds."""
     both = cv2.cvtColor(cv2.imread(str(_SMALL_STREETS)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
     return both.reshape(2, -1, *both.shape[1:]).astype(np.uint8, copy=False)
@@ -61,7 +61,7 @@ def agreement(run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) ->
     return float(np.mean(same))
 
 
-def check_agreement(engine: str, run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
+def check_parity(engine: str, run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
     """Return `agreement`; `engine` is what the engine is called in the error.
 
     Raises:

@@ -16,7 +16,7 @@ from erfnet_ros.core.image import check_image, contiguous_rgb
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.inference.engine import Engine
 from erfnet_ros.inference.factory import open_engine
-from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 
@@ -90,7 +90,7 @@ class Segmenter:
             check_input_size(*input_size)
         # Converting the weights is PyTorch's work already.
         self.checkpoint = (
-            checkpoint if isinstance(checkpoint, Checkpoint) else on_own_thread(checkpoints.load, checkpoint)
+            checkpoint if isinstance(checkpoint, Checkpoint) else on_single_thread(checkpoints.load, checkpoint)
         )
         self.class_set = self.checkpoint.class_set
         self.engine: Engine = open_engine(self.checkpoint, engine, device, precision, input_size, live)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from erfnet_ros.models.pipeline import Pipeline
 
 
-class PlainNetwork(nn.Module):
+class LogitsNetwork(nn.Module):
     """The Pipeline without resizing and argmax.
 
     Args:

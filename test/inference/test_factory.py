@@ -21,7 +21,7 @@ from erfnet_ros.inference import auto_select
 from erfnet_ros.inference.auto_select import candidates, open_fastest
 from erfnet_ros.inference.engine import ENGINES, Engine
 from erfnet_ros.inference.factory import open_engine
-from erfnet_ros.inference.fallback import WithStandby
+from erfnet_ros.inference.fallback import FallbackEngine
 from erfnet_ros.inference.pytorch import cpu, cuda
 from erfnet_ros.inference.pytorch import engine as pytorch_module
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
@@ -180,7 +180,7 @@ def broken() -> Engine:
 
 def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine) -> None:
     failing = FailingGpu()
-    engine = WithStandby(failing, [lambda: copy(pytorch)])
+    engine = FallbackEngine(failing, [lambda: copy(pytorch)])
     assert (engine.name, engine.device, engine.precision) == ("tensorrt", "cuda:0", "fp16")
     answers = [engine(IMAGE) for _ in range(5)]
     assert np.array_equal(answers[1][0], IMAGE[..., 0])
@@ -199,7 +199,7 @@ def test_the_next_engine_that_opens_goes_on(pytorch: PyTorchEngine) -> None:
     """TensorRT that fails leaves a GPU on which PyTorch may well run; where it does not, the CPU goes on."""
     other = FailingGpu(frames=1)
     other.name = "pytorch"
-    engine = WithStandby(FailingGpu(frames=1), [lambda: other, broken, lambda: copy(pytorch)])
+    engine = FallbackEngine(FailingGpu(frames=1), [lambda: other, broken, lambda: copy(pytorch)])
     assert np.array_equal(engine(IMAGE)[0], engine(IMAGE)[0])
     assert (engine.name, engine.device) == ("pytorch", "cuda:0")
     assert np.array_equal(engine(IMAGE)[0], pytorch(IMAGE)[0])
@@ -210,7 +210,7 @@ def test_the_next_engine_that_opens_goes_on(pytorch: PyTorchEngine) -> None:
 def test_images_that_fail_together_run_alone(pytorch: PyTorchEngine) -> None:
     """Several cameras on a small GPU must not end on the CPU for want of memory for all of them at once."""
     failing = FailingGpu(frames=9)
-    engine = WithStandby(failing, [lambda: copy(pytorch)])
+    engine = FallbackEngine(failing, [lambda: copy(pytorch)])
     together = np.concatenate([IMAGE, IMAGE[:, ::-1], IMAGE[:, :, ::-1]])
     for _ in range(3):
         labels, confidences = engine(together)
@@ -229,15 +229,15 @@ def test_images_that_fail_together_run_alone(pytorch: PyTorchEngine) -> None:
 def test_what_an_engine_notes_later_is_heard() -> None:
     """A TensorRT engine for another size is built in mid-stream, and may have something to say."""
     failing = FailingGpu()
-    engine = WithStandby(failing, [FailingGpu])
+    engine = FallbackEngine(failing, [FailingGpu])
     engine(IMAGE)
     failing.notes = ("as it was built", "the cache folder is full")
     engine(IMAGE)
     assert engine.notes == failing.notes
 
 
-def test_a_standby_that_fails_as_well_is_an_error() -> None:
-    engine = WithStandby(FailingGpu(), [FailingGpu])
+def test_a_fallback_that_fails_as_well_is_an_error() -> None:
+    engine = FallbackEngine(FailingGpu(), [FailingGpu])
     answers = [engine(IMAGE) for _ in range(4)]
     assert len(answers) == 4
     with pytest.raises(EngineError, match="is gone"):
@@ -249,7 +249,7 @@ def test_an_engine_on_a_gpu_that_is_gone_is_never_freed(monkeypatch: pytest.Monk
     monkeypatch.setattr(cuda, "_answers", lambda _: False)
     failing = FailingGpu()
     gone = weakref.ref(failing)
-    cuda.let_go(failing)
+    cuda.close_safely(failing)
     assert not failing.closed
     del failing
     gc.collect()

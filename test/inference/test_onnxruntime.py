@@ -25,11 +25,11 @@ from erfnet_ros.inference.onnxruntime import (
     find_providers,
     pick_precision,
 )
-from erfnet_ros.inference.parity_check import check_agreement, fingerprint
+from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
-from erfnet_ros.models.logits_network import PlainNetwork
+from erfnet_ros.models.logits_network import LogitsNetwork
 from erfnet_ros.models.pipeline import Pipeline
 
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime (pip install '.[onnx]')")
@@ -58,7 +58,7 @@ def test_labels_are_those_of_pytorch_at_any_size(engine: OnnxRuntimeEngine, size
     """Otherwise the choice of an engine would change what a robot sees."""
     image = Street(3, size).frame(0)[0][None]
     labels, confidence = engine(image)
-    expected, sure = CpuPipeline(PlainNetwork(Pipeline(trained()).eval()), SIZE, None)(image)
+    expected, sure = CpuPipeline(LogitsNetwork(Pipeline(trained()).eval()), SIZE, None)(image)
     assert labels.shape == confidence.shape == (1, size[1], size[0])
     assert labels.dtype == confidence.dtype == np.uint8
     assert (labels == expected).mean() >= 0.999
@@ -157,7 +157,7 @@ def test_a_network_that_answers_otherwise_is_refused() -> None:
         return np.zeros(images.shape[:3], np.uint8), np.zeros(images.shape[:3], np.uint8)
 
     with pytest.raises(EngineError, match=r"at least 99\.5 % of the pixels, got \d+\.\d\d %; it is not used"):
-        check_agreement("The engine", all_sky, Pipeline(trained()).eval(), [SIZE])
+        check_parity("The engine", all_sky, Pipeline(trained()).eval(), [SIZE])
 
 
 def test_a_refused_graph_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

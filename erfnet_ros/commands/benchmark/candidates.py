@@ -17,7 +17,7 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, ParameterError
 from erfnet_ros.inference.engine import ENGINES, PRECISIONS, Engine
 from erfnet_ros.inference.factory import open_engine
-from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint, build_network
 
 OWN_KERNELS = ("onnxruntime", "tensorrt")
@@ -74,7 +74,7 @@ def authors_way(checkpoint: Checkpoint, device: torch.device, workload: Workload
 
     It is given the images resized and as floats, and answers at the network's size: less than the engines do.
     """
-    network = on_own_thread(build_network, checkpoint).to(device)
+    network = on_single_thread(build_network, checkpoint).to(device)
 
     def prepare(images: Pixels) -> list[torch.Tensor]:
         resized = [np.asarray(cv2.resize(image, workload.network)) for image in images]
@@ -85,7 +85,7 @@ def authors_way(checkpoint: Checkpoint, device: torch.device, workload: Workload
             return [network(image.to(device)).max(1)[1].byte().cpu().numpy() for image in inputs]
 
     # The thread that the engines compute on: two would be in each other's way.
-    own = partial(on_own_thread, prepare), partial(on_own_thread, run)
+    own = partial(on_single_thread, prepare), partial(on_single_thread, run)
     return Candidate(AUTHORS, "fp32", str(device), index, *own)
 
 

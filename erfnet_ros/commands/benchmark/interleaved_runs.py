@@ -13,7 +13,7 @@ import torch
 from erfnet_ros.commands.benchmark.candidates import Candidate
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Limits, NetworkAlone, Row, Times, Workload, times
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import Pipeline
 
@@ -60,7 +60,7 @@ def agreements(
     for number, workload in enumerate(workloads):
         say(f"agreement with fp32 at {workload.camera[0]}x{workload.camera[1]}")
         pipeline = Pipeline(checkpoint, workload.input_size).eval()
-        expected = [on_own_thread(_labels_in_fp32, pipeline, batch) for batch in frames[number]]
+        expected = [on_single_thread(_labels_in_fp32, pipeline, batch) for batch in frames[number]]
         for index, candidate in enumerate(candidates):
             if candidate.workload == number and candidate.engine != AUTHORS:
                 answers = [_labels(candidate, batch) for batch in frames[number]]

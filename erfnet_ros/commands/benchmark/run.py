@@ -15,7 +15,7 @@ from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Size, Star
 from erfnet_ros.commands.benchmark.workloads import make_workloads, read_frames
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.device import pick_device
-from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.models import checkpoint as checkpoints
 
 _BATCHES = 3
@@ -60,13 +60,13 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
             no error: the report lists them.
     """
     pairs = choose(plan.engines)
-    checkpoint = on_own_thread(checkpoints.load, plan.checkpoint)
+    checkpoint = on_single_thread(checkpoints.load, plan.checkpoint)
     device = pick_device(plan.device)
     machine = describe_machine(device)
     workloads = make_workloads(checkpoint, plan.cameras, plan.batch)
     frames = [read_frames(plan.data, checkpoint, workload, _BATCHES) for workload in workloads]
     say("limits of the machine")
-    limits = on_own_thread(measure_limits, device, plan.quick)
+    limits = on_single_thread(measure_limits, device, plan.quick)
     opened = open_engines(checkpoint, pairs, plan.device, workloads, frames, machine.isa, say)
     try:
         authors = [authors_way(checkpoint, device, workload, index) for index, workload in enumerate(workloads)]
@@ -75,7 +75,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
         everybody = [*authors, *opened.candidates]
         alone, missing = networks_alone(checkpoint, opened.candidates, workloads)
         measured = interleaved_runs.run_interleaved([*everybody, *alone], frames, plan.rounds, say)
-        limits = best_of(limits, on_own_thread(measure_limits, device, plan.quick))
+        limits = best_of(limits, on_single_thread(measure_limits, device, plan.quick))
         agreed = interleaved_runs.agreements(everybody, checkpoint, workloads, frames, say)
         failed, notes = opened.failed(), opened.notes()
         gone = {(each.engine, each.precision) for each in failed}

@@ -42,7 +42,7 @@ class Axis:
     weights: Tensor
 
 
-def labeled(logits: Tensor, network_size: tuple[int, int], camera: tuple[int, int]) -> tuple[Pixels, Pixels]:
+def upsample_labels(logits: Tensor, network_size: tuple[int, int], camera: tuple[int, int]) -> tuple[Pixels, Pixels]:
     """Return labels and confidence, (H, W) uint8 each, of one image.
 
     Args:

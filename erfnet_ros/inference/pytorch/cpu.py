@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.inference.device import fused_layers_here, has_bf16_units
-from erfnet_ros.inference.parity_check import small_streets
-from erfnet_ros.inference.pytorch.border_upsampling import labeled
+from erfnet_ros.inference.device import has_fused_layers, has_bf16_units
+from erfnet_ros.inference.parity_check import check_images
+from erfnet_ros.inference.pytorch.border_upsampling import upsample_labels
 from erfnet_ros.inference.pytorch.onednn_network import OneDnnNetwork
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.pipeline import Pipeline, network_size
@@ -44,7 +44,7 @@ class CpuPipeline:
             else np.stack([_seen(image, size) for image in images])
         )
         with torch.inference_mode():
-            results = [labeled(logits, size, camera) for logits in self._network(torch.from_numpy(seen))]
+            results = [upsample_labels(logits, size, camera) for logits in self._network(torch.from_numpy(seen))]
         if len(results) == 1:
             return results[0][0][None], results[0][1][None]
         return np.stack([labels for labels, _ in results]), np.stack([confidence for _, confidence in results])
@@ -60,7 +60,7 @@ def fused_pipeline(
         precision: fp32, bf16 or int8; what int8 leaves in floats is in bf16 where the processor has units for it.
         ranges: Of the activations, for int8; None for a network all in floats.
     """
-    if not fused_layers_here():
+    if not has_fused_layers():
         return None, f"oneDNN's fused layers are for x86 processors, and this is {platform.machine()}"
     try:
         in_bf16 = precision == "bf16" or (precision == "int8" and has_bf16_units())
@@ -69,22 +69,22 @@ def fused_pipeline(
     except (AttributeError, RuntimeError, TypeError) as error:
         # The operators are PyTorch's own business and may change with it.
         return None, f"PyTorch {torch.__version__} has other fused layers ({type(error).__name__}: {error})"
-    if same < _LEAST_AGREEMENT[precision]:
+    if same < _MIN_AGREEMENT[precision]:
         return None, f"its fused layers choose the class of the plain ones on {100 * same:.2f} % of the pixels only"
     return CpuPipeline(network, pipeline.trained_size, pipeline.input_size), ""
 
 
 def share_of_plain(network: Network, pipeline: Pipeline) -> float:
     """Return the share of pixels of two small streets on which a network chooses the class of the plain layers."""
-    images = torch.from_numpy(small_streets())
+    images = torch.from_numpy(check_images())
     size = (images.shape[2], images.shape[1])
     with torch.inference_mode():
         expected = pipeline.logits(images.float().permute(0, 3, 1, 2)).argmax(1).numpy()
-        found = np.stack([labeled(logits, size, size)[0] for logits in network(images)])
+        found = np.stack([upsample_labels(logits, size, size)[0] for logits in network(images)])
     return float((found == expected).mean())
 
 
-_LEAST_AGREEMENT = {"fp32": 0.99, "bf16": 0.98, "int8": 0.96}
+_MIN_AGREEMENT = {"fp32": 0.99, "bf16": 0.98, "int8": 0.96}
 """Share of the pixels of two small streets below which the layers are not what they were."""
 
 

@@ -154,7 +154,7 @@ def free_cached() -> None:
         torch.cuda.empty_cache()
 
 
-def let_go(engine: Engine) -> None:
+def close_safely(engine: Engine) -> None:
     """Free an engine's memory where its device still answers; else keep it for ever.
 
     Of a GPU that is gone PyTorch's pinned memory cannot be freed: its destructor raises there, which ends the process.

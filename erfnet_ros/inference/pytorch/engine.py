@@ -17,9 +17,9 @@ from erfnet_ros.inference.device import (
 )
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline, fused_pipeline
 from erfnet_ros.inference.pytorch.cuda import GpuPipeline, _channels_last, free_cached
-from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint
-from erfnet_ros.models.logits_network import PlainNetwork
+from erfnet_ros.models.logits_network import LogitsNetwork
 from erfnet_ros.models.pipeline import Pipeline
 from erfnet_ros.models.quantization import ranges_of
 
@@ -43,8 +43,8 @@ class PyTorchEngine:
         self.precision, self.notes = pick_precision(precision, self._device, checkpoint.calibration)
         self._gpu: GpuPipeline | None = None
         if self.device == "cpu":
-            run = on_own_thread(self._on_cpu, checkpoint, input_size, precision)
-            self._run: Run = partial(on_own_thread, run)
+            run = on_single_thread(self._on_cpu, checkpoint, input_size, precision)
+            self._run: Run = partial(on_single_thread, run)
         else:
             self._run = self._gpu = self._on_gpu(checkpoint, input_size)
 
@@ -73,7 +73,7 @@ class PyTorchEngine:
             self.notes += (f"The network runs in {self.precision}, since int8 cannot be used here: {reason}.",)
             return self._on_cpu(checkpoint, input_size, self.precision)
         self.notes += (f"The network runs in PyTorch's plain layers, slower than it could: {reason}.",)
-        network = PlainNetwork(_channels_last(pipeline.to(DTYPES[self.precision])))
+        network = LogitsNetwork(_channels_last(pipeline.to(DTYPES[self.precision])))
         return CpuPipeline(network, checkpoint.input_size, input_size)
 
     def _on_gpu(self, checkpoint: Checkpoint, input_size: tuple[int, int] | None) -> GpuPipeline:

@@ -22,7 +22,7 @@ _NAME = "erfnet_engine"
 _thread: ThreadPoolExecutor | None = None
 
 
-def on_own_thread(work: Callable[..., Result], *arguments: object) -> Result:
+def on_single_thread(work: Callable[..., Result], *arguments: object) -> Result:
     """Return what `work(*arguments)` returns, computed on that thread with as many helpers as the caller's PyTorch has.
 
     What it raises passes through.

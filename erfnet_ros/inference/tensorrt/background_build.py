@@ -13,7 +13,7 @@ from erfnet_ros.inference.tensorrt.progress import Progress
 Result = TypeVar("Result")
 
 
-class Beside(Generic[Result]):
+class BackgroundBuild(Generic[Result]):
     """Run work on a thread of its own, which neither keeps the process alive nor is waited for.
 
     Args:

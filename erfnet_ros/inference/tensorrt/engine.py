@@ -15,7 +15,7 @@ from erfnet_ros.inference.engine import PRECISIONS as ALL_PRECISIONS
 from erfnet_ros.inference.pytorch.cuda import free_cached
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.inference.tensorrt.api import find_backend
-from erfnet_ros.inference.tensorrt.background_build import Beside
+from erfnet_ros.inference.tensorrt.background_build import BackgroundBuild
 from erfnet_ros.inference.tensorrt.build import PRECISIONS, Request, is_built
 from erfnet_ros.inference.tensorrt.load import Opened, open_session
 from erfnet_ros.inference.tensorrt.progress import into_the_log
@@ -69,7 +69,7 @@ class TensorRTEngine:
         self._sessions: dict[Shape, Session] = {}
         self._one_by_one: set[Shape] = set()
         self._live = live
-        self._builds: dict[Shape, Beside[Opened]] = {}
+        self._builds: dict[Shape, BackgroundBuild[Opened]] = {}
         self._meanwhile: PyTorchEngine | None = None
         # What this GPU does not run must show here, where another engine can still take its place.
         width, height = checkpoint.input_size
@@ -135,7 +135,7 @@ class TensorRTEngine:
         if is_built(request, self._backend, self._cache):
             return True
         self.notes += (_being_built(request, self.device),)
-        self._builds[shape] = Beside(
+        self._builds[shape] = BackgroundBuild(
             lambda progress: open_session(request, self._backend, self._device, self._cache, progress),
             into_the_log(f"Building the TensorRT engine for {request.images}"),
         )

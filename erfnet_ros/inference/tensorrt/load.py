@@ -16,7 +16,7 @@ import torch
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.build_cache import Artifact, Cache
-from erfnet_ros.inference.parity_check import check_agreement
+from erfnet_ros.inference.parity_check import check_parity
 from erfnet_ros.inference.tensorrt.api import Backend
 from erfnet_ros.inference.tensorrt.build import Request, build_engine
 from erfnet_ros.inference.tensorrt.progress import Progress
@@ -89,7 +89,7 @@ def check_once(request: Request, backend: Backend, engine: Artifact, run: Run, c
 
     def build(path: Path) -> Mapping[str, Any]:
         pipeline = Pipeline(request.checkpoint, request.input_size).eval()
-        facts = {"agreement": check_agreement(name, first_of_batch, pipeline, [request.camera])}
+        facts = {"agreement": check_parity(name, first_of_batch, pipeline, [request.camera])}
         path.write_text(json.dumps(facts) + "\n")
         return facts
 

@@ -23,7 +23,7 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ExportError
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
-from erfnet_ros.models.logits_network import PlainNetwork
+from erfnet_ros.models.logits_network import LogitsNetwork
 from erfnet_ros.models.onnx import resize
 from erfnet_ros.models.onnx.quantize import OPSET, quantize
 from erfnet_ros.models.pipeline import Pipeline, answers, upsample
@@ -121,7 +121,7 @@ def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
     # Sizes unlike any other: the tracing takes equal ones for the same.
     inputs = {INPUT: torch.zeros(1, 31 * STRIDE, 49 * STRIDE, 3, dtype=torch.uint8)}
     shapes = {INPUT: {1: STRIDE * Dim("rows"), 2: STRIDE * Dim("columns")}}
-    model = _export(PlainNetwork(Pipeline(checkpoint).eval()), inputs, ("logits",), shapes)
+    model = _export(LogitsNetwork(Pipeline(checkpoint).eval()), inputs, ("logits",), shapes)
     _forget_how_it_was_made(model)
     return model
 

@@ -14,7 +14,7 @@ from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.data.synthetic.texture import Texture
 from erfnet_ros.data.synthetic.vehicles import vehicle
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
-from erfnet_ros.inference.parity_check import small_streets
+from erfnet_ros.inference.parity_check import check_images
 
 SIZE = (320, 240)
 
@@ -190,4 +190,4 @@ def test_the_streets_that_are_kept_are_those_that_are_drawn() -> None:
     street = Street(1, (160, 120))
     drawn = np.stack([street.frame(index)[0] for index in (0, 40)])
     # Another version of OpenCV may round otherwise.
-    assert np.abs(small_streets().astype(int) - drawn).mean() < 1
+    assert np.abs(check_images().astype(int) - drawn).mean() < 1

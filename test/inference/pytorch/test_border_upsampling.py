@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from erfnet_ros.inference.pytorch.border_upsampling import axis, labeled
+from erfnet_ros.inference.pytorch.border_upsampling import axis, upsample_labels
 from erfnet_ros.models.pipeline import answers, upsample
 
 CLASSES = 11
@@ -37,7 +37,7 @@ def plainly(logits: Tensor, camera: tuple[int, int]) -> tuple[np.ndarray, np.nda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_labels_are_those_of_the_plain_way(camera: tuple[int, int], dtype: torch.dtype) -> None:
     logits = blobs(96, 64, dtype=dtype)
-    labels, confidence = labeled(in_fours(logits), (96, 64), camera)
+    labels, confidence = upsample_labels(in_fours(logits), (96, 64), camera)
     expected, expected_confidence = plainly(logits, camera)
     assert labels.shape == confidence.shape == (camera[1], camera[0])
     # Two classes equal to a float's last bits may change places.
@@ -48,7 +48,7 @@ def test_labels_are_those_of_the_plain_way(camera: tuple[int, int], dtype: torch
 @pytest.mark.parametrize("camera", [(50, 40), (96, 40), (40, 200)])
 def test_a_camera_smaller_than_what_the_network_sees_is_served(camera: tuple[int, int]) -> None:
     logits = blobs(96, 64)
-    labels, confidence = labeled(in_fours(logits), (96, 64), camera)
+    labels, confidence = upsample_labels(in_fours(logits), (96, 64), camera)
     expected, expected_confidence = plainly(logits, camera)
     assert (labels == expected).mean() > 0.999
     assert (confidence == expected_confidence).mean() > 0.999
@@ -56,22 +56,22 @@ def test_a_camera_smaller_than_what_the_network_sees_is_served(camera: tuple[int
 
 def test_noise_with_a_border_at_every_pixel_is_served() -> None:
     logits = torch.randn(1, CLASSES, 64, 96, generator=torch.Generator().manual_seed(1))
-    labels, _ = labeled(in_fours(logits), (96, 64), (200, 150))
+    labels, _ = upsample_labels(in_fours(logits), (96, 64), (200, 150))
     assert (labels == plainly(logits, (200, 150))[0]).mean() > 0.999
 
 
 def test_what_was_padded_for_the_network_is_left_out() -> None:
     logits = blobs(96, 64)
-    labels, _ = labeled(in_fours(logits), (91, 61), (91, 61))
+    labels, _ = upsample_labels(in_fours(logits), (91, 61), (91, 61))
     assert np.array_equal(labels, logits.argmax(1)[0, :61, :91].numpy())
-    large, _ = labeled(in_fours(logits), (91, 61), (182, 122))
+    large, _ = upsample_labels(in_fours(logits), (91, 61), (182, 122))
     assert (large == plainly(logits[..., :61, :91], (182, 122))[0]).mean() > 0.999
 
 
 def test_one_class_everywhere_has_no_border() -> None:
     logits = torch.zeros(1, CLASSES, 8, 8)
     logits[:, 4] = 3
-    labels, confidence = labeled(in_fours(logits), (8, 8), (32, 32))
+    labels, confidence = upsample_labels(in_fours(logits), (8, 8), (32, 32))
     assert (labels == 4).all()
     assert (confidence == plainly(logits, (32, 32))[1]).all()
 
@@ -82,7 +82,7 @@ def test_any_number_of_classes_is_told_apart(classes: int) -> None:
     logits = torch.full((1, classes, 8, 8), -1.0)
     winners = torch.arange(64).view(8, 8) % classes
     logits.scatter_(1, winners[None, None], 2.0)
-    labels, confidence = labeled(in_fours(logits), (8, 8), (8, 8))
+    labels, confidence = upsample_labels(in_fours(logits), (8, 8), (8, 8))
     assert np.array_equal(labels, winners.numpy())
     assert np.array_equal(confidence, plainly(logits, (8, 8))[1])
 

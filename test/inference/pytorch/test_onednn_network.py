@@ -27,10 +27,10 @@ from erfnet_ros.inference.pytorch.onednn_layers import (
     has_int8_units,
 )
 from erfnet_ros.inference.pytorch.onednn_network import OneDnnNetwork
-from erfnet_ros.inference.pytorch.single_thread import on_own_thread
+from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models.checkpoint import Calibration, Checkpoint, load
-from erfnet_ros.models.logits_network import PlainNetwork
+from erfnet_ros.models.logits_network import LogitsNetwork
 from erfnet_ros.models.pipeline import Pipeline
 from erfnet_ros.models.quantization import activation_ranges
 
@@ -172,7 +172,7 @@ def test_plain_layers_are_enlarged_by_their_borders_and_keep_their_labels(
     """A Raspberry Pi must not pay more for labels at its camera's size than for the network, nor get others."""
     trained = replace(checkpoint, input_size=SIZE)
     images = np.stack([Street(9, camera).frame(index)[0] for index in (0, 50)])
-    labels, confidence = CpuPipeline(PlainNetwork(Pipeline(trained).eval().to(dtype)), SIZE, None)(images)
+    labels, confidence = CpuPipeline(LogitsNetwork(Pipeline(trained).eval().to(dtype)), SIZE, None)(images)
     with torch.inference_mode():
         expected, expected_confidence = (t.numpy() for t in Pipeline(trained).eval()(torch.from_numpy(images)))
     assert labels.shape == confidence.shape == images.shape[:3]
@@ -248,27 +248,27 @@ def test_whoever_asks_the_same_thread_computes(checkpoint: Checkpoint) -> None:
 def test_the_callers_number_of_threads_is_kept_to() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    assert on_own_thread(torch.get_num_threads) == 1
+    assert on_single_thread(torch.get_num_threads) == 1
     torch.set_num_threads(threads)
-    assert on_own_thread(torch.get_num_threads) == threads
+    assert on_single_thread(torch.get_num_threads) == threads
 
 
 def test_a_forked_process_has_a_thread_of_its_own() -> None:
     """It inherits what stands for the thread, and would wait for it for ever."""
-    on_own_thread(int)
+    on_single_thread(int)
     child = os.fork()
     if child == 0:
-        os._exit(on_own_thread(lambda: 7))
+        os._exit(on_single_thread(lambda: 7))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_what_the_work_raises_passes_through() -> None:
     with pytest.raises(ZeroDivisionError):
-        on_own_thread(lambda: 1 // 0)
+        on_single_thread(lambda: 1 // 0)
 
 
 def test_work_may_ask_for_more_work() -> None:
-    assert on_own_thread(lambda: on_own_thread(lambda: 3)) == 3
+    assert on_single_thread(lambda: on_single_thread(lambda: 3)) == 3
 
 
 def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
@@ -276,7 +276,7 @@ def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
 ) -> None:
     """Sums that overflow leave labels that look like labels."""
     monkeypatch.setattr(cpu, "share_of_plain", lambda *arguments: min(share_of_plain(*arguments), 0.985))
-    monkeypatch.setitem(cpu._LEAST_AGREEMENT, "int8", 0.99)
+    monkeypatch.setitem(cpu._MIN_AGREEMENT, "int8", 0.99)
     engine = PyTorchEngine(checkpoint, "cpu", "auto")
     assert engine.precision in ("bf16", "fp32")
     assert "since int8 cannot be used here: its fused layers choose the class" in engine.notes[0]

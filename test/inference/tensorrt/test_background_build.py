@@ -1,4 +1,4 @@
-"""Work beside a stream of frames ends when nobody wants it any more."""
+"""A background build ends when nobody wants it any more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.tensorrt.background_build import Beside
+from erfnet_ros.inference.tensorrt.background_build import BackgroundBuild
 from erfnet_ros.inference.tensorrt.progress import Progress
 
 
@@ -21,11 +21,11 @@ def test_a_build_beside_that_is_stopped_ends_at_its_next_step() -> None:
         assert stopped.wait(30)
         progress(0.2)
 
-    beside = Beside(work, told.append)
+    build = BackgroundBuild(work, told.append)
     assert begun.wait(30)
-    assert not beside.done
-    beside.stop()
+    assert not build.done
+    build.stop()
     stopped.set()
     with pytest.raises(EngineError, match="Nobody wants it"):
-        beside.result()
+        build.result()
     assert told == [0.1]
