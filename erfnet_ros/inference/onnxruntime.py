@@ -20,8 +20,7 @@ from erfnet_ros.core.errors import EngineError, ExportError
 from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.engine import DEVICES, PRECISIONS
 from erfnet_ros.inference.parity_check import check_parity, fingerprint
-from erfnet_ros.inference.pytorch.cpu import CpuPipeline
-from erfnet_ros.inference.pytorch.single_thread import on_single_thread
+from erfnet_ros.inference.pytorch.cpu import CpuPipeline, on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.onnx import export

@@ -16,7 +16,7 @@ from erfnet_ros.core.image import check_image, contiguous_rgb
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.inference.engine import Engine
 from erfnet_ros.inference.factory import open_engine
-from erfnet_ros.inference.pytorch.single_thread import on_single_thread
+from erfnet_ros.inference.pytorch.cpu import on_single_thread
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from erfnet_ros.core.errors import DeviceError, EngineError
-from erfnet_ros.inference import auto_select
+from erfnet_ros.inference import auto_select, device
 from erfnet_ros.inference.auto_select import candidates, open_fastest
 from erfnet_ros.inference.engine import ENGINES, Engine
 from erfnet_ros.inference.factory import open_engine
@@ -118,7 +118,7 @@ def test_with_no_engine_at_all_every_reason_is_told(pytorch: PyTorchEngine) -> N
 
 def test_only_what_can_win_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A robot must not wait for graphs of engines that are known to be slower."""
-    monkeypatch.setattr(pytorch_module, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(device, "has_bf16_units", lambda: True)
     assert candidates(CPU, "bf16", None) == ("pytorch",)
     monkeypatch.setattr(cpu.platform, "machine", lambda: "x86_64")
     assert candidates(CPU, "fp32", None) == ("pytorch",)

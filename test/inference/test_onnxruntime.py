@@ -29,8 +29,7 @@ from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
-from erfnet_ros.models.logits_network import LogitsNetwork
-from erfnet_ros.models.pipeline import Pipeline
+from erfnet_ros.models.pipeline import LogitsNetwork, Pipeline
 
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime (pip install '.[onnx]')")
 pytest.importorskip("onnxscript", reason="needs onnxscript (pip install '.[onnx]')")

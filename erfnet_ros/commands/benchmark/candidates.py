@@ -17,7 +17,7 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, ParameterError
 from erfnet_ros.inference.engine import ENGINES, PRECISIONS, Engine
 from erfnet_ros.inference.factory import open_engine
-from erfnet_ros.inference.pytorch.single_thread import on_single_thread
+from erfnet_ros.inference.pytorch.cpu import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint, build_network
 
 OWN_KERNELS = ("onnxruntime", "tensorrt")

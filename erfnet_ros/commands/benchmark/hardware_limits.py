@@ -12,7 +12,7 @@ import torch
 from erfnet_ros.commands.benchmark.statistics import Limits, Machine
 from erfnet_ros.core.system_info import processor, version_of
 from erfnet_ros.inference.device import has_bf16_units
-from erfnet_ros.inference.pytorch.onednn_layers import ISA_VARIABLE, has_int8_units
+from erfnet_ros.inference.pytorch.onednn import ISA_VARIABLE, has_int8_units
 
 _PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13")
 _TURNS = 8

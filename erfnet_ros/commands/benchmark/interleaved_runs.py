@@ -13,7 +13,7 @@ import torch
 from erfnet_ros.commands.benchmark.candidates import Candidate
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Limits, NetworkAlone, Row, Times, Workload, times
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.inference.pytorch.single_thread import on_single_thread
+from erfnet_ros.inference.pytorch.cpu import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import Pipeline
 

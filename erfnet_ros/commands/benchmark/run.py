@@ -15,7 +15,7 @@ from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Size, Star
 from erfnet_ros.commands.benchmark.workloads import make_workloads, read_frames
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.device import pick_device
-from erfnet_ros.inference.pytorch.single_thread import on_single_thread
+from erfnet_ros.inference.pytorch.cpu import on_single_thread
 from erfnet_ros.models import checkpoint as checkpoints
 
 _BATCHES = 3

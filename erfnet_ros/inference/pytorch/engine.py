@@ -15,12 +15,10 @@ from erfnet_ros.inference.device import (
     pick_floats,
     pick_precision,
 )
-from erfnet_ros.inference.pytorch.cpu import CpuPipeline, fused_pipeline
+from erfnet_ros.inference.pytorch.cpu import CpuPipeline, fused_pipeline, on_single_thread
 from erfnet_ros.inference.pytorch.cuda import GpuPipeline, _channels_last, free_cached
-from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint
-from erfnet_ros.models.logits_network import LogitsNetwork
-from erfnet_ros.models.pipeline import Pipeline
+from erfnet_ros.models.pipeline import LogitsNetwork, Pipeline
 from erfnet_ros.models.quantization import ranges_of
 
 Run = Callable[[Pixels], tuple[Pixels, Pixels]]

@@ -23,10 +23,9 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ExportError
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
-from erfnet_ros.models.logits_network import LogitsNetwork
 from erfnet_ros.models.onnx import resize
 from erfnet_ros.models.onnx.quantize import OPSET, quantize
-from erfnet_ros.models.pipeline import Pipeline, answers, upsample
+from erfnet_ros.models.pipeline import LogitsNetwork, Pipeline, answers, upsample
 from erfnet_ros.models.quantization import ranges_of
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def build(
 def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
     """Write a checkpoint's network alone as an ONNX graph in fp32, for one image at a time of any size that 8 divides.
 
-    It takes `INPUT` at the network's size and gives logits as `plain_network.LastLayer` does.
+    It takes `INPUT` at the network's size and gives logits as `LastLayer` does.
 
     Raises:
         ExportError: ONNX is not installed.

@@ -16,22 +16,20 @@ from torch import Tensor, nn
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference.device import has_bf16_units, pick_precision
-from erfnet_ros.inference.pytorch import border_upsampling, cpu, onednn_layers
-from erfnet_ros.inference.pytorch.cpu import CpuPipeline, fused_pipeline, share_of_plain
+from erfnet_ros.inference.pytorch import border_upsampling, cpu, onednn
+from erfnet_ros.inference.pytorch.cpu import CpuPipeline, fused_pipeline, on_single_thread, share_of_plain
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
-from erfnet_ros.inference.pytorch.onednn_layers import (
+from erfnet_ros.inference.pytorch.onednn import (
     ByteConvolution,
     ByteDeconvolution,
+    OneDnnNetwork,
     four_pixels_each,
     halved,
     has_int8_units,
 )
-from erfnet_ros.inference.pytorch.onednn_network import OneDnnNetwork
-from erfnet_ros.inference.pytorch.single_thread import on_single_thread
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models.checkpoint import Calibration, Checkpoint, load
-from erfnet_ros.models.logits_network import LogitsNetwork
-from erfnet_ros.models.pipeline import Pipeline
+from erfnet_ros.models.pipeline import LogitsNetwork, Pipeline
 from erfnet_ros.models.quantization import activation_ranges
 
 SIZE = (160, 120)
@@ -131,7 +129,7 @@ def test_sums_of_bytes_do_not_overflow(units: bool, monkeypatch: pytest.MonkeyPa
     """Without VNNI two products are added in 16 bits; the largest bytes on neighbors of the largest weights would."""
     if units and not has_int8_units():
         pytest.skip("this processor has no units for int8")
-    monkeypatch.setattr(onednn_layers, "has_int8_units", lambda: units)
+    monkeypatch.setattr(onednn, "has_int8_units", lambda: units)
     random = torch.Generator().manual_seed(2)
     for channels in (3, 16, 64):
         convolution = nn.Conv2d(channels, 16, (1, 3), padding=(0, 1))
