@@ -23,7 +23,7 @@ LAYERS = (
 )
 """From the bottom up. A layer imports only lower ones; a folder may import within itself."""
 
-ROS_PACKAGES = {"ament_index_python", "builtin_interfaces", "cv_bridge", "launch", "rcl_interfaces", "rclpy"}
+ROS_PACKAGES = {"ament_index_python", "builtin_interfaces", "launch", "rcl_interfaces", "rclpy"}
 
 
 def module_name(path: Path) -> str:

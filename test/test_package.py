@@ -71,7 +71,7 @@ def imported_packages() -> set[str]:
 
 def is_from_ros(package: str) -> bool:
     """Return whether a package comes with ROS and never from pip."""
-    return package.endswith("_msgs") or package in {"ament_index_python", "cv_bridge", "rcl_interfaces", "rclpy"}
+    return package.endswith("_msgs") or package in {"ament_index_python", "rcl_interfaces", "rclpy"}
 
 
 def test_both_installers_name_the_same_version() -> None:

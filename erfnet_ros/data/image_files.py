@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,8 @@ import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.errors import ClassSetError, SourceError
+from erfnet_ros.core.errors import ClassSetError, ImageError, SourceError
+from erfnet_ros.core.image_decoding import decode, decode_rgb
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 """What counts as an image in a folder; upper case as well."""
@@ -32,12 +34,12 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def read_rgb(path: Path) -> Pixels:
-    """Read an image file as (H, W, 3) uint8 RGB; alpha is left out.
+    """Read an image file as (H, W, 3) uint8 RGB; alpha is left out, 16-bit pixels are scaled by their own range.
 
     Raises:
         SourceError: The file cannot be read or decoded.
     """
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return _decode(path, cv2.IMREAD_COLOR, decode_rgb)
 
 
 def read_ids(path: Path) -> Pixels:
@@ -116,21 +118,20 @@ def _palette_indices(path: Path) -> Pixels | None:
         return np.array(image) if image.mode == "P" else None
 
 
-def _decode(path: Path, flags: int) -> Pixels:
-    # imdecode of the bytes: imread would also print to stderr, and fails for names that are not ASCII on some systems.
+def _decode(path: Path, flags: int, decoder: Callable[[Pixels, int], Pixels | None] = decode) -> Pixels:
+    # Decoding the bytes: imread would also print to stderr, and fails for names that are not ASCII on some systems.
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
+        pixels = decoder(content, flags)
     except OSError as error:
         raise SourceError(f"Cannot read '{path}': {error.strerror}.") from error
-    try:
-        pixels = cv2.imdecode(content, flags)
-    except cv2.error:
-        pixels = None
+    except ImageError as error:
+        raise SourceError(f"Cannot use '{path}': {error}") from error
     if pixels is None:
         raise SourceError(
             f"Expected an image in '{path}', got {content.size} bytes that no decoder knows; delete or replace it."
         )
-    return pixels  # type: ignore[return-value]
+    return pixels
 
 
 def _size(pixels: Pixels) -> str:

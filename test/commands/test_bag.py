@@ -16,7 +16,8 @@ from erfnet_ros.commands.bag import main
 from erfnet_ros.commands.cli import main as erfnet
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import BagError, ErfnetError, ParameterError, SourceError
-from erfnet_ros.core.image_encodings import compressed_to_array, to_array
+from erfnet_ros.core.image_decoding import compressed_to_array
+from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.data.bags.writer import BagWriter

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from erfnet_ros.core.errors import BagError, ImageError
-from erfnet_ros.core.image_encodings import compressed_to_array
+from erfnet_ros.core.image_decoding import compressed_to_array
 from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.reader import BagReader, Message

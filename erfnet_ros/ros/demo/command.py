@@ -15,6 +15,7 @@ import numpy as np
 from erfnet_ros.core.array_types import ConfusionMatrix
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError, SourceError
+from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.core.progress import Progress
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.evaluation.metrics.confusion_matrix import class_iou, mean_iou
@@ -30,7 +31,6 @@ from erfnet_ros.ros.harness.message_fields import NodeCounts
 from erfnet_ros.ros.harness.node_process import own_node
 from erfnet_ros.ros.harness.output_recorder import TYPES, Arrival
 from erfnet_ros.ros.harness.playback import Played
-from erfnet_ros.ros.node.image_conversion import to_array
 from erfnet_ros.ros.transport import keep_large_blocks
 
 _MAX_PASSES = 20

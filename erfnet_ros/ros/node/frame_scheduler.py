@@ -12,10 +12,10 @@ from std_msgs.msg import Header
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.image import contiguous_rgb
-from erfnet_ros.core.image_encodings import compressed_to_array
+from erfnet_ros.core.image_decoding import compressed_to_array
+from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
 from erfnet_ros.ros.node.camera import NodeCamera
-from erfnet_ros.ros.node.image_conversion import to_array
 from erfnet_ros.ros.node.publishers import FrameReport
 
 

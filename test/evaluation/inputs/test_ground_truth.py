@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,6 @@ from support.evaluation_samples import TRUTH_TOPIC, Shot, scene, shots, write_ba
 
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ClassSetError, EvaluationError, ImageError, SourceError
-from erfnet_ros.core.image_encodings import CompactImage
 from erfnet_ros.data.bags import messages
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.ground_truth import FolderTruths, TopicTruths, label_ids
@@ -29,11 +29,17 @@ def png_message(pixels: np.ndarray, suffix: str = ".png") -> object:
     return Message()
 
 
+def mono_message(height: int, encoding: str, step: int, data: np.ndarray) -> SimpleNamespace:
+    return SimpleNamespace(height=height, width=16, encoding=encoding, is_bigendian=0, step=step, data=data.reshape(-1))
+
+
 def test_rows_padded_to_a_step_and_the_two_names_of_one_byte_are_read() -> None:
     padded = np.full((12, 20), 77, np.uint8)
     padded[:, :16] = IDS
     for encoding in ("mono8", "8UC1"):
-        message = CompactImage(12, 16, encoding, 0, 20, padded.reshape(-1))
+        message = SimpleNamespace(
+            height=12, width=16, encoding=encoding, is_bigendian=0, step=20, data=padded.reshape(-1)
+        )
         np.testing.assert_array_equal(label_ids(message), IDS)
 
 
@@ -52,7 +58,7 @@ def test_what_is_not_one_byte_per_pixel_is_refused() -> None:
     with pytest.raises(EvaluationError, match="got uint16"):
         label_ids(png_message(IDS.astype(np.uint16)))
     with pytest.raises(ImageError, match="bytes of data"):
-        label_ids(CompactImage(13, 16, "mono8", 0, 16, IDS.reshape(-1)))
+        label_ids(mono_message(13, "mono8", 16, IDS))
 
 
 def test_the_truths_of_a_topic_are_read_in_any_order(tmp_path: Path) -> None:

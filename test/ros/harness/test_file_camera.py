@@ -21,9 +21,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from erfnet_ros.core.image_encodings import compressed_to_array
+from erfnet_ros.core.image_decoding import compressed_to_array
+from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.ros.node.image_conversion import to_array
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = (96, 72)
