@@ -20,6 +20,7 @@ from erfnet_ros.core.progress import Progress
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.evaluation.metrics.confusion_matrix import class_iou, mean_iou
 from erfnet_ros.evaluation.metrics.latency import percentiles
+from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.demo.mask_store import MaskStore
 from erfnet_ros.ros.demo.pictures import Results
 from erfnet_ros.ros.demo.summary import Summary
@@ -112,7 +113,7 @@ def _play(options: argparse.Namespace, collector: _OutputCollector, log: Path) -
         source = open_source(options.source, class_set, frames=options.frames)
         harness.wait_until_ready()
         figures = harness.recorder.figures()
-        engine = f"{figures['engine']} on {figures['device']} in {figures['precision']}"
+        engine = f"{figures[keys.ENGINE]} on {figures[keys.DEVICE]} in {figures[keys.PRECISION]}"
         print(f"Playing {len(source)} frames of {options.source} at {options.rate:g} Hz to {engine}.", flush=True)
         # A recording with truth is scored whole; a street without end has no frame that must be among those scored.
         most = _MAX_PASSES if source.has_truth and Path(options.source).is_dir() else 1
@@ -157,9 +158,9 @@ def _summarize(
         miou=None if matrix is None else mean_iou(matrix),
         iou=None if iou is None else dict(zip(run.class_set.names, iou, strict=True)),
         scored=0 if matrix is None else complete,
-        engine=run.figures["engine"],
-        device=run.figures["device"],
-        precision=run.figures["precision"],
+        engine=run.figures[keys.ENGINE],
+        device=run.figures[keys.DEVICE],
+        precision=run.figures[keys.PRECISION],
         inference_ms=percentiles(collector.inference_ms),
         rate_hz=options.rate,
         camera_rate_hz=run.passes[0].rate_hz,

@@ -12,6 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
+from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError
 from erfnet_ros.ros.harness.frame_tracker import FrameTracker
 from erfnet_ros.ros.harness.message_fields import NodeCounts, read_header, read_statistics
@@ -168,9 +169,8 @@ class NodeHarness:
         while self.recorder.heard_s < asked_s:
             self._spin()
         figures = self.recorder.figures()
-        names = ("frames processed", "frames dropped", "frames rejected")
-        if all(name in figures for name in names):
-            self._counted = NodeCounts(*(int(figures[name]) for name in names))
+        if all(key in figures for key in diagnostic_keys.FRAME_COUNTS):
+            self._counted = NodeCounts(*(int(figures[key]) for key in diagnostic_keys.FRAME_COUNTS))
 
     def _spin(self) -> None:
         self._executor.spin_once(timeout_sec=0.05)
@@ -228,7 +228,7 @@ class NodeHarness:
         return self.recorder.count_publishers(self._playback.topic)
 
     def _rejected(self) -> int:
-        return int(self.recorder.figures().get("frames rejected", "0"))
+        return int(self.recorder.figures().get(diagnostic_keys.FRAMES_REJECTED, "0"))
 
     def _late(self) -> ProcessError:
         message = f"is not ready after {_READY_TIMEOUT_S:g} s."
@@ -238,7 +238,7 @@ class NodeHarness:
             return ProcessError(
                 f"No segmentation node in {self._node.namespace} {message} Check namespace and ROS_DOMAIN_ID."
             )
-        state = self.recorder.figures().get("state", "silent")
+        state = self.recorder.figures().get(diagnostic_keys.STATE, "silent")
         topic = self._playback.topic
         return ProcessError(self._words(f"The node {message} It is {state}; the images are on {topic}."))
 
@@ -247,7 +247,7 @@ class NodeHarness:
 
     def _node_listens(self) -> bool:
         # The node subscribes anew once it has seen the player's reliability; a frame sent before that would be lost.
-        if not self.recorder.figures().get("state", "").startswith("segmenting"):
+        if self.recorder.figures().get(diagnostic_keys.STATE) != diagnostic_keys.SEGMENTING:
             return False
         readers = self.recorder.get_subscriptions_info_by_topic(self._playback.topic)
         return any(reader.qos_profile.reliability == ReliabilityPolicy.RELIABLE for reader in readers)

@@ -15,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 
+from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.harness.child_process import ProcessError, node_command
 from erfnet_ros.ros.harness.output_recorder import NAMESPACE, OutputRecorder
 from erfnet_ros.ros.harness.playback import Playback
@@ -141,12 +142,12 @@ def _topic(recorder: OutputRecorder) -> str | None:
     if status is not None and status.level == DiagnosticStatus.ERROR:
         raise ProcessError(f"The node is up, but: {status.message}")
     figures = recorder.figures()
-    if "cameras" in figures:
+    if cameras := figures.get(diagnostic_keys.CAMERAS):
         raise ProcessError(
-            f"Expected a node of one camera, got one of several ({figures['cameras']}); start another node for the "
+            f"Expected a node of one camera, got one of several ({cameras}); start another node for the "
             "evaluation, without the parameter cameras."
         )
-    return figures.get("image topic")
+    return figures.get(diagnostic_keys.IMAGE_TOPIC)
 
 
 def _read(topic: str, values: Any) -> RunningNode:

@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import Image
 
 from erfnet_ros.msg import SegmentationStatistics
+from erfnet_ros.ros.diagnostic_keys import STATUS_NAME
 
 NAMESPACE = "/segmentation"
 
@@ -122,7 +123,7 @@ class OutputRecorder(Node):
     def _receive_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             # The cameras of a node that has several speak for themselves.
-            if status.name == f"{self._namespace}/segmenter: segmentation":
+            if status.name == f"{self._namespace}/{STATUS_NAME}":
                 self.diagnostics, self.heard_s = status, time.monotonic()
 
     def _subscribe_label_info(self) -> None:

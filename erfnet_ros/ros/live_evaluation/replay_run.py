@@ -15,6 +15,7 @@ from erfnet_ros.core.errors import BagError, EvaluationError
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
 from erfnet_ros.evaluation.inputs.bag_scan import Survey
 from erfnet_ros.evaluation.metadata import Usage
+from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.harness.harness import NodeHarness
 from erfnet_ros.ros.harness.message_fields import NodeCounts, read_statistics
 from erfnet_ros.ros.harness.node_process import NodeConfig
@@ -202,7 +203,7 @@ def _meter(harness: NodeHarness) -> UsageMeter | None:
     if found is None:
         return None
     try:
-        return UsageMeter(found, harness.recorder.figures().get("device", "cpu"))
+        return UsageMeter(found, harness.recorder.figures().get(diagnostic_keys.DEVICE, "cpu"))
     except psutil.Error:
         # It has just ended, which the harness tells better, or belongs to another user.
         return None

@@ -27,6 +27,7 @@ from erfnet_ros.evaluation.thresholds import check_classes
 from erfnet_ros.evaluation.write_reports import conclude
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.harness.environment import describe_machine
 from erfnet_ros.ros.harness.node_process import NodeConfig, RunningNode, ask_node, own_node
 from erfnet_ros.ros.harness.playback import Playback
@@ -122,7 +123,7 @@ class _Session:
         print(f"{what} the node (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}) ...", flush=True)
 
         def on_ready(figures: Mapping[str, str]) -> None:
-            engine = f"{figures['engine']} on {figures['device']} in {figures['precision']}"
+            engine = f"{figures[keys.ENGINE]} on {figures[keys.DEVICE]} in {figures[keys.PRECISION]}"
             pace = f"at {self._plan.rate:g} times its pace on {playback.topic}"
             print(f"Playing {total} images of {found.facts.name} {pace} to {engine}.", flush=True)
 
@@ -188,9 +189,9 @@ def _check_classes(recording: Recording, checkpoint: Checkpoint) -> None:
 
 def _engine(recording: Recording, settings: Settings) -> EngineFacts:
     figures = recording.figures
-    notes = (figures["notes"],) if figures.get("notes") else ()
+    notes = (figures[keys.NOTES],) if figures.get(keys.NOTES) else ()
     digest = checkpoint_sha256(settings.checkpoint)
-    return EngineFacts(figures["engine"], figures["precision"], figures["device"], digest, notes)
+    return EngineFacts(figures[keys.ENGINE], figures[keys.PRECISION], figures[keys.DEVICE], digest, notes)
 
 
 def _provenance(plan: Plan, settings: Settings, engine: EngineFacts, checkpoint: Checkpoint) -> Provenance:

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
+from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.node.camera import NodeCamera
 from erfnet_ros.ros.node.resources import Loaded
 
@@ -19,7 +20,7 @@ class Health:
     """How the node, or one of its cameras, is in one moment.
 
     Attributes:
-        state: What the node is doing, one line.
+        state: One of the states in `diagnostic_keys`.
         errors: What keeps it from working, and what to do.
         warnings: What is worse than it could be, and what to do.
         figures: Names and values for the table below.
@@ -56,8 +57,8 @@ class Diagnostics:
         )
         name = f"{self._node.get_fully_qualified_name()}: {health.part}"
         status = DiagnosticStatus(name=name, hardware_id="", level=level)
-        status.message = " ".join((*health.errors, *health.warnings)) or health.state
-        figures = {"state": health.state, **health.figures}
+        status.message = " ".join((*health.errors, *health.warnings)) or _DESCRIPTIONS.get(health.state, health.state)
+        figures = {keys.STATE: health.state, **health.figures}
         status.values = [KeyValue(key=key, value=str(value)) for key, value in figures.items()]
         return status
 
@@ -80,27 +81,28 @@ class LogForwarder(logging.Handler):
             self._logger.info(record.getMessage())
 
 
-_IDLE = "waiting: nobody reads an output"
+_DESCRIPTIONS = {keys.WAITING: "waiting: nobody reads an output"}
+"""States that need more than their own name."""
 
 
 def health_of(loaded: Loaded, active: bool) -> list[Health]:
     """Return the node's health and then that of each named camera; a camera without a name is part of the node's."""
     engine = loaded.segmenter.engine
     figures = {
-        "engine": engine.name,
-        "device": engine.device,
-        "precision": engine.precision,
-        "classes": loaded.segmenter.class_set.name,
+        keys.ENGINE: engine.name,
+        keys.DEVICE: engine.device,
+        keys.PRECISION: engine.precision,
+        keys.CLASSES: loaded.segmenter.class_set.name,
     }
-    notes = {"notes": " ".join(loaded.notes)}
+    notes = {keys.NOTES: " ".join(loaded.notes)}
     cameras = [_camera_health(camera, active) for camera in loaded.cameras]
     if not loaded.cameras[0].name:
         (only,) = cameras
         return [replace(only, warnings=only.warnings + loaded.warnings, figures={**figures, **only.figures, **notes})]
-    names = ", ".join(camera.name for camera in loaded.cameras)
-    subscribed = ", ".join(camera.name for camera in loaded.subscribed)
-    state = (f"segmenting {subscribed}" if subscribed else _IDLE) if active else "inactive"
-    return [Health(state, (), loaded.warnings, {**figures, "cameras": names, **notes}), *cameras]
+    figures[keys.CAMERAS] = ", ".join(camera.name for camera in loaded.cameras)
+    figures[keys.SUBSCRIBED_CAMERAS] = ", ".join(camera.name for camera in loaded.subscribed)
+    state = _state(bool(loaded.subscribed), active)
+    return [Health(state, (), loaded.warnings, {**figures, **notes}), *cameras]
 
 
 def _camera_health(camera: NodeCamera, active: bool) -> Health:
@@ -110,12 +112,17 @@ def _camera_health(camera: NodeCamera, active: bool) -> Health:
     if active and (complaint := camera.input.complaint()):
         warnings.append(complaint)
     figures = {
-        "image topic": camera.input.topic,
-        "subscribed": camera.input.subscribed,
-        "frames processed": camera.processed,
-        "frames dropped": camera.dropped,
-        "frames rejected": camera.rejected,
+        keys.IMAGE_TOPIC: camera.input.topic,
+        keys.SUBSCRIBED: camera.input.subscribed,
+        keys.FRAMES_PROCESSED: camera.processed,
+        keys.FRAMES_DROPPED: camera.dropped,
+        keys.FRAMES_REJECTED: camera.rejected,
     }
-    state = ("segmenting" if camera.input.subscribed else _IDLE) if active else "inactive"
     part = f"camera {camera.name}" if camera.name else Health.part
-    return Health(state, (), tuple(warnings), figures, part)
+    return Health(_state(camera.input.subscribed, active), (), tuple(warnings), figures, part)
+
+
+def _state(subscribed: bool, active: bool) -> str:
+    if not active:
+        return keys.INACTIVE
+    return keys.SEGMENTING if subscribed else keys.WAITING

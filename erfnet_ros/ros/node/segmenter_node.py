@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.timer import Timer
 
 from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.node.camera import NodeCamera
 from erfnet_ros.ros.node.diagnostics import Diagnostics, Health, LogForwarder, health_of
 from erfnet_ros.ros.node.executor import NodeExecutor
@@ -189,7 +190,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
     def _healths(self) -> list[Health]:
         loaded = self._loaded
         if loaded is None:
-            return [Health("unconfigured", (f"Not configured: {self._fault}",) if self._fault else ())]
+            return [Health(diagnostic_keys.UNCONFIGURED, (f"Not configured: {self._fault}",) if self._fault else ())]
         with self._camera_lock:
             return health_of(loaded, self._active)
 

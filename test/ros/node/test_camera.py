@@ -72,12 +72,16 @@ def test_a_camera_that_nobody_reads_is_let_go_of(client: Client) -> None:
     """Moving images that nobody looks at costs a robot as much as segmenting some of them."""
     rear = client.camera("/back/rgb")
     client.send(client.camera("/front/image_raw"), image_message(FRONT), client.listen("front/mask", Image))
-    assert figures(status_of(client, "front", True))["image topic"] == "/front/image_raw"
+    assert figures(status_of(client, "front", True))["image_topic"] == "/front/image_raw"
     status_of(client, "rear", False)
     assert rear.get_subscription_count() == 0
     whole = client.diagnosis(lambda s: s.name.endswith("segmenter: segmentation"), "the node's own status")
-    assert (figures(whole)["state"], figures(whole)["cameras"]) == ("segmenting front", "front, rear")
-    assert "frames processed" not in figures(whole)
+    assert [figures(whole)[key] for key in ("state", "cameras", "subscribed_cameras")] == [
+        "segmenting",
+        "front, rear",
+        "front",
+    ]
+    assert "frames_processed" not in figures(whole)
 
 
 def test_a_bad_frame_concerns_no_other_camera(client: Client, node: NodeProcess) -> None:
@@ -114,11 +118,11 @@ def test_the_most_frames_a_second_are_each_cameras_own(client: Client) -> None:
         before = int(of_front[-1].frames_dropped)
         client.create_timer(0.1, lambda: front.publish(client.stamped(image_message(FRONT))))
         client.diagnosis(
-            lambda s: s.name.endswith("camera front") and int(figures(s)["frames dropped"]) > before,
+            lambda s: s.name.endswith("camera front") and int(figures(s)["frames_dropped"]) > before,
             "frames above the limit among the dropped of their camera",
         )
         rear_status = status_of(client, "rear", True)
-        assert int(figures(rear_status)["frames dropped"]) == dropped
+        assert int(figures(rear_status)["frames_dropped"]) == dropped
     finally:
         client.set("max_rate", 0.0)
 
@@ -179,4 +183,4 @@ def test_cameras_are_named_renamed_and_refused_without_a_restart() -> None:
         assert client.set("cameras", ["up"]).successful
         assert client.change(Transition.TRANSITION_CONFIGURE)
         status = client.diagnosis(lambda s: s.name.endswith("camera up"), "the renamed camera")
-        assert figures(status)["image topic"] == "/segmentation/up/image/compressed"
+        assert figures(status)["image_topic"] == "/segmentation/up/image/compressed"
