@@ -17,7 +17,7 @@ from erfnet_ros.evaluation.options import Preparation, add_options, prepare
 if TYPE_CHECKING:
     # PyTorch is slow to import, and --help does not need it.
     from erfnet_ros.core.progress import BagProgress
-    from erfnet_ros.evaluation.offline.job import Outcome, Work
+    from erfnet_ros.evaluation.offline.job import Job, JobResult
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     from erfnet_ros.evaluation.offline.progress_file import FOLDER
     from erfnet_ros.evaluation.results.provenance import provenance
     from erfnet_ros.evaluation.thresholds import check_classes
-    from erfnet_ros.evaluation.write_reports import conclude
+    from erfnet_ros.evaluation.write_reports import write_reports
     from erfnet_ros.models import checkpoint as checkpoints
 
     settings = preparation.settings
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     command = shlex.join(["erfnet", "evaluate-bag", *arguments])
     source = provenance(settings, outcomes[0].engine, checkpoint, command, started, 0.0)
     result = combine(outcomes, checkpoint.class_set, settings.boundaries, source, options.out)
-    status = conclude(result, options.out, preparation.compare, preparation.requirements)
+    status = write_reports(result, options.out, preparation.compare, preparation.requirements)
     # The report is written: there is nothing left to go on from.
     shutil.rmtree(options.out / FOLDER, ignore_errors=True)
     return status
@@ -82,19 +82,19 @@ def _check(options: argparse.Namespace) -> None:
         raise ParameterError("Expected --jobs or --dask, got both; the cluster decides how many bags run at once.")
 
 
-def _works(options: argparse.Namespace, preparation: Preparation) -> list[Work]:
-    from erfnet_ros.evaluation.offline.job import Work
+def _works(options: argparse.Namespace, preparation: Preparation) -> list[Job]:
+    from erfnet_ros.evaluation.offline.job import Job
     from erfnet_ros.evaluation.offline.output_bag import OutputPlan
 
     folder = options.out.resolve()
     works = []
     for bag, name in zip(options.bags, output_names(options.bags), strict=True):
         plan = OutputPlan(folder / OUTPUT_BAGS / name, options.storage) if options.output_bag else None
-        works.append(Work(bag.resolve(), preparation.settings, folder, plan, not options.no_resume))
+        works.append(Job(bag.resolve(), preparation.settings, folder, plan, not options.no_resume))
     return works
 
 
-def _outcomes(options: argparse.Namespace, works: Sequence[Work], progress: BagProgress) -> list[Outcome]:
+def _outcomes(options: argparse.Namespace, works: Sequence[Job], progress: BagProgress) -> list[JobResult]:
     from erfnet_ros.evaluation.offline.dask_workers import run_here, run_on_dask, run_processes
 
     if options.dask is not None:

@@ -7,26 +7,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class BagFacts:
+class BagMetadata:
     """One bag of the run.
 
     Attributes:
         name: File or folder name, without the folders above it.
         fingerprint: Hash of its content.
         frames: Images on the image topic.
-        truths: Messages on the truth topic, or files in the truth folder; 0 where there is none.
+        ground_truths: Messages on the truth topic, or files in the truth folder; 0 where there is none.
         duration_s: First to last message, seconds.
-        image_topic, truth_topic: As they were found; the truth's is None without truth, a folder's name with one.
+        image_topic, ground_truth_topic: As found; the ground truth's may be a folder's name, or None.
         faults: What could not be read of it, a sentence each.
     """
 
     name: str
     fingerprint: str
     frames: int
-    truths: int
+    ground_truths: int
     duration_s: float
     image_topic: str
-    truth_topic: str | None
+    ground_truth_topic: str | None
     faults: tuple[str, ...] = ()
 
 
@@ -40,11 +40,11 @@ class FrameCounts:
         dropped: Images passed over or lost (live).
         rejected: Images that could not be read or segmented.
         scored: Masks held against a truth.
-        truths: Truths in the bags or in the folder.
-        unmatched_truths: Truths without an image within the tolerance.
+        ground_truths: Ground-truth images in the bags or in the folder.
+        unmatched_ground_truths: Ground-truth images without an image within the tolerance.
         unmatched_images: Images without a truth within the tolerance.
-        refused_truths: Truths that matched, but were of another size than the image, held unknown ids or could not be
-            read; see the notes.
+        refused_ground_truths: Ground-truth images that matched, but differ in size from the image, hold unknown ids
+            or cannot be read; see the notes.
     """
 
     images: int
@@ -52,10 +52,10 @@ class FrameCounts:
     dropped: int
     rejected: int
     scored: int
-    truths: int
-    unmatched_truths: int
+    ground_truths: int
+    unmatched_ground_truths: int
     unmatched_images: int
-    refused_truths: int
+    refused_ground_truths: int
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Provenance:
     Attributes:
         checkpoint: File name of the weights.
         checkpoint_sha256: Hash of that file.
-        checkpoint_facts: What the checkpoint says of itself: data, license, input_size, its own mIoU.
+        checkpoint_metadata: What the checkpoint says of itself: data, license, input_size, its own mIoU.
         engine, precision, device: As they ran, never auto.
         input_size: What was asked for: auto, or WIDTHxHEIGHT.
         threshold: Confidence below which pixels became void, 0..1.
@@ -122,7 +122,7 @@ class Provenance:
 
     checkpoint: str
     checkpoint_sha256: str
-    checkpoint_facts: Mapping[str, str]
+    checkpoint_metadata: Mapping[str, str]
     engine: str
     precision: str
     device: str

@@ -25,10 +25,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-topic", metavar="T", help="topic of the images (default: the only one)")
     truth = parser.add_mutually_exclusive_group()
     truth.add_argument(
-        "--truth-topic", metavar="T", help="topic of class ids, mono8 (default: the only one that is called so)"
+        "--ground-truth-topic", metavar="T", help="topic of class ids, mono8 (default: the only one that is called so)"
     )
     truth.add_argument(
-        "--truth-dir",
+        "--ground-truth-dir",
         type=Path,
         metavar="DIR",
         help="PNG files of class ids, named by the image's index or by its stamp in nanoseconds",
@@ -87,8 +87,8 @@ def prepare(options: argparse.Namespace) -> Preparation:
         raise ParameterError(f"Expected --tolerance from 0 to {MAX_TOLERANCE_S:g} seconds, got {options.tolerance:g}.")
     settings = Settings(
         image_topic=options.image_topic,
-        truth_topic=options.truth_topic,
-        truth_dir=None if options.truth_dir is None else options.truth_dir.resolve(),
+        ground_truth_topic=options.ground_truth_topic,
+        ground_truth_dir=None if options.ground_truth_dir is None else options.ground_truth_dir.resolve(),
         tolerance_s=options.tolerance,
         checkpoint=None if options.checkpoint is None else options.checkpoint.resolve(),
         engine=options.engine,
@@ -101,9 +101,9 @@ def prepare(options: argparse.Namespace) -> Preparation:
     requirements = () if options.require is None else parse(options.require)
     compare = None if options.compare is None else Result.read(options.compare)
     check_bags(options.bags)
-    if settings.truth_dir is not None and len(options.bags) > 1:
+    if settings.ground_truth_dir is not None and len(options.bags) > 1:
         raise ParameterError(
-            f"Expected one bag with --truth-dir, got {len(options.bags)}: its files belong to one bag's images; "
+            f"Expected one bag with --ground-truth-dir, got {len(options.bags)}: its files belong to one bag's images; "
             "put the truth of several bags into topics."
         )
     make_folder(options.out)

@@ -16,8 +16,8 @@ class Settings:
 
     Attributes:
         image_topic: Name, or None to find it.
-        truth_topic: Name, or None to find it.
-        truth_dir: Folder of PNG files instead of a topic.
+        ground_truth_topic: Name, or None to find it.
+        ground_truth_dir: Folder of PNG files instead of a topic.
         tolerance_s: Largest distance of stamps between image and truth.
         checkpoint: File, or None for the shipped weights.
         engine, device, precision: As `Segmenter` takes them.
@@ -27,8 +27,8 @@ class Settings:
     """
 
     image_topic: str | None = None
-    truth_topic: str | None = None
-    truth_dir: Path | None = None
+    ground_truth_topic: str | None = None
+    ground_truth_dir: Path | None = None
     tolerance_s: float = DEFAULT_TOLERANCE_S
     checkpoint: Path | None = None
     engine: str = "auto"

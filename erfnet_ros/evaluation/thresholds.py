@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.metrics.latency import Spread
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.results.result import LIVE, Result
 
 Figure = Callable[[Result], "float | None"]
@@ -33,9 +33,9 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CLASS_IOU = "iou."
 
 
-def _seconds(spread: Callable[[Result], Spread | None], part: str) -> Figure:
+def _seconds(statistics: Callable[[Result], LatencyStatistics | None], part: str) -> Figure:
     def figure(result: Result) -> float | None:
-        found = spread(result)
+        found = statistics(result)
         return None if found is None else float(getattr(found, part)) / 1e3
 
     return figure
@@ -56,7 +56,7 @@ FIGURES: dict[str, Figure] = {
     "miou": lambda result: result.miou,
     "streaming_miou": lambda result: result.streaming_miou,
     **{name: _accuracy(name) for name in _ACCURACY},
-    "flicker": lambda result: result.flicker.share,
+    "temporal_consistency": lambda result: result.temporal_consistency.share,
     "fps": lambda result: result.fps,
     **{f"latency_{part}": _seconds(lambda result: result.latency_ms, part) for part in _PARTS},
     **{f"age_{part}": _seconds(lambda result: result.age_ms, part) for part in _PARTS},
@@ -67,9 +67,9 @@ FIGURES: dict[str, Figure] = {
     "images": lambda result: float(result.frames.images),
     "answered": lambda result: float(result.frames.answered),
     "scored": lambda result: float(result.frames.scored),
-    "unmatched_truths": lambda result: float(result.frames.unmatched_truths),
+    "unmatched_ground_truths": lambda result: float(result.frames.unmatched_ground_truths),
     "unmatched_images": lambda result: float(result.frames.unmatched_images),
-    "refused_truths": lambda result: float(result.frames.refused_truths),
+    "refused_ground_truths": lambda result: float(result.frames.refused_ground_truths),
     **{name: _usage(name) for name in ("cpu_percent", "memory_mb", "gpu_percent", "gpu_memory_mb")},
 }
 """What may be required, by name; None where the run did not measure it."""

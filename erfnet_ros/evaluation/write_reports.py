@@ -11,7 +11,7 @@ from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.evaluation.thresholds import Requirement
 
 
-def conclude(
+def write_reports(
     result: Result, folder: Path, compare: Result | None = None, requirements: Sequence[Requirement] = ()
 ) -> int:
     """Write the report with its result.json, print what matters, and hold the gate.
@@ -51,8 +51,10 @@ def lines(result: Result) -> list[str]:
             f"latency       {latency.p50:.1f} / {latency.p90:.1f} / {latency.p99:.1f} / {latency.max:.1f} ms "
             "(p50 / p90 / p99 / max)"
         )
-    if result.flicker.share is not None:
-        told.append(f"flicker       {100 * result.flicker.share:.2f} % of the pixels change from mask to mask")
+    if result.temporal_consistency.share is not None:
+        told.append(
+            f"flicker       {100 * result.temporal_consistency.share:.2f} % of the pixels change from mask to mask"
+        )
     if result.miou is not None and result.figures is not None:
         told.append(f"mIoU          {100 * result.miou:.2f} % over {frames.scored} images")
         if result.mode == LIVE and result.streaming_miou is not None:

@@ -68,7 +68,7 @@ def not_a_bag(folder: Path) -> Path:
     ("arguments", "problem"),
     [
         (("{bag}", "-o", "{out}", "--image-topic", "/camera/image"), "did you mean '/camera/image_raw'?"),
-        (("{bag}", "-o", "{out}", "--truth-topic", "/camera/info"), "which has none of that name"),
+        (("{bag}", "-o", "{out}", "--ground-truth-topic", "/camera/info"), "which has none of that name"),
         (("{bag}", "-o", "{out}", "--require", "speed>3"), "got 'speed'"),
         (("{bag}", "-o", "{out}", "--require", "iou.tram>0.1"), "got 'iou.tram'"),
         (("{bag}", "-o", "{out}", "--compare", "{text}"), "Expected JSON in the result"),
@@ -77,7 +77,7 @@ def not_a_bag(folder: Path) -> Path:
         (("{bag}", "-o", "{out}", "--jobs", "0"), "--jobs of 1 or more, got 0"),
         (("{bag}", "-o", "{out}", "--jobs", "2", "--dask", "tcp://x:1"), "Expected --jobs or --dask, got both"),
         (("{bag}", "-o", "{out}", "--checkpoint", "missing.safetensors"), "Expected a checkpoint"),
-        (("{bag}", "-o", "{out}", "--truth-dir", "{missing}"), "Expected a folder of images"),
+        (("{bag}", "-o", "{out}", "--ground-truth-dir", "{missing}"), "Expected a folder of images"),
         (("{bag}", "{bag}", "-o", "{out}"), "Expected each bag once"),
         (("{bag}", "-o", "{text}/out"), "an output folder that can be written to"),
         (("{text}", "-o", "{out}"), "Expected a bag"),
@@ -99,7 +99,7 @@ def test_a_truncated_bag_is_evaluated_as_far_as_it_is_whole_and_says_so(bag: Pat
     cut = shutil.copytree(bag, tmp_path / "cut")
     (storage,) = cut.glob("*.mcap")
     storage.write_bytes(storage.read_bytes()[: storage.stat().st_size * 2 // 3])
-    assert run(cut, "-o", tmp_path / "out", *FAST, "--truth-topic", TRUTH_TOPIC) == 0
+    assert run(cut, "-o", tmp_path / "out", *FAST, "--ground-truth-topic", TRUTH_TOPIC) == 0
     result = Result.read(tmp_path / "out")
     assert 0 < result.frames.scored < FRAMES
     assert result.bags[0].faults

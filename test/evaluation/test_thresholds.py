@@ -50,7 +50,7 @@ def test_blanks_commas_and_newlines_separate_requirements() -> None:
         ("dropped<0.25", False),
         ("rejected==.25", True),
         ("fps>=9.5", True),
-        ("flicker<=2.5e-1", True),
+        ("temporal_consistency<=2.5e-1", True),
         ("memory_mb<=699", False),
         ("unmatched_images==3", True),
         ("inference_max<=0.033", True),

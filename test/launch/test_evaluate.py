@@ -31,7 +31,9 @@ def description() -> LaunchDescription:
 def test_what_the_evaluation_and_the_node_can_be_told_is_a_described_argument() -> None:
     """What `--show-args` lists; image_transport and autostart follow from the bag."""
     arguments = {a.name: a for a in description().entities if isinstance(a, DeclareLaunchArgument)}
-    assert {"bag", "out", "rate", "require", "compare", "image_topic", "truth_topic", "truth_dir"} <= set(arguments)
+    assert {"bag", "out", "rate", "require", "compare", "image_topic", "ground_truth_topic", "ground_truth_dir"} <= set(
+        arguments
+    )
     names = {parameter.name for parameter in PARAMETERS} - {"image_transport", "autostart"}
     assert names <= set(arguments)
     assert all(argument.description for argument in arguments.values())

@@ -16,12 +16,12 @@ from erfnet_ros.data.bags import messages
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.evaluation.metadata import BagFacts, FrameCounts, Picture, Provenance, Usage
-from erfnet_ros.evaluation.metrics.latency import Spread
+from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Provenance, Usage
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
-from erfnet_ros.evaluation.metrics.temporal_consistency import FlickerFigures
+from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistencyFigures
 from erfnet_ros.evaluation.offline.aggregate import combine
-from erfnet_ros.evaluation.offline.job import Outcome, Work, do
+from erfnet_ros.evaluation.offline.job import Job, JobResult, run_job
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.evaluation.settings import Settings
@@ -102,18 +102,18 @@ def write_bag(
     return path
 
 
-def work(bag: Path, folder: Path, **changes: Any) -> Work:
+def work(bag: Path, folder: Path, **changes: Any) -> Job:
     """Return the work on a bag; keywords change the settings."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Work(bag, replace(SETTINGS, **changes), folder, None, True, threads=1)
+    return Job(bag, replace(SETTINGS, **changes), folder, None, True, threads=1)
 
 
 def evaluated(bag: Path, folder: Path, **changes: Any) -> Result:
     """Evaluate a bag in this process, without a report; keywords change the settings."""
-    return combined([do(work(bag, folder, **changes))], folder)
+    return combined([run_job(work(bag, folder, **changes))], folder)
 
 
-def combined(outcomes: Sequence[Outcome], folder: Path, boundaries: bool = False) -> Result:
+def combined(outcomes: Sequence[JobResult], folder: Path, boundaries: bool = False) -> Result:
     return combine(outcomes, CAMVID, boundaries, PROVENANCE, folder)
 
 
@@ -128,7 +128,7 @@ def timeless(result: Result) -> dict[str, Any]:
 PROVENANCE = Provenance(
     checkpoint="w.safetensors",
     checkpoint_sha256="ab" * 32,
-    checkpoint_facts={"data": "streets"},
+    checkpoint_metadata={"data": "streets"},
     engine="pytorch",
     precision="fp32",
     device="cpu",
@@ -155,17 +155,17 @@ def live_result() -> Result:
     streaming.add(truth, np.full((4, 4), 255, np.uint8))
     return Result(
         mode=LIVE,
-        bags=(BagFacts("drive", "cd" * 32, 4, 1, 0.3, IMAGE_TOPIC, TRUTH_TOPIC, ("cut off",)),),
+        bags=(BagMetadata("drive", "cd" * 32, 4, 1, 0.3, IMAGE_TOPIC, TRUTH_TOPIC, ("cut off",)),),
         class_set=CAMVID,
         frames=FrameCounts(4, 2, 1, 1, 1, 1, 0, 3, 0),
         score=score,
         streaming_score=streaming,
         fps=9.5,
-        latency_ms=Spread(40.0, 60.0, 90.0, 100.0, 45.0),
+        latency_ms=LatencyStatistics(40.0, 60.0, 90.0, 100.0, 45.0),
         jitter_ms=5.0,
         age_ms=None,
-        stages_ms={"inference": Spread(30.0, 31.0, 32.0, 33.0, 30.5)},
-        flicker=FlickerFigures(0.25, {"sky": 0.5, "road": None}, 1),
+        stages_ms={"inference": LatencyStatistics(30.0, 31.0, 32.0, 33.0, 30.5)},
+        temporal_consistency=TemporalConsistencyFigures(0.25, {"sky": 0.5, "road": None}, 1),
         usage=Usage(150.0, 700.0, 650.0),
         provenance=replace(PROVENANCE, rate=1.0),
         records=(

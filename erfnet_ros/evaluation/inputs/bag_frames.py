@@ -14,8 +14,8 @@ from erfnet_ros.core.image import contiguous_rgb
 from erfnet_ros.core.image_decoding import compressed_to_array
 from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.reader import BagReader, Message
-from erfnet_ros.evaluation.inputs.bag_scan import Survey
-from erfnet_ros.evaluation.inputs.ground_truth import Truths
+from erfnet_ros.evaluation.inputs.bag_scan import BagScan
+from erfnet_ros.evaluation.inputs.ground_truth import GroundTruth
 
 _PASSED_BYTES = 16_000_000
 """So much of other topics is handed on at once, where no image comes in between."""
@@ -33,7 +33,7 @@ class BagFrame:
         rgb: (H, W, 3) uint8 RGB, C-contiguous; None where it cannot be decoded.
         fault: Why it cannot.
         truth: (H, W) uint8 class ids, void 255; None where there is none that can be used.
-        truth_fault: Why the truth that belongs to it cannot be used; None where it can, and where there is none.
+        ground_truth_fault: Why the truth that belongs to it cannot be used; None where it can, and where there is none.
         decode_ms: Time it took to decode image and truth, milliseconds.
     """
 
@@ -44,7 +44,7 @@ class BagFrame:
     rgb: Pixels | None
     fault: str | None
     truth: Pixels | None
-    truth_fault: str | None
+    ground_truth_fault: str | None
     decode_ms: float
 
 
@@ -56,20 +56,20 @@ class Step:
     frame: BagFrame | None
 
 
-def read_steps(survey: Survey, class_set: ClassSet, first: int, everything: bool) -> Iterator[Step]:
+def read_steps(scan: BagScan, class_set: ClassSet, first: int, everything: bool) -> Iterator[Step]:
     """Read a bag image by image; what cannot be decoded is a frame with a fault.
 
     Args:
-        survey: Of the bag, which is opened anew.
+        scan: Of the bag, which is opened anew.
         class_set: What the ids of the truth mean.
         first: Images before this index are passed over.
         everything: Whether the messages of all topics come along, serialized.
     """
-    with BagReader(survey.path) as reader:
-        truths = survey.open_truths(reader, class_set, first)
+    with BagReader(scan.path) as reader:
+        truths = scan.open_ground_truth(reader, class_set, first)
         index, passed, size = 0, [], 0
-        for message in reader.messages(None if everything else [survey.image.name]):
-            is_image = message.topic == survey.image.name
+        for message in reader.messages(None if everything else [scan.image.name]):
+            is_image = message.topic == scan.image.name
             index += is_image
             if index <= first and is_image:
                 continue
@@ -77,7 +77,7 @@ def read_steps(survey: Survey, class_set: ClassSet, first: int, everything: bool
                 passed.append(message)
                 size += len(message.data)
             if is_image:
-                yield Step(tuple(passed), _frame(reader, message, index - 1, survey, truths))
+                yield Step(tuple(passed), _frame(reader, message, index - 1, scan, truths))
             elif size > _PASSED_BYTES:
                 yield Step(tuple(passed), None)
             else:
@@ -87,9 +87,9 @@ def read_steps(survey: Survey, class_set: ClassSet, first: int, everything: bool
             yield Step(tuple(passed), None)
 
 
-def _frame(reader: BagReader, message: Message, index: int, survey: Survey, truths: Truths | None) -> BagFrame:
+def _frame(reader: BagReader, message: Message, index: int, scan: BagScan, truths: GroundTruth | None) -> BagFrame:
     start_s = time.perf_counter()
-    header, rgb, fault, truth, truth_fault = None, None, None, None, None
+    header, rgb, fault, truth, ground_truth_fault = None, None, None, None, None
     try:
         image = reader.decode(message)
         header = image.header
@@ -98,18 +98,18 @@ def _frame(reader: BagReader, message: Message, index: int, survey: Survey, trut
         rgb = rgb if rgb.flags.writeable else rgb.copy()
     except ErfnetError as error:
         fault = str(error)
-    belongs = survey.truth_of(index)
+    belongs = scan.ground_truth_of(index)
     if truths is not None and belongs is not None:
         try:
             truth = truths[belongs]
             if rgb is not None and truth.shape != rgb.shape[:2]:
-                truth_fault = (
+                ground_truth_fault = (
                     f"Expected truth of the image's size, {rgb.shape[1]}x{rgb.shape[0]}, "
                     f"got {truth.shape[1]}x{truth.shape[0]}."
                 )
                 truth = None
         except ErfnetError as error:
-            truth_fault = str(error)
+            ground_truth_fault = str(error)
     decode_ms = 1e3 * (time.perf_counter() - start_s)
-    stamp_ns = int(survey.images.stamps_ns[index])
-    return BagFrame(index, stamp_ns, message.time_ns, header, rgb, fault, truth, truth_fault, decode_ms)
+    stamp_ns = int(scan.images.stamps_ns[index])
+    return BagFrame(index, stamp_ns, message.time_ns, header, rgb, fault, truth, ground_truth_fault, decode_ms)

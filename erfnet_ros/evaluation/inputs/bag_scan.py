@@ -10,48 +10,48 @@ from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.data.bags.topics import Topic
 from erfnet_ros.evaluation.inputs.ground_truth import (
-    FolderTruths,
-    TopicTruths,
-    Truths,
+    FolderGroundTruth,
+    GroundTruth,
+    TopicGroundTruth,
     check_label_info,
     check_matches,
     match_topics,
 )
-from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Stamps, read_stamps
+from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Timestamps, read_timestamps
 from erfnet_ros.evaluation.inputs.topic_selection import find_topics
-from erfnet_ros.evaluation.metadata import BagFacts
+from erfnet_ros.evaluation.metadata import BagMetadata
 from erfnet_ros.evaluation.settings import Settings
 
 
 @dataclass(frozen=True)
-class Survey:
+class BagScan:
     """A bag that can be evaluated.
 
     Attributes:
         path: The bag.
-        facts: What the report says of it.
+        metadata: What the report says of it.
         image: The camera's topic.
         truth: The truth's topic; None without truth, or with a folder.
-        truth_dir: The truth's folder; None without truth, or with a topic.
+        ground_truth_dir: The truth's folder; None without truth, or with a topic.
         images: Stamps of the images, in the order of the bag.
         matches: Which truth belongs to which image; None without truth.
         notes: What a reader of the figures must know, a sentence each.
     """
 
     path: Path
-    facts: BagFacts
+    metadata: BagMetadata
     image: Topic
     truth: Topic | None
-    truth_dir: Path | None
-    images: Stamps
+    ground_truth_dir: Path | None
+    images: Timestamps
     matches: Matches | None
     notes: tuple[str, ...]
 
-    def truth_of(self, index: int) -> int | None:
+    def ground_truth_of(self, index: int) -> int | None:
         """Return the index of the truth of image `index`, or None."""
-        return None if self.matches is None else self.matches.truth_of[index]
+        return None if self.matches is None else self.matches.ground_truth_of[index]
 
-    def open_truths(self, reader: BagReader, class_set: ClassSet, first: int = 0) -> Truths | None:
+    def open_ground_truth(self, reader: BagReader, class_set: ClassSet, first: int = 0) -> GroundTruth | None:
         """Return the truths by index; None without truth.
 
         Args:
@@ -62,23 +62,23 @@ class Survey:
         if self.matches is None:
             return None
         if self.truth is None:
-            assert self.truth_dir is not None
-            return FolderTruths(self.truth_dir, class_set)
-        needed = [index for index in self.matches.truth_of[first:] if index is not None]
-        return TopicTruths(reader, self.truth.name, class_set, needed)
+            assert self.ground_truth_dir is not None
+            return FolderGroundTruth(self.ground_truth_dir, class_set)
+        needed = [index for index in self.matches.ground_truth_of[first:] if index is not None]
+        return TopicGroundTruth(reader, self.truth.name, class_set, needed)
 
 
-def survey(reader: BagReader, settings: Settings, class_set: ClassSet) -> Survey:
+def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagScan:
     """Find topics, stamps and pairs of an opened bag; goes through it once, and once more for its fingerprint.
 
     Raises:
         BagError: The bag or a topic cannot be used.
         EvaluationError: There is no image, or no truth belongs to one.
     """
-    wants_topic = settings.truth_dir is None
-    topics = find_topics(reader, settings.image_topic, settings.truth_topic, wants_topic)
+    wants_topic = settings.ground_truth_dir is None
+    topics = find_topics(reader, settings.image_topic, settings.ground_truth_topic, wants_topic)
     names = [topics.image.name, *([topics.truth.name] if topics.truth else [])]
-    stamps = read_stamps(reader, names)
+    stamps = read_timestamps(reader, names)
     images = stamps[topics.image.name]
     name = reader.path.resolve().name
     if not len(images):
@@ -92,14 +92,14 @@ def survey(reader: BagReader, settings: Settings, class_set: ClassSet) -> Survey
         truths, source = len(found), topics.truth.name
         notes += found.faults("truths")
         matches = match_topics(images, found, settings.tolerance_ns)
-    elif settings.truth_dir is not None:
-        folder = FolderTruths(settings.truth_dir, class_set)
-        truths, source = len(folder), settings.truth_dir.resolve().name
+    elif settings.ground_truth_dir is not None:
+        folder = FolderGroundTruth(settings.ground_truth_dir, class_set)
+        truths, source = len(folder), settings.ground_truth_dir.resolve().name
         matches, how = folder.match(images.stamps_ns, settings.tolerance_ns)
         notes.append(f"The files of '{source}' were matched with the images by {how}.")
     if matches is not None:
         check_matches(matches, name, truths, settings.tolerance_s)
-    facts = BagFacts(
+    facts = BagMetadata(
         name,
         reader.fingerprint(),
         len(images),
@@ -109,4 +109,6 @@ def survey(reader: BagReader, settings: Settings, class_set: ClassSet) -> Survey
         source,
         reader.faults,
     )
-    return Survey(reader.path, facts, topics.image, topics.truth, settings.truth_dir, images, matches, tuple(notes))
+    return BagScan(
+        reader.path, facts, topics.image, topics.truth, settings.ground_truth_dir, images, matches, tuple(notes)
+    )

@@ -19,7 +19,7 @@ from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.message_types import LABEL_INFO
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.data.image_files import images_in, read_truth
-from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Nanoseconds, Stamps, match_stamps
+from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Nanoseconds, Timestamps, match_timestamps
 
 _LABEL_ENCODINGS = ("mono8", "8UC1")
 
@@ -36,8 +36,8 @@ class _MonoImage:
     data: Any
 
 
-class Truths(Protocol):
-    """Truths by index, read when they are asked for."""
+class GroundTruth(Protocol):
+    """Ground-truth images by index, read when they are asked for."""
 
     def __getitem__(self, index: int) -> Pixels:
         """Return one truth, (H, W) uint8, void 255.
@@ -48,7 +48,7 @@ class Truths(Protocol):
         ...
 
 
-class TopicTruths:
+class TopicGroundTruth:
     """The truths of a topic, read along while the images are read.
 
     Asked for in the order of the bag, nothing is kept; those that are skipped and needed later wait in memory.
@@ -67,7 +67,7 @@ class TopicTruths:
         self._waiting: dict[int, Message] = {}
 
     def __getitem__(self, index: int) -> Pixels:
-        """See `Truths`."""
+        """See `GroundTruth`."""
         while index not in self._waiting:
             found, message = next(self._messages)
             if found in self._needed:
@@ -76,7 +76,7 @@ class TopicTruths:
         return self._class_set.truth_from_file_ids(ids)
 
 
-class FolderTruths:
+class FolderGroundTruth:
     """The truths of a folder: PNG files of class ids, one byte per pixel.
 
     File names say which image a truth belongs to, all files of a folder in one way:
@@ -106,7 +106,7 @@ class FolderTruths:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Pixels:
-        """See `Truths`."""
+        """See `GroundTruth`."""
         return read_truth(self.files[index], self._class_set)
 
     def match(self, images_ns: Nanoseconds, tolerance_ns: int) -> tuple[Matches, str]:
@@ -132,18 +132,18 @@ class FolderTruths:
             return Matches(tuple(range(count)), 0, 0), "their order, for their names are no numbers"
         numbers = np.array([int(file.stem) for file in self.files], np.int64)
         if numbers.max() >= count:
-            return match_stamps(images_ns, numbers, tolerance_ns), "the stamps in their names"
+            return match_timestamps(images_ns, numbers, tolerance_ns), "the stamps in their names"
         place = {int(number): index for index, number in enumerate(numbers)}
-        truth_of = tuple(place.get(index) for index in range(count))
-        unmatched = len(numbers) - sum(index is not None for index in truth_of)
-        return Matches(truth_of, unmatched, 0), "the image indexes in their names"
+        ground_truth_of = tuple(place.get(index) for index in range(count))
+        unmatched = len(numbers) - sum(index is not None for index in ground_truth_of)
+        return Matches(ground_truth_of, unmatched, 0), "the image indexes in their names"
 
 
-def match_topics(images: Stamps, truths: Stamps, tolerance_ns: int) -> Matches:
+def match_topics(images: Timestamps, truths: Timestamps, tolerance_ns: int) -> Matches:
     """Pair the images and the truths of two topics by header stamp; by the bag's time where one has no stamps."""
     if images.blank or truths.blank:
-        return match_stamps(images.bag_ns, truths.bag_ns, tolerance_ns)
-    return match_stamps(images.header_ns, truths.header_ns, tolerance_ns)
+        return match_timestamps(images.bag_ns, truths.bag_ns, tolerance_ns)
+    return match_timestamps(images.header_ns, truths.header_ns, tolerance_ns)
 
 
 def check_matches(matches: Matches, bag: str, truths: int, tolerance_s: float) -> None:
@@ -155,7 +155,9 @@ def check_matches(matches: Matches, bag: str, truths: int, tolerance_s: float) -
     if matches.count:
         return
     if matches.nearest_ns is None:
-        raise EvaluationError(f"Expected truths to score '{bag}' with, got {truths}; name another --truth-topic.")
+        raise EvaluationError(
+            f"Expected truths to score '{bag}' with, got {truths}; name another --ground-truth-topic."
+        )
     raise EvaluationError(
         f"Expected a truth within {tolerance_s:g} s of an image of '{bag}', got none of {truths}: the nearest is "
         f"{matches.nearest_ns / 1e9:.6f} s away; check the stamps, or raise --tolerance."

@@ -14,7 +14,7 @@ Nanoseconds = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Stamps:
+class Timestamps:
     """When the messages of a topic were stamped, in the order of the bag.
 
     Attributes:
@@ -67,22 +67,22 @@ class Matches:
     """Which truth belongs to which image.
 
     Attributes:
-        truth_of: For each image the index of its truth, or None.
-        unmatched_truths: Truths that belong to no image.
+        ground_truth_of: For each image the index of its truth, or None.
+        unmatched_ground_truths: Ground-truth images that belong to no image.
         nearest_ns: Smallest distance between an image and a truth, matched or not; None where one of them is empty.
     """
 
-    truth_of: tuple[int | None, ...]
-    unmatched_truths: int
+    ground_truth_of: tuple[int | None, ...]
+    unmatched_ground_truths: int
     nearest_ns: int | None
 
     @property
     def count(self) -> int:
         """Images that have a truth."""
-        return sum(index is not None for index in self.truth_of)
+        return sum(index is not None for index in self.ground_truth_of)
 
 
-def read_stamps(reader: BagReader, topics: Sequence[str]) -> dict[str, Stamps]:
+def read_timestamps(reader: BagReader, topics: Sequence[str]) -> dict[str, Timestamps]:
     """Go once through a bag and return the stamps of these topics; nothing is decoded."""
     header: dict[str, list[int]] = {topic: [] for topic in topics}
     times: dict[str, list[int]] = {topic: [] for topic in topics}
@@ -90,10 +90,10 @@ def read_stamps(reader: BagReader, topics: Sequence[str]) -> dict[str, Stamps]:
         stamp_ns = reader.stamp_ns(message)
         header[message.topic].append(message.time_ns if stamp_ns is None else stamp_ns)
         times[message.topic].append(message.time_ns)
-    return {topic: Stamps(np.array(header[topic], np.int64), np.array(times[topic], np.int64)) for topic in topics}
+    return {topic: Timestamps(np.array(header[topic], np.int64), np.array(times[topic], np.int64)) for topic in topics}
 
 
-def match_stamps(images_ns: Nanoseconds, truths_ns: Nanoseconds, tolerance_ns: int) -> Matches:
+def match_timestamps(images_ns: Nanoseconds, truths_ns: Nanoseconds, tolerance_ns: int) -> Matches:
     """Pair images and truths whose stamps lie within a tolerance, the nearest first, each once.
 
     Of pairs equally near that of the earlier image, then that of the earlier truth, comes first.
@@ -112,14 +112,14 @@ def match_stamps(images_ns: Nanoseconds, truths_ns: Nanoseconds, tolerance_ns: i
     places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
     truths = order[places]
     distances = np.abs(images_ns[images] - truths_ns[truths])
-    truth_of: list[int | None] = [None] * len(images_ns)
+    ground_truth_of: list[int | None] = [None] * len(images_ns)
     taken: set[int] = set()
     for pair in np.lexsort((truths, images, truths_ns[truths], images_ns[images], distances)):
         image, truth = int(images[pair]), int(truths[pair])
-        if truth_of[image] is None and truth not in taken:
-            truth_of[image] = truth
+        if ground_truth_of[image] is None and truth not in taken:
+            ground_truth_of[image] = truth
             taken.add(truth)
-    return Matches(tuple(truth_of), len(truths_ns) - len(taken), _nearest_ns(images_ns, ranked))
+    return Matches(tuple(ground_truth_of), len(truths_ns) - len(taken), _nearest_ns(images_ns, ranked))
 
 
 def _nearest_ns(images_ns: Nanoseconds, ranked: Nanoseconds) -> int | None:

@@ -61,7 +61,7 @@ def find_topics(reader: BagReader, image: str | None, truth: str | None, truth_w
     if len(truths) > 1:
         raise EvaluationError(
             f"Expected one topic of truth in '{reader.path}', got {', '.join(topic.name for topic in truths)}; "
-            "choose one with --truth-topic."
+            "choose one with --ground-truth-topic."
         )
     return BagTopics(chosen, truths[0] if truths else None)
 

@@ -1,4 +1,4 @@
-"""How a duration is spread over the frames of a run."""
+"""Latency statistics: percentiles, mean, maximum and jitter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Percentiles, mean and largest of some durations, milliseconds."""
+class LatencyStatistics:
+    """Statistics of durations, milliseconds; the percentiles are interpolated linearly."""
 
     p50: float
     p90: float
@@ -19,17 +19,17 @@ class Spread:
     mean: float
 
 
-def spread(values_ms: Sequence[float]) -> Spread | None:
-    """Return the spread of `values_ms`, percentiles interpolated linearly; None without values."""
+def latency_statistics(values_ms: Sequence[float]) -> LatencyStatistics | None:
+    """Return the statistics of `values_ms`; None without values."""
     if not len(values_ms):
         return None
     values = np.asarray(values_ms, np.float64)
     p50, p90, p99 = np.percentile(values, (50, 90, 99))
-    return Spread(float(p50), float(p90), float(p99), float(values.max()), float(values.mean()))
+    return LatencyStatistics(float(p50), float(p90), float(p99), float(values.max()), float(values.mean()))
 
 
 def jitter_ms(latencies_ms: Sequence[float]) -> float | None:
-    """Return the mean change of latency from one answer to the next, milliseconds; None below two answers.
+    """Return the mean change of latency from one mask to the next, milliseconds; None below two masks.
 
     Source: RFC 3550, 6.4.1: the difference D of relative transit times, here averaged evenly over the whole run.
 
@@ -39,20 +39,3 @@ def jitter_ms(latencies_ms: Sequence[float]) -> float | None:
     if len(latencies_ms) < 2:
         return None
     return float(np.abs(np.diff(np.asarray(latencies_ms, np.float64))).mean())
-
-
-@dataclass(frozen=True)
-class Percentiles:
-    """Latency of some frames, milliseconds."""
-
-    p50: float
-    p90: float
-    p99: float
-
-
-def percentiles(values_ms: Sequence[float]) -> Percentiles | None:
-    """Return the percentiles of `values_ms`, interpolated linearly; None without values."""
-    if not values_ms:
-        return None
-    p50, p90, p99 = np.percentile(values_ms, (50, 90, 99))
-    return Percentiles(float(p50), float(p90), float(p99))

@@ -14,7 +14,7 @@ from erfnet_ros.core.errors import EvaluationError
 
 
 @dataclass(frozen=True)
-class FlickerFigures:
+class TemporalConsistencyFigures:
     """What came of all pairs of consecutive masks.
 
     Attributes:
@@ -29,7 +29,7 @@ class FlickerFigures:
     pairs: int
 
 
-class Flicker:
+class TemporalConsistency:
     """Compare each mask with the one before it; cheap to add to, mergeable, and JSON round trip.
 
     Masks follow each other as a consumer sees them: a frame without an answer in between leaves no gap. Motion changes
@@ -73,28 +73,28 @@ class Flicker:
         counts = cv2.calcHist([labels], [0], where, [256], [0, 256]).ravel().astype(np.int64)
         return np.append(counts[: len(self.before) - 1], counts[VOID])
 
-    def __add__(self, other: Flicker) -> Flicker:
+    def __add__(self, other: TemporalConsistency) -> TemporalConsistency:
         """Return the sum of both counts; the last masks are of different bags and are not compared."""
-        total = Flicker(len(self.before) - 1)
+        total = TemporalConsistency(len(self.before) - 1)
         total.before, total.changed = self.before + other.before, self.changed + other.changed
         total.pairs = self.pairs + other.pairs
         return total
 
-    def figures(self, names: tuple[str, ...]) -> FlickerFigures:
+    def figures(self, names: tuple[str, ...]) -> TemporalConsistencyFigures:
         """Return the shares, by the names of the classes in the order of their ids."""
         total = int(self.before.sum())
         by_class = {
             name: int(changed) / int(before) if before else None
             for name, before, changed in zip(names, self.before[:-1], self.changed[:-1], strict=True)
         }
-        return FlickerFigures(int(self.changed.sum()) / total if total else None, by_class, self.pairs)
+        return TemporalConsistencyFigures(int(self.changed.sum()) / total if total else None, by_class, self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts in plain lists; not the last mask."""
         return {"before": self.before.tolist(), "changed": self.changed.tolist(), "pairs": self.pairs}
 
     @classmethod
-    def from_dict(cls, content: Any) -> Flicker:
+    def from_dict(cls, content: Any) -> TemporalConsistency:
         """Read what `to_dict` gave.
 
         Raises:

@@ -12,9 +12,9 @@ from pathlib import Path
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.metadata import FrameCounts, Picture, Provenance, Usage
-from erfnet_ros.evaluation.metrics.latency import spread
-from erfnet_ros.evaluation.offline.job import Outcome
-from erfnet_ros.evaluation.results.accumulator import STAGES, Tally
+from erfnet_ros.evaluation.metrics.latency import latency_statistics
+from erfnet_ros.evaluation.offline.job import JobResult
+from erfnet_ros.evaluation.results.accumulator import STAGES, Accumulator
 from erfnet_ros.evaluation.results.example_frames import KINDS, PER_KIND, Candidate, value_of
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.results.result import OFFLINE, Result
@@ -27,7 +27,7 @@ _REASONS = 3
 
 
 def combine(
-    outcomes: Sequence[Outcome], class_set: ClassSet, boundaries: bool, provenance: Provenance, folder: Path
+    outcomes: Sequence[JobResult], class_set: ClassSet, boundaries: bool, provenance: Provenance, folder: Path
 ) -> Result:
     """Add up what came of the bags, and write the pictures.
 
@@ -41,69 +41,82 @@ def combine(
     Raises:
         EvaluationError: A picture cannot be written.
     """
-    tallies = [_tally(outcome, class_set, boundaries) for outcome in outcomes]
-    records = tuple(replace(record, bag=bag) for bag, tally in enumerate(tallies) for record in tally.records)
-    score = reduce(add, (tally.score for tally in tallies))
-    seconds = sum(tally.seconds for tally in tallies)
+    accumulators = [_accumulator(outcome, class_set, boundaries) for outcome in outcomes]
+    records = tuple(
+        replace(record, bag=bag) for bag, accumulator in enumerate(accumulators) for record in accumulator.records
+    )
+    score = reduce(add, (accumulator.score for accumulator in accumulators))
+    seconds = sum(accumulator.seconds for accumulator in accumulators)
     answered = sum(record.outcome == ANSWERED for record in records)
-    stages = {stage: spread([value for tally in tallies for value in tally.stages_ms[stage]]) for stage in STAGES}
+    stages = {
+        stage: latency_statistics([value for accumulator in accumulators for value in accumulator.stages_ms[stage]])
+        for stage in STAGES
+    }
     return Result(
         mode=OFFLINE,
-        bags=tuple(outcome.facts for outcome in outcomes),
+        bags=tuple(outcome.metadata for outcome in outcomes),
         class_set=class_set,
-        frames=_counts(outcomes, tallies, records),
-        score=score if any(outcome.has_truth for outcome in outcomes) else None,
+        frames=_counts(outcomes, accumulators, records),
+        score=score if any(outcome.has_ground_truth for outcome in outcomes) else None,
         streaming_score=None,
         fps=answered / seconds if seconds else 0.0,
         latency_ms=None,
         jitter_ms=None,
         age_ms=None,
         stages_ms={stage: value for stage, value in stages.items() if value is not None},
-        flicker=reduce(add, (tally.flicker for tally in tallies)).figures(class_set.names),
-        usage=_usage(tallies),
+        temporal_consistency=reduce(add, (accumulator.temporal_consistency for accumulator in accumulators)).figures(
+            class_set.names
+        ),
+        usage=_usage(accumulators),
         provenance=replace(provenance, duration_s=seconds),
         records=records,
-        pictures=_pictures(tallies, folder),
-        notes=tuple(dict.fromkeys(_notes(outcomes, tallies))),
+        pictures=_pictures(accumulators, folder),
+        notes=tuple(dict.fromkeys(_notes(outcomes, accumulators))),
     )
 
 
-def _tally(outcome: Outcome, class_set: ClassSet, boundaries: bool) -> Tally:
-    tally = Tally(class_set, outcome.facts.frames, boundaries)
-    tally.restore(outcome.tally)
-    return tally
+def _accumulator(outcome: JobResult, class_set: ClassSet, boundaries: bool) -> Accumulator:
+    accumulator = Accumulator(class_set, outcome.metadata.frames, boundaries)
+    accumulator.restore(outcome.accumulator)
+    return accumulator
 
 
-def _counts(outcomes: Sequence[Outcome], tallies: Sequence[Tally], records: Sequence[FrameRecord]) -> FrameCounts:
+def _counts(
+    outcomes: Sequence[JobResult], accumulators: Sequence[Accumulator], records: Sequence[FrameRecord]
+) -> FrameCounts:
     return FrameCounts(
         images=len(records),
         answered=sum(record.outcome == ANSWERED for record in records),
         dropped=0,
         rejected=sum(record.outcome == REJECTED for record in records),
-        scored=sum(tally.score.frames for tally in tallies),
-        truths=sum(outcome.facts.truths for outcome in outcomes),
-        unmatched_truths=sum(outcome.unmatched_truths for outcome in outcomes),
+        scored=sum(accumulator.score.frames for accumulator in accumulators),
+        ground_truths=sum(outcome.metadata.ground_truths for outcome in outcomes),
+        unmatched_ground_truths=sum(outcome.unmatched_ground_truths for outcome in outcomes),
         unmatched_images=sum(outcome.unmatched_images for outcome in outcomes),
-        refused_truths=sum(sum(tally.refusals.values()) for tally in tallies),
+        refused_ground_truths=sum(sum(accumulator.refusals.values()) for accumulator in accumulators),
     )
 
 
-def _usage(tallies: Sequence[Tally]) -> Usage | None:
-    seconds = sum(tally.seconds for tally in tallies)
+def _usage(accumulators: Sequence[Accumulator]) -> Usage | None:
+    seconds = sum(accumulator.seconds for accumulator in accumulators)
     if not seconds:
         return None
-    gpu = max(tally.gpu_memory_bytes for tally in tallies)
+    gpu = max(accumulator.gpu_memory_bytes for accumulator in accumulators)
     return Usage(
-        cpu_percent=100 * sum(tally.cpu_seconds for tally in tallies) / seconds,
-        memory_mb=max(tally.memory_bytes for tally in tallies) / 1e6,
+        cpu_percent=100 * sum(accumulator.cpu_seconds for accumulator in accumulators) / seconds,
+        memory_mb=max(accumulator.memory_bytes for accumulator in accumulators) / 1e6,
         gpu_memory_mb=gpu / 1e6 if gpu else None,
     )
 
 
-def _pictures(tallies: Sequence[Tally], folder: Path) -> tuple[Picture, ...]:
+def _pictures(accumulators: Sequence[Accumulator], folder: Path) -> tuple[Picture, ...]:
     chosen: list[tuple[str, int, Candidate]] = []
     for kind in KINDS:
-        found = [(kind, bag, entry) for bag, tally in enumerate(tallies) for entry in tally.gallery.candidates()[kind]]
+        found = [
+            (kind, bag, entry)
+            for bag, accumulator in enumerate(accumulators)
+            for entry in accumulator.example_frames.candidates()[kind]
+        ]
         found.sort(key=lambda place: (value_of(place[0], place[2]), place[1], place[2].index))
         chosen += found[:PER_KIND]
     files = {f"{bag:03d}_{entry.index:06d}.jpg": entry.jpeg for _, bag, entry in chosen}
@@ -132,38 +145,40 @@ def _pictures(tallies: Sequence[Tally], folder: Path) -> tuple[Picture, ...]:
     )
 
 
-def _notes(outcomes: Sequence[Outcome], tallies: Sequence[Tally]) -> list[str]:
+def _notes(outcomes: Sequence[JobResult], accumulators: Sequence[Accumulator]) -> list[str]:
     notes = [note for outcome in outcomes for note in outcome.engine.notes]
     computed = sorted({f"{o.engine.engine} on {o.engine.device} in {o.engine.precision}" for o in outcomes})
     if len(computed) > 1:
         notes.append(f"The bags were not computed alike: {', '.join(computed)}.")
-    for outcome, tally in zip(outcomes, tallies, strict=True):
-        prefix = f"{outcome.facts.name}: " if len(outcomes) > 1 else ""
-        notes += [prefix + note for note in _bag_notes(outcome, tally)]
+    for outcome, accumulator in zip(outcomes, accumulators, strict=True):
+        prefix = f"{outcome.metadata.name}: " if len(outcomes) > 1 else ""
+        notes += [prefix + note for note in _bag_notes(outcome, accumulator)]
     return notes
 
 
-def _bag_notes(outcome: Outcome, tally: Tally) -> list[str]:
-    facts = outcome.facts
+def _bag_notes(outcome: JobResult, accumulator: Accumulator) -> list[str]:
+    facts = outcome.metadata
     notes = [f"{fault}." if not fault.endswith(".") else fault for fault in facts.faults]
-    notes += [*outcome.notes, *tally.notes]
-    rejected = [record for record in tally.records if record.outcome == REJECTED]
+    notes += [*outcome.notes, *accumulator.notes]
+    rejected = [record for record in accumulator.records if record.outcome == REJECTED]
     if rejected:
         notes.append(
-            f"{len(rejected)} of {len(tally.records)} images could not be read, the first being image "
+            f"{len(rejected)} of {len(accumulator.records)} images could not be read, the first being image "
             f"{rejected[0].index}: {rejected[0].reason}"
         )
-    if len(tally.records) < facts.frames:
-        notes.append(f"{facts.frames - len(tally.records)} of {facts.frames} images could be read only once.")
-    if not outcome.has_truth:
-        notes.append("There is no truth, so accuracy was not measured; name it with --truth-topic or --truth-dir.")
-    if outcome.unmatched_truths or outcome.unmatched_images:
+    if len(accumulator.records) < facts.frames:
+        notes.append(f"{facts.frames - len(accumulator.records)} of {facts.frames} images could be read only once.")
+    if not outcome.has_ground_truth:
         notes.append(
-            f"{outcome.unmatched_truths} of {facts.truths} truths belong to no image, and "
+            "There is no truth, so accuracy was not measured; name it with --ground-truth-topic or --ground-truth-dir."
+        )
+    if outcome.unmatched_ground_truths or outcome.unmatched_images:
+        notes.append(
+            f"{outcome.unmatched_ground_truths} of {facts.ground_truths} truths belong to no image, and "
             f"{outcome.unmatched_images} of {facts.frames} images have no truth."
         )
-    refused = sum(tally.refusals.values())
+    refused = sum(accumulator.refusals.values())
     if refused:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.refusals.most_common(_REASONS))
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in accumulator.refusals.most_common(_REASONS))
         notes.append(f"{refused} truths were left out: {reasons}")
     return notes

@@ -16,7 +16,7 @@ from erfnet_ros.core.errors import ErfnetError, EvaluationError
 
 if TYPE_CHECKING:
     # Dask has no types, and PyTorch is slow to import.
-    from erfnet_ros.evaluation.offline.job import Outcome, Work
+    from erfnet_ros.evaluation.offline.job import Job, JobResult
 
 Show = Callable[[int, int, int], None]
 """Called with the bag's place, the images that are done, and all of them."""
@@ -28,22 +28,22 @@ _progress: Any = None
 """In a worker process: where it tells how far it is."""
 
 
-def run_here(works: Sequence[Work], show: Show) -> list[Outcome]:
+def run_here(works: Sequence[Job], show: Show) -> list[JobResult]:
     """Evaluate one bag after the other.
 
     Raises:
-        ErfnetError: What stopped a bag; those before it are kept in the journal.
+        ErfnetError: What stopped a bag; those before it are kept in the progress file.
     """
-    from erfnet_ros.evaluation.offline.job import do
+    from erfnet_ros.evaluation.offline.job import run_job
 
-    return [do(work, partial(show, place)) for place, work in enumerate(works)]
+    return [run_job(work, partial(show, place)) for place, work in enumerate(works)]
 
 
-def run_processes(works: Sequence[Work], jobs: int, show: Show) -> list[Outcome]:
+def run_processes(works: Sequence[Job], jobs: int, show: Show) -> list[JobResult]:
     """Evaluate bags in processes of their own, which share this machine's cores evenly.
 
     Raises:
-        ErfnetError: What stopped a bag, or that a process was killed; bags that are done are kept in the journal.
+        ErfnetError: What stopped a bag, or that a process was killed; bags that are done are kept in the progress file.
     """
     jobs = min(jobs, len(works))
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -63,7 +63,7 @@ def run_processes(works: Sequence[Work], jobs: int, show: Show) -> list[Outcome]
             pool.shutdown(cancel_futures=True)
 
 
-def run_on_dask(works: Sequence[Work], address: str, show: Show) -> list[Outcome]:
+def run_on_dask(works: Sequence[Job], address: str, show: Show) -> list[JobResult]:
     """Evaluate bags on the workers of a Dask cluster; bags and output folder must be on a disk that they share.
 
     Raises:
@@ -73,7 +73,7 @@ def run_on_dask(works: Sequence[Work], address: str, show: Show) -> list[Outcome
         from distributed import Client, as_completed
     except ImportError as error:
         raise EvaluationError("--dask needs Dask: pip install 'erfnet_ros[fleet]', or 'distributed'.") from error
-    from erfnet_ros.evaluation.offline.job import do
+    from erfnet_ros.evaluation.offline.job import run_job
 
     try:
         client = Client(address, timeout=_CONNECT_S, set_as_default=False)
@@ -83,12 +83,12 @@ def run_on_dask(works: Sequence[Work], address: str, show: Show) -> list[Outcome
     with client, client.as_current():
         if not client.scheduler_info()["workers"]:
             raise EvaluationError(f"Expected workers on the Dask cluster at '{address}', got none; start some.")
-        futures = client.map(do, works, pure=False)
+        futures = client.map(run_job, works, pure=False)
         places = {future.key: place for place, future in enumerate(futures)}
         try:
             for future in as_completed(futures):
                 outcome = future.result()
-                show(places[future.key], outcome.facts.frames, outcome.facts.frames)
+                show(places[future.key], outcome.metadata.frames, outcome.metadata.frames)
             return list(client.gather(futures))
         except ErfnetError:
             raise
@@ -107,13 +107,13 @@ def _begin(progress: Any) -> None:
     _progress = progress
 
 
-def _do_numbered(place: int, work: Work) -> Outcome:
-    from erfnet_ros.evaluation.offline.job import do
+def _do_numbered(place: int, work: Job) -> JobResult:
+    from erfnet_ros.evaluation.offline.job import run_job
 
-    return do(work, lambda done, total: _progress.put((place, done, total)))
+    return run_job(work, lambda done, total: _progress.put((place, done, total)))
 
 
-def _wait(futures: Sequence[Future[Outcome]], progress: Any, show: Show) -> None:
+def _wait(futures: Sequence[Future[JobResult]], progress: Any, show: Show) -> None:
     """Wait until all are done, or one has failed, and pass on how far they are."""
     waiting = set(futures)
     while waiting:

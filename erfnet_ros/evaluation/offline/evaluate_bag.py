@@ -13,10 +13,10 @@ from erfnet_ros.core.errors import ErfnetError, EvaluationError, ImageError
 from erfnet_ros.core.pipelining import BackgroundWorker, Prefetcher
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_frames import Step, read_steps
-from erfnet_ros.evaluation.inputs.bag_scan import Survey
+from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.offline.output_bag import OutputBag, OutputPlan
-from erfnet_ros.evaluation.offline.progress_file import EVERY, Journal
-from erfnet_ros.evaluation.results.accumulator import Answer, Tally
+from erfnet_ros.evaluation.offline.progress_file import EVERY, ProgressFile
+from erfnet_ros.evaluation.results.accumulator import Accumulator, Prediction
 from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.inference.segmenter import Segmenter
 
@@ -25,23 +25,25 @@ _DEPTH = 4
 
 
 class _Clock:
-    """Keep account of time, processor and memory in a tally that may have some already."""
+    """Keep account of time, processor and memory in an accumulator that may have some already."""
 
-    def __init__(self, tally: Tally, device: str) -> None:
-        self._tally, self._device = tally, device
+    def __init__(self, accumulator: Accumulator, device: str) -> None:
+        self._accumulator, self._device = accumulator, device
         self._process = psutil.Process()
-        self._seconds, self._cpu_seconds = tally.seconds, tally.cpu_seconds
+        self._seconds, self._cpu_seconds = accumulator.seconds, accumulator.cpu_seconds
         self._start_s, self._start_cpu_s = time.perf_counter(), self._cpu_s()
 
     def read(self) -> None:
-        tally = self._tally
-        tally.seconds = self._seconds + time.perf_counter() - self._start_s
-        tally.cpu_seconds = self._cpu_seconds + self._cpu_s() - self._start_cpu_s
-        tally.memory_bytes = max(tally.memory_bytes, self._process.memory_info().rss)
+        accumulator = self._accumulator
+        accumulator.seconds = self._seconds + time.perf_counter() - self._start_s
+        accumulator.cpu_seconds = self._cpu_seconds + self._cpu_s() - self._start_cpu_s
+        accumulator.memory_bytes = max(accumulator.memory_bytes, self._process.memory_info().rss)
         if self._device.startswith("cuda"):
             import torch
 
-            tally.gpu_memory_bytes = max(tally.gpu_memory_bytes, torch.cuda.max_memory_reserved(self._device))
+            accumulator.gpu_memory_bytes = max(
+                accumulator.gpu_memory_bytes, torch.cuda.max_memory_reserved(self._device)
+            )
 
     def _cpu_s(self) -> float:
         times = self._process.cpu_times()
@@ -49,20 +51,20 @@ class _Clock:
 
 
 def evaluate_bag(
-    survey: Survey,
+    scan: BagScan,
     segmenter: Segmenter,
     settings: Settings,
-    journal: Journal | None = None,
+    progress_file: ProgressFile | None = None,
     output: OutputPlan | None = None,
     advance: Callable[[int], None] = lambda done: None,
-) -> Tally:
+) -> Accumulator:
     """Segment every image of a bag and hold it against its truth.
 
     Args:
-        survey: Of the bag.
+        scan: Of the bag.
         segmenter: What segments.
         settings: Threshold and whether outlines are scored.
-        journal: Where the progress is kept and taken up again; None keeps none.
+        progress_file: Where the progress is kept and taken up again; None keeps none.
         output: Where the output bag goes; None writes none.
         advance: Told how many images are done, from another thread.
 
@@ -71,63 +73,63 @@ def evaluate_bag(
         EngineError: The device ran out of memory.
         EvaluationError: No image can be read, or no truth can be used.
     """
-    tally = _begun(survey, segmenter, settings, journal)
-    advance(len(tally.records))
-    if len(tally.records) < survey.facts.frames:
-        clock = _Clock(tally, segmenter.engine.device)
+    accumulator = _begun(scan, segmenter, settings, progress_file)
+    advance(len(accumulator.records))
+    if len(accumulator.records) < scan.metadata.frames:
+        clock = _Clock(accumulator, segmenter.engine.device)
         # A bag cannot be written on once it was cut off, so with an output bag only whole bags are written down.
-        _run(survey, segmenter, settings, tally, clock, None if output else journal, output, advance)
-        if journal is not None:
-            journal.save(tally)
-    _check(tally, survey)
-    return tally
+        _run(scan, segmenter, settings, accumulator, clock, None if output else progress_file, output, advance)
+        if progress_file is not None:
+            progress_file.save(accumulator)
+    _check(accumulator, scan)
+    return accumulator
 
 
-def _begun(survey: Survey, segmenter: Segmenter, settings: Settings, journal: Journal | None) -> Tally:
-    """Return a tally that goes on from the journal, or a new one where there is nothing to go on from."""
-    content = None if journal is None else journal.read()
+def _begun(scan: BagScan, segmenter: Segmenter, settings: Settings, progress_file: ProgressFile | None) -> Accumulator:
+    """Return an accumulator that goes on from the progress file, or a new one where there is nothing to go on from."""
+    content = None if progress_file is None else progress_file.read()
     if content is not None:
-        tally = Tally(segmenter.class_set, survey.facts.frames, settings.boundaries)
+        accumulator = Accumulator(segmenter.class_set, scan.metadata.frames, settings.boundaries)
         try:
-            tally.restore(content)
-            return tally
+            accumulator.restore(content)
+            return accumulator
         except ErfnetError:
-            # A damaged journal costs time, not the result.
+            # A damaged progress file costs time, not the result.
             pass
-    return Tally(segmenter.class_set, survey.facts.frames, settings.boundaries)
+    return Accumulator(segmenter.class_set, scan.metadata.frames, settings.boundaries)
 
 
 def _run(
-    survey: Survey,
+    scan: BagScan,
     segmenter: Segmenter,
     settings: Settings,
-    tally: Tally,
+    accumulator: Accumulator,
     clock: _Clock,
-    journal: Journal | None,
+    progress_file: ProgressFile | None,
     output: OutputPlan | None,
     advance: Callable[[int], None],
 ) -> None:
     @contextmanager
-    def scoring() -> Iterator[Callable[[tuple[Step, Answer | None]], None]]:
-        with _opened(survey, segmenter, settings, output) as writer:
+    def scoring() -> Iterator[Callable[[tuple[Step, Prediction | None]], None]]:
+        with _opened(scan, segmenter, settings, output) as writer:
 
-            def score(item: tuple[Step, Answer | None]) -> None:
+            def score(item: tuple[Step, Prediction | None]) -> None:
                 step, answer = item
                 if writer is not None:
                     writer.add(step, answer)
                 if step.frame is None:
                     return
-                tally.add(step.frame, answer)
+                accumulator.add(step.frame, answer)
                 clock.read()
-                if journal is not None and len(tally.records) % EVERY == 0:
-                    journal.save(tally)
-                advance(len(tally.records))
+                if progress_file is not None and len(accumulator.records) % EVERY == 0:
+                    progress_file.save(accumulator)
+                advance(len(accumulator.records))
 
-            tally.notes += () if writer is None else writer.notes
+            accumulator.notes += () if writer is None else writer.notes
             yield score
 
     def steps() -> Iterator[Step]:
-        return read_steps(survey, segmenter.class_set, len(tally.records), output is not None)
+        return read_steps(scan, segmenter.class_set, len(accumulator.records), output is not None)
 
     with Prefetcher(steps, _DEPTH) as read, BackgroundWorker(scoring, _DEPTH) as scored:
         for step in read:
@@ -136,19 +138,19 @@ def _run(
 
 @contextmanager
 def _opened(
-    survey: Survey, segmenter: Segmenter, settings: Settings, output: OutputPlan | None
+    scan: BagScan, segmenter: Segmenter, settings: Settings, output: OutputPlan | None
 ) -> Iterator[OutputBag | None]:
     """Open the output bag, where there is to be one."""
     if output is None:
         yield None
         return
-    with BagReader(survey.path) as original:
+    with BagReader(scan.path) as original:
         writer = OutputBag(output, original, segmenter.class_set, settings.threshold)
     with writer:
         yield writer
 
 
-def _answered(step: Step, segmenter: Segmenter, threshold: float) -> tuple[Step, Answer | None]:
+def _answered(step: Step, segmenter: Segmenter, threshold: float) -> tuple[Step, Prediction | None]:
     frame = step.frame
     if frame is None or frame.rgb is None:
         return step, None
@@ -156,24 +158,24 @@ def _answered(step: Step, segmenter: Segmenter, threshold: float) -> tuple[Step,
         segmentation = segmenter(frame.rgb)
     except ImageError as error:
         return replace(step, frame=replace(frame, rgb=None, fault=str(error))), None
-    return step, Answer(segmentation, segmentation.mask(threshold))
+    return step, Prediction(segmentation, segmentation.mask(threshold))
 
 
-def _check(tally: Tally, survey: Survey) -> None:
+def _check(accumulator: Accumulator, scan: BagScan) -> None:
     """Refuse what would come to a result without a number in it.
 
     Raises:
         EvaluationError: With the first reason.
     """
-    name = survey.facts.name
-    if not any(record.reason is None for record in tally.records):
+    name = scan.metadata.name
+    if not any(record.reason is None for record in accumulator.records):
         raise EvaluationError(
-            f"Expected images that can be read on '{survey.image.name}' of '{name}', got {len(tally.records)} that "
-            f"cannot; the first: {tally.records[0].reason}"
+            f"Expected images that can be read on '{scan.image.name}' of '{name}', got {len(accumulator.records)} that "
+            f"cannot; the first: {accumulator.records[0].reason}"
         )
-    if survey.matches is not None and not tally.score.frames:
-        reasons = tally.refusals.most_common(1)
+    if scan.matches is not None and not accumulator.score.frames:
+        reasons = accumulator.refusals.most_common(1)
         why = f"; the first: {reasons[0][0]}" if reasons else ": those that match belong to unreadable images."
         raise EvaluationError(
-            f"Expected truth that can be used for '{name}', got none of {survey.matches.count} that match{why}"
+            f"Expected truth that can be used for '{name}', got none of {scan.matches.count} that match{why}"
         )

@@ -10,18 +10,18 @@ from typing import Any
 
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.data.bags.reader import BagReader
-from erfnet_ros.evaluation.inputs.bag_scan import Survey, survey
-from erfnet_ros.evaluation.metadata import BagFacts
+from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
+from erfnet_ros.evaluation.metadata import BagMetadata
 from erfnet_ros.evaluation.offline.evaluate_bag import evaluate_bag
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
-from erfnet_ros.evaluation.offline.progress_file import open_journal
-from erfnet_ros.evaluation.results.engine_metadata import EngineFacts, checkpoint_sha256, engine_facts
+from erfnet_ros.evaluation.offline.progress_file import open_progress_file
+from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata, checkpoint_sha256, engine_metadata
 from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.inference.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
-class Work:
+class Job:
     """One bag to be evaluated.
 
     Attributes:
@@ -42,26 +42,26 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """What came of one bag, in a form that travels.
 
     Attributes:
-        facts: Of the bag.
+        metadata: Of the bag.
         engine: What computed.
-        has_truth: Whether there was truth to hold the masks against.
-        unmatched_truths: Truths that belong to no image.
+        has_ground_truth: Whether there was truth to hold the masks against.
+        unmatched_ground_truths: Ground-truth images that belong to no image.
         unmatched_images: Images that have no truth; 0 where there is no truth at all.
         notes: Of the bag, a sentence each.
-        tally: As `Tally.to_dict` returned it.
+        accumulator: As `Accumulator.to_dict` returned it.
     """
 
-    facts: BagFacts
-    engine: EngineFacts
-    has_truth: bool
-    unmatched_truths: int
+    metadata: BagMetadata
+    engine: EngineMetadata
+    has_ground_truth: bool
+    unmatched_ground_truths: int
     unmatched_images: int
     notes: tuple[str, ...]
-    tally: dict[str, Any]
+    accumulator: dict[str, Any]
 
 
 # One network a process: a second one would take memory for nothing, and engines are not made for two threads.
@@ -69,7 +69,7 @@ _alone = threading.Lock()
 _segmenters: dict[Any, Segmenter] = {}
 
 
-def do(work: Work, advance: Callable[[int, int], None] = lambda done, total: None) -> Outcome:
+def run_job(work: Job, advance: Callable[[int, int], None] = lambda done, total: None) -> JobResult:
     """Evaluate a bag.
 
     Args:
@@ -81,44 +81,46 @@ def do(work: Work, advance: Callable[[int, int], None] = lambda done, total: Non
     """
     with _alone, BagReader(work.bag) as reader:
         segmenter = _segmenter(work)
-        engine = engine_facts(segmenter, work.settings.checkpoint)
-        found = survey(reader, work.settings, segmenter.class_set)
-        total = found.facts.frames
+        engine = engine_metadata(segmenter, work.settings.checkpoint)
+        found = scan_bag(reader, work.settings, segmenter.class_set)
+        total = found.metadata.frames
         if work.output is not None and not work.folder.is_dir():
             raise EvaluationError(
                 f"Expected the output folder '{work.folder}' to be there for the output bag, got a machine without it; "
                 "use a folder that all workers share."
             )
-        journal = None
+        progress_file = None
         if work.folder.is_dir():
-            journal = open_journal(work.folder, found, work.settings, engine, work.output)
+            progress_file = open_progress_file(work.folder, found, work.settings, engine, work.output)
             if not work.resumes:
-                journal.path.unlink(missing_ok=True)
-        tally = evaluate_bag(found, segmenter, work.settings, journal, work.output, lambda done: advance(done, total))
-    return outcome_of(found, engine, tally.to_dict())
+                progress_file.path.unlink(missing_ok=True)
+        accumulator = evaluate_bag(
+            found, segmenter, work.settings, progress_file, work.output, lambda done: advance(done, total)
+        )
+    return job_result(found, engine, accumulator.to_dict())
 
 
-def outcome_of(found: Survey, engine: EngineFacts, tally: dict[str, Any]) -> Outcome:
+def job_result(found: BagScan, engine: EngineMetadata, accumulator: dict[str, Any]) -> JobResult:
     """Return what came of a bag.
 
     Args:
         found: The bag.
         engine: What computed.
-        tally: As `Tally.to_dict` returned it.
+        accumulator: As `Accumulator.to_dict` returned it.
     """
     matches = found.matches
-    return Outcome(
-        found.facts,
+    return JobResult(
+        found.metadata,
         engine,
         matches is not None,
-        0 if matches is None else matches.unmatched_truths,
-        0 if matches is None else len(matches.truth_of) - matches.count,
+        0 if matches is None else matches.unmatched_ground_truths,
+        0 if matches is None else len(matches.ground_truth_of) - matches.count,
         found.notes,
-        tally,
+        accumulator,
     )
 
 
-def _segmenter(work: Work) -> Segmenter:
+def _segmenter(work: Job) -> Segmenter:
     settings = work.settings
     options = (settings.checkpoint, settings.engine, settings.device, settings.precision, settings.input_size)
     # The file may have been replaced while a worker of a cluster lived on.

@@ -14,7 +14,7 @@ from erfnet_ros.data.bags.message_types import IMAGE, LABEL_INFO
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.evaluation.inputs.bag_frames import Step
-from erfnet_ros.evaluation.results.accumulator import Answer
+from erfnet_ros.evaluation.results.accumulator import Prediction
 from erfnet_ros.visualization.overlay import blend
 
 NAMESPACE = "/segmentation"
@@ -88,7 +88,7 @@ class OutputBag:
         else:
             self._writer.abort()
 
-    def add(self, step: Step, answer: Answer | None) -> None:
+    def add(self, step: Step, answer: Prediction | None) -> None:
         """Write messages of the original as they are, and behind the image what the network said of it.
 
         Raises:

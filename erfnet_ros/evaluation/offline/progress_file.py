@@ -11,10 +11,10 @@ from typing import Any
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.inputs.bag_scan import Survey
+from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
-from erfnet_ros.evaluation.results.accumulator import Tally
-from erfnet_ros.evaluation.results.engine_metadata import EngineFacts
+from erfnet_ros.evaluation.results.accumulator import Accumulator
+from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata
 from erfnet_ros.evaluation.settings import Settings
 
 FOLDER = ".progress"
@@ -26,7 +26,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Journal:
+class ProgressFile:
     """The progress of one bag, in a file that is whole or not there.
 
     Attributes:
@@ -36,19 +36,19 @@ class Journal:
     path: Path
 
     def read(self) -> Any:
-        """Return what `Tally.restore` takes; None where there is nothing, or nothing that is whole."""
+        """Return what `Accumulator.restore` takes; None where there is nothing, or nothing that is whole."""
         try:
-            return json.loads(self.path.read_text(encoding="utf-8"))["tally"]
+            return json.loads(self.path.read_text(encoding="utf-8"))["accumulator"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
-    def save(self, tally: Tally) -> None:
-        """Write down where the tally is.
+    def save(self, accumulator: Accumulator) -> None:
+        """Write down where the accumulator is.
 
         Raises:
             EvaluationError: The disk does not take it.
         """
-        text = json.dumps({"format": _FORMAT, "tally": tally.to_dict()}, allow_nan=False)
+        text = json.dumps({"format": _FORMAT, "accumulator": accumulator.to_dict()}, allow_nan=False)
         partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,14 +60,14 @@ class Journal:
             partial.unlink(missing_ok=True)
 
 
-def open_journal(
-    folder: Path, survey: Survey, settings: Settings, engine: EngineFacts, output: OutputPlan | None
-) -> Journal:
-    """Return the journal of a bag.
+def open_progress_file(
+    folder: Path, scan: BagScan, settings: Settings, engine: EngineMetadata, output: OutputPlan | None
+) -> ProgressFile:
+    """Return the progress file of a bag.
 
     Args:
         folder: Output folder of the run.
-        survey: Of the bag; its content, topics and pairs of image and truth belong to the key.
+        scan: Of the bag; its content, topics and pairs of image and truth belong to the key.
         settings: Of the run.
         engine: What computes.
         output: The output bag, which a run that wrote none has not written.
@@ -75,9 +75,9 @@ def open_journal(
     key = {
         "format": _FORMAT,
         "version": __version__,
-        "facts": asdict(survey.facts),
-        "matches": None if survey.matches is None else survey.matches.truth_of,
-        "truth_files": _truth_files(survey.truth_dir),
+        "metadata": asdict(scan.metadata),
+        "matches": None if scan.matches is None else scan.matches.ground_truth_of,
+        "ground_truth_files": _ground_truth_files(scan.ground_truth_dir),
         "input_size": settings.input_size,
         "threshold": settings.threshold,
         "boundaries": settings.boundaries,
@@ -85,10 +85,10 @@ def open_journal(
         "engine": asdict(engine),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return Journal(folder / FOLDER / f"{survey.facts.name}-{digest}.json")
+    return ProgressFile(folder / FOLDER / f"{scan.metadata.name}-{digest}.json")
 
 
-def _truth_files(folder: Path | None) -> list[tuple[Any, ...]] | None:
+def _ground_truth_files(folder: Path | None) -> list[tuple[Any, ...]] | None:
     """Return what tells changed files of a truth folder from unchanged ones."""
     if folder is None:
         return None

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures
-from erfnet_ros.evaluation.report.event_times import moments_s
+from erfnet_ros.evaluation.report.event_times import event_times_s
 from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.visualization.html.class_charts import class_bars, class_table
 from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
@@ -55,7 +55,7 @@ def classes_table(result: Result, other: Result | None, runs: Runs) -> Table:
         [figures.iou[name] for name in names],
         {
             "boundary F": [figures.boundary_f_by_class.get(name) for name in names],
-            "flicker": [result.flicker.by_class.get(name) for name in names],
+            "temporal_consistency": [result.temporal_consistency.by_class.get(name) for name in names],
         },
         None if theirs is None else [theirs.iou.get(name) for name in names],
         runs[1],
@@ -65,7 +65,7 @@ def classes_table(result: Result, other: Result | None, runs: Runs) -> Table:
 
 def stability_section(result: Result) -> Section:
     """Return how accuracy, confidence and labels change over the run."""
-    times = moments_s(result)
+    times = event_times_s(result)
     charts = (
         (("miou", "confidence"), "mIoU and mean confidence of each frame", "A frame's mIoU is over its own classes."),
         (("changed",), "Flicker: share of labels that changed since the mask before", ""),

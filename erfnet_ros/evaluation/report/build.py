@@ -8,8 +8,8 @@ from pathlib import Path
 from erfnet_ros import __version__
 from erfnet_ros.evaluation.report.accuracy import accuracy_section, classes_table, stability_section
 from erfnet_ros.evaluation.report.example_frames import frames_section
-from erfnet_ros.evaluation.report.provenance import origin_section
-from erfnet_ros.evaluation.report.summary_tiles import figures_table, gate_notes, tiles
+from erfnet_ros.evaluation.report.provenance import provenance_section
+from erfnet_ros.evaluation.report.summary_tiles import figures_table, requirement_notes, tiles
 from erfnet_ros.evaluation.report.timing import timing_section
 from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.evaluation.thresholds import Verdict
@@ -52,7 +52,7 @@ def build_page(result: Result, folder: Path, compare: Result | None = None, verd
         stability_section(result),
         frames_section(result, folder),
         Section("Figures", [figures_table(result, compare, _RUNS)]),
-        origin_section(result, compare, _RUNS),
+        provenance_section(result, compare, _RUNS),
     ]
     return Page(
         title=_title(result),
@@ -72,9 +72,11 @@ def build_markdown(result: Result, compare: Result | None = None, verdicts: Sequ
     if result.figures is not None:
         table = render.table(classes_table(result, compare, _RUNS))
         parts.append(f"<details><summary>By class</summary>\n\n{table}\n\n</details>")
-    origin = result.provenance
+    provenance = result.provenance
     bags = ", ".join(f"{bag.name} ({bag.fingerprint[:16]})" for bag in result.bags)
-    parts.append(render.escape(f"Checkpoint {origin.checkpoint} ({origin.checkpoint_sha256[:16]}); bags: {bags}."))
+    parts.append(
+        render.escape(f"Checkpoint {provenance.checkpoint} ({provenance.checkpoint_sha256[:16]}); bags: {bags}.")
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -89,14 +91,15 @@ def _subtitle(result: Result, compare: Result | None) -> str:
 
 
 def _run(result: Result) -> str:
-    origin = result.provenance
-    speed = "" if origin.rate is None else f" at {origin.rate:g}x"
-    return f"{result.mode}{speed}, {origin.checkpoint} with {origin.engine} on {origin.device} in {origin.precision}"
+    provenance = result.provenance
+    speed = "" if provenance.rate is None else f" at {provenance.rate:g}x"
+    computed = f"{provenance.engine} on {provenance.device} in {provenance.precision}"
+    return f"{result.mode}{speed}, {provenance.checkpoint} with {computed}"
 
 
 def _notes(result: Result, verdicts: Sequence[Verdict]) -> list[Note]:
     """Return what a reader must know first: the gate, what could not be read, and what the numbers leave out."""
-    notes = gate_notes(verdicts)
+    notes = requirement_notes(verdicts)
     notes += [Note(f"{bag.name}: {fault}", "fair") for bag in result.bags for fault in bag.faults]
     notes += [Note(note, "fair") for note in result.notes]
     if result.figures is None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from erfnet_ros.evaluation.results.result import Result
 
 
-def moments_s(result: Result) -> npt.NDArray[np.float64]:
+def event_times_s(result: Result) -> npt.NDArray[np.float64]:
     """Return each record's seconds since the first image of its bag, one bag a frame's time after another.
 
     Stamps that jump back are held at the greatest before, so that the axis runs one way: the moments ascend.

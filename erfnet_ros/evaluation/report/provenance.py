@@ -9,7 +9,7 @@ from erfnet_ros.visualization.html.elements import Block, Cell, Column, Facts, S
 from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number
 
 
-def origin_section(result: Result, other: Result | None, runs: tuple[str, str]) -> Section:
+def provenance_section(result: Result, other: Result | None, runs: tuple[str, str]) -> Section:
     """Return everything that a reader needs to get the numbers again; two runs beside each other."""
     here = _facts(result)
     blocks: list[Block] = [_bags_table(result, "Bags" if other is None else f"Bags, {runs[0]}")]
@@ -24,22 +24,24 @@ def origin_section(result: Result, other: Result | None, runs: tuple[str, str]) 
 
 
 def _facts(result: Result) -> dict[str, str]:
-    origin = result.provenance
+    provenance = result.provenance
     facts = {
-        "mode": result.mode if origin.rate is None else f"{result.mode}, at {origin.rate:g} times the bag's speed",
-        "checkpoint": origin.checkpoint,
-        "checkpoint SHA-256": origin.checkpoint_sha256,
-        **_named("checkpoint", origin.checkpoint_facts),
+        "mode": result.mode
+        if provenance.rate is None
+        else f"{result.mode}, at {provenance.rate:g} times the bag's speed",
+        "checkpoint": provenance.checkpoint,
+        "checkpoint SHA-256": provenance.checkpoint_sha256,
+        **_named("checkpoint", provenance.checkpoint_metadata),
         "classes": f"{result.class_set.name}: {', '.join(result.class_set.names)}",
-        "engine": f"{origin.engine} on {origin.device} in {origin.precision}",
-        "input size": origin.input_size,
-        "confidence threshold": f"{origin.threshold:g}",
-        "tolerance of stamps": f"{origin.tolerance_s:g} s",
-        "command": origin.command,
-        "started": origin.started,
-        "took": duration(origin.duration_s),
-        **_named("machine", origin.machine),
-        **_named("version", origin.versions),
+        "engine": f"{provenance.engine} on {provenance.device} in {provenance.precision}",
+        "input size": provenance.input_size,
+        "confidence threshold": f"{provenance.threshold:g}",
+        "tolerance of stamps": f"{provenance.tolerance_s:g} s",
+        "command": provenance.command,
+        "started": provenance.started,
+        "took": duration(provenance.duration_s),
+        **_named("machine", provenance.machine),
+        **_named("version", provenance.versions),
     }
     return {name: value for name, value in facts.items() if value}
 
@@ -58,9 +60,12 @@ def _bags_table(result: Result, title: str) -> Table:
     ]
     rows = [
         [
-            *(Cell(text) for text in (bag.name, bag.image_topic, bag.truth_topic or "none", bag.fingerprint[:16])),
+            *(
+                Cell(text)
+                for text in (bag.name, bag.image_topic, bag.ground_truth_topic or "none", bag.fingerprint[:16])
+            ),
             Cell(number(bag.frames)),
-            Cell(number(bag.truths)),
+            Cell(number(bag.ground_truths)),
             Cell(duration(bag.duration_s)),
         ]
         for bag in result.bags

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.evaluation.thresholds import FIGURES
-from erfnet_ros.evaluation.thresholds import Verdict as GateVerdict
+from erfnet_ros.evaluation.thresholds import Verdict as ThresholdVerdict
 from erfnet_ros.visualization.html.elements import Cell, Column, Note, Table, Tile, Verdict
 from erfnet_ros.visualization.html.formatting import (
     UNKNOWN,
@@ -37,7 +37,7 @@ COUNT = Unit(lambda value: number(value, 0), lambda value: signed_number(value, 
 
 
 @dataclass(frozen=True)
-class Headline:
+class SummaryFigure:
     """One figure.
 
     Attributes:
@@ -76,43 +76,45 @@ class Headline:
         return text, "good" if (here - there) * self.better > 0 else "bad"
 
 
-HEADLINES = (
-    Headline("miou", "mIoU", SHARE, 1, True, lambda result: f"over {number(result.frames.scored)} scored frames"),
-    Headline("streaming_miou", "streaming mIoU", SHARE, 1, True, lambda result: "with lateness counted"),
-    Headline("pixel_accuracy", "pixel accuracy", SHARE, 1, True),
-    Headline("category_miou", "category mIoU", SHARE, 1),
-    Headline("frequency_weighted_iou", "frequency-weighted IoU", SHARE, 1),
-    Headline("boundary_f", "boundary F-score", SHARE, 1, True),
-    Headline("calibration_error", "calibration error", SHARE, -1, True, lambda result: "confidence against hits"),
-    Headline("flicker", "flicker", SHARE, -1, True, lambda result: "labels changed from mask to mask"),
-    Headline("latency_p50", "latency p50", SECONDS, -1, True, lambda result: "image published to mask received"),
-    Headline("latency_p90", "latency p90", SECONDS, -1),
-    Headline("latency_p99", "latency p99", SECONDS, -1, True, lambda result: f"longest {_longest(result)}"),
-    Headline("latency_max", "latency, longest", SECONDS, -1),
-    Headline("jitter", "jitter", SECONDS, -1),
-    Headline("age_p50", "age of the mask p50", SECONDS, -1),
-    Headline("age_p99", "age of the mask p99", SECONDS, -1),
-    Headline("dropped", "dropped", SHARE, -1, True, lambda result: _of_images(result, result.frames.dropped)),
-    Headline("rejected", "rejected", SHARE, -1, True, lambda result: _of_images(result, result.frames.rejected)),
-    Headline("fps", "frame rate", RATE, 1, True, lambda result: _rate_note(result)),
-    Headline("cpu_percent", "CPU", PERCENT, -1, True, lambda result: f"{_process(result)}; 100 % is one core"),
-    Headline("memory_mb", "memory", MEGABYTES, -1, True, lambda result: f"{_process(result)}, at its largest"),
-    Headline("gpu_percent", "GPU", PERCENT, 0, True, lambda result: "mean utilization"),
-    Headline("gpu_memory_mb", "GPU memory", MEGABYTES, -1, True, lambda result: "at its largest"),
-    Headline("images", "images", COUNT, 0),
-    Headline("answered", "masks", COUNT, 0),
-    Headline("scored", "scored masks", COUNT, 0),
-    Headline("unmatched_truths", "truths without an image", COUNT, -1),
-    Headline("unmatched_images", "images without a truth", COUNT, 0),
-    Headline("refused_truths", "truths refused", COUNT, -1),
+SUMMARY_FIGURES = (
+    SummaryFigure("miou", "mIoU", SHARE, 1, True, lambda result: f"over {number(result.frames.scored)} scored frames"),
+    SummaryFigure("streaming_miou", "streaming mIoU", SHARE, 1, True, lambda result: "with lateness counted"),
+    SummaryFigure("pixel_accuracy", "pixel accuracy", SHARE, 1, True),
+    SummaryFigure("category_miou", "category mIoU", SHARE, 1),
+    SummaryFigure("frequency_weighted_iou", "frequency-weighted IoU", SHARE, 1),
+    SummaryFigure("boundary_f", "boundary F-score", SHARE, 1, True),
+    SummaryFigure("calibration_error", "calibration error", SHARE, -1, True, lambda result: "confidence against hits"),
+    SummaryFigure(
+        "temporal_consistency", "flicker", SHARE, -1, True, lambda result: "labels changed from mask to mask"
+    ),
+    SummaryFigure("latency_p50", "latency p50", SECONDS, -1, True, lambda result: "image published to mask received"),
+    SummaryFigure("latency_p90", "latency p90", SECONDS, -1),
+    SummaryFigure("latency_p99", "latency p99", SECONDS, -1, True, lambda result: f"longest {_longest(result)}"),
+    SummaryFigure("latency_max", "latency, longest", SECONDS, -1),
+    SummaryFigure("jitter", "jitter", SECONDS, -1),
+    SummaryFigure("age_p50", "age of the mask p50", SECONDS, -1),
+    SummaryFigure("age_p99", "age of the mask p99", SECONDS, -1),
+    SummaryFigure("dropped", "dropped", SHARE, -1, True, lambda result: _of_images(result, result.frames.dropped)),
+    SummaryFigure("rejected", "rejected", SHARE, -1, True, lambda result: _of_images(result, result.frames.rejected)),
+    SummaryFigure("fps", "frame rate", RATE, 1, True, lambda result: _rate_note(result)),
+    SummaryFigure("cpu_percent", "CPU", PERCENT, -1, True, lambda result: f"{_process(result)}; 100 % is one core"),
+    SummaryFigure("memory_mb", "memory", MEGABYTES, -1, True, lambda result: f"{_process(result)}, at its largest"),
+    SummaryFigure("gpu_percent", "GPU", PERCENT, 0, True, lambda result: "mean utilization"),
+    SummaryFigure("gpu_memory_mb", "GPU memory", MEGABYTES, -1, True, lambda result: "at its largest"),
+    SummaryFigure("images", "images", COUNT, 0),
+    SummaryFigure("answered", "masks", COUNT, 0),
+    SummaryFigure("scored", "scored masks", COUNT, 0),
+    SummaryFigure("unmatched_ground_truths", "truths without an image", COUNT, -1),
+    SummaryFigure("unmatched_images", "images without a truth", COUNT, 0),
+    SummaryFigure("refused_ground_truths", "truths refused", COUNT, -1),
 )
 """In reading order."""
 
 
-def tiles(result: Result, other: Result | None, verdicts: Sequence[GateVerdict]) -> list[Tile]:
+def tiles(result: Result, other: Result | None, verdicts: Sequence[ThresholdVerdict]) -> list[Tile]:
     """Return the headline numbers that either run has; none is shown for what went as it should (nothing rejected)."""
     shown = []
-    for headline in HEADLINES:
+    for headline in SUMMARY_FIGURES:
         values = [headline.value(result), headline.value(other)]
         needless = headline.figure == "rejected" and not any(values)
         if headline.tile and not needless and values != [None, None]:
@@ -128,7 +130,7 @@ def figures_table(result: Result, other: Result | None, runs: tuple[str, str]) -
     columns = [Column("figure", numeric=False), Column(runs[0] if other else "value")]
     columns += [Column(runs[1]), Column("change")] if other else []
     rows = []
-    for headline in HEADLINES:
+    for headline in SUMMARY_FIGURES:
         if headline.value(result) is None and headline.value(other) is None:
             continue
         row = [Cell(headline.label), Cell(headline.text(result))]
@@ -138,7 +140,7 @@ def figures_table(result: Result, other: Result | None, runs: tuple[str, str]) -
     return Table(columns, rows, title="All figures")
 
 
-def gate_notes(verdicts: Sequence[GateVerdict]) -> list[Note]:
+def requirement_notes(verdicts: Sequence[ThresholdVerdict]) -> list[Note]:
     """Return what the gate says: a sentence for each requirement that failed, or one where all passed."""
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
@@ -147,7 +149,7 @@ def gate_notes(verdicts: Sequence[GateVerdict]) -> list[Note]:
     return [Note(f"Gate passed: {passed}", "good")] if verdicts else []
 
 
-def _verdict(headline: Headline, value: float | None, verdicts: Sequence[GateVerdict]) -> Verdict:
+def _verdict(headline: SummaryFigure, value: float | None, verdicts: Sequence[ThresholdVerdict]) -> Verdict:
     """Return the gate's word on a figure; without one only what should not happen at all is colored."""
     own = [verdict.passed for verdict in verdicts if verdict.requirement.name == headline.figure]
     if own:

@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 
-from erfnet_ros.evaluation.metrics.latency import Spread
-from erfnet_ros.evaluation.report.event_times import moments_s
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
+from erfnet_ros.evaluation.report.event_times import event_times_s
 from erfnet_ros.evaluation.results.result import ANSWERED, Result
 from erfnet_ros.visualization.html.elements import Block, Cell, Column, Section, Table
 from erfnet_ros.visualization.html.formatting import milliseconds, number
@@ -21,7 +21,7 @@ def timing_section(result: Result, other: Result | None, runs: tuple[str, str]) 
     line = _latency_line(result, runs[0])
     lost_s = [
         float(moment)
-        for moment, record in zip(moments_s(result), result.records, strict=True)
+        for moment, record in zip(event_times_s(result), result.records, strict=True)
         if record.outcome != ANSWERED
     ]
     if line is not None and result.latency_ms is not None:
@@ -45,7 +45,7 @@ def timing_section(result: Result, other: Result | None, runs: tuple[str, str]) 
 def _latency_line(result: Result, name: str) -> Series | None:
     known = [
         (float(moment), record.latency_ms)
-        for moment, record in zip(moments_s(result), result.records, strict=True)
+        for moment, record in zip(event_times_s(result), result.records, strict=True)
         if record.latency_ms is not None
     ]
     if not known:
@@ -57,7 +57,7 @@ def _latency_line(result: Result, name: str) -> Series | None:
 def _stages_table(result: Result) -> Table:
     """Return the percentiles of the whole way and of its parts."""
     whole = {"latency": result.latency_ms, "age of the mask": result.age_ms}
-    spreads: dict[str, Spread] = {name: found for name, found in whole.items() if found is not None}
+    spreads: dict[str, LatencyStatistics] = {name: found for name, found in whole.items() if found is not None}
     columns = [Column("for each frame", numeric=False), *(Column(name) for name in _PARTS)]
     rows = [
         [Cell(name), *(Cell(milliseconds(getattr(times, part))) for part in _PARTS)]

@@ -17,8 +17,8 @@ from erfnet_ros.core.config_schema import decode
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.inputs.bag_frames import BagFrame
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
-from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker
-from erfnet_ros.evaluation.results.example_frames import Candidate, Gallery
+from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistency
+from erfnet_ros.evaluation.results.example_frames import Candidate, ExampleFrames
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED, FrameRecord, from_columns, to_columns
 from erfnet_ros.inference.segmenter import Segmentation
 
@@ -29,7 +29,7 @@ _DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What the network said of a frame.
 
     Attributes:
@@ -41,7 +41,7 @@ class Answer:
     labels: Pixels
 
 
-class Tally:
+class Accumulator:
     """Add up the frames of one bag.
 
     Args:
@@ -53,8 +53,8 @@ class Tally:
     def __init__(self, class_set: ClassSet, images: int, boundaries: bool) -> None:
         self._class_set = class_set
         self.score = Score(class_set, boundaries)
-        self.flicker = Flicker(len(class_set))
-        self.gallery = Gallery(class_set, images)
+        self.temporal_consistency = TemporalConsistency(len(class_set))
+        self.example_frames = ExampleFrames(class_set, images)
         self.records: list[FrameRecord] = []
         self.refusals: Counter[str] = Counter()
         self.stages_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
@@ -64,7 +64,7 @@ class Tally:
         self.memory_bytes = 0
         self.gpu_memory_bytes = 0
 
-    def add(self, frame: BagFrame, answer: Answer | None) -> None:
+    def add(self, frame: BagFrame, answer: Prediction | None) -> None:
         """Add a frame.
 
         Args:
@@ -72,23 +72,25 @@ class Tally:
             answer: None where the frame has a fault.
         """
         start_s = time.perf_counter()
-        if frame.truth_fault is not None:
-            self.refusals[frame.truth_fault] += 1
+        if frame.ground_truth_fault is not None:
+            self.refusals[frame.ground_truth_fault] += 1
         if answer is None:
             self.records.append(FrameRecord(0, frame.index, frame.stamp_ns, REJECTED, frame.fault))
             return
         miou, confidence = self._scored(frame, answer)
-        changed = self.flicker.add(answer.labels)
+        changed = self.temporal_consistency.add(answer.labels)
         record = FrameRecord(0, frame.index, frame.stamp_ns, ANSWERED, None, None, miou, confidence, _rounded(changed))
         self.records.append(record)
         if frame.rgb is not None:
-            self.gallery.add(frame.index, frame.stamp_ns, miou, confidence, frame.rgb, frame.truth, answer.labels)
+            self.example_frames.add(
+                frame.index, frame.stamp_ns, miou, confidence, frame.rgb, frame.truth, answer.labels
+            )
         times = answer.segmentation.times
         self.stages_ms["decode"].append(round(frame.decode_ms, 3))
         self.stages_ms["inference"].append(round(times.preprocess_ms + times.inference_ms, 3))
         self.stages_ms["score"].append(round(1e3 * (time.perf_counter() - start_s), 3))
 
-    def _scored(self, frame: BagFrame, answer: Answer) -> tuple[float | None, float]:
+    def _scored(self, frame: BagFrame, answer: Prediction) -> tuple[float | None, float]:
         """Return the frame's mIoU and its mean confidence, rounded."""
         confidence = answer.segmentation.confidence
         if frame.truth is None:
@@ -101,10 +103,11 @@ class Tally:
         """Return all of it in what JSON holds, the last mask included."""
         return {
             "score": self.score.to_dict(),
-            "flicker": self.flicker.to_dict(),
-            "last": None if self.flicker.last is None else _to_png(self.flicker.last),
-            "gallery": {
-                kind: [entry.to_dict() for entry in entries] for kind, entries in self.gallery.candidates().items()
+            "temporal_consistency": self.temporal_consistency.to_dict(),
+            "last": None if self.temporal_consistency.last is None else _to_png(self.temporal_consistency.last),
+            "example_frames": {
+                kind: [entry.to_dict() for entry in entries]
+                for kind, entries in self.example_frames.candidates().items()
             },
             "records": to_columns(self.records),
             "refusals": dict(self.refusals),
@@ -125,12 +128,12 @@ class Tally:
         """
         try:
             self.score = Score.from_dict(content["score"])
-            self.flicker = Flicker.from_dict(content["flicker"])
-            self.flicker.last = None if content["last"] is None else _from_png(content["last"])
-            self.gallery.restore(
+            self.temporal_consistency = TemporalConsistency.from_dict(content["temporal_consistency"])
+            self.temporal_consistency.last = None if content["last"] is None else _from_png(content["last"])
+            self.example_frames.restore(
                 {
                     kind: tuple(Candidate.from_dict(entry) for entry in entries)
-                    for kind, entries in content["gallery"].items()
+                    for kind, entries in content["example_frames"].items()
                 }
             )
             self.records = list(from_columns(content["records"], "the records"))

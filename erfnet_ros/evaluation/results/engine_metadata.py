@@ -12,7 +12,7 @@ from erfnet_ros.models.checkpoint import DEFAULT
 
 
 @dataclass(frozen=True)
-class EngineFacts:
+class EngineMetadata:
     """What computed.
 
     Attributes:
@@ -28,7 +28,7 @@ class EngineFacts:
     notes: tuple[str, ...]
 
 
-def engine_facts(segmenter: Segmenter, checkpoint: Path | None) -> EngineFacts:
+def engine_metadata(segmenter: Segmenter, checkpoint: Path | None) -> EngineMetadata:
     """Return what a segmenter computes with.
 
     Args:
@@ -36,7 +36,7 @@ def engine_facts(segmenter: Segmenter, checkpoint: Path | None) -> EngineFacts:
         checkpoint: The file that it was loaded from; None for the shipped weights.
     """
     engine = segmenter.engine
-    return EngineFacts(engine.name, engine.precision, engine.device, checkpoint_sha256(checkpoint), engine.notes)
+    return EngineMetadata(engine.name, engine.precision, engine.device, checkpoint_sha256(checkpoint), engine.notes)
 
 
 def checkpoint_sha256(checkpoint: Path | None) -> str:

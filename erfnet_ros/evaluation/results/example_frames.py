@@ -91,7 +91,7 @@ class _Held:
     jpeg: bytes | None
 
 
-class Gallery:
+class ExampleFrames:
     """Keep the few frames that are worth a look; those of one kind lie some way apart, for neighbors look alike.
 
     Args:

@@ -11,7 +11,7 @@ import psutil
 from erfnet_ros import __version__
 from erfnet_ros.core.system_info import processor, version_of
 from erfnet_ros.evaluation.metadata import Provenance
-from erfnet_ros.evaluation.results.engine_metadata import EngineFacts
+from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata
 from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.models.checkpoint import DEFAULT, Checkpoint
 
@@ -20,7 +20,7 @@ _LIBRARIES = ("torch", "numpy", "opencv-python-headless", "rosbags")
 
 def provenance(
     settings: Settings,
-    engine: EngineFacts,
+    engine: EngineMetadata,
     checkpoint: Checkpoint,
     command: str,
     started: str,
@@ -46,7 +46,7 @@ def provenance(
     return Provenance(
         checkpoint=(settings.checkpoint or DEFAULT).name,
         checkpoint_sha256=engine.checkpoint_sha256,
-        checkpoint_facts=facts,
+        checkpoint_metadata=facts,
         engine=engine.engine,
         precision=engine.precision,
         device=engine.device,

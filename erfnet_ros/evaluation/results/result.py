@@ -15,10 +15,10 @@ from typing import Any
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.config_schema import decode_fields, encode
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.metadata import BagFacts, FrameCounts, Picture, Provenance, Usage
-from erfnet_ros.evaluation.metrics.latency import Spread
+from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Provenance, Usage
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
-from erfnet_ros.evaluation.metrics.temporal_consistency import FlickerFigures
+from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistencyFigures
 from erfnet_ros.evaluation.results.frame_records import (
     ANSWERED,
     DROPPED,
@@ -40,7 +40,7 @@ __all__ = [
     "OFFLINE",
     "OUTCOMES",
     "REJECTED",
-    "BagFacts",
+    "BagMetadata",
     "FrameCounts",
     "FrameRecord",
     "Picture",
@@ -63,12 +63,12 @@ class Result:
         streaming_score: The same where at each truth's moment the newest mask that had arrived counts; None offline.
         fps: Masks per second of evaluation (offline), or per second of replay (live).
         latency_ms: Image published to mask received; None offline.
-        jitter_ms: See `spread.jitter_ms`; None offline.
+        jitter_ms: See `latency.jitter_ms`; None offline.
         age_ms: At each image's publication, how long ago the image of the newest mask that had arrived by then was
             published; None offline.
         stages_ms: Time that each part of the way takes per frame, by name: offline decode, inference and score; live
             what the node says of itself, and `harness`, the delay that the measuring itself adds to each latency.
-        flicker: Label changes between consecutive masks.
+        temporal_consistency: Label changes between consecutive masks.
         usage: Of the process that ran the network; None where it was not measured.
         provenance: Checkpoint, engine, machine, versions.
         records: One per image, in the order of bags and frames.
@@ -77,17 +77,17 @@ class Result:
     """
 
     mode: str
-    bags: tuple[BagFacts, ...]
+    bags: tuple[BagMetadata, ...]
     class_set: ClassSet
     frames: FrameCounts
     score: Score | None
     streaming_score: Score | None
     fps: float
-    latency_ms: Spread | None
+    latency_ms: LatencyStatistics | None
     jitter_ms: float | None
-    age_ms: Spread | None
-    stages_ms: Mapping[str, Spread]
-    flicker: FlickerFigures
+    age_ms: LatencyStatistics | None
+    stages_ms: Mapping[str, LatencyStatistics]
+    temporal_consistency: TemporalConsistencyFigures
     usage: Usage | None
     provenance: Provenance
     records: tuple[FrameRecord, ...]
@@ -143,7 +143,17 @@ class Result:
             "dropped": self.dropped,
             "rejected": self.rejected,
         }
-        parts = ("frames", "age_ms", "stages_ms", "flicker", "usage", "bags", "provenance", "notes", "pictures")
+        parts = (
+            "frames",
+            "age_ms",
+            "stages_ms",
+            "temporal_consistency",
+            "usage",
+            "bags",
+            "provenance",
+            "notes",
+            "pictures",
+        )
         return {
             **headline,
             **{name: value for name, value in figures.items() if name not in headline},

@@ -11,7 +11,7 @@ from typing import Any
 from erfnet_ros.commands.benchmark.command import measure_engines, write_json
 from erfnet_ros.commands.benchmark.options import make_parser, node_minutes
 from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, latency_statistics
 from erfnet_ros.ros.benchmark import endurance, transport
 from erfnet_ros.ros.benchmark.endurance import EnduranceFigures, measure_endurance
 from erfnet_ros.ros.benchmark.transport import TransportFigures, measure_transport
@@ -47,9 +47,9 @@ class NodeFigures:
     width: int
     height: int
     frames: int
-    overhead_ms: Percentiles | None
-    inference_ms: Percentiles | None
-    latency_ms: Percentiles | None
+    overhead_ms: LatencyStatistics | None
+    inference_ms: LatencyStatistics | None
+    latency_ms: LatencyStatistics | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,9 +115,9 @@ def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, 
         width,
         height,
         len(measured),
-        percentiles([message.total_ms - message.inference_ms for message in measured]),
-        percentiles([message.inference_ms for message in measured]),
-        percentiles(harness.tracker.latencies_ms[_WARM_UP:]),
+        latency_statistics([message.total_ms - message.inference_ms for message in measured]),
+        latency_statistics([message.inference_ms for message in measured]),
+        latency_statistics(harness.tracker.latencies_ms[_WARM_UP:]),
     )
 
 
@@ -162,7 +162,7 @@ def _endurance_lines(figures: EnduranceFigures) -> list[str]:
     return lines
 
 
-def _cells(values: Percentiles | None) -> str:
+def _cells(values: LatencyStatistics | None) -> str:
     if values is None:
         return f"{'-':>12}{'-':>12}"
     return f"{f'{values.p50:.2f} ms':>12}{f'{values.p99:.2f} ms':>12}"

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import psutil
 
-from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, latency_statistics
 from erfnet_ros.ros.harness.file_camera import camera_playback
 from erfnet_ros.ros.harness.harness import NodeHarness
 from erfnet_ros.ros.harness.node_process import own_node
@@ -38,7 +38,7 @@ class EnduranceFigures:
     sent: int
     answered: int
     memory_mb: tuple[float, ...]
-    latency_ms: tuple[Percentiles | None, ...]
+    latency_ms: tuple[LatencyStatistics | None, ...]
 
 
 def measure_endurance(minutes: float, parameters: Mapping[str, str]) -> EnduranceFigures:
@@ -62,5 +62,5 @@ def measure_endurance(minutes: float, parameters: Mapping[str, str]) -> Enduranc
             memory_mb.append(node.memory_info().rss / 1e6)
             answered.append(harness.tracker.frames_out)
     latencies_ms = harness.tracker.latencies_ms
-    parts = [percentiles(latencies_ms[first:last]) for first, last in pairwise(answered)]
+    parts = [latency_statistics(latencies_ms[first:last]) for first, last in pairwise(answered)]
     return EnduranceFigures(minutes, harness.tracker.frames_in, answered[-1], tuple(memory_mb), tuple(parts))

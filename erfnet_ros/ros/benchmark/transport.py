@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, latency_statistics
 from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError, child_environment
 from erfnet_ros.ros.harness.file_camera import CAMERA_TOPIC, camera_playback
 from erfnet_ros.ros.harness.playback import PlayerProcess, Sent
@@ -40,7 +40,7 @@ class TransportFigures:
     setting: str
     sent: int
     received: int
-    transport_ms: Percentiles | None
+    transport_ms: LatencyStatistics | None
 
 
 class _Pair:
@@ -85,7 +85,7 @@ class _Pair:
     def figures(self) -> TransportFigures:
         """Return what came of all that was played since the warm-up."""
         taken_ms = [(self._arrived[stamp] - stamp) / 1e6 for stamp in self._sent if stamp in self._arrived]
-        return TransportFigures(self._setting, len(self._sent), len(taken_ms), percentiles(taken_ms))
+        return TransportFigures(self._setting, len(self._sent), len(taken_ms), latency_statistics(taken_ms))
 
     def _check(self, deadline: float) -> None:
         time.sleep(0.02)

@@ -19,7 +19,7 @@ from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.core.progress import Progress
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.evaluation.metrics.confusion_matrix import class_iou, mean_iou
-from erfnet_ros.evaluation.metrics.latency import percentiles
+from erfnet_ros.evaluation.metrics.latency import latency_statistics
 from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.demo.mask_store import MaskStore
 from erfnet_ros.ros.demo.pictures import Results
@@ -153,7 +153,7 @@ def _summarize(
         frames_out=tracker.frames_out,
         passes=len(run.passes),
         fps=tracker.frames_out / tracker.playing_s,
-        latency_ms=percentiles(tracker.latencies_ms),
+        latency_ms=latency_statistics(tracker.latencies_ms),
         latency_quarters_ms=tuple(tracker.quarters()),
         miou=None if matrix is None else mean_iou(matrix),
         iou=None if iou is None else dict(zip(run.class_set.names, iou, strict=True)),
@@ -161,7 +161,7 @@ def _summarize(
         engine=run.figures[keys.ENGINE],
         device=run.figures[keys.DEVICE],
         precision=run.figures[keys.PRECISION],
-        inference_ms=percentiles(collector.inference_ms),
+        inference_ms=latency_statistics(collector.inference_ms),
         rate_hz=options.rate,
         camera_rate_hz=run.passes[0].rate_hz,
         dropped=run.counts.dropped,

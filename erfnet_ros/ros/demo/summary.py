@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from erfnet_ros.evaluation.metrics.latency import Percentiles
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Summary:
     frames_out: int
     passes: int
     fps: float
-    latency_ms: Percentiles | None
-    latency_quarters_ms: tuple[Percentiles, ...]
+    latency_ms: LatencyStatistics | None
+    latency_quarters_ms: tuple[LatencyStatistics, ...]
     miou: float | None
     iou: Mapping[str, float | None] | None
     scored: int
     engine: str
     device: str
     precision: str
-    inference_ms: Percentiles | None
+    inference_ms: LatencyStatistics | None
     rate_hz: float
     camera_rate_hz: float
     dropped: int
@@ -113,7 +113,7 @@ class Summary:
         return notes
 
 
-def _triple(values: Percentiles | None) -> str:
+def _triple(values: LatencyStatistics | None) -> str:
     if values is None:
         return "none"
     return f"{values.p50:.0f} / {values.p90:.0f} / {values.p99:.0f} ms (p50 / p90 / p99)"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, latency_statistics
 
 _LOG_DELAY_S = 2.0
 """How long an answer may overtake the player's own word that it sent the frame."""
@@ -128,8 +128,8 @@ class FrameTracker:
         with self._changed:
             return [index for index in indexes if index not in self.arrived_ns]
 
-    def quarters(self) -> list[Percentiles]:
+    def quarters(self) -> list[LatencyStatistics]:
         """Return the latency of each quarter of the run, by order of arrival; nothing below 4 frames."""
         parts = np.array_split(np.array(self._latencies_ms), 4)
-        found = [percentiles(part.tolist()) for part in parts]
+        found = [latency_statistics(part.tolist()) for part in parts]
         return [part for part in found if part is not None] if len(self._latencies_ms) >= 4 else []

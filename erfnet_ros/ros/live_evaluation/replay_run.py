@@ -13,7 +13,7 @@ import psutil
 
 from erfnet_ros.core.errors import BagError, EvaluationError
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
-from erfnet_ros.evaluation.inputs.bag_scan import Survey
+from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.metadata import Usage
 from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.harness.harness import NodeHarness
@@ -98,11 +98,11 @@ class _OutputCollector:
         self.class_names = self.class_names or tuple(statistics.class_names)
 
 
-def playback_of(survey: Survey, rate: float, topic: str | None = None) -> Playback:
+def playback_of(scan: BagScan, rate: float, topic: str | None = None) -> Playback:
     """Return the player of a bag.
 
     Args:
-        survey: Of the bag.
+        scan: Of the bag.
         rate: Replay speed, 1.0 being the bag's own.
         topic: Where the images shall appear; None takes their topic in the bag.
 
@@ -110,22 +110,22 @@ def playback_of(survey: Survey, rate: float, topic: str | None = None) -> Playba
         EvaluationError: The images cannot be told apart by their stamps.
         BagError: The bag has no times to replay them by.
     """
-    images = survey.images
+    images = scan.images
     if images.blank and len(images) > 1:
         raise EvaluationError(
-            f"Expected stamps on the images of '{survey.facts.name}' for --live, got zero on all of them: the node's "
+            f"Expected stamps on the images of '{scan.metadata.name}' for --live, got zero on all of them: the node's "
             "masks bear the stamps of their images, and could not be told apart; evaluate the bag without --live."
         )
     if len(images) > 1 and images.bag_ns[0] == images.bag_ns[-1]:
         raise BagError(
-            f"Expected times in the bag '{survey.facts.name}' to replay it by, got one time for all {len(images)} "
+            f"Expected times in the bag '{scan.metadata.name}' to replay it by, got one time for all {len(images)} "
             "images; evaluate it without --live."
         )
-    name = survey.image.name
-    arguments = [str(survey.path), "--topic", name, "--rate", repr(rate)]
+    name = scan.image.name
+    arguments = [str(scan.path), "--topic", name, "--rate", repr(rate)]
     if topic is not None and topic != name:
         arguments += ["--ros-args", "-r", f"{name}:={topic}"]
-    compressed = survey.image.type == COMPRESSED_IMAGE
+    compressed = scan.image.type == COMPRESSED_IMAGE
     return Playback("player", "erfnet_ros.ros.harness.bag_player", tuple(arguments), topic or name, compressed)
 
 

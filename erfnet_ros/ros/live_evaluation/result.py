@@ -12,10 +12,10 @@ import numpy as np
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.evaluation.metadata import Provenance, Usage
-from erfnet_ros.evaluation.metrics.latency import Spread, jitter_ms, spread
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, jitter_ms, latency_statistics
 from erfnet_ros.evaluation.offline.aggregate import combine
-from erfnet_ros.evaluation.offline.job import outcome_of
-from erfnet_ros.evaluation.results.engine_metadata import EngineFacts
+from erfnet_ros.evaluation.offline.job import job_result
+from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_BEFORE, LOST_BEHIND, PASSED_OVER
@@ -32,7 +32,7 @@ def live_result(
     scores: Sequence[LiveScore],
     class_set: ClassSet,
     boundaries: bool,
-    engine: EngineFacts,
+    engine: EngineMetadata,
     source: Provenance,
     folder: Path,
 ) -> Result:
@@ -49,7 +49,7 @@ def live_result(
     Raises:
         EvaluationError: A picture cannot be written.
     """
-    outcomes = [outcome_of(score.survey, engine, score.tally.to_dict()) for score in scores]
+    outcomes = [job_result(score.scan, engine, score.accumulator.to_dict()) for score in scores]
     result = combine(outcomes, class_set, boundaries, source, folder)
     playing_s = sum(score.recording.playing_s for score in scores)
     streaming = [score.streaming for score in scores if score.streaming is not None]
@@ -60,9 +60,9 @@ def live_result(
         frames=replace(result.frames, dropped=dropped),
         streaming_score=reduce(add, streaming) if streaming else None,
         fps=result.frames.answered / playing_s if playing_s else 0.0,
-        latency_ms=spread([value for score in scores for value in score.latencies_ms]),
+        latency_ms=latency_statistics([value for score in scores for value in score.latencies_ms]),
         jitter_ms=_jitter_ms(scores),
-        age_ms=spread([value for score in scores for value in score.ages_ms]),
+        age_ms=latency_statistics([value for score in scores for value in score.ages_ms]),
         stages_ms=_stages_ms(scores),
         usage=_usage(scores),
         provenance=replace(source, duration_s=playing_s),
@@ -78,7 +78,7 @@ def _jitter_ms(scores: Sequence[LiveScore]) -> float | None:
     return sum(value * count for value, count in known) / total if total else None
 
 
-def _stages_ms(scores: Sequence[LiveScore]) -> dict[str, Spread]:
+def _stages_ms(scores: Sequence[LiveScore]) -> dict[str, LatencyStatistics]:
     stages: dict[str, list[float]] = {}
     for score in scores:
         recording = score.recording
@@ -92,12 +92,12 @@ def _stages_ms(scores: Sequence[LiveScore]) -> dict[str, Spread]:
             stages.setdefault(stage, []).extend(values)
     # Under its name in the statistics, total would seem to be the sum of all.
     stages["node"] = stages.pop("total")
-    return {stage: found for stage, values in stages.items() if (found := spread(values)) is not None}
+    return {stage: found for stage, values in stages.items() if (found := latency_statistics(values)) is not None}
 
 
 def _recording_delays_ms(score: LiveScore) -> Sequence[float]:
     """Return how long each image took from its stamp into the bag; nothing where stamp and bag have other clocks."""
-    images = score.survey.images
+    images = score.scan.images
     delays = (images.bag_ns - images.header_ns) / 1e6
     plausible = not images.blank and (np.abs(delays) <= _RECORDING_DELAY_MAX_MS).all() and delays.any()
     return tuple(delays.tolist()) if plausible else ()
@@ -138,16 +138,18 @@ def _notes(scores: Sequence[LiveScore], records: Sequence[FrameRecord], rate: fl
         )
         notes.append(f"Of {len(records)} images {len(dropped)} were dropped: {told}.")
     for score in scores:
-        notes += [f"{score.survey.facts.name}: {note}" if len(scores) > 1 else note for note in _bag_notes(score, rate)]
+        notes += [
+            f"{score.scan.metadata.name}: {note}" if len(scores) > 1 else note for note in _bag_notes(score, rate)
+        ]
     return notes
 
 
 def _harness_note(scores: Sequence[LiveScore]) -> str:
     """Say what is measured, and what the measuring adds to it."""
-    added = spread(
+    added = latency_statistics(
         [sent.publish_ms for score in scores for sent in score.recording.sent if sent.publish_ms is not None]
     )
-    taken = spread([value for score in scores for value in score.recording.taken_ms])
+    taken = latency_statistics([value for score in scores for value in score.recording.taken_ms])
     percent = max(score.recording.harness_percent for score in scores)
     by = "the middleware of another process" if taken else "another process"
     told = [f"Latency runs from the publication of the image to the moment at which {by} had received its mask."]
@@ -167,7 +169,7 @@ def _harness_note(scores: Sequence[LiveScore]) -> str:
 
 
 def _bag_notes(score: LiveScore, rate: float) -> list[str]:
-    recording, images = score.recording, score.survey.images
+    recording, images = score.recording, score.scan.images
     notes = []
     if recording.mismatched:
         notes.append(f"{recording.mismatched} outputs of the node belonged to no image that was played.")
@@ -179,8 +181,8 @@ def _bag_notes(score: LiveScore, rate: float) -> list[str]:
             f"The replay took {(last - first) / 1e9:.1f} s instead of {asked_s:.1f} s: this machine cannot play the "
             f"bag at {rate:g} times its own pace."
         )
-    answered = sum(record.outcome == ANSWERED for record in score.tally.records)
-    rejected = sum(record.outcome == REJECTED for record in score.tally.records)
+    answered = sum(record.outcome == ANSWERED for record in score.accumulator.records)
+    rejected = sum(record.outcome == REJECTED for record in score.accumulator.records)
     counts = recording.counts
     if counts.rejected > rejected or counts.processed < answered:
         notes.append(

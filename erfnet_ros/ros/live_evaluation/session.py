@@ -16,15 +16,15 @@ from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.core.image_size import parse_input_size
 from erfnet_ros.core.progress import BagProgress, Progress
 from erfnet_ros.data.bags.reader import BagReader
-from erfnet_ros.evaluation.inputs.bag_scan import Survey, survey
+from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
 from erfnet_ros.evaluation.metadata import Provenance
 from erfnet_ros.evaluation.offline.output_bag import OUTPUT_BAGS, OutputPlan, output_names
 from erfnet_ros.evaluation.options import Preparation
-from erfnet_ros.evaluation.results.engine_metadata import EngineFacts, checkpoint_sha256
+from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata, checkpoint_sha256
 from erfnet_ros.evaluation.results.provenance import provenance
 from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.evaluation.thresholds import check_classes
-from erfnet_ros.evaluation.write_reports import conclude
+from erfnet_ros.evaluation.write_reports import write_reports
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.ros import diagnostic_keys as keys
@@ -82,15 +82,15 @@ def evaluate(plan: Plan) -> int:
         node = NodeConfig(None, None, plan.running_in)
     checkpoint = checkpoints.load(settings.checkpoint)
     check_classes(plan.preparation.requirements, checkpoint.class_set)
-    surveys = [_survey(bag, settings, checkpoint) for bag in plan.bags]
+    scans = [_scan(bag, settings, checkpoint) for bag in plan.bags]
     # What cannot be replayed is known before the first of them is.
-    playbacks = [_playback(found, plan.rate, running) for found in surveys]
+    playbacks = [_playback(found, plan.rate, running) for found in scans]
     session = _Session(plan, settings, checkpoint, node or _own_node(settings, plan.folder / _LOG))
-    scores = [session.evaluate(*both) for both in enumerate(zip(surveys, playbacks, strict=True))]
+    scores = [session.evaluate(*both) for both in enumerate(zip(scans, playbacks, strict=True))]
     engine = _engine(scores[0].recording, settings)
     source = _provenance(plan, settings, engine, checkpoint)
     result = live_result(scores, checkpoint.class_set, settings.boundaries, engine, source, plan.folder)
-    return conclude(result, plan.folder, plan.preparation.compare, plan.preparation.requirements)
+    return write_reports(result, plan.folder, plan.preparation.compare, plan.preparation.requirements)
 
 
 class _Session:
@@ -99,10 +99,10 @@ class _Session:
     def __init__(self, plan: Plan, settings: Settings, checkpoint: Checkpoint, node: NodeConfig) -> None:
         self._plan, self._settings, self._checkpoint, self._node = plan, settings, checkpoint, node
 
-    def evaluate(self, place: int, bag: tuple[Survey, Playback]) -> LiveScore:
+    def evaluate(self, place: int, bag: tuple[BagScan, Playback]) -> LiveScore:
         """Replay a bag and score what came back."""
         found, playback = bag
-        total, classes, output = found.facts.frames, self._checkpoint.class_set, self._output(place)
+        total, classes, output = found.metadata.frames, self._checkpoint.class_set, self._output(place)
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=_STORE, dir=self._plan.folder))
             store = stack.enter_context(MessageStore(Path(folder) / "messages"))
@@ -118,14 +118,14 @@ class _Session:
         several = len(self._plan.bags) > 1 and self._node.log is not None
         return replace(self._node, log=self._plan.folder / f"node_{place}.log") if several else self._node
 
-    def _record(self, node: NodeConfig, found: Survey, playback: Playback, store: MessageStore) -> Recording:
-        total, what = found.facts.frames, "Starting" if node.parameters is not None else "Waiting for"
+    def _record(self, node: NodeConfig, found: BagScan, playback: Playback, store: MessageStore) -> Recording:
+        total, what = found.metadata.frames, "Starting" if node.parameters is not None else "Waiting for"
         print(f"{what} the node (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}) ...", flush=True)
 
         def on_ready(figures: Mapping[str, str]) -> None:
             engine = f"{figures[keys.ENGINE]} on {figures[keys.DEVICE]} in {figures[keys.PRECISION]}"
             pace = f"at {self._plan.rate:g} times its pace on {playback.topic}"
-            print(f"Playing {total} images of {found.facts.name} {pace} to {engine}.", flush=True)
+            print(f"Playing {total} images of {found.metadata.name} {pace} to {engine}.", flush=True)
 
         with Progress(total) as progress:
             return record(node, playback, total, store, on_ready, progress.show)
@@ -137,18 +137,18 @@ class _Session:
         return OutputPlan(folder, self._plan.storage)
 
 
-def _survey(bag: Path, settings: Settings, checkpoint: Checkpoint) -> Survey:
+def _scan(bag: Path, settings: Settings, checkpoint: Checkpoint) -> BagScan:
     with BagReader(bag) as reader:
-        return survey(reader, settings, checkpoint.class_set)
+        return scan_bag(reader, settings, checkpoint.class_set)
 
 
-def _playback(found: Survey, rate: float, running: RunningNode | None) -> Playback:
+def _playback(found: BagScan, rate: float, running: RunningNode | None) -> Playback:
     playback = playback_of(found, rate, None if running is None else running.topic)
     if running is not None and running.compressed != playback.compressed:
         expected = "compressed" if running.compressed else "raw"
         raise EvaluationError(
-            f"Expected {expected} images for the node that is running, got {found.image.type} in '{found.facts.name}'; "
-            "start it with the other image_transport."
+            f"Expected {expected} images for the node that is running, got {found.image.type} in "
+            f"'{found.metadata.name}'; start it with the other image_transport."
         )
     return playback
 
@@ -187,14 +187,14 @@ def _check_classes(recording: Recording, checkpoint: Checkpoint) -> None:
         )
 
 
-def _engine(recording: Recording, settings: Settings) -> EngineFacts:
+def _engine(recording: Recording, settings: Settings) -> EngineMetadata:
     figures = recording.figures
     notes = (figures[keys.NOTES],) if figures.get(keys.NOTES) else ()
     digest = checkpoint_sha256(settings.checkpoint)
-    return EngineFacts(figures[keys.ENGINE], figures[keys.PRECISION], figures[keys.DEVICE], digest, notes)
+    return EngineMetadata(figures[keys.ENGINE], figures[keys.PRECISION], figures[keys.DEVICE], digest, notes)
 
 
-def _provenance(plan: Plan, settings: Settings, engine: EngineFacts, checkpoint: Checkpoint) -> Provenance:
+def _provenance(plan: Plan, settings: Settings, engine: EngineMetadata, checkpoint: Checkpoint) -> Provenance:
     # The node may run on another machine, whose GPU nobody here can name.
     here = engine if torch.cuda.is_available() else replace(engine, device="cpu")
     source = provenance(settings, here, checkpoint, plan.command, plan.started, 0.0, plan.rate)

@@ -35,14 +35,14 @@ def truth_and_answer(seed: int) -> tuple[Pixels, Pixels]:
 
 
 def test_the_official_scripts_give_our_figures(tmp_path: Path) -> None:
-    export, score, truth_files = ServerExport(tmp_path / "out", CITYSCAPES), Score(CITYSCAPES), []
+    export, score, ground_truth_files = ServerExport(tmp_path / "out", CITYSCAPES), Score(CITYSCAPES), []
     export.check(NAMES)
     for seed, name in enumerate(NAMES):
         ids, answer = truth_and_answer(seed)
-        truth_files.append(write(tmp_path / "gtFine" / f"{name}_gtFine_labelIds.png", ids))
+        ground_truth_files.append(write(tmp_path / "gtFine" / f"{name}_gtFine_labelIds.png", ids))
         export.write(Frame(name, np.zeros((40, 60, 3), np.uint8), None), answer)
         score.add(train_ids(ids), answer)
-    theirs = official_scores(truth_files, tmp_path / "out")
+    theirs = official_scores(ground_truth_files, tmp_path / "out")
     ours = score.figures()
     assert ours.absent == ("train",)
     for name, iou in ours.iou.items():

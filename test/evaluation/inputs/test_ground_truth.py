@@ -14,7 +14,7 @@ from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ClassSetError, EvaluationError, ImageError, SourceError
 from erfnet_ros.data.bags import messages
 from erfnet_ros.data.bags.reader import BagReader
-from erfnet_ros.evaluation.inputs.ground_truth import FolderTruths, TopicTruths, label_ids
+from erfnet_ros.evaluation.inputs.ground_truth import FolderGroundTruth, TopicGroundTruth, label_ids
 
 IDS = np.array([[0, 1, 2, 255], [10, 9, 8, 7]], np.uint8).repeat(6, 0).repeat(4, 1)
 HEADER = messages.header(5, "camera")
@@ -63,7 +63,7 @@ def test_what_is_not_one_byte_per_pixel_is_refused() -> None:
 
 def test_the_truths_of_a_topic_are_read_in_any_order(tmp_path: Path) -> None:
     with BagReader(write_bag(tmp_path / "bag", shots())) as reader:
-        truths = TopicTruths(reader, TRUTH_TOPIC, CAMVID, [7, 2, 3])
+        truths = TopicGroundTruth(reader, TRUTH_TOPIC, CAMVID, [7, 2, 3])
         for index in (7, 2, 3):
             np.testing.assert_array_equal(truths[index], scene()[index][1])
 
@@ -73,10 +73,10 @@ def test_the_void_of_the_class_set_is_void(tmp_path: Path) -> None:
     ids = np.full((72, 96), 11, np.uint8)
     content = [Shot(1, 1, 1, None, ids)]
     with BagReader(write_bag(tmp_path / "bag", content)) as reader:
-        assert set(np.unique(TopicTruths(reader, TRUTH_TOPIC, CAMVID, [0])[0])) == {255}
+        assert set(np.unique(TopicGroundTruth(reader, TRUTH_TOPIC, CAMVID, [0])[0])) == {255}
         own = ClassSet("own", CAMVID.names, CAMVID.colors)
         with pytest.raises(ClassSetError, match=r"got \[11\]"):
-            TopicTruths(reader, TRUTH_TOPIC, own, [0])[0]
+            TopicGroundTruth(reader, TRUTH_TOPIC, own, [0])[0]
 
 
 @pytest.fixture
@@ -85,29 +85,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "truth"
 
 
-def write(folder: Path, *names: str) -> FolderTruths:
+def write(folder: Path, *names: str) -> FolderGroundTruth:
     for name in names:
         cv2.imwrite(str(folder / name), IDS)
-    return FolderTruths(folder, CAMVID)
+    return FolderGroundTruth(folder, CAMVID)
 
 
 def test_small_numbers_are_image_indexes(folder: Path) -> None:
     matches, how = write(folder, "0.png", "000002.png", "11.png").match(STAMPS, 0)
-    assert matches.truth_of == (0, None, 1, *[None] * 8, 2)
-    assert (matches.unmatched_truths, how) == (0, "the image indexes in their names")
+    assert matches.ground_truth_of == (0, None, 1, *[None] * 8, 2)
+    assert (matches.unmatched_ground_truths, how) == (0, "the image indexes in their names")
 
 
 def test_large_numbers_are_stamps(folder: Path) -> None:
     names = [f"{STAMPS[4] + 3}.png", f"{STAMPS[1]}.png", "12.png"]
     matches, how = write(folder, *names).match(STAMPS, 5)
-    assert [index for index, truth in enumerate(matches.truth_of) if truth is not None] == [1, 4]
-    assert (matches.unmatched_truths, how) == (1, "the stamps in their names")
+    assert [index for index, truth in enumerate(matches.ground_truth_of) if truth is not None] == [1, 4]
+    assert (matches.unmatched_ground_truths, how) == (1, "the stamps in their names")
 
 
 def test_other_names_follow_the_images_in_their_order(folder: Path) -> None:
     truths = write(folder, *(f"frame_{index}.png" for index in range(12)))
     matches, how = truths.match(STAMPS, 0)
-    assert matches.truth_of == tuple(range(12))
+    assert matches.ground_truth_of == tuple(range(12))
     assert [file.name for file in truths.files][9:] == ["frame_9.png", "frame_10.png", "frame_11.png"]
     assert how == "their order, for their names are no numbers"
 
@@ -121,12 +121,12 @@ def test_other_names_of_another_number_are_refused(folder: Path) -> None:
 def test_a_folder_without_a_png_is_refused(tmp_path: Path, folder: Path) -> None:
     (folder / "notes.txt").touch()
     with pytest.raises(SourceError, match="found none"):
-        FolderTruths(folder, CAMVID)
+        FolderGroundTruth(folder, CAMVID)
     (folder / "0.jpg").touch()
     with pytest.raises(EvaluationError, match=r"Expected PNG files of class ids in .* found none"):
-        FolderTruths(folder, CAMVID)
+        FolderGroundTruth(folder, CAMVID)
     with pytest.raises(SourceError, match="Expected a folder of images"):
-        FolderTruths(tmp_path / "missing", CAMVID)
+        FolderGroundTruth(tmp_path / "missing", CAMVID)
 
 
 def test_a_broken_file_is_named(folder: Path) -> None:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from support.evaluation_samples import IMAGE_TOPIC, TRUTH_TOPIC, changed, shots, write_bag
 
 from erfnet_ros.data.bags.reader import BagReader
-from erfnet_ros.evaluation.inputs.stamp_matching import Stamps, match_stamps, read_stamps
+from erfnet_ros.evaluation.inputs.stamp_matching import Timestamps, match_timestamps, read_timestamps
 
 SOME = st.lists(st.integers(0, 30), max_size=5)
 
 
 def matched(images: list[int], truths: list[int], tolerance: int) -> tuple[int | None, ...]:
-    return match_stamps(np.array(images, np.int64), np.array(truths, np.int64), tolerance).truth_of
+    return match_timestamps(np.array(images, np.int64), np.array(truths, np.int64), tolerance).ground_truth_of
 
 
 def test_the_nearest_within_the_tolerance_is_taken() -> None:
@@ -40,9 +40,9 @@ def test_equal_stamps_are_paired_one_by_one() -> None:
 
 
 def test_what_is_left_over_and_how_near_the_nearest_was_is_told() -> None:
-    matches = match_stamps(np.array([0, 1000]), np.array([130, 400, 430]), 100)
-    assert (matches.count, matches.unmatched_truths, matches.nearest_ns) == (0, 3, 130)
-    assert match_stamps(np.array([], np.int64), np.array([1]), 100).nearest_ns is None
+    matches = match_timestamps(np.array([0, 1000]), np.array([130, 400, 430]), 100)
+    assert (matches.count, matches.unmatched_ground_truths, matches.nearest_ns) == (0, 3, 130)
+    assert match_timestamps(np.array([], np.int64), np.array([1]), 100).nearest_ns is None
 
 
 def test_stamps_of_today_lose_no_nanosecond() -> None:
@@ -56,10 +56,10 @@ def test_stamps_of_today_lose_no_nanosecond() -> None:
 def test_pairs_lie_within_the_tolerance_and_leave_no_pair_out(
     images: list[int], truths: list[int], tolerance: int
 ) -> None:
-    truth_of = matched(images, truths, tolerance)
-    taken = [truth for truth in truth_of if truth is not None]
+    ground_truth_of = matched(images, truths, tolerance)
+    taken = [truth for truth in ground_truth_of if truth is not None]
     assert len(set(taken)) == len(taken)
-    for image, truth in zip(images, truth_of, strict=True):
+    for image, truth in zip(images, ground_truth_of, strict=True):
         if truth is not None:
             assert abs(image - truths[truth]) <= tolerance
         else:
@@ -77,8 +77,8 @@ def test_the_order_of_the_truths_does_not_matter(images: list[int], tolerance: i
     assert len(distances) <= 1
 
 
-def stamps(*header_ns: int) -> Stamps:
-    return Stamps(np.array(header_ns, np.int64), np.arange(1, len(header_ns) + 1))
+def stamps(*header_ns: int) -> Timestamps:
+    return Timestamps(np.array(header_ns, np.int64), np.arange(1, len(header_ns) + 1))
 
 
 def test_blank_stamps_give_way_to_the_time_of_the_bag() -> None:
@@ -107,7 +107,7 @@ def test_what_is_wrong_with_stamps_is_told(header_ns: tuple[int, ...], told: tup
 def test_stamps_come_from_the_headers_in_the_order_of_the_bag(tmp_path: Path) -> None:
     content = changed(lambda index, shot: {"stamp_ns": shot.stamp_ns - 10 * index, "truth_stamp_ns": 0})
     with BagReader(write_bag(tmp_path / "bag", content)) as reader:
-        found = read_stamps(reader, [IMAGE_TOPIC, TRUTH_TOPIC])
+        found = read_timestamps(reader, [IMAGE_TOPIC, TRUTH_TOPIC])
     assert found[IMAGE_TOPIC].header_ns.tolist() == [shot.stamp_ns for shot in content]
     assert found[IMAGE_TOPIC].bag_ns.tolist() == [shot.time_ns for shot in shots()]
     assert found[TRUTH_TOPIC].blank

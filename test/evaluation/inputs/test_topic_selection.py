@@ -67,7 +67,7 @@ def test_a_named_camera_is_taken_and_the_truth_still_found(tmp_path: Path) -> No
 
 
 def test_several_truths_are_listed(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="got /a/truth, /b/truth; choose one with --truth-topic"):
+    with pytest.raises(EvaluationError, match="got /a/truth, /b/truth; choose one with --ground-truth-topic"):
         found(tmp_path, "/left", "/a/truth:mono", "/b/truth:mono")
 
 

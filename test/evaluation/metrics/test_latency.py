@@ -1,4 +1,4 @@
-"""Percentiles and jitter of durations."""
+"""LatencyStatistics and jitter of durations."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erfnet_ros.evaluation.metrics.latency import Spread, jitter_ms, spread
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, jitter_ms, latency_statistics
 
 MILLISECONDS = st.lists(st.floats(0, 1e5), min_size=1, max_size=50)
 
 
 def test_percentiles_are_interpolated_linearly() -> None:
-    assert spread([10.0, 20.0, 30.0]) == Spread(20.0, 28.0, pytest.approx(29.8), 30.0, 20.0)
+    assert latency_statistics([10.0, 20.0, 30.0]) == LatencyStatistics(20.0, 28.0, pytest.approx(29.8), 30.0, 20.0)
 
 
 def test_nothing_has_no_spread() -> None:
-    assert spread([]) is None
+    assert latency_statistics([]) is None
 
 
 @given(MILLISECONDS)
 def test_percentiles_rise_to_the_largest(values: list[float]) -> None:
-    found = spread(values)
+    found = latency_statistics(values)
     assert found is not None
     assert min(values) <= found.p50 <= found.p90 <= found.p99 <= found.max == max(values)
 

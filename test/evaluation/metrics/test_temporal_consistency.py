@@ -1,4 +1,4 @@
-"""Flicker: which share of the pixels changes its label from mask to mask."""
+"""TemporalConsistency: which share of the pixels changes its label from mask to mask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker, FlickerFigures
+from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistency, TemporalConsistencyFigures
 
 NAMES = ("sky", "road")
 MASKS = arrays.arrays(np.uint8, (5, 4, 6), elements=st.sampled_from([0, 1, 255]))
@@ -24,38 +24,38 @@ def mask(*ids: int) -> npt.NDArray[np.uint8]:
 
 def test_shares_are_those_counted_by_hand() -> None:
     """Three of four sky pixels stay, the road's pixel becomes void."""
-    flicker = Flicker(2)
+    flicker = TemporalConsistency(2)
     assert flicker.add(mask(0, 0, 0, 0, 1)) is None
     assert flicker.add(mask(0, 0, 0, 1, 255)) == 2 / 5
-    assert flicker.figures(NAMES) == FlickerFigures(2 / 5, {"sky": 1 / 4, "road": 1.0}, 1)
+    assert flicker.figures(NAMES) == TemporalConsistencyFigures(2 / 5, {"sky": 1 / 4, "road": 1.0}, 1)
 
 
 def test_pixels_are_pooled_over_all_pairs() -> None:
-    flicker = Flicker(2)
+    flicker = TemporalConsistency(2)
     changes = [flicker.add(labels) for labels in (mask(0, 0), mask(0, 1), mask(0, 1), mask(1, 1))]
     assert changes == [None, 0.5, 0.0, 0.5]
-    assert flicker.figures(NAMES) == FlickerFigures(2 / 6, {"sky": 2 / 4, "road": 0.0}, 3)
+    assert flicker.figures(NAMES) == TemporalConsistencyFigures(2 / 6, {"sky": 2 / 4, "road": 0.0}, 3)
 
 
 def test_a_class_that_no_mask_held_has_no_share() -> None:
-    flicker = Flicker(2)
+    flicker = TemporalConsistency(2)
     flicker.add(mask(1, 1))
     flicker.add(mask(1, 1))
     assert flicker.figures(NAMES).by_class == {"sky": None, "road": 0.0}
 
 
 def test_masks_of_another_size_and_of_another_bag_are_not_compared() -> None:
-    flicker = Flicker(2)
+    flicker = TemporalConsistency(2)
     flicker.add(mask(0, 0))
     assert flicker.add(mask(1)) is None
     flicker.cut()
     assert flicker.add(mask(0)) is None
-    assert flicker.figures(NAMES) == FlickerFigures(None, {"sky": None, "road": None}, 0)
+    assert flicker.figures(NAMES) == TemporalConsistencyFigures(None, {"sky": None, "road": None}, 0)
 
 
 @given(MASKS)
 def test_counts_are_those_of_plain_comparisons_and_add_up(masks: npt.NDArray[np.uint8]) -> None:
-    whole, first, second = Flicker(2), Flicker(2), Flicker(2)
+    whole, first, second = TemporalConsistency(2), TemporalConsistency(2), TemporalConsistency(2)
     for labels in masks:
         whole.add(labels)
     for labels in masks[:3]:
@@ -73,10 +73,10 @@ def test_counts_are_those_of_plain_comparisons_and_add_up(masks: npt.NDArray[np.
 
 @given(MASKS)
 def test_counts_come_back_from_json(masks: npt.NDArray[np.uint8]) -> None:
-    flicker = Flicker(2)
+    flicker = TemporalConsistency(2)
     for labels in masks:
         flicker.add(labels)
-    back = Flicker.from_dict(json.loads(json.dumps(flicker.to_dict())))
+    back = TemporalConsistency.from_dict(json.loads(json.dumps(flicker.to_dict())))
     assert back.to_dict() == flicker.to_dict()
 
 
@@ -93,4 +93,4 @@ def test_counts_come_back_from_json(masks: npt.NDArray[np.uint8]) -> None:
 )
 def test_damaged_counts_are_refused(content: object) -> None:
     with pytest.raises(EvaluationError, match="Expected"):
-        Flicker.from_dict(content)
+        TemporalConsistency.from_dict(content)

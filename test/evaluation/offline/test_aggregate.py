@@ -9,17 +9,17 @@ import pytest
 from support.evaluation_samples import combined, shots, work, write_bag
 
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.offline.job import Outcome, do
+from erfnet_ros.evaluation.offline.job import JobResult, run_job
 from erfnet_ros.evaluation.offline.output_bag import output_names
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> JobResult:
     folder = tmp_path_factory.mktemp("one")
-    return do(work(write_bag(folder / "bag", shots()[:3]), folder / "out"))
+    return run_job(work(write_bag(folder / "bag", shots()[:3]), folder / "out"))
 
 
-def test_bags_that_were_not_computed_alike_are_told(tmp_path: Path, outcome: Outcome) -> None:
+def test_bags_that_were_not_computed_alike_are_told(tmp_path: Path, outcome: JobResult) -> None:
     """A fleet's workers may have different processors, and then different labels."""
     other = replace(outcome, engine=replace(outcome.engine, precision="bf16", notes=("slow",)))
     notes, name = combined([outcome, other], tmp_path).notes, outcome.engine.engine
@@ -27,13 +27,13 @@ def test_bags_that_were_not_computed_alike_are_told(tmp_path: Path, outcome: Out
     assert f"The bags were not computed alike: {name} on cpu in bf16, {name} on cpu in fp32." in notes
 
 
-def test_notes_name_their_bag_where_there_are_several(tmp_path: Path, outcome: Outcome) -> None:
-    cut = replace(outcome, facts=replace(outcome.facts, name="cut", faults=("it was cut off",)))
+def test_notes_name_their_bag_where_there_are_several(tmp_path: Path, outcome: JobResult) -> None:
+    cut = replace(outcome, metadata=replace(outcome.metadata, name="cut", faults=("it was cut off",)))
     assert combined([cut], tmp_path).notes == ("it was cut off.",)
     assert combined([outcome, cut], tmp_path).notes == ("cut: it was cut off.",)
 
 
-def test_pictures_of_an_earlier_run_are_removed_and_other_files_are_not(tmp_path: Path, outcome: Outcome) -> None:
+def test_pictures_of_an_earlier_run_are_removed_and_other_files_are_not(tmp_path: Path, outcome: JobResult) -> None:
     (tmp_path / "frames").mkdir()
     for name in ("007_000123.jpg", "holiday.jpg"):
         (tmp_path / "frames" / name).touch()
@@ -42,15 +42,19 @@ def test_pictures_of_an_earlier_run_are_removed_and_other_files_are_not(tmp_path
     assert there == {picture.file for picture in result.pictures} | {"frames/holiday.jpg"}
 
 
-def test_pictures_that_cannot_be_written_are_an_error_in_words(tmp_path: Path, outcome: Outcome) -> None:
+def test_pictures_that_cannot_be_written_are_an_error_in_words(tmp_path: Path, outcome: JobResult) -> None:
     (tmp_path / "frames").touch()
     with pytest.raises(EvaluationError, match="Cannot write pictures"):
         combined([outcome], tmp_path)
 
 
-def test_usage_and_speed_are_those_of_a_process(tmp_path: Path, outcome: Outcome) -> None:
-    slow = replace(outcome, tally=outcome.tally | {"seconds": 4.0, "cpu_seconds": 8.0, "memory_bytes": 3_000_000})
-    quick = replace(outcome, tally=outcome.tally | {"seconds": 1.0, "cpu_seconds": 1.0, "memory_bytes": 5_000_000})
+def test_usage_and_speed_are_those_of_a_process(tmp_path: Path, outcome: JobResult) -> None:
+    slow = replace(
+        outcome, accumulator=outcome.accumulator | {"seconds": 4.0, "cpu_seconds": 8.0, "memory_bytes": 3_000_000}
+    )
+    quick = replace(
+        outcome, accumulator=outcome.accumulator | {"seconds": 1.0, "cpu_seconds": 1.0, "memory_bytes": 5_000_000}
+    )
     result = combined([slow, quick], tmp_path)
     assert result.fps == 6 / 5
     assert result.usage is not None

@@ -10,7 +10,7 @@ from support.evaluation_samples import FRAMES, combined, shots, timeless, work, 
 
 from erfnet_ros.core.errors import BagError, EvaluationError
 from erfnet_ros.evaluation.offline.dask_workers import run_here, run_on_dask, run_processes
-from erfnet_ros.evaluation.offline.job import Work
+from erfnet_ros.evaluation.offline.job import Job
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [write_bag(folder / name, part) for name, part in (("a", shots()[:5]), ("b", shots()[5:]))]
 
 
-def works(bags: list[Path], folder: Path) -> list[Work]:
+def works(bags: list[Path], folder: Path) -> list[Job]:
     return [work(bag, folder) for bag in bags]
 
 

@@ -28,7 +28,7 @@ from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
-from erfnet_ros.evaluation.offline.job import do
+from erfnet_ros.evaluation.offline.job import run_job
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED
 from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.inference.segmenter import Segmenter
@@ -94,7 +94,11 @@ def test_labels_shifted_by_one_class_ruin_the_score(tmp_path: Path, plain: Resul
 def test_truth_that_is_one_frame_late_scores_another_frame(tmp_path: Path, plain: Result) -> None:
     late = changed(lambda _, shot: {"truth_stamp_ns": shot.truth_stamp_ns + PERIOD_NS})
     result = evaluated(write_bag(tmp_path / "bag", late), tmp_path / "out")
-    assert (result.frames.scored, result.frames.unmatched_truths, result.frames.unmatched_images) == (FRAMES - 1, 1, 1)
+    assert (result.frames.scored, result.frames.unmatched_ground_truths, result.frames.unmatched_images) == (
+        FRAMES - 1,
+        1,
+        1,
+    )
     assert result.score != plain.score
     assert any("1 of 12 truths belong to no image" in note for note in result.notes)
 
@@ -114,7 +118,7 @@ def test_images_that_are_missing_leave_their_truth_unmatched(tmp_path: Path, seg
     thinned = changed(lambda index, shot: {"rgb": shot.rgb if index % 3 else None})
     result = evaluated(write_bag(tmp_path / "bag", thinned), tmp_path / "out")
     assert result.miou == direct_miou(segmenter, kept)
-    assert (result.frames.images, result.frames.truths, result.frames.unmatched_truths) == (8, 12, 4)
+    assert (result.frames.images, result.frames.ground_truths, result.frames.unmatched_ground_truths) == (8, 12, 4)
 
 
 def test_an_unreadable_image_is_counted_and_the_rest_goes_on(tmp_path: Path, segmenter: Segmenter) -> None:
@@ -137,7 +141,11 @@ def test_truth_of_another_size_is_left_out_and_told(tmp_path: Path, segmenter: S
     small = changed(lambda index, shot: {"truth": shot.truth[:-2] if index == 3 else shot.truth})
     result = evaluated(write_bag(tmp_path / "bag", small), tmp_path / "out")
     assert result.miou == direct_miou(segmenter, [index for index in range(FRAMES) if index != 3])
-    assert (result.frames.refused_truths, result.frames.scored, result.frames.answered) == (1, FRAMES - 1, FRAMES)
+    assert (result.frames.refused_ground_truths, result.frames.scored, result.frames.answered) == (
+        1,
+        FRAMES - 1,
+        FRAMES,
+    )
     assert any("1 truths were left out" in note and "got 96x70" in note for note in result.notes)
 
 
@@ -150,7 +158,7 @@ def test_truth_of_unknown_ids_is_left_out_and_told(tmp_path: Path) -> None:
         return {"truth": truth} if index == 0 else {}
 
     result = evaluated(write_bag(tmp_path / "bag", changed(stray)), tmp_path / "out")
-    assert (result.frames.refused_truths, result.frames.scored) == (1, FRAMES - 1)
+    assert (result.frames.refused_ground_truths, result.frames.scored) == (1, FRAMES - 1)
     assert any("got [77]" in note for note in result.notes)
 
 
@@ -194,7 +202,7 @@ def test_without_truth_there_is_no_accuracy_but_all_the_rest(tmp_path: Path, pla
     result = evaluated(bag, tmp_path / "out")
     assert result.miou is None
     assert result.to_dict()["miou"] is None
-    assert result.flicker == plain.flicker
+    assert result.temporal_consistency == plain.temporal_consistency
     assert any("There is no truth" in note for note in result.notes)
 
 
@@ -217,7 +225,7 @@ def test_truth_from_a_folder_is_truth_from_a_topic(tmp_path: Path, plain: Result
         cv2.imwrite(str(by_stamp / f"{shot.stamp_ns + 1_000_000}.png"), shot.truth)
         cv2.imwrite(str(by_order / f"scene_a{index}.png"), shot.truth)
     for folder, how in ((by_index, "image indexes"), (by_stamp, "stamps"), (by_order, "order")):
-        result = evaluated(bag, tmp_path / "out", truth_dir=folder)
+        result = evaluated(bag, tmp_path / "out", ground_truth_dir=folder)
         assert result.score == plain.score, how
         assert any(how in note for note in result.notes)
 
@@ -241,7 +249,7 @@ def test_the_pictures_are_the_best_the_worst_and_the_most_uncertain_frames(tmp_p
 
 def test_two_bags_add_up_to_one_report(tmp_path: Path, segmenter: Segmenter) -> None:
     halves = [write_bag(tmp_path / name, part) for name, part in (("a", shots()[:5]), ("b", shots()[5:]))]
-    outcomes = [do(work(bag, tmp_path / "out")) for bag in halves]
+    outcomes = [run_job(work(bag, tmp_path / "out")) for bag in halves]
     result = combined(outcomes, tmp_path / "out")
     assert result.miou == direct_miou(segmenter, range(FRAMES))
     assert [bag.name for bag in result.bags] == ["a", "b"]
@@ -250,10 +258,10 @@ def test_two_bags_add_up_to_one_report(tmp_path: Path, segmenter: Segmenter) -> 
         *((1, index) for index in range(7)),
     ]
     # Nothing flickers from the last frame of a bag to the first of another.
-    assert result.flicker.pairs == FRAMES - 2
+    assert result.temporal_consistency.pairs == FRAMES - 2
 
 
 def test_the_topics_may_be_named(tmp_path: Path, plain: Result) -> None:
     bag = write_bag(tmp_path / "bag", shots())
-    result = evaluated(bag, tmp_path / "out", image_topic=IMAGE_TOPIC, truth_topic=TRUTH_TOPIC)
+    result = evaluated(bag, tmp_path / "out", image_topic=IMAGE_TOPIC, ground_truth_topic=TRUTH_TOPIC)
     assert timeless(result) == timeless(plain) | {"bags": result.to_dict()["bags"]}

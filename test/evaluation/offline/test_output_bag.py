@@ -14,7 +14,7 @@ from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.reader import BagReader, Message
-from erfnet_ros.evaluation.offline.job import do
+from erfnet_ros.evaluation.offline.job import run_job
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.visualization.overlay import blend
@@ -25,7 +25,7 @@ THRESHOLD = 0.6
 def written(bag: Path, out: Path, storage: str = "mcap") -> Path:
     """Evaluate a bag with an output bag; return that."""
     plan = OutputPlan(out / "bags" / "bag", storage)
-    do(replace(work(bag, out, threshold=THRESHOLD), output=plan))
+    run_job(replace(work(bag, out, threshold=THRESHOLD), output=plan))
     return plan.path
 
 
@@ -112,7 +112,7 @@ def test_a_run_that_fails_leaves_no_output_bag(tmp_path: Path) -> None:
     plan = OutputPlan(tmp_path / "out" / "bags" / "bag", "mcap")
     task = replace(work(write_bag(tmp_path / "bag", shots()), tmp_path / "out"), output=plan)
     with pytest.raises(StoppedError):
-        do(task, stop)
+        run_job(task, stop)
     assert list(plan.path.parent.iterdir()) == []
-    do(task)
+    run_job(task)
     assert len(messages(plan.path)["/segmentation/mask"]) == FRAMES

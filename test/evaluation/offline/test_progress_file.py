@@ -29,7 +29,7 @@ from support.evaluation_samples import (
 )
 
 from erfnet_ros.evaluation.offline import evaluate_bag
-from erfnet_ros.evaluation.offline.job import do
+from erfnet_ros.evaluation.offline.job import run_job
 from erfnet_ros.evaluation.offline.progress_file import EVERY, FOLDER
 from erfnet_ros.evaluation.results.result import Result
 
@@ -76,9 +76,9 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path: Path, long_bag: Pat
     assert not (tmp_path / "killed" / "result.json").exists(), "it was killed too late for this test"
 
     seen: list[int] = []
-    resumed = do(work(long_bag, tmp_path / "killed", input_size=SMALL), lambda done, total: seen.append(done))
+    resumed = run_job(work(long_bag, tmp_path / "killed", input_size=SMALL), lambda done, total: seen.append(done))
     assert EVERY <= seen[0] < LONG, "it began anew"
-    whole = do(work(long_bag, tmp_path / "whole", input_size=SMALL))
+    whole = run_job(work(long_bag, tmp_path / "whole", input_size=SMALL))
     results = [combined([outcome], tmp_path / name) for name, outcome in (("killed", resumed), ("whole", whole))]
     assert timeless(results[0]) == timeless(results[1])
     pictures = [sorted((tmp_path / name / "frames").iterdir()) for name in ("killed", "whole")]
@@ -99,7 +99,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(evaluate_bag, "EVERY", 3)
     bag = write_bag(tmp_path / "bag", shots())
     with pytest.raises(StoppedError):
-        do(work(bag, tmp_path / "out"), stop)
+        run_job(work(bag, tmp_path / "out"), stop)
     return tmp_path / "out"
 
 
@@ -107,7 +107,7 @@ def resumed_at(folder: Path, resumes: bool = True, **changes: object) -> tuple[i
     """Evaluate again; return at which image it began, and the result."""
     seen: list[int] = []
     task = replace(work(folder.parent / "bag", folder, **changes), resumes=resumes)
-    outcome = do(task, lambda done, total: seen.append(done))
+    outcome = run_job(task, lambda done, total: seen.append(done))
     return seen[0], combined([outcome], folder, task.settings.boundaries)
 
 
@@ -141,7 +141,7 @@ def test_another_content_of_the_bag_begins_anew(tmp_path: Path, interrupted: Pat
     assert resumed_at(interrupted)[0] == 0
 
 
-@pytest.mark.parametrize("damage", ["", "{}", '{"tally": {}}', '{"tally": null}', "[]"])
+@pytest.mark.parametrize("damage", ["", "{}", '{"accumulator": {}}', '{"accumulator": null}', "[]"])
 def test_a_damaged_journal_costs_time_and_not_the_result(tmp_path: Path, interrupted: Path, damage: str) -> None:
     (file,) = (interrupted / FOLDER).iterdir()
     file.write_text(damage)
@@ -153,6 +153,6 @@ def test_a_damaged_journal_costs_time_and_not_the_result(tmp_path: Path, interru
 def test_a_journal_with_a_damaged_score_begins_anew(interrupted: Path) -> None:
     (file,) = (interrupted / FOLDER).iterdir()
     content = json.loads(file.read_text())
-    content["tally"]["score"]["matrix"][0][0] = -1
+    content["accumulator"]["score"]["matrix"][0][0] = -1
     file.write_text(json.dumps(content))
     assert resumed_at(interrupted)[0] == 0

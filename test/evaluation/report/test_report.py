@@ -13,15 +13,15 @@ from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.evaluation import thresholds
-from erfnet_ros.evaluation.metadata import BagFacts, FrameCounts, Picture, Provenance, Usage
-from erfnet_ros.evaluation.metrics.latency import jitter_ms, spread
+from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Provenance, Usage
+from erfnet_ros.evaluation.metrics.latency import jitter_ms, latency_statistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
-from erfnet_ros.evaluation.metrics.temporal_consistency import Flicker
+from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistency
 from erfnet_ros.evaluation.report.accuracy import classes_table
 from erfnet_ros.evaluation.report.build import build_markdown, build_page, write_report
-from erfnet_ros.evaluation.report.event_times import moments_s
+from erfnet_ros.evaluation.report.event_times import event_times_s
 from erfnet_ros.evaluation.report.example_frames import frames_section
-from erfnet_ros.evaluation.report.summary_tiles import gate_notes, tiles
+from erfnet_ros.evaluation.report.summary_tiles import requirement_notes, tiles
 from erfnet_ros.evaluation.report.timing import timing_section
 from erfnet_ros.evaluation.results.result import LIVE, OFFLINE, FrameRecord, Result
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
@@ -35,7 +35,7 @@ PICTURE = "pictures/worst_0.png"
 ORIGIN = Provenance(
     checkpoint="camvid.safetensors",
     checkpoint_sha256="3f5a" * 16,
-    checkpoint_facts={"data": "CamVid train"},
+    checkpoint_metadata={"data": "CamVid train"},
     engine="pytorch",
     precision="fp32",
     device="cpu",
@@ -51,7 +51,7 @@ ORIGIN = Provenance(
 )
 
 
-def truth_of(index: int) -> np.ndarray:
+def ground_truth_of(index: int) -> np.ndarray:
     """Return labels of frame `index`, (48, 64): every class as an upright band, which moves to the left."""
     columns = (np.arange(64) + 2 * index) % 64
     return np.tile((columns * len(CAMVID) // 64).astype(np.uint8), (48, 1))
@@ -66,11 +66,11 @@ def spoiled(truth: np.ndarray, index: int, wrong: float) -> np.ndarray:
 
 def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...] = DROPPED) -> Result:
     """Return what a live run over a small street comes to."""
-    score, streaming, flicker = Score(CAMVID), Score(CAMVID, boundaries=False), Flicker(len(CAMVID))
+    score, streaming, flicker = Score(CAMVID), Score(CAMVID, boundaries=False), TemporalConsistency(len(CAMVID))
     records: list[FrameRecord] = []
     held: np.ndarray | None = None
     for index in range(FRAMES):
-        truth = truth_of(index)
+        truth = ground_truth_of(index)
         stamp = 100 * SECOND_NS + index * SECOND_NS // 10
         streaming.add(truth, np.full_like(truth, VOID) if held is None else held)
         if index in dropped:
@@ -87,17 +87,17 @@ def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...]
     answered = len(latencies)
     return Result(
         mode=LIVE,
-        bags=(BagFacts("drive", "a1b2" * 16, FRAMES, FRAMES, 1.1, "/camera/image", "/camera/truth"),),
+        bags=(BagMetadata("drive", "a1b2" * 16, FRAMES, FRAMES, 1.1, "/camera/image", "/camera/truth"),),
         class_set=CAMVID,
         frames=FrameCounts(FRAMES, answered, len(dropped), 0, answered, FRAMES, 0, 0, 0),
         score=score,
         streaming_score=streaming,
         fps=9.7,
-        latency_ms=spread(latencies),
+        latency_ms=latency_statistics(latencies),
         jitter_ms=jitter_ms(latencies),
-        age_ms=spread([latency + 50 for latency in latencies]),
-        stages_ms={"inference": spread([20.0, 21.0])},
-        flicker=flicker.figures(CAMVID.names),
+        age_ms=latency_statistics([latency + 50 for latency in latencies]),
+        stages_ms={"inference": latency_statistics([20.0, 21.0])},
+        temporal_consistency=flicker.figures(CAMVID.names),
         usage=Usage(171.0, 812.0),
         provenance=ORIGIN,
         records=tuple(records),
@@ -111,8 +111,8 @@ def offline(result: Result) -> Result:
     records = tuple(replace(r, outcome="answered", reason=None, latency_ms=None) for r in result.records)
     counts = replace(result.frames, answered=FRAMES, dropped=0)
     nothing = dict.fromkeys(("streaming_score", "latency_ms", "jitter_ms", "age_ms"))
-    origin = replace(result.provenance, rate=None)
-    return replace(result, mode=OFFLINE, records=records, frames=counts, provenance=origin, **nothing)
+    provenance = replace(result.provenance, rate=None)
+    return replace(result, mode=OFFLINE, records=records, frames=counts, provenance=provenance, **nothing)
 
 
 def without_truth(result: Result) -> Result:
@@ -123,7 +123,7 @@ def without_truth(result: Result) -> Result:
 
 def draw(folder: Path) -> None:
     """Write the picture that the result names."""
-    truth = truth_of(2)
+    truth = ground_truth_of(2)
     rgb = CAMVID.palette()[truth]
     (folder / PICTURE).parent.mkdir(exist_ok=True)
     write_png(folder / PICTURE, labeled_strip(Sample("frame 2", rgb, truth, truth, rgb), CAMVID))
@@ -224,7 +224,7 @@ def test_the_gate_s_outcome_stands_first_and_colors_its_figures(tmp_path: Path) 
 
 def test_a_passed_gate_is_said_once() -> None:
     verdicts = thresholds.check(thresholds.parse("miou>=0.01 dropped<=0.5"), live())
-    assert gate_notes(verdicts) == [Note("Gate passed: miou>=0.01, dropped<=0.5", "good")]
+    assert requirement_notes(verdicts) == [Note("Gate passed: miou>=0.01, dropped<=0.5", "good")]
 
 
 def test_a_picture_that_is_missing_is_named_in_its_place(tmp_path: Path) -> None:
@@ -272,12 +272,12 @@ def test_the_time_axis_runs_one_way_through_all_bags() -> None:
     records = tuple(
         FrameRecord(bag, index, int(stamp * SECOND_NS), "answered") for index, (bag, stamp) in enumerate(stamps)
     )
-    np.testing.assert_allclose(moments_s(replace(live(), records=records)), [0, 1, 1, 3, 4, 6])
+    np.testing.assert_allclose(event_times_s(replace(live(), records=records)), [0, 1, 1, 3, 4, 6])
 
 
 def test_the_report_of_a_single_frame_can_be_drawn(tmp_path: Path) -> None:
     result = live()
-    one = replace(result, records=result.records[:1], latency_ms=spread([40.0]), jitter_ms=None)
+    one = replace(result, records=result.records[:1], latency_ms=latency_statistics([40.0]), jitter_ms=None)
     assert "Latency over time" in titles_of(build_page(one, tmp_path))
 
 

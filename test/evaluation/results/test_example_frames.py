@@ -12,27 +12,27 @@ from hypothesis import strategies as st
 
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.results.example_frames import PER_KIND, Candidate, Gallery
+from erfnet_ros.evaluation.results.example_frames import PER_KIND, Candidate, ExampleFrames
 
 RGB = np.zeros((12, 16, 3), np.uint8)
 IDS = np.zeros((12, 16), np.uint8)
 
 
-def gallery(mious: list[float | None], images: int | None = None) -> Gallery:
-    """Return a gallery of frames with these mIoUs; a frame is as sure as it is right."""
-    found = Gallery(CAMVID, len(mious) if images is None else images)
+def example_frames(mious: list[float | None], images: int | None = None) -> ExampleFrames:
+    """Return a example_frames of frames with these mIoUs; a frame is as sure as it is right."""
+    found = ExampleFrames(CAMVID, len(mious) if images is None else images)
     for index, miou in enumerate(mious):
         truth = None if miou is None else IDS
         found.add(index, 1000 + index, miou, 0.5 if miou is None else miou, RGB, truth, IDS)
     return found
 
 
-def indexes(found: Gallery, kind: str) -> list[int]:
+def indexes(found: ExampleFrames, kind: str) -> list[int]:
     return [entry.index for entry in found.candidates()[kind]]
 
 
 def test_the_extremes_come_first() -> None:
-    found = gallery([0.5, 0.9, 0.1, 0.7, 0.3, 0.6])
+    found = example_frames([0.5, 0.9, 0.1, 0.7, 0.3, 0.6])
     assert indexes(found, "best") == [1, 3, 5, 0]
     assert indexes(found, "worst") == indexes(found, "uncertain") == [2, 4, 0, 5]
 
@@ -41,21 +41,21 @@ def test_of_neighbors_the_more_extreme_stays() -> None:
     """At 30 Hz the four best frames would be one frame."""
     mious = [0.5] * 320
     mious[100:103] = [0.8, 0.9, 0.85]
-    found = gallery(mious)
+    found = example_frames(mious)
     assert indexes(found, "best")[0] == 101
     assert all(abs(a - b) >= 20 for kind in ("best", "worst") for a in indexes(found, kind)
                for b in indexes(found, kind) if a != b)  # fmt: skip
 
 
 def test_without_truth_there_are_only_uncertain_frames() -> None:
-    found = gallery([None, None])
+    found = example_frames([None, None])
     assert (indexes(found, "best"), indexes(found, "worst"), indexes(found, "uncertain")) == ([], [], [0, 1])
 
 
 def test_a_strip_shows_truth_where_there_is_some() -> None:
     widths = []
     for miou in (0.5, None):
-        (entry,) = gallery([miou]).candidates()["uncertain"]
+        (entry,) = example_frames([miou]).candidates()["uncertain"]
         widths.append(cv2.imdecode(np.frombuffer(entry.jpeg, np.uint8), cv2.IMREAD_COLOR).shape[1])
     assert widths == [4 * 400 + 30, 3 * 400 + 20]
 
@@ -64,9 +64,9 @@ def test_a_strip_shows_truth_where_there_is_some() -> None:
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=2, max_size=30), st.integers(1, 29))
 def test_it_goes_on_after_a_restore_as_if_nothing_had_been(mious: list[float], cut: int) -> None:
     cut = min(cut, len(mious))
-    whole, first = gallery(list(mious), 200), gallery(list(mious[:cut]), 200)
+    whole, first = example_frames(list(mious), 200), example_frames(list(mious[:cut]), 200)
     text = json.dumps({kind: [entry.to_dict() for entry in kept] for kind, kept in first.candidates().items()})
-    second = Gallery(CAMVID, 200)
+    second = ExampleFrames(CAMVID, 200)
     second.restore({kind: tuple(map(Candidate.from_dict, kept)) for kind, kept in json.loads(text).items()})
     for index in range(cut, len(mious)):
         second.add(index, 1000 + index, mious[index], mious[index], RGB, IDS, IDS)

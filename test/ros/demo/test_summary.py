@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from erfnet_ros.evaluation.metrics.latency import Percentiles
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.ros.demo.summary import Summary
 
 SUMMARY = Summary(
@@ -15,15 +15,15 @@ SUMMARY = Summary(
     frames_out=150,
     passes=1,
     fps=15.012345,
-    latency_ms=Percentiles(40, 50, 60),
-    latency_quarters_ms=(Percentiles(40, 50, 60),) * 4,
+    latency_ms=LatencyStatistics(40, 50, 60, 60, 50),
+    latency_quarters_ms=(LatencyStatistics(40, 50, 60, 60, 50),) * 4,
     miou=0.55321,
     iou={"sky": 0.9, "fence": None},
     scored=150,
     engine="pytorch",
     device="cpu",
     precision="bf16",
-    inference_ms=Percentiles(35, 40, 45),
+    inference_ms=LatencyStatistics(35, 40, 45, 45, 40),
     rate_hz=15,
     camera_rate_hz=15,
     dropped=0,
@@ -40,7 +40,7 @@ def test_summary_file_has_the_names_that_scripts_read(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "summary.json").read_text())
     assert content["frames_in"] == content["frames_out"] == 150
     assert content["fps"] == 15.0123
-    assert content["latency_ms"] == {"p50": 40, "p90": 50, "p99": 60}
+    assert content["latency_ms"] == {"p50": 40, "p90": 50, "p99": 60, "max": 60, "mean": 50}
     assert content["miou"] == 0.5532
     assert content["iou"] == {"sky": 0.9, "fence": None}
     assert (content["engine"], content["device"], content["precision"]) == ("pytorch", "cpu", "bf16")
@@ -58,7 +58,7 @@ def test_a_run_that_kept_up_has_no_note() -> None:
 
 
 def test_dropped_frames_are_blamed_on_the_engine_with_its_rate() -> None:
-    (note,) = replace(SUMMARY, dropped=50, inference_ms=Percentiles(100, 110, 120)).limits()
+    (note,) = replace(SUMMARY, dropped=50, inference_ms=LatencyStatistics(100, 110, 120, 120, 110)).limits()
     assert "100 ms a frame (median), good for 10.0 Hz" in note
     assert "dropped 50" in note
 

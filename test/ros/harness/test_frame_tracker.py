@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 
-import numpy as np
 import pytest
 
-from erfnet_ros.evaluation.metrics.latency import Percentiles, percentiles
 from erfnet_ros.ros.harness.frame_tracker import FrameTracker
 
 MS = 1_000_000
@@ -81,13 +79,6 @@ def test_quarters_follow_the_order_of_arrival() -> None:
         tracker.sent(index, index * 1_000 * MS + 1)
         tracker.received("mask", index * 1_000 * MS + 1, "camera", index * 1_000 * MS + 1 + (10 + index // 2) * MS)
     assert [quarter.p99 for quarter in tracker.quarters()] == [10, 11, 12, 13]
-
-
-def test_percentiles_equal_numpys() -> None:
-    values = np.random.default_rng(0).uniform(0, 100, 57).tolist()
-    expected = [float(value) for value in np.percentile(values, (50, 90, 99))]
-    assert percentiles(values) == Percentiles(*expected)
-    assert percentiles([]) is None
 
 
 def test_where_stamps_are_of_another_clock_latency_runs_from_the_publication() -> None:

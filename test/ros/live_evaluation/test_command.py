@@ -21,7 +21,7 @@ from support.live_node import running_node
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.data.bags.reader import BagReader
-from erfnet_ros.evaluation.inputs.bag_scan import survey
+from erfnet_ros.evaluation.inputs.bag_scan import scan_bag
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_BEFORE, LOST_BEHIND, PASSED_OVER
@@ -102,7 +102,7 @@ def test_at_a_pace_that_the_node_keeps_up_with_the_score_is_that_of_the_offline_
     assert result.miou == offline.miou
     # Whose last digits depend on the number of threads.
     assert result.score.calibration.error == pytest.approx(offline.score.calibration.error, abs=1e-5)
-    assert result.flicker == offline.flicker
+    assert result.temporal_consistency == offline.temporal_consistency
     assert accounted(result) == {"answered": KEPT - 1, "rejected": 1}
     assert result.records[5].outcome == REJECTED
     assert "refused by the node" in (result.records[5].reason or "")
@@ -240,7 +240,7 @@ def test_what_only_the_starter_of_the_node_can_choose_is_refused(start: type[Liv
 def test_a_bag_that_cannot_be_replayed_is_refused(change: dict[str, int], said: str, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", changed(lambda index, shot: change))
     with BagReader(bag) as reader:
-        found = survey(reader, SETTINGS, CAMVID)
+        found = scan_bag(reader, SETTINGS, CAMVID)
     with pytest.raises(ErfnetError, match=said):
         playback_of(found, 1.0)
 

@@ -21,9 +21,9 @@ from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.data.bags import messages
 from erfnet_ros.data.bags.message_types import IMAGE, typestore
 from erfnet_ros.data.bags.reader import BagReader
-from erfnet_ros.evaluation.inputs.bag_scan import Survey, survey
+from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
 from erfnet_ros.evaluation.metadata import Usage
-from erfnet_ros.evaluation.results.engine_metadata import EngineFacts
+from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED
 from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.ros.harness.message_fields import NodeCounts
@@ -77,13 +77,13 @@ def recording(late_ms: Mapping[int, float]) -> Recording:
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> Survey:
+def found(tmp_path: Path) -> BagScan:
     with BagReader(write_bag(tmp_path / "bag", shots())) as reader:
-        return survey(reader, SETTINGS, CAMVID)
+        return scan_bag(reader, SETTINGS, CAMVID)
 
 
 def score(
-    found: Survey, record: Recording, folder: Path, mask: Callable[[int], Pixels] = truth, lost: tuple[int, ...] = ()
+    found: BagScan, record: Recording, folder: Path, mask: Callable[[int], Pixels] = truth, lost: tuple[int, ...] = ()
 ) -> LiveScore:
     """Score masks that hold what `mask` says; the confidences of `lost` images did not come."""
     with MessageStore(folder / f"store{len(list(folder.iterdir()))}") as store:
@@ -95,7 +95,7 @@ def score(
 
 
 def result(*scores: LiveScore, folder: Path) -> Result:
-    engine = EngineFacts("pytorch", "fp32", "cpu", "ab" * 32, ())
+    engine = EngineMetadata("pytorch", "fp32", "cpu", "ab" * 32, ())
     return live_result(scores, CAMVID, False, engine, replace(PROVENANCE, rate=1.0), folder)
 
 
@@ -106,30 +106,30 @@ def streaming(scored: LiveScore) -> float:
     return miou
 
 
-def test_the_true_labels_score_one_and_lateness_costs_the_more_the_later(found: Survey, tmp_path: Path) -> None:
+def test_the_true_labels_score_one_and_lateness_costs_the_more_the_later(found: BagScan, tmp_path: Path) -> None:
     """At each image's moment the mask of an earlier one is all that there can be."""
     values = []
     for late_ms in (50.0, 150.0, 450.0):
         scored = score(found, recording(dict.fromkeys(range(FRAMES), late_ms)), tmp_path)
-        assert scored.tally.score.figures().miou == 1.0
+        assert scored.accumulator.score.figures().miou == 1.0
         assert scored.latencies_ms == (late_ms,) * FRAMES
         values.append(streaming(scored))
     assert 1.0 > values[0] > values[1] > values[2]
 
 
-def test_labels_shifted_by_one_class_score_nothing(found: Survey, tmp_path: Path) -> None:
+def test_labels_shifted_by_one_class_score_nothing(found: BagScan, tmp_path: Path) -> None:
     def shifted(index: int) -> Pixels:
         labels = truth(index)
         return np.where(labels == 255, labels, (labels + 1) % len(CAMVID)).astype(np.uint8)
 
     scored = score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path, shifted)
-    assert scored.tally.score.figures().miou == 0.0
+    assert scored.accumulator.score.figures().miou == 0.0
 
 
-def test_dropping_a_third_costs_streaming_accuracy_alone(found: Survey, tmp_path: Path) -> None:
+def test_dropping_a_third_costs_streaming_accuracy_alone(found: BagScan, tmp_path: Path) -> None:
     whole = score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path)
     some = score(found, recording({index: 50.0 for index in range(FRAMES) if index % 3 != 1}), tmp_path)
-    assert some.tally.score.figures().miou == 1.0
+    assert some.accumulator.score.figures().miou == 1.0
     assert streaming(some) < streaming(whole)
     assert some.streaming is not None
     assert some.streaming.frames == FRAMES
@@ -141,13 +141,13 @@ def test_dropping_a_third_costs_streaming_accuracy_alone(found: Survey, tmp_path
     assert any("Of 12 images 4 were dropped: 4 because a newer image came" in note for note in told.notes)
 
 
-def test_age_is_that_of_the_newest_mask_at_each_publication(found: Survey, tmp_path: Path) -> None:
+def test_age_is_that_of_the_newest_mask_at_each_publication(found: BagScan, tmp_path: Path) -> None:
     """Images every 100 ms, answered after 150 ms: at each moment the mask of two images before is the newest."""
     scored = score(found, recording(dict.fromkeys(range(FRAMES), 150.0)), tmp_path)
     assert scored.ages_ms == (200.0,) * (FRAMES - 2)
 
 
-def test_figures_of_several_bags_are_joined(found: Survey, tmp_path: Path) -> None:
+def test_figures_of_several_bags_are_joined(found: BagScan, tmp_path: Path) -> None:
     steady = score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path)
     uneven = score(found, recording({index: 50.0 + 20 * (index % 2) for index in range(FRAMES)}), tmp_path)
     told = result(steady, uneven, folder=tmp_path)
@@ -163,14 +163,14 @@ def test_figures_of_several_bags_are_joined(found: Survey, tmp_path: Path) -> No
     assert {record.bag for record in told.records} == {0, 1}
 
 
-def test_a_mask_without_its_confidence_counts_as_lost(found: Survey, tmp_path: Path) -> None:
+def test_a_mask_without_its_confidence_counts_as_lost(found: BagScan, tmp_path: Path) -> None:
     """Scored without it, the calibration would be that of other images than the accuracy."""
     told = result(score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path, lost=(4,)), folder=tmp_path)
     assert (told.frames.answered, told.frames.dropped) == (11, 1)
     assert told.records[4].reason == "its mask was lost on the way back"
 
 
-def test_an_image_that_could_not_be_played_is_rejected_with_the_reason(found: Survey, tmp_path: Path) -> None:
+def test_an_image_that_could_not_be_played_is_rejected_with_the_reason(found: BagScan, tmp_path: Path) -> None:
     played = recording(dict.fromkeys(range(1, FRAMES), 50.0))
     played = replace(played, sent=played.sent[1:], broken={0: "50 bytes that are none"})
     told = result(score(found, played, tmp_path), folder=tmp_path)
@@ -178,7 +178,7 @@ def test_an_image_that_could_not_be_played_is_rejected_with_the_reason(found: Su
     assert told.frames.images == FRAMES
 
 
-def test_what_does_not_fit_is_said(found: Survey, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_said(found: BagScan, tmp_path: Path) -> None:
     played = recording(dict.fromkeys(range(FRAMES), 50.0))
     slow = tuple(replace(sent, published_ns=BEGIN_NS + 3 * index * PERIOD_NS) for index, sent in enumerate(played.sent))
     odd = replace(
@@ -203,12 +203,12 @@ def test_truth_of_another_size_is_refused_and_a_bag_with_no_other_as_well(tmp_pa
     for name, places in (("some", (3,)), ("all", range(FRAMES))):
         content = changed(lambda index, shot, places=places: {"truth": small if index in places else shot.truth})
         with BagReader(write_bag(tmp_path / name, content)) as reader:
-            found = survey(reader, SETTINGS, CAMVID)
+            found = scan_bag(reader, SETTINGS, CAMVID)
         if name == "all":
             with pytest.raises(EvaluationError, match="Expected truth of the image's size, 96x72, got 48x36"):
                 score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path)
         else:
             told = result(score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path), folder=tmp_path)
-            assert (told.frames.scored, told.frames.refused_truths) == (FRAMES - 1, 1)
+            assert (told.frames.scored, told.frames.refused_ground_truths) == (FRAMES - 1, 1)
             assert told.streaming_figures is not None
             assert told.streaming_figures.frames == FRAMES - 1
