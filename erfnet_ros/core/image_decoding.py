@@ -83,17 +83,20 @@ def decode_rgb(data: Pixels, flags: int = 0, encoding: str = "") -> Pixels | Non
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels).astype(np.uint8, copy=False)
 
 
+def can_be_decoded(format: str) -> bool:
+    """Return whether the `format` of a CompressedImage is that of a single color image."""
+    return not _reason_to_refuse(format)
+
+
 def compressed_to_array(message: CompressedImageMessage) -> Pixels:
     """Decode a sensor_msgs/CompressedImage to (H, W, 3) uint8 RGB, as stored: an EXIF orientation is not applied.
 
     Raises:
         ImageError: Not an image that OpenCV can decode, or a size that cannot be segmented.
     """
-    for word, reason in _REFUSED.items():
-        if word in message.format.lower():
-            raise ImageError(
-                f"Expected a JPEG or PNG in the compressed image, got format '{message.format}', {reason}."
-            )
+    reason = _reason_to_refuse(message.format)
+    if reason:
+        raise ImageError(f"Expected a JPEG or PNG in the compressed image, got format '{message.format}', {reason}.")
     data = np.frombuffer(message.data, np.uint8)
     encoding = message.format.partition(";")[0].strip()
     image = decode_rgb(data, cv2.IMREAD_IGNORE_ORIENTATION, encoding) if len(data) else None
@@ -104,3 +107,7 @@ def compressed_to_array(message: CompressedImageMessage) -> Pixels:
         )
     check_size(image.shape[1], image.shape[0])
     return image
+
+
+def _reason_to_refuse(format: str) -> str:
+    return next((reason for word, reason in _REFUSED.items() if word in format.lower()), "")

@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support.bag_samples import PERIOD_NS, SIZE, START_NS, TOPIC, serialized, storage_file, write_bag
+from rosbags.rosbag2 import StoragePlugin, Writer
+from support.bag_samples import PERIOD_NS, SIZE, START_NS, STORE, TOPIC, serialized, storage_file, write_bag
 
 from erfnet_ros.commands.bag import main
 from erfnet_ros.commands.cli import main as erfnet
@@ -18,7 +19,8 @@ from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import BagError, ErfnetError, ParameterError, SourceError
 from erfnet_ros.core.image_decoding import compressed_to_array
 from erfnet_ros.core.image_encodings import to_array
-from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
+from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
+from erfnet_ros.data.bags.messages import camera_info, compressed_image, header
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.data.frame_sources import open_source
@@ -208,6 +210,36 @@ def test_info_says_that_stamps_are_zero_or_out_of_order(tmp_path: Path, capsys: 
         "  ! all of 3 messages on '/zero' are stamped zero",
     ]
     assert "3  10.00 Hz" in next(line for line in lines if "/zero" in line), "the bag's own times still tell the rate"
+
+
+def test_info_notes_what_is_odd_of_topics_that_are_no_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Service events have definitions that rosbags cannot parse, and odd stamps are theirs: no image is lost."""
+    definition = "AddTwoInts_Request[<=1] request\n" + "=" * 80 + "\nSRV: a/srv/AddTwoInts\nint64 a\n---\nint64 sum\n"
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        event = writer.add_connection(
+            "/add/_service_event", "a/srv/AddTwoInts_Event", msgdef=definition, rihs01="RIHS01_" + "0" * 64
+        )
+        writer.write(event, START_NS, bytes(8))
+        infos = writer.add_connection("/camera_info", CAMERA_INFO, typestore=STORE)
+        for stamp_ns in (START_NS, 0):
+            data = STORE.serialize_cdr(camera_info(64, 48, header(stamp_ns, "camera")), CAMERA_INFO)
+            writer.write(infos, START_NS, data)
+    lines = info(capsys, tmp_path / "bag", status=0)
+    assert lines[-2:] == [
+        "  - the bag's definition of a/srv/AddTwoInts_Event cannot be parsed; it is not used",
+        "  - 1 of 2 messages on '/camera_info' are stamped zero",
+    ]
+
+
+def test_info_tells_a_depth_topic_from_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    depth = compressed_image(np.zeros((48, 64, 3), np.uint8), "png", header(START_NS, "camera"))
+    depth.format = "16UC1; compressedDepth png"
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.add("/depth", COMPRESSED_IMAGE)
+        writer.write("/depth", START_NS, depth)
+    assert info(capsys, tmp_path / "bag", status=0)[1].endswith("16UC1; compressedDepth png")
 
 
 def test_info_counts_images_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

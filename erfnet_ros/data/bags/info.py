@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from erfnet_ros.core.errors import BagError, ImageError
-from erfnet_ros.core.image_decoding import compressed_to_array
+from erfnet_ros.core.image_decoding import can_be_decoded, compressed_to_array
 from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.reader import BagReader, Message
@@ -61,7 +61,8 @@ class BagInfo:
         start_ns: Time of its first message, nanoseconds; 0 without messages.
         end_ns: Time of its last message.
         topics: By name.
-        faults: What is wrong with it, in words.
+        faults: What of it is lost or cannot be used, in words.
+        notes: What is unusual about it, in words.
     """
 
     path: str
@@ -72,6 +73,7 @@ class BagInfo:
     end_ns: int
     topics: tuple[TopicInfo, ...]
     faults: tuple[str, ...]
+    notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in plain lists and numbers, with count and duration."""
@@ -84,7 +86,7 @@ class BagInfo:
         return (self.end_ns - self.start_ns) / 1e9
 
     def lines(self) -> list[str]:
-        """Return it as text: one line on the bag, one a topic, one a fault."""
+        """Return it as text: one line for the bag, each topic, each fault and each note."""
         messages = sum(topic.count for topic in self.topics)
         when = datetime.fromtimestamp(self.start_ns / 1e9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
         head = f"{self.path}: {self.storage}, compression {self.compression}, {self.size_bytes / 1e6:.1f} MB; "
@@ -95,7 +97,7 @@ class BagInfo:
             f"  {name:<{widths[0]}}  {kind:<{widths[1]}}  {count:>{widths[2]}}  {rest}".rstrip()
             for name, kind, count, rest in rows
         ]
-        return [head, *body, *(f"  ! {fault}" for fault in self.faults)]
+        return [head, *body, *(f"  ! {fault}" for fault in self.faults), *(f"  - {note}" for note in self.notes)]
 
 
 def inspect(path: Path | str) -> BagInfo:
@@ -119,6 +121,7 @@ def inspect(path: Path | str) -> BagInfo:
             reader.end_ns,
             topics,
             (*reader.faults, *(fault for topic in topics for fault in _faults(topic))),
+            (*reader.notes, *(note for topic in topics if not _is_image(topic) for note in _odd_stamps(topic))),
         )
 
 
@@ -144,7 +147,7 @@ class _TopicAccumulator:
             self.unstamped += 1
         else:
             self.by_stamp.tick(stamp_ns)
-        if message.type in (IMAGE, COMPRESSED_IMAGE) and stamp_ns is not None:
+        if _is_image(message) and stamp_ns is not None:
             self._look(reader, message)
 
     def info(self) -> TopicInfo:
@@ -172,6 +175,8 @@ class _TopicAccumulator:
                 if len(image.data) < image.step * image.height:
                     raise ImageError(f"{len(image.data)} bytes are too few for {image.height} rows of {image.step}")
                 self.image = self.image or f"{image.width}x{image.height} {image.encoding}"
+            elif not can_be_decoded(image.format):
+                self.image = image.format
             elif not _whole(bytes(image.data[:8]), bytes(image.data[-_END_BYTES:])):
                 raise ImageError("a JPEG or PNG without its end")
             elif self.image is None:
@@ -230,11 +235,18 @@ def _row(topic: TopicInfo) -> tuple[str, str, str, str]:
     return topic.name, topic.type, str(topic.count), ", ".join(facts)
 
 
+def _is_image(topic: TopicInfo | Message) -> bool:
+    return topic.type in (IMAGE, COMPRESSED_IMAGE)
+
+
 def _faults(topic: TopicInfo) -> list[str]:
-    """Say what is wrong with a topic."""
+    """Return what of a topic is lost or, for images, cannot be matched by its stamp."""
+    unreadable = f"{topic.unreadable} of {topic.count} messages on '{topic.name}' cannot be read"
+    return [*([unreadable] if topic.unreadable else []), *(_odd_stamps(topic) if _is_image(topic) else [])]
+
+
+def _odd_stamps(topic: TopicInfo) -> list[str]:
     faults = []
-    if topic.unreadable:
-        faults.append(f"{topic.unreadable} of {topic.count} messages on '{topic.name}' cannot be read")
     if topic.unstamped:
         everything = "all" if topic.unstamped == topic.count else str(topic.unstamped)
         faults.append(f"{everything} of {topic.count} messages on '{topic.name}' are stamped zero")

@@ -63,6 +63,12 @@ class Declaration:
     qos: tuple[Any, ...]
 
 
+def full_type(name: str) -> str:
+    """Return a type with the `/msg/` that some recorders leave out: sensor_msgs/msg/Image for sensor_msgs/Image."""
+    package, slash, message = name.partition("/")
+    return f"{package}/msg/{message}" if slash and "/" not in message else name
+
+
 def types_of(definition: str, type: str) -> dict[str, Any]:
     """Return the types that a definition's text defines, by name, as rosbags describes them.
 
@@ -82,11 +88,13 @@ def types_of(definition: str, type: str) -> dict[str, Any]:
             return types
         return dict(get_types_from_msg(definition, type))
     except (TypesysError, ValueError, KeyError, IndexError) as error:
-        raise BagError(f"Expected the .msg or .idl text of {type}, got what cannot be parsed: {error}.") from error
+        # rosbags repeats the whole text in its error.
+        problem = " ".join(str(error).split())[:80]
+        raise BagError(f"Expected the .msg or .idl text of {type}, got what cannot be parsed: {problem}.") from error
 
 
 def typestore(declarations: Iterable[Declaration] = ()) -> tuple[Any, tuple[str, ...]]:
-    """Return a store of the known types, in which a bag's own definitions come first, and what could not be used.
+    """Return a store of the known types, in which a bag's own definitions come first, and notes on the others.
 
     Args:
         declarations: Of a bag's topics; those without a definition rely on what is known.
@@ -94,18 +102,18 @@ def typestore(declarations: Iterable[Declaration] = ()) -> tuple[Any, tuple[str,
     Returns:
         rosbags' typestore, and one sentence for each definition that cannot be parsed.
     """
-    store, faults = get_typestore(Stores.EMPTY), []
+    store, notes = get_typestore(Stores.EMPTY), []
     for declaration in declarations:
         if declaration.definition:
             try:
                 store.register(types_of(declaration.definition, declaration.type))
-            except (BagError, TypesysError, SyntaxError) as error:
-                faults.append(f"the bag's definition of {declaration.type} cannot be used: {error}")
+            except (BagError, TypesysError, SyntaxError):
+                notes.append(f"the bag's definition of {declaration.type} cannot be parsed; it is not used")
     known = _known_store()
     for name in known.fielddefs.keys() - store.fielddefs.keys():
         # What registering does, without generating the same classes again for every bag.
         store.fielddefs[name], store.types[name] = known.fielddefs[name], known.types[name]
-    return store, tuple(faults)
+    return store, tuple(dict.fromkeys(notes))
 
 
 @cache

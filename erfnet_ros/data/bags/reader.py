@@ -65,6 +65,7 @@ class BagReader:
         size_bytes: Size of the storage files on the disk.
         storage: "mcap" or "sqlite3".
         compression: "none", or what the files are compressed with, in words.
+        notes: What is unusual about it and costs no message of ROS 2, in words.
 
     Raises:
         BagError: It is missing, is no bag of ROS 2, or nothing of it can be read.
@@ -94,7 +95,10 @@ class BagReader:
         self.compression = self._folder.compression
         if self.compression == "none" and self.storage == "mcap":
             self.compression = chunk_compression(self._folder.files[0])
-        self._store, self._type_faults = typestore(counts)
+        self._store, notes = typestore(counts)
+        self._skipped: Counter[tuple[str, str]] = sum((file.skipped for file in self._files), Counter())
+        skipped = (f"'{topic}' is skipped: its messages are {kind}, not cdr" for topic, kind in self._skipped)
+        self.notes = (*notes, *skipped)
         self._headed: dict[str, bool] = {}
 
     def __enter__(self) -> BagReader:
@@ -114,7 +118,7 @@ class BagReader:
     @property
     def faults(self) -> tuple[str, ...]:
         """What could not be read, in words; complete once the messages have been read."""
-        told = [*self._folder.faults, *self._failures, *self._type_faults]
+        told = [*self._folder.faults, *self._failures]
         told += [fault for file in self._files for fault in file.faults]
         told += [
             f"{count} messages of '{topic}' could not be decompressed" for topic, count in self._unreadable.items()
@@ -122,6 +126,7 @@ class BagReader:
         several = Counter(topic for topic, _ in {(entry.topic, entry.type) for entry in self.declarations})
         told += [f"'{topic}' has {count} types" for topic, count in several.items() if count > 1]
         promised, found = self._folder.message_count, sum(topic.count for topic in self.topics.values())
+        found += self._skipped.total()
         if promised is not None and promised > found:
             told.append(f"metadata.yaml tells of {promised} messages, {found} can be read: {promised - found} are lost")
         return tuple(dict.fromkeys(told))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,14 +10,15 @@ from typing import Any, Protocol
 from rosbags.rosbag2 import Reader
 
 from erfnet_ros.core.errors import BagError
-from erfnet_ros.data.bags.message_types import Declaration
+from erfnet_ros.data.bags.message_types import Declaration, full_type
 from erfnet_ros.data.bags.recovery.mcap_records import read_index
 from erfnet_ros.data.bags.recovery.recover_mcap import Record, RecoveredMcap
-from erfnet_ros.data.bags.recovery.recover_sqlite3 import RecoveredSqlite3, is_truncated
+from erfnet_ros.data.bags.recovery.recover_sqlite3 import RecoveredSqlite3, is_truncated, write_ahead_log
 
 
 class _Storage(Protocol):
     declarations: dict[Declaration, int]
+    skipped: Counter[tuple[str, str]]
     faults: list[str]
     start_ns: int
     end_ns: int
@@ -35,8 +37,12 @@ class _WholeFile:
         self._path = path
         self.faults: list[str] = []
         self.declarations: dict[Declaration, int] = {}
+        self.skipped: Counter[tuple[str, str]] = Counter()
         with Reader(path) as reader:
             for connection in reader.connections:
+                if connection.ext.serialization_format != "cdr":
+                    self.skipped[connection.topic, connection.ext.serialization_format] += connection.msgcount
+                    continue
                 declaration = _declaration(connection)
                 self.declarations[declaration] = self.declarations.get(declaration, 0) + connection.msgcount
             some = reader.message_count > 0
@@ -49,7 +55,7 @@ class _WholeFile:
             declarations = {
                 connection.id: _declaration(connection)
                 for connection in reader.connections
-                if connection.topic in topics
+                if connection.topic in topics and connection.ext.serialization_format == "cdr"
             }
             wanted = [connection for connection in reader.connections if connection.id in declarations]
             for connection, time_ns, data in reader.messages(wanted) if wanted else ():
@@ -59,13 +65,16 @@ class _WholeFile:
 def _misread(path: Path) -> bool:
     """Return whether rosbags would open a file, and then without a word yield too little or in the wrong order."""
     # Without an index it goes by the order of the file; with one that is not complete it passes over messages.
-    return is_truncated(path) if path.suffix == ".db3" else not read_index(path).complete
+    # It leaves out what a recorder that was killed has not moved into the database yet.
+    if path.suffix == ".db3":
+        return is_truncated(path) or write_ahead_log(path) is not None
+    return not read_index(path).complete
 
 
 def _declaration(connection: Any) -> Declaration:
     return Declaration(
         connection.topic,
-        connection.msgtype,
+        full_type(connection.msgtype),
         connection.msgdef.data,
         connection.digest,
         tuple(connection.ext.offered_qos_profiles),
@@ -78,6 +87,7 @@ class BagFile:
     Attributes:
         path: The file.
         declarations: Its topics, each with its number of messages.
+        skipped: Number of messages by topic and serialization that is not CDR.
         faults: What could not be read, in words; may grow while messages are read.
         start_ns: Time of the first message; 0 where there is none.
         end_ns: Time of the last message.
@@ -102,10 +112,13 @@ class BagFile:
             # A damaged file makes rosbags fail in many ways: ReaderError, TypeError, UnicodeDecodeError, apsw's own.
             self._storage = RECOVERIES[path.suffix](path)
         self.declarations, self.faults = self._storage.declarations, list(self._storage.faults)
-        log = path.with_name(f"{path.name}-wal")
-        if log.is_file() and log.stat().st_size:
-            # What a recorder that was killed has not moved into the database yet.
-            self.faults.append(f"'{log.name}' holds messages that are not read; open '{path.name}' once in sqlite3")
+        self.skipped = self._storage.skipped
+        if self.skipped and not self.declarations:
+            serializations = ", ".join(sorted({serialization for _, serialization in self.skipped}))
+            raise BagError(
+                f"Expected messages of ROS 2 (cdr) in '{path}', got {serializations}; record the topics with ros2 bag, "
+                "or convert the file."
+            )
         self.start_ns, self.end_ns = self._storage.start_ns, self._storage.end_ns
 
     def messages(self, topics: Container[str]) -> Iterator[Record]:

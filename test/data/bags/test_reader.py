@@ -44,7 +44,7 @@ from erfnet_ros.data.bags.message_types import CAMERA_INFO, IMAGE, LABEL_INFO, S
 from erfnet_ros.data.bags.messages import camera_info, header, label_info
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.data.bags.topics import Topic, find_topic
-from erfnet_ros.data.bags.writer import BagWriter
+from erfnet_ros.data.bags.writer import STORAGES, BagWriter
 
 FORMS = [
     (storage, compression)
@@ -364,3 +364,35 @@ def test_rosbag2_reads_what_was_written(tmp_path: Path, storage: str, compressio
         pytest.skip("ros2 bag is not installed")
     assert done.returncode == 0, done.stderr
     assert re.search(rf"Topic: {TOPIC} \| Type: sensor_msgs/msg/Image \| Count: 3", done.stdout)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("recovered", [False, True])
+def test_a_type_without_msg_in_its_name_and_a_topic_that_is_not_cdr_cost_nothing(
+    tmp_path: Path, storage: str, recovered: bool
+) -> None:
+    """Some recorders write sensor_msgs/Image, and JSON beside the messages of ROS 2."""
+    bag = tmp_path / "bag"
+    writer = rosbags.rosbag2.Writer(bag, version=8, storage_plugin=STORAGES[storage])
+    definition = STORE.generate_msgdef(IMAGE, ros_version=2)[0]
+    with writer:
+        images = writer.add_connection(TOPIC, "sensor_msgs/Image", msgdef=definition, rihs01="RIHS01_" + "0" * 64)
+        status = writer.add_connection(
+            "/status", IMAGE, msgdef=definition, rihs01="RIHS01_" + "0" * 64, serialization_format="json"
+        )
+        for index in range(4):
+            writer.write(images, time_of(index), serialized(index))
+            writer.write(status, time_of(index), b"{}")
+    file = storage_file(bag)
+    if recovered:
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] if storage == "mcap" else content + bytes(1))
+    with BagReader(bag) as reader:
+        messages = list(reader.messages())
+        assert {message.type for message in messages} == {IMAGE}
+        assert [message.data for message in messages][:3] == [serialized(index) for index in range(3)]
+        np.testing.assert_array_equal(reader.decode(messages[0]).data, picture(0).data)
+        assert reader.notes == ("'/status' is skipped: its messages are json, not cdr",)
+        assert list(reader.topics) == [TOPIC]
+        if not recovered:
+            assert (len(messages), reader.faults) == (4, ())

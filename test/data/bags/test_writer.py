@@ -125,7 +125,7 @@ import resource, sys
 sys.path[:0] = {[str(ROOT), str(ROOT / "test")]!r}
 from pathlib import Path
 from support.bag_samples import write_bag
-from erfnet_ros.errors import BagError
+from erfnet_ros.core.errors import BagError
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:
     write_bag(Path({str(tmp_path / "bag")!r}), 400, {storage!r})

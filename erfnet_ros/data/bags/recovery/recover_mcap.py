@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from erfnet_ros.core.errors import BagError
-from erfnet_ros.data.bags.message_types import Declaration
+from erfnet_ros.data.bags.message_types import Declaration, full_type
 from erfnet_ros.data.bags.recovery.mcap_records import (
     CHANNEL,
     CHUNK,
@@ -62,12 +62,13 @@ class RecoveredMcap:
 
     Attributes:
         declarations: The topics, each with its number of messages that are whole.
+        skipped: Number of messages by topic and serialization that is not CDR.
         faults: What was lost, in words.
         start_ns: Time of the first message; 0 where there is none.
         end_ns: Time of the last message.
 
     Raises:
-        BagError: Not an mcap file, or not of ROS 2's messages.
+        BagError: Not an mcap file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +76,7 @@ class RecoveredMcap:
         self._schemas: dict[int, tuple[str, str]] = {}
         self._channels: dict[int, Declaration] = {}
         self._blocks: list[_Block] = []
-        self._encodings: set[str] = set()
+        self._foreign: dict[int, tuple[str, str]] = {}
         self.faults: list[str] = []
         self._times: list[int] = []
         self._indexed = read_index(path).chunks
@@ -84,11 +85,7 @@ class RecoveredMcap:
             if file.read(len(MAGIC)) != MAGIC:
                 raise BagError(f"Expected an mcap file, got '{path}', which does not begin as one; is it another file?")
             self._scan(file, os.fstat(file.fileno()).st_size, counts)
-        if self._encodings - {"cdr"}:
-            raise BagError(
-                f"Expected messages of ROS 2 (cdr) in '{path}', got {', '.join(sorted(self._encodings))}; "
-                "record the topics with ros2 bag, or convert the file."
-            )
+        self.skipped = Counter({topic: counts[key] for key, topic in self._foreign.items()})
         self.declarations = {declaration: counts[key] for key, declaration in self._channels.items()}
         self.start_ns, self.end_ns = min(self._times, default=0), max(self._times, default=0)
 
@@ -211,8 +208,8 @@ class RecoveredMcap:
                 self._learn(opcode, record)
             elif opcode == MESSAGE and len(record) >= MESSAGE_HEAD.size:
                 channel, _, time_ns, _ = MESSAGE_HEAD.unpack_from(record)
+                counts[channel] += 1
                 if channel in self._channels:
-                    counts[channel] += 1
                     times.append(time_ns)
         if not times:
             return whole
@@ -236,6 +233,8 @@ class RecoveredMcap:
             self._schemas[key] = (name, definition if encoding in ("ros2msg", "ros2idl") else "")
             return
         name, definition = self._schemas.get(fields.number(), ("", ""))
-        topic = fields.text()
-        self._encodings.add(fields.text())
-        self._channels.setdefault(key, Declaration(topic, name, definition, "", ()))
+        topic, serialization = fields.text(), fields.text()
+        if serialization == "cdr":
+            self._channels.setdefault(key, Declaration(topic, full_type(name), definition, "", ()))
+        else:
+            self._foreign[key] = (topic, serialization)

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from erfnet_ros.core.errors import BagError
-from erfnet_ros.data.bags.message_types import Declaration
+from erfnet_ros.data.bags.message_types import Declaration, full_type
 from erfnet_ros.data.bags.recovery.recover_mcap import Record
 
 _HEADER_BYTES = 100
@@ -27,11 +27,18 @@ def is_truncated(path: Path) -> bool:
         return len(header) < _HEADER_BYTES or file.seek(0, os.SEEK_END) % (65536 if page_bytes == 1 else page_bytes) > 0
 
 
+def write_ahead_log(path: Path) -> Path | None:
+    """Return the file of what a recorder that was killed has not moved into the database yet; None without one."""
+    log = path.with_name(f"{path.name}-wal")
+    return log if log.is_file() and log.stat().st_size else None
+
+
 class RecoveredSqlite3:
-    """A sqlite3 file, read without its index for as long as its pages are whole.
+    """A sqlite3 file, read without its index for as long as its pages are whole, with its write-ahead log.
 
     Attributes:
         declarations: The topics, each with its number of messages that are whole.
+        skipped: Number of messages by topic and serialization that is not CDR.
         faults: What was lost, in words.
         start_ns: Time of the first message; 0 where there is none.
         end_ns: Time of the last message.
@@ -43,29 +50,56 @@ class RecoveredSqlite3:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.faults: list[str] = []
+        self.declarations: dict[Declaration, int] = {}
+        self.skipped: Counter[tuple[str, str]] = Counter()
         self._rows: list[tuple[int, int, int]] = []
+        self._mode = "immutable=1"
+        if write_ahead_log(path):
+            self._try_with_log()
         with closing(self._open()) as database:
             self._topics = self._read_topics(database)
-            error = self._read_rows(database)
-        if is_truncated(path) and self._rows:
+            error_text = self._read_rows(database)
+        truncated = self._mode != "mode=ro" and is_truncated(path)
+        if truncated and self._rows:
             # The page that is cut belongs to the last message, or to the index.
             self._rows.pop()
+        if truncated or self._mode != "mode=ro" or error_text:
+            self.faults.append(self._loss(error_text))
+        self._rows.sort()
+        counts = Counter(topic for _, _, topic in self._rows)
+        for key, (declaration, serialization) in self._topics.items():
+            if serialization == "cdr":
+                self.declarations[declaration] = counts[key]
+            else:
+                self.skipped[declaration.topic, serialization] = counts[key]
+        self.start_ns, self.end_ns = (self._rows[0][0], self._rows[-1][0]) if self._rows else (0, 0)
+
+    def _try_with_log(self) -> None:
+        # Without `immutable` sqlite reads the log too, for which it writes an index into the folder.
+        self._mode = "mode=ro"
+        try:
+            with closing(self._open()) as database:
+                database.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.Error as error:
+            self._mode = "immutable=1"
+            self.faults.append(
+                f"'{self._path.name}-wal' holds messages that are not read ({error}); copy the bag to a "
+                "folder that can be written to"
+            )
+
+    def _loss(self, error: str) -> str:
         kept = len(self._rows)
         last = f"; the last whole message is of {self._rows[-1][0] / 1e9:.3f} s" if kept else ""
         loss = f"what follows its first {kept} messages is lost" if error else f"{kept} messages were read"
-        size = path.stat().st_size
-        self.faults.append(f"'{path.name}' is cut off or damaged ({error or f'at byte {size}'}): {loss}{last}")
-        self._rows.sort()
-        counts = Counter(topic for _, _, topic in self._rows)
-        self.declarations = {declaration: counts[key] for key, declaration in self._topics.items()}
-        self.start_ns, self.end_ns = (self._rows[0][0], self._rows[-1][0]) if self._rows else (0, 0)
+        where = error or f"at byte {self._path.stat().st_size}"
+        return f"'{self._path.name}' is cut off or damaged ({where}): {loss}{last}"
 
     def messages(self, topics: Container[str]) -> Iterator[Record]:
         """Yield the messages of these topics by time."""
         with closing(self._open()) as database:
             for time_ns, row, topic in self._rows:
-                declaration = self._topics.get(topic)
-                if declaration is not None and declaration.topic in topics:
+                declaration, serialization = self._topics.get(topic, (None, ""))
+                if declaration is not None and serialization == "cdr" and declaration.topic in topics:
                     (data,) = database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
                     yield declaration, time_ns, data
 
@@ -83,20 +117,24 @@ class RecoveredSqlite3:
         return ""
 
     def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(f"file:{quote(str(self._path.resolve()))}?immutable=1", uri=True)
+        database = sqlite3.connect(f"file:{quote(str(self._path.resolve()))}?{self._mode}", uri=True)
         # Otherwise a file shorter than its header says is refused as a whole.
         database.execute("PRAGMA writable_schema = ON")
         return database
 
-    def _read_topics(self, database: sqlite3.Connection) -> dict[int, Declaration]:
+    def _read_topics(self, database: sqlite3.Connection) -> dict[int, tuple[Declaration, str]]:
+        """Return each topic with its serialization, by its key."""
         try:
-            rows = database.execute("SELECT id, name, type FROM topics").fetchall()
+            rows = database.execute("SELECT id, name, type, serialization_format FROM topics").fetchall()
         except sqlite3.Error as error:
             raise BagError(
                 f"Expected a rosbag2 database with its tables in '{self._path}', got: {error}; "
                 "try 'sqlite3 FILE .recover', or record again."
             ) from error
-        return {key: Declaration(name, kind, self._definition(database, kind), "", ()) for key, name, kind in rows}
+        return {
+            key: (Declaration(name, full_type(kind), self._definition(database, kind), "", ()), serialization or "cdr")
+            for key, name, kind, serialization in rows
+        }
 
     @staticmethod
     def _definition(database: sqlite3.Connection, kind: str) -> str:

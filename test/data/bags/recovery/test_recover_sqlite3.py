@@ -96,8 +96,34 @@ def test_what_is_no_database_of_rosbag2_is_refused(tmp_path: Path, content: byte
         BagReader(file)
 
 
-def test_a_log_that_was_not_merged_is_told(database: Path) -> None:
-    """A recorder that was killed leaves the newest messages there."""
-    database.with_name(f"{database.name}-wal").write_bytes(b"pages")
-    with BagReader(database) as reader:
-        assert reader.faults == ("'bag_0.db3-wal' holds messages that are not read; open 'bag_0.db3' once in sqlite3",)
+@pytest.fixture
+def killed(database: Path, tmp_path: Path) -> Path:
+    """Return what a recorder leaves that is killed: its last 15 of 20 messages are in the log alone."""
+    live = sqlite3.connect(database, isolation_level=None)
+    rows = live.execute("SELECT id, topic_id, timestamp, data FROM messages WHERE id > 5").fetchall()
+    live.execute("DELETE FROM messages WHERE id > 5")
+    live.execute("PRAGMA journal_mode = WAL")
+    live.execute("PRAGMA wal_autocheckpoint = 0")
+    live.executemany("INSERT INTO messages (id, topic_id, timestamp, data) VALUES (?, ?, ?, ?)", rows)
+    (tmp_path / "killed").mkdir()
+    for file in (database, database.with_name(f"{database.name}-wal")):
+        (tmp_path / "killed" / file.name).write_bytes(file.read_bytes())
+    live.close()
+    return tmp_path / "killed" / database.name
+
+
+def test_the_messages_in_the_log_of_a_killed_recorder_are_read(killed: Path) -> None:
+    with BagReader(killed) as reader:
+        assert [m.data for m in reader.messages()] == [serialized(i) for i in range(20)]
+        assert reader.faults == ()
+
+
+def test_a_log_that_cannot_be_read_is_told(killed: Path) -> None:
+    # As in a folder that is read-only: sqlite cannot write its index.
+    killed.with_name(f"{killed.name}-shm").symlink_to("nowhere")
+    with BagReader(killed) as reader:
+        assert [m.data for m in reader.messages()] == [serialized(i) for i in range(5)]
+        assert re.search(
+            r"'bag_0.db3-wal' holds messages that are not read \(.*\); copy the bag to a folder that can be written to",
+            reader.faults[0],
+        )
