@@ -87,7 +87,7 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     bags = shlex.split(text("bag"))
     with BagReader(bags[0]) as reader:
-        topic = find_topics(reader, text("image_topic") or None, None, False).image
+        topic = find_topics(reader, text("image_topic") or None, text("ground_truth_topic") or None, False).image
     compressed = topic.type == COMPRESSED_IMAGE
     given = {p.name: text(p.name) for p in PARAMETERS if p.name not in _FIXED}
     shared = {name: text(name) for name in ("namespace", "params_file", "fastdds_profile", "log_level")}

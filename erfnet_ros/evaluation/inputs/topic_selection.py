@@ -1,4 +1,4 @@
-"""Which topic of a bag holds the images, and which their truth."""
+"""Selection of the image topic and the ground-truth topic of a bag."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from erfnet_ros.core.errors import ErfnetError, EvaluationError
-from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE, LABEL_INFO
+from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.data.bags.topics import Topic, find_topic
 from erfnet_ros.evaluation.inputs.ground_truth import label_ids
@@ -24,7 +24,7 @@ class BagTopics:
 
     Attributes:
         image: The camera's.
-        truth: Class ids; None where there is no such topic, or a folder holds the truth.
+        truth: Class ids; None where there is no such topic, or a folder holds the ground truth.
     """
 
     image: Topic
@@ -32,56 +32,68 @@ class BagTopics:
 
 
 def find_topics(reader: BagReader, image: str | None, truth: str | None, truth_wanted: bool = True) -> BagTopics:
-    """Find the topics of images and truth; what is not named is found where only one topic fits.
+    """Find the topics of images and ground truth; what is not named is found where only one topic fits.
 
-    A topic is taken as truth unasked where its name says so (truth, label, annotation, gt) and its first message holds
-    class ids. The outputs of a segmentation node that were recorded beside the images are taken as neither.
+    A topic is taken as ground truth unasked where its name says so (truth, label, annotation, gt) and its first message
+    holds class ids. A topic with such a name, or with the name of a segmentation node's output, is never the camera
+    unasked.
 
     Args:
         reader: The bag.
         image: Name, or None to find it.
         truth: Name, or None to find it.
-        truth_wanted: Whether a truth topic is looked for where none is named.
+        truth_wanted: Whether a ground-truth topic is looked for where none is named.
 
     Raises:
-        BagError: A named topic is not there or of another type, or there is not one that fits; the message lists them.
-        EvaluationError: Several topics may be the truth.
+        BagError: A named topic is not there or of another type.
+        EvaluationError: No topic or several topics may be the camera, or several the ground truth; the message lists
+            them.
     """
     named_truth = None if truth is None else find_topic(reader, truth, IMAGE_TYPES, "truth")
-    images = _candidates(reader, named_truth)
-    truths = [topic for topic in images if topic.name != image and _is_truth(reader, topic)]
-    if image is not None:
-        chosen = find_topic(reader, image, IMAGE_TYPES, "image")
-    else:
-        cameras = [topic for topic in images if topic not in truths]
-        chosen = cameras[0] if len(cameras) == 1 else find_topic(reader, None, IMAGE_TYPES, "image")
+    camera = _camera(reader, named_truth) if image is None else find_topic(reader, image, IMAGE_TYPES, "image")
     if named_truth is not None or not truth_wanted:
-        return BagTopics(chosen, named_truth)
-    truths = [topic for topic in truths if topic != chosen]
+        return BagTopics(camera, named_truth)
+    truths = [topic for topic in reader.topics.values() if topic != camera and _is_truth(reader, topic)]
     if len(truths) > 1:
         raise EvaluationError(
-            f"Expected one topic of truth in '{reader.path}', got {', '.join(topic.name for topic in truths)}; "
+            f"Expected one topic of ground truth in '{reader.path}', got {', '.join(topic.name for topic in truths)}; "
             "choose one with --ground-truth-topic."
         )
-    return BagTopics(chosen, truths[0] if truths else None)
+    return BagTopics(camera, truths[0] if truths else None)
 
 
-def _candidates(reader: BagReader, truth: Topic | None) -> list[Topic]:
-    nodes = {name.rpartition("/")[0] for name, topic in reader.topics.items() if topic.type == LABEL_INFO}
-    return [
-        topic
-        for topic in reader.topics.values()
-        if topic.type in IMAGE_TYPES and topic.count and topic != truth and not _is_output(topic.name, nodes)
-    ]
+def _camera(reader: BagReader, truth: Topic | None) -> Topic:
+    reasons = {topic.name: _why_no_camera(topic, truth) for topic in reader.topics.values()}
+    cameras = [name for name, reason in reasons.items() if not reason]
+    if len(cameras) == 1:
+        return reader.topics[cameras[0]]
+    if cameras:
+        raise EvaluationError(
+            f"Expected one image topic in '{reader.path}', got {len(cameras)}: {', '.join(cameras)}; choose one with "
+            "--image-topic."
+        )
+    listed = ", ".join(f"{name} ({reason})" for name, reason in reasons.items())
+    raise EvaluationError(
+        f"Expected a topic of camera images in '{reader.path}', got {listed or 'no topic at all'}; name one with "
+        "--image-topic, or record the camera as sensor_msgs/Image or CompressedImage."
+    )
 
 
-def _is_output(name: str, nodes: set[str]) -> bool:
-    parent, _, last = name.removesuffix("/compressed").rpartition("/")
-    return parent in nodes and last in _OUTPUTS and _TRUTH_NAME.search(name) is None
+def _why_no_camera(topic: Topic, truth: Topic | None) -> str:
+    """Return why a topic is not taken as the camera unasked; "" where it is."""
+    if topic.type not in IMAGE_TYPES:
+        return topic.type
+    if not topic.count:
+        return "no messages"
+    if topic == truth or _TRUTH_NAME.search(topic.name) is not None:
+        return "ground truth"
+    if topic.name.removesuffix("/compressed").rpartition("/")[2] in _OUTPUTS:
+        return "output of a segmentation node, by its name"
+    return ""
 
 
 def _is_truth(reader: BagReader, topic: Topic) -> bool:
-    if _TRUTH_NAME.search(topic.name) is None:
+    if topic.type not in IMAGE_TYPES or not topic.count or _TRUTH_NAME.search(topic.name) is None:
         return False
     try:
         label_ids(reader.decode(next(reader.messages([topic.name]))))

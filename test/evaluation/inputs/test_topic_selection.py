@@ -46,9 +46,35 @@ def test_a_topic_that_is_called_truth_and_holds_ids_is_truth(tmp_path: Path, tru
     assert found(tmp_path, "/camera/image_raw", f"{truth}:mono") == ("/camera/image_raw", truth)
 
 
-def test_a_picture_that_is_called_label_is_no_truth(tmp_path: Path) -> None:
-    with pytest.raises(BagError, match="got 2: /camera/image_raw, /labels/preview; choose one with --image-topic"):
-        found(tmp_path, "/camera/image_raw", "/labels/preview")
+def test_a_color_picture_that_is_called_label_is_neither(tmp_path: Path) -> None:
+    assert found(tmp_path, "/camera/image_raw", "/labels/preview") == ("/camera/image_raw", None)
+
+
+@pytest.mark.parametrize(
+    ("topics", "listed"),
+    [
+        (
+            ("/camera/ffmpeg:info", "/camera/truth:mono"),
+            r"/camera/ffmpeg \(vision_msgs/msg/LabelInfo\), /camera/truth \(ground truth\); name one",
+        ),
+        (("/camera/ffmpeg:info", "/labels/preview"), r"/labels/preview \(ground truth\)"),
+        (
+            ("/segmentation/mask:mono", "/segmentation/label_info:info"),
+            r"/segmentation/mask \(output of a seg",
+        ),
+        (("/a/mask:mono", "/a/overlay/compressed:jpeg"), r"/a/mask \(output .*\), /a/overlay/compressed \(output"),
+        ((), "no topic at all"),
+    ],
+)
+def test_ground_truth_and_masks_are_never_taken_as_the_camera(
+    tmp_path: Path, topics: tuple[str, ...], listed: str
+) -> None:
+    """A bag without a readable camera would be scored on its own labels: perfect numbers that mean nothing."""
+    with pytest.raises(EvaluationError, match=f"Expected a topic of camera images in .*, got .*{listed}"):
+        found(tmp_path, *topics)
+    if topics:
+        name = topics[-1].partition(":")[0] if "info" not in topics[-1] else topics[0].partition(":")[0]
+        assert found(tmp_path / "named", *topics, image=name)[0] == name
 
 
 def test_what_a_node_published_is_neither(tmp_path: Path) -> None:
@@ -58,7 +84,7 @@ def test_what_a_node_published_is_neither(tmp_path: Path) -> None:
 
 
 def test_several_cameras_are_listed(tmp_path: Path) -> None:
-    with pytest.raises(BagError, match="got 2: /left, /right; choose one with --image-topic"):
+    with pytest.raises(EvaluationError, match="got 2: /left, /right; choose one with --image-topic"):
         found(tmp_path, "/left", "/right")
 
 
