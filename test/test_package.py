@@ -28,6 +28,7 @@ ROSDEP_KEYS = {
     "jinja2": "python3-jinja2",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
+    "filelock": "python3-filelock",
     "psutil": "python3-psutil",
     "rich": "python3-rich",
     "yaml": "python3-yaml",

@@ -11,13 +11,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.evaluation.offline.output_bag import OUTPUT_BAGS, STORAGES, output_names
-from erfnet_ros.evaluation.options import Preparation, add_options, prepare
+from erfnet_ros.evaluation.options import add_options, prepare
 
 if TYPE_CHECKING:
     # PyTorch is slow to import, and --help does not need it.
     from erfnet_ros.core.progress import BagProgress
     from erfnet_ros.evaluation.offline.job import Job, JobResult
+    from erfnet_ros.evaluation.settings import Settings
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,14 +45,15 @@ def main(arguments: Sequence[str]) -> int:
     settings = preparation.settings
     checkpoint = checkpoints.load(settings.checkpoint)
     check_classes(preparation.requirements, checkpoint.class_set)
-    with BagProgress(len(options.bags)) as progress:
-        outcomes = _outcomes(options, _works(options, preparation), progress)
     command = shlex.join(["erfnet", "evaluate-bag", *arguments])
-    source = provenance(settings, outcomes[0].engine, checkpoint, command, started, 0.0)
-    result = combine(outcomes, checkpoint.class_set, settings.boundaries, source, options.out)
-    status = write_reports(result, options.out, preparation.compare, preparation.requirements)
-    # The report is written: there is nothing left to go on from.
-    shutil.rmtree(options.out / FOLDER, ignore_errors=True)
+    with locked_output_folder(options.out):
+        with BagProgress(len(options.bags)) as progress:
+            outcomes = _evaluate(options, _jobs(options, settings), progress)
+        source = provenance(settings, outcomes[0].engine, checkpoint, command, started, 0.0)
+        result = combine(outcomes, checkpoint.class_set, settings.boundaries, source, options.out)
+        status = write_reports(result, options.out, preparation.compare, preparation.requirements)
+        # The report is written: there is nothing left to resume.
+        shutil.rmtree(options.out / FOLDER, ignore_errors=True)
     return status
 
 
@@ -82,23 +85,23 @@ def _check(options: argparse.Namespace) -> None:
         raise ParameterError("Expected --jobs or --dask, got both; the cluster decides how many bags run at once.")
 
 
-def _works(options: argparse.Namespace, preparation: Preparation) -> list[Job]:
+def _jobs(options: argparse.Namespace, settings: Settings) -> list[Job]:
     from erfnet_ros.evaluation.offline.job import Job
     from erfnet_ros.evaluation.offline.output_bag import OutputPlan
 
     folder = options.out.resolve()
-    works = []
+    jobs = []
     for bag, name in zip(options.bags, output_names(options.bags), strict=True):
         plan = OutputPlan(folder / OUTPUT_BAGS / name, options.storage) if options.output_bag else None
-        works.append(Job(bag.resolve(), preparation.settings, folder, plan, not options.no_resume))
-    return works
+        jobs.append(Job(bag.resolve(), settings, folder, plan, not options.no_resume))
+    return jobs
 
 
-def _outcomes(options: argparse.Namespace, works: Sequence[Job], progress: BagProgress) -> list[JobResult]:
+def _evaluate(options: argparse.Namespace, jobs: Sequence[Job], progress: BagProgress) -> list[JobResult]:
     from erfnet_ros.evaluation.offline.dask_workers import run_here, run_on_dask, run_processes
 
     if options.dask is not None:
-        return run_on_dask(works, options.dask, progress.show)
-    if options.jobs > 1 and len(works) > 1:
-        return run_processes(works, options.jobs, progress.show)
-    return run_here(works, progress.show)
+        return run_on_dask(jobs, options.dask, progress.show)
+    if options.jobs > 1 and len(jobs) > 1:
+        return run_processes(jobs, options.jobs, progress.show)
+    return run_here(jobs, progress.show)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from erfnet_ros.core.errors import EvaluationError, ParameterError
+from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
 from erfnet_ros.evaluation.settings import DEFAULT_TOLERANCE_S, MAX_TOLERANCE_S, Settings
 
@@ -72,11 +72,8 @@ class Preparation:
 def prepare(options: argparse.Namespace) -> Preparation:
     """Check the options that `add_options` added, so that a mistake is known before the first image.
 
-    The output folder is made, and tried.
-
     Raises:
-        ErfnetError: A value is out of range, a file cannot be read, a bag is not there, or the output folder cannot be
-            written to.
+        ErfnetError: A value is out of range, a file cannot be read, or a bag is not there.
     """
     from erfnet_ros.evaluation.results.result import Result
     from erfnet_ros.evaluation.thresholds import parse
@@ -106,7 +103,6 @@ def prepare(options: argparse.Namespace) -> Preparation:
             f"Expected one bag with --ground-truth-dir, got {len(options.bags)}: its files belong to one bag's images; "
             "put the truth of several bags into topics."
         )
-    make_folder(options.out)
     return Preparation(settings, compare, requirements)
 
 
@@ -125,20 +121,3 @@ def check_bags(bags: list[Path]) -> None:
     twice = sorted({str(bag) for bag, place in zip(bags, resolved, strict=True) if resolved.count(place) > 1})
     if twice:
         raise ParameterError(f"Expected each bag once, got {', '.join(twice)}.")
-
-
-def make_folder(folder: Path) -> None:
-    """Make the output folder, and see that it can be written to.
-
-    Raises:
-        EvaluationError: It cannot.
-    """
-    trial = folder / ".writable"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        raise EvaluationError(
-            f"Expected an output folder that can be written to, got '{folder}': {error.strerror}; choose another."
-        ) from error

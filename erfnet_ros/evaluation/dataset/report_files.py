@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from rich.console import Console
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import SourceError
+from erfnet_ros.core.output_files import atomic_output
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement
 from erfnet_ros.evaluation.dataset.predictor import Segment
@@ -147,15 +146,11 @@ def write_json(path: Path, measurement: Measurement, source: Provenance) -> None
         "by_frame": [{"name": frame.name, **asdict(frame.figures)} for frame in measurement.frames],
         "score": measurement.score.to_dict(),
     }
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        with atomic_output(path) as partial:
+            partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise SourceError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def write_pictures(folder: Path, data: DataSet, measurement: Measurement, segment: Segment, protocol: Protocol) -> None:

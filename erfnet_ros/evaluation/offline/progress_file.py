@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.output_files import atomic_output
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
 from erfnet_ros.evaluation.results.accumulator import Accumulator
@@ -49,15 +49,12 @@ class ProgressFile:
             EvaluationError: The disk does not take it.
         """
         text = json.dumps({"format": _FORMAT, "accumulator": accumulator.to_dict()}, allow_nan=False)
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, self.path)
+            with atomic_output(self.path) as partial:
+                partial.write_text(text, encoding="utf-8")
         except OSError as error:
             raise EvaluationError(f"Cannot write '{self.path}': {error.strerror}; free some space.") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def open_progress_file(

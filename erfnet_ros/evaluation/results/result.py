@@ -15,6 +15,7 @@ from typing import Any
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.config_schema import decode_fields, encode
 from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.output_files import atomic_output
 from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Provenance, Usage
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
@@ -197,7 +198,8 @@ class Result:
         lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in self.to_dict().items())
         text = "{\n" + ",\n".join(lines) + "\n}\n"
         try:
-            path.write_text(text, encoding="utf-8")
+            with atomic_output(path) as partial:
+                partial.write_text(text, encoding="utf-8")
         except OSError as error:
             raise EvaluationError(f"Cannot write '{path}': {error.strerror}; choose another folder.") from error
 

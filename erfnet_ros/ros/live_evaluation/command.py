@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.evaluation.offline.output_bag import STORAGES
 from erfnet_ros.evaluation.options import add_options, prepare
 from erfnet_ros.ros.harness.bag_player import replay_rate
@@ -62,7 +63,8 @@ def _run(options: argparse.Namespace, command: str) -> int:
         command=command,
         started=started,
     )
-    return evaluate(plan)
+    with locked_output_folder(options.out):
+        return evaluate(plan)
 
 
 def _refuse_choices(options: argparse.Namespace) -> None:
