@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from queue import Empty, Queue
 from threading import Thread
-from types import TracebackType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -37,9 +36,7 @@ class Prefetcher(Generic[T]):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._stopped = True
         while self._thread.is_alive():
             # The thread may be waiting for a place in the queue.
@@ -96,9 +93,7 @@ class BackgroundWorker(Generic[T]):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._stopped = error is not None
         self._queue.put(_End())
         self._thread.join()

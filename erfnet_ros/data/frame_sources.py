@@ -1,4 +1,4 @@
-"""Where frames come from: the synthetic street, a folder of images (with ground truth or without), a video file."""
+"""Frame sources: the synthetic street, a folder of images with or without ground truth, a video file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -37,21 +36,30 @@ class Frame:
     truth: Pixels | None
 
 
-class Source(Protocol):
-    """A sequence of frames, each decoded when it is asked for; may be gone through any number of times."""
+class Source(ABC):
+    """A sequence of frames, each decoded when it is asked for; can be iterated over any number of times.
 
-    @property
-    def has_truth(self) -> bool:
-        """Whether every frame comes with ground truth."""
-        ...
+    Attributes:
+        has_truth: Whether every frame comes with ground truth; else none does.
+    """
 
+    has_truth: bool
+
+    @abstractmethod
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Frame]: ...
-
+    @abstractmethod
     def __getitem__(self, index: int) -> Frame:
         """Return one frame, index 0 to len - 1; IndexError otherwise, SourceError where it cannot be decoded."""
-        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(len(self)):
+            yield self[index]
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"Expected a frame from 0 to {len(self) - 1}, got {index}.")
+        return index
 
 
 def open_source(spec: str, class_set: ClassSet, frames: int = 150, size: tuple[int, int] = (480, 360)) -> Source:
@@ -100,26 +108,7 @@ def spread_evenly(count: int, limit: int | None) -> range | list[int]:
     return range(count) if limit >= count else [(2 * i + 1) * count // (2 * limit) for i in range(limit)]
 
 
-class Frames(ABC):
-    """What every source of frames has in common: iteration by index."""
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def __getitem__(self, index: int) -> Frame: ...
-
-    def __iter__(self) -> Iterator[Frame]:
-        for index in range(len(self)):
-            yield self[index]
-
-    def _checked(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(f"Expected a frame from 0 to {len(self) - 1}, got {index}.")
-        return index
-
-
-class _SyntheticSource(Frames):
+class _SyntheticSource(Source):
     """Frames of a synthetic street."""
 
     def __init__(self, street: Street, frames: int, class_set: ClassSet):
@@ -135,7 +124,7 @@ class _SyntheticSource(Frames):
         return Frame(f"{index:06d}", rgb, labels if self.has_truth else None)
 
 
-class _FolderSource(Frames):
+class _FolderSource(Source):
     """Image files, each perhaps with a label file."""
 
     def __init__(self, images: list[Path], labels: list[Path] | None, class_set: ClassSet):
@@ -156,7 +145,7 @@ class _FolderSource(Frames):
         return Frame(image.stem, rgb, truth)
 
 
-class _VideoSource(Frames):
+class _VideoSource(Source):
     """The first frames of a video, kept as JPEG: containers seek badly and often lie about their length."""
 
     has_truth = False

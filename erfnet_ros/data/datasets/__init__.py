@@ -10,7 +10,7 @@ from pathlib import Path
 from erfnet_ros.core.errors import ParameterError, SourceError
 from erfnet_ros.data.datasets.camvid import open_camvid
 from erfnet_ros.data.datasets.cityscapes import open_cityscapes
-from erfnet_ros.data.datasets.dataset import DataSet, Entry, FileDataSet, Layout, Listing
+from erfnet_ros.data.datasets.dataset import DataSet, Entry, Layout, Listing
 from erfnet_ros.data.datasets.folder import open_folder
 
 _KINDS: dict[str, Callable[[Path], Layout]] = {
@@ -52,7 +52,7 @@ def open_dataset(kind: str, root: str | Path, split: str) -> DataSet:
         _check(layout, name, listing)
     if len({listing.has_truth for listing in listings.values()}) > 1:
         raise SourceError(f"Expected splits that all have labels, or none, got '{split}'; name them one by one.")
-    return FileDataSet(layout, split, _joined(listings))
+    return DataSet(layout, split, _joined(listings))
 
 
 def open_layout(kind: str, root: str | Path) -> Layout:

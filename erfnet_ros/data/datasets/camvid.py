@@ -10,13 +10,12 @@ Three layouts are known:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from erfnet_ros.core.array_types import VOID, Pixels
-from erfnet_ros.core.class_set import CAMVID, ClassSet
+from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.datasets.dataset import Layout, Listing, ending_in, files_in, pair, pair_by_stem
 from erfnet_ros.data.image_files import images_in, read_colors, read_truth
@@ -68,14 +67,8 @@ _LOST_BITS = 0x3F
 _UNKNOWN = 254
 
 
-@dataclass(frozen=True)
-class TutorialLayout:
+class TutorialLayout(Layout):
     """The SegNet tutorial's split, ids in the label files; see the module for the folders."""
-
-    root: Path
-    kind: str = "camvid"
-    name: str = "camvid"
-    class_set: ClassSet = CAMVID
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -96,15 +89,12 @@ class TutorialLayout:
         return self.root / split if flat.is_dir() and not nested.is_dir() else nested
 
 
-@dataclass(frozen=True)
-class OriginalLayout:
+class OriginalLayout(Layout):
     """The original release of 701 frames in 32 colors; see the module for the folders."""
 
-    root: Path
-    kind: str = "camvid"
-    name: str = "camvid"
-    class_set: ClassSet = CAMVID
-    splits: tuple[str, ...] = SPLITS
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return SPLITS
 
     def listing(self, split: str) -> Listing:
         folder, labels = self.root / _ORIGINAL_IMAGES, self.root / _ORIGINAL_LABELS
@@ -141,8 +131,8 @@ def open_camvid(root: Path) -> Layout:
         SourceError: There is none of them.
     """
     if (root / _ORIGINAL_IMAGES).is_dir():
-        return OriginalLayout(root)
-    layout = TutorialLayout(root)
+        return OriginalLayout(root, CAMVID, "camvid", "camvid")
+    layout = TutorialLayout(root, CAMVID, "camvid", "camvid")
     if not layout.splits:
         raise SourceError(
             f"Expected CamVid in '{root}': train/images and train/labels, train and trainannot, or {_ORIGINAL_IMAGES} "

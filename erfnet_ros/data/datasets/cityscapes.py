@@ -7,13 +7,12 @@ gtCoarse/SPLIT/CITY/CITY_SEQUENCE_FRAME_gtCoarse_labelIds.png  train_extra; trai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from erfnet_ros.core.array_types import VOID, Pixels
-from erfnet_ros.core.class_set import CITYSCAPES, ClassSet
+from erfnet_ros.core.class_set import CITYSCAPES
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing, ending_in, files_in, pair
 from erfnet_ros.data.image_files import read_ids
@@ -37,14 +36,8 @@ _SPLITS: dict[str, tuple[str, str | None]] = {
 """Folder of the images, and kind of the truth."""
 
 
-@dataclass(frozen=True)
-class CityscapesLayout:
+class CityscapesLayout(Layout):
     """See the module for the folders."""
-
-    root: Path
-    kind: str = "cityscapes"
-    name: str = "cityscapes"
-    class_set: ClassSet = CITYSCAPES
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -91,7 +84,7 @@ def open_cityscapes(root: Path) -> Layout:
     Raises:
         SourceError: There is none.
     """
-    layout = CityscapesLayout(root)
+    layout = CityscapesLayout(root, CITYSCAPES, "cityscapes", "cityscapes")
     if not layout.splits:
         raise SourceError(
             f"Expected Cityscapes in '{root}': leftImg8bit/train, val, test or train_extra, with gtFine or gtCoarse "

@@ -1,17 +1,17 @@
-"""What every data set is: image files with label files beside them, read as frames."""
+"""Data sets as image files with their label files, read as frames."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import SourceError
-from erfnet_ros.data.frame_sources import Frame, Frames
+from erfnet_ros.data.frame_sources import Frame, Source
 from erfnet_ros.data.image_files import check_size, read_rgb
 
 
@@ -52,73 +52,44 @@ class Listing:
         return all(entry.label is not None for entry in self.entries)
 
 
-class Layout(Protocol):
-    """How a kind of data set lies in its folder.
+@dataclass(frozen=True)
+class Layout(ABC):
+    """How a kind of data set is stored in its folder.
 
     Attributes:
-        kind: One of `KINDS`.
-        name: What the data set is called.
         root: Its folder.
         class_set: What the ids in `read_truth`'s arrays mean.
-        splits: Names of the splits that are there.
+        kind: One of `KINDS`.
+        name: What the data set is called.
     """
 
-    @property
-    def kind(self) -> str: ...
+    root: Path
+    class_set: ClassSet
+    kind: str
+    name: str
 
     @property
-    def name(self) -> str: ...
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that are there."""
 
-    @property
-    def root(self) -> Path: ...
-
-    @property
-    def class_set(self) -> ClassSet: ...
-
-    @property
-    def splits(self) -> tuple[str, ...]: ...
-
+    @abstractmethod
     def listing(self, split: str) -> Listing:
         """List one of `splits`; SourceError where it holds no image or cannot be read."""
-        ...
 
+    @abstractmethod
     def read_truth(self, path: Path) -> Pixels:
         """Read a label file as (H, W) uint8 class ids, 255 void; SourceError for ids outside the class set."""
-        ...
 
 
-class DataSet(Protocol):
-    """A split as a sequence of frames; also an `erfnet_ros.data.frame_sources.Source`.
+class DataSet(Source):
+    """A split as a sequence of frames.
 
     Attributes:
         class_set: What the ids in the frames' truth mean.
         name: What the data set is called.
         split: The split, or several joined by `+`.
-        has_truth: Whether every frame comes with ground truth; else none does.
     """
-
-    class_set: ClassSet
-    name: str
-    split: str
-
-    @property
-    def has_truth(self) -> bool: ...
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-    def __getitem__(self, index: int) -> Frame:
-        """Return one frame, index 0 to len - 1; IndexError otherwise, SourceError where it cannot be used."""
-        ...
-
-    def entries(self) -> Sequence[Entry]:
-        """Return the files of each frame, in order; nothing is opened."""
-        ...
-
-
-class FileDataSet(Frames):
-    """A `DataSet` of files, each decoded when it is asked for."""
 
     def __init__(self, layout: Layout, split: str, entries: tuple[Entry, ...]) -> None:
         self.class_set, self.name, self.split = layout.class_set, layout.name, split
@@ -138,6 +109,7 @@ class FileDataSet(Frames):
         return Frame(entry.name, rgb, truth)
 
     def entries(self) -> Sequence[Entry]:
+        """Return the files of each frame, in order; nothing is opened."""
         return self._entries
 
 

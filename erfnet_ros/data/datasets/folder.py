@@ -8,7 +8,6 @@ images/SPLIT/NAME.png, labels/SPLIT/NAME.png    with splits; SPLIT is train, val
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -21,17 +20,8 @@ from erfnet_ros.data.image_files import images_in, read_truth
 _USUAL = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
-class FolderLayout:
+class FolderLayout(Layout):
     """See the module for the folders."""
-
-    root: Path
-    class_set: ClassSet
-    kind: str = "folder"
-
-    @property
-    def name(self) -> str:
-        return self.root.resolve().name
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
@@ -74,7 +64,7 @@ def open_folder(root: Path) -> Layout:
                 f"Expected {kind} '{name}' in the data set '{root}', found none; a data set of your own is images/, "
                 "labels/ (a PNG of class ids for each image) and classes.yaml (see config/classes/camvid.yaml)."
             )
-    return FolderLayout(root, ClassSet.from_yaml(root / "classes.yaml"))
+    return FolderLayout(root, ClassSet.from_yaml(root / "classes.yaml"), "folder", root.resolve().name)
 
 
 def _first_of_val(count: int) -> int:

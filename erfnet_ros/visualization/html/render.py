@@ -1,4 +1,4 @@
-"""From a page's elements to one HTML file."""
+"""HTML and Markdown of a page's elements."""
 
 from __future__ import annotations
 
@@ -34,18 +34,17 @@ def render(page: Page) -> str:
 
 
 def _paired(blocks: Sequence[Block]) -> list[Block]:
-    """Widen each half block that has no neighbor, so that no hole is left beside it."""
+    """Widen each half-width block that has no neighbor, so that it leaves no gap."""
     arranged: list[Block] = []
-    alone = False
-    for block in [*blocks, None]:
+    left: Chart | Code | Table | None = None
+    for block in blocks:
         half = isinstance(block, (Chart, Code, Table)) and not block.wide
-        if alone and not half:
-            last = arranged[-1]
-            assert isinstance(last, (Chart, Code, Table))
-            arranged[-1] = replace(last, wide=True)
-        alone = half and not alone
-        if block is not None:
-            arranged.append(block)
+        if left is not None and not half:
+            arranged[-1] = replace(left, wide=True)
+        left = block if half and left is None and isinstance(block, (Chart, Code, Table)) else None
+        arranged.append(block)
+    if left is not None:
+        arranged[-1] = replace(left, wide=True)
     return arranged
 
 
@@ -76,8 +75,6 @@ def write_text(text: str, path: Path) -> Path:
 
 
 _SIGNS: dict[Verdict, str] = {"plain": "", "good": "✅ ", "fair": "⚠️ ", "bad": "❌ "}
-
-
 _DOTS: dict[Verdict, str] = {"plain": "", "good": "🟢 ", "fair": "🟡 ", "bad": "🔴 "}
 
 

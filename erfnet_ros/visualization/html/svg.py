@@ -1,12 +1,11 @@
-"""From a matplotlib figure to an SVG that fits into a page: small, and the same for the same input.
+"""Style of matplotlib's figures and their export as SVG inside a page.
 
-Charts are drawn in stand-in colors, which become the page's CSS variables: one drawing serves light, dark and print.
+Charts are drawn in placeholder colors, which become the page's CSS variables: one drawing serves light, dark and print.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,43 +115,14 @@ def to_svg(figure: Figure, description: str) -> str:
 
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = stream.getvalue()
-    text = text[text.index("<svg") :]
-    body = text[text.index(">") + 1 : text.rindex("</svg>")]
+    body = stream.getvalue().partition("<defs>")[2]
+    for color, variable in _VARIABLES.items():
+        body = body.replace(color, f"var({variable})")
     width, height = (72 * float(side) for side in figure.get_size_inches())
     label = escape(description, quote=True)
     # On a phone the chart is scrolled before its text gets too small to read.
     style = f"width:{width:g}px;min-width:{min(width, max(_NARROWEST, 0.8 * width)):g}px"
-    head = f'<svg role="img" aria-label="{label}" viewBox="0 0 {width:g} {height:g}" style="{style}">'
-    return f"{head}{_compact(body)}</svg>"
-
-
-def _compact(body: str) -> str:
-    """Drop what only a file of its own needs, shorten numbers, and put CSS variables in place of the stand-in colors.
-
-    Only tags are touched: the text between them may be a class name that looks like anything.
-    """
-    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
-
-    def shorten(attribute: re.Match[str]) -> str:
-        name, value = attribute[1], attribute[2]
-        if name == "id" and value not in used:
-            return ""
-        if name == "style":
-            value = re.sub(r"#0101[0-9a-f]{2}", lambda match: f"var({_VARIABLES[match[0]]})", value)
-            value = re.sub(r"font-family: [^;]*;? ?", "", value)
-        elif name in ("d", "transform", "x", "y", "width", "height"):
-            value = re.sub(r"\d+\.\d+", lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), value)
-            value = re.sub(r" ?rotate\(-?0 [^)]*\)", "", value).replace("\n", "").strip()
-        elif name == "xlink:href":
-            name = "href"
-        return f' {name}="{value}"' if value else ""
-
-    body = re.sub(r"<[^>]+>", lambda tag: re.sub(r'\s([\w:-]+)="([^"]*)"', shorten, tag[0]), body)
-    body = re.sub(r"<defs>\s*</defs>", "", body)
-    body = re.sub(r"<(/?)g>", "", body) if "<g " not in body else body
-    return re.sub(r"\s*\n\s*", "\n", body)
+    return f'<svg role="img" aria-label="{label}" viewBox="0 0 {width:g} {height:g}" style="{style}"><defs>{body}'
 
 
 def plain_text(text: str, longest: int = _LONGEST_NAME) -> str:
