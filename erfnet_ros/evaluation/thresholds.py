@@ -50,7 +50,14 @@ def _usage(name: str) -> Figure:
 
 
 _PARTS = ("p50", "p90", "p99", "max", "mean")
-_ACCURACY = ("pixel_accuracy", "frequency_weighted_iou", "category_miou", "boundary_f", "calibration_error")
+_ACCURACY = (
+    "miou_with_false_classes",
+    "pixel_accuracy",
+    "frequency_weighted_iou",
+    "category_miou",
+    "boundary_f",
+    "calibration_error",
+)
 
 FIGURES: dict[str, Figure] = {
     "miou": lambda result: result.miou,
@@ -192,7 +199,7 @@ def _why_not(name: str, result: Result) -> str:
     if result.figures is None and (name == "miou" or name in _ACCURACY or name.startswith(_CLASS_IOU)):
         return "nothing was scored: there is no truth"
     if name.startswith(_CLASS_IOU):
-        return "the class occurs neither in truth nor in masks"
+        return "the class has no ground truth in the bags; leave it out"
     return "this run did not measure it"
 
 

@@ -57,6 +57,8 @@ def lines(result: Result) -> list[str]:
         )
     if result.miou is not None and result.figures is not None:
         told.append(f"mIoU          {100 * result.miou:.2f} % over {frames.scored} images")
+        if result.figures.absent:
+            told.append(f"no truth      {result.figures.absent_classes()}; left out of the mean")
         if result.mode == LIVE and result.streaming_miou is not None:
             told.append(f"streaming     {100 * result.streaming_miou:.2f} % mIoU with lateness counted")
         width = max(map(len, result.figures.iou))

@@ -47,8 +47,8 @@ def build_page(run: Path, history: History, evaluation: Evaluation | None) -> Pa
     else:
         sections += [_score_section(score, figures, evaluation.split), _frames_section(run, evaluation)]
         if figures.absent:
-            absent = ", ".join(figures.absent)
-            notes.append(Note(f"In neither truth nor masks, and so left out of every mean: {absent}."))
+            absent = figures.absent_classes()
+            notes.append(Note(f"Without ground truth, and so left out of the means: {absent}."))
     sections += [_data_section(history), _origin_section(history)]
     return Page(
         title=f"Training: {history.recipe_name} on {history.data}",

@@ -197,10 +197,13 @@ def test_absent_classes_are_named_on_the_terminal(tmp_path: Path, capsys: pytest
     write(tmp_path / "test" / "labels" / "a.png", np.full((48, 64), 3, np.uint8))
     out = tmp_path / "scores.json"
     assert main(["camvid", "--data", str(tmp_path), *CPU, "--input-size", "64x48", "--json", str(out)]) == 0
-    absent = json.loads(out.read_text())["absent"]
-    assert absent
+    content = json.loads(out.read_text())
+    absent = content["absent"]
     assert "road" not in absent
-    assert f"left out of the means: {', '.join(absent)}" in " ".join(capsys.readouterr().out.split())
+    assert sum(absent.values()) > 0, "plain gray is taken for other classes"
+    named = ", ".join(f"{name} ({pixels} false pixels)" if pixels else name for name, pixels in absent.items())
+    assert f"left out of the means: {named}" in " ".join(capsys.readouterr().out.split())
+    assert content["miou"] == content["iou"]["road"]
     assert "NaN" not in out.read_text()
 
 

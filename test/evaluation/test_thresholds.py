@@ -91,7 +91,7 @@ def test_accuracy_without_truth_fails_aloud() -> None:
 
 
 def test_a_class_that_does_not_occur_fails_aloud() -> None:
-    assert verdict("iou.car>=0")[1] == "iou.car>=0: failed, the class occurs neither in truth nor in masks"
+    assert verdict("iou.car>=0")[1] == "iou.car>=0: failed, the class has no ground truth in the bags; leave it out"
 
 
 def test_what_was_not_measured_fails_aloud() -> None:

@@ -16,7 +16,7 @@ def print_score(score: Score, console: Console) -> None:
     figures = score.figures()
     console.print(_classes(score, figures))
     if figures.absent:
-        console.print(Text(f"Absent from truth and labels, left out of the means: {', '.join(figures.absent)}"))
+        console.print(Text(f"Without ground truth, left out of the means: {figures.absent_classes()}"))
     if figures.category_iou is not None:
         console.print(_categories(figures.category_iou))
     print_facts({name: percent(value, 2) for name, value in _summary(figures).items()}, console)
@@ -41,6 +41,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 def _summary(figures: Figures) -> dict[str, float | None]:
     return {
         "mIoU": figures.miou,
+        "mIoU, false classes as 0": figures.miou_with_false_classes,
         "category mIoU": figures.category_miou,
         "frequency-weighted IoU": figures.frequency_weighted_iou,
         "pixel accuracy": figures.pixel_accuracy,
@@ -56,7 +57,7 @@ def _classes(score: Score, figures: Figures) -> Table:
     true = score.matrix.sum(axis=1)
     total = max(1, int(true.sum()))
     for name, pixels in zip(score.class_set.names, true.tolist(), strict=True):
-        iou = "absent" if name in figures.absent else percent(figures.iou[name])
+        iou = "no truth" if name in figures.absent else percent(figures.iou[name])
         table.add_row(Text(name), percent(pixels / total), iou, percent(figures.boundary_f_by_class.get(name)))
     table.add_section()
     table.add_row("mean", "", percent(figures.miou), percent(figures.boundary_f))
@@ -67,5 +68,5 @@ def _categories(iou: Mapping[str, float | None]) -> Table:
     table = Table("category")
     table.add_column("IoU", justify="right")
     for name, value in iou.items():
-        table.add_row(Text(name), "absent" if value is None else percent(value))
+        table.add_row(Text(name), "no truth" if value is None else percent(value))
     return table

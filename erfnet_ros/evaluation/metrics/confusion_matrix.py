@@ -1,4 +1,4 @@
-"""The confusion matrix, how far confidences can be trusted, and what is read off both.
+"""Confusion matrix, calibration counts, and the metrics computed from both.
 
 Pixels of all frames are pooled before any ratio is taken, as Cityscapes does; a mean over frames is another number.
 """
@@ -47,20 +47,30 @@ def confusion_matrix(truth: Pixels, labels: Pixels, num_classes: int) -> Confusi
 
 
 def class_iou(matrix: ConfusionMatrix) -> npt.NDArray[np.float64]:
-    """Return intersection over union per class, 0..1; NaN for a class that neither truth nor labels hold.
+    """Return intersection over union per class, 0..1; NaN for a class without a ground-truth pixel.
 
     Source: PASCAL VOC, TP / (TP + FP + FN).
     """
     hits = np.diag(matrix).astype(np.float64)
-    union = matrix.sum(axis=1) + matrix[:, :-1].sum(axis=0) - hits
+    true = matrix.sum(axis=1)
+    union = true + matrix[:, :-1].sum(axis=0) - hits
     iou = np.full(len(hits), np.nan)
-    np.divide(hits, union, out=iou, where=union > 0)
+    np.divide(hits, union, out=iou, where=true > 0)
     return iou
 
 
 def mean_iou(matrix: ConfusionMatrix) -> float | None:
-    """Return the mean of `class_iou` over the classes that occur, 0..1; None where no class occurs."""
+    """Return the mean of `class_iou` over the classes with ground truth, 0..1; None where no class has any.
+
+    A class that is only predicted has no IoU to measure; its pixels count against the classes that they belong to.
+    """
     return mean_of_known(class_iou(matrix))
+
+
+def mean_iou_with_false_classes(matrix: ConfusionMatrix) -> float | None:
+    """Return `mean_iou` with a class that is predicted but has no ground truth counted as 0; None without any class."""
+    occurs = matrix.sum(axis=1) + matrix[:, :-1].sum(axis=0) > 0
+    return float(np.nan_to_num(class_iou(matrix))[occurs].mean()) if matrix.any() else None
 
 
 def pixel_accuracy(matrix: ConfusionMatrix) -> float | None:

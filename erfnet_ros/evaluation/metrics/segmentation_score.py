@@ -79,9 +79,10 @@ class Figures:
 
     Attributes:
         frames: Number of frames.
-        miou: Mean of `iou` over the classes that occur.
-        iou: By class name; None for a class that occurs neither in truth nor in labels.
-        absent: Names of those classes, which no mean counts.
+        miou: Mean of `iou` over the classes with ground truth.
+        miou_with_false_classes: The same, a class that is predicted but has no ground truth counting as 0.
+        iou: By class name; None for a class without a ground-truth pixel.
+        absent: Those classes, which no other mean counts: the pixels falsely predicted as each.
         category_iou: By category name, a confusion within the category being a hit; None where the class set has none.
         category_miou: Its mean over the categories that occur.
         frequency_weighted_iou: Mean of `iou` weighted by true pixels.
@@ -93,8 +94,9 @@ class Figures:
 
     frames: int
     miou: float | None
+    miou_with_false_classes: float | None
     iou: dict[str, float | None]
-    absent: tuple[str, ...]
+    absent: dict[str, int]
     category_iou: dict[str, float | None] | None
     category_miou: float | None
     frequency_weighted_iou: float | None
@@ -105,7 +107,11 @@ class Figures:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes by name, in plain dicts, lists and numbers."""
-        return asdict(self) | {"absent": list(self.absent)}
+        return asdict(self)
+
+    def absent_classes(self) -> str:
+        """Return the classes without ground truth as text: `fence (214 false pixels), pole`."""
+        return ", ".join(f"{name} ({n} false pixels)" if n else name for name, n in self.absent.items())
 
 
 class Score:
@@ -188,12 +194,17 @@ class Score:
         iou = confusion_matrix.class_iou(self.matrix)
         categories, category_miou = self._category_iou()
         sums, frames = self._boundary_sums
-        boundary_f = np.where(frames > 0, sums / np.maximum(frames, 1) / _UNIT, np.nan)
+        boundary_f = np.where((frames > 0) & ~np.isnan(iou), sums / np.maximum(frames, 1) / _UNIT, np.nan)
         return Figures(
             frames=self.frames,
             miou=confusion_matrix.mean_iou(self.matrix),
+            miou_with_false_classes=confusion_matrix.mean_iou_with_false_classes(self.matrix),
             iou=_by_name(names, iou),
-            absent=tuple(name for name, value in zip(names, iou, strict=True) if np.isnan(value)),
+            absent={
+                name: int(pixels)
+                for name, value, pixels in zip(names, iou, self.matrix[:, :-1].sum(axis=0), strict=True)
+                if np.isnan(value)
+            },
             category_iou=categories,
             category_miou=category_miou,
             frequency_weighted_iou=confusion_matrix.frequency_weighted_iou(self.matrix),

@@ -105,6 +105,6 @@ def _notes(result: Result, verdicts: Sequence[Verdict]) -> list[Note]:
     if result.figures is None:
         notes.append(Note("There was no truth to hold the masks against: how good they are is not known.", "fair"))
     elif result.figures.absent:
-        absent = ", ".join(result.figures.absent)
-        notes.append(Note(f"In neither truth nor masks, and so left out of every mean: {absent}."))
+        absent = result.figures.absent_classes()
+        notes.append(Note(f"Without ground truth, and so left out of the means: {absent}."))
     return notes

@@ -78,6 +78,7 @@ class SummaryFigure:
 
 SUMMARY_FIGURES = (
     SummaryFigure("miou", "mIoU", SHARE, 1, True, lambda result: f"over {number(result.frames.scored)} scored frames"),
+    SummaryFigure("miou_with_false_classes", "mIoU, classes without truth as 0", SHARE, 1),
     SummaryFigure("streaming_miou", "streaming mIoU", SHARE, 1, True, lambda result: "with lateness counted"),
     SummaryFigure("pixel_accuracy", "pixel accuracy", SHARE, 1, True),
     SummaryFigure("category_miou", "category mIoU", SHARE, 1),

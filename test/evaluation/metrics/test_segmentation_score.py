@@ -78,9 +78,10 @@ def test_figures_by_hand() -> None:
     score.add(truth, labels, np.full((4, 4), 255, np.uint8))
     figures = score.figures()
     assert figures.frames == 1
-    assert figures.iou == {"floor": 7 / 9, "shelf": 0, "person": 3 / 4}
-    assert figures.miou == pytest.approx((7 / 9 + 0 + 3 / 4) / 3)
-    assert figures.absent == ()
+    assert figures.iou == {"floor": 7 / 9, "shelf": None, "person": 3 / 4}
+    assert figures.miou == pytest.approx((7 / 9 + 3 / 4) / 2)
+    assert figures.miou_with_false_classes == pytest.approx((7 / 9 + 0 + 3 / 4) / 3)
+    assert figures.absent == {"shelf": 1}
     assert figures.category_iou == {"thing": 8 / 9, "human": 3 / 4}
     assert figures.category_miou == pytest.approx((8 / 9 + 3 / 4) / 2)
     assert figures.frequency_weighted_iou == pytest.approx((8 * 7 / 9 + 4 * 3 / 4) / 12)
@@ -114,11 +115,25 @@ def test_absent_classes_are_named_and_left_out_of_every_mean() -> None:
     assert figures.boundary_f_by_class["car"] is None
 
 
+def test_a_class_that_is_only_predicted_is_named_with_its_false_pixels_and_pulls_no_mean_down() -> None:
+    """A few false pixels of a rare class would cost a short bag several points of mIoU, and not the network."""
+    truth = np.zeros((8, 8), np.uint8)
+    labels = truth.copy()
+    labels[0, 2:4] = 1
+    figures = scored([(truth, labels, None)], THREE).figures()
+    assert figures.iou == {"floor": 62 / 64, "shelf": None, "person": None}
+    assert (figures.miou, figures.miou_with_false_classes) == (62 / 64, 31 / 64)
+    assert figures.absent == {"shelf": 2, "person": 0}
+    assert figures.absent_classes() == "shelf (2 false pixels), person"
+    assert figures.boundary_f_by_class["shelf"] is None
+    assert figures.boundary_f == figures.boundary_f_by_class["floor"]
+
+
 def test_nothing_scored_has_no_figures() -> None:
     figures = Score(CAMVID).figures()
     assert (figures.miou, figures.category_miou, figures.frequency_weighted_iou) == (None, None, None)
     assert (figures.pixel_accuracy, figures.boundary_f, figures.calibration_error) == (None, None, None)
-    assert figures.absent == CAMVID.names
+    assert figures.absent == dict.fromkeys(CAMVID.names, 0)
 
 
 def test_a_set_without_categories_has_no_category_figures() -> None:

@@ -250,7 +250,7 @@ def test_absent_classes_and_faults_of_the_bag_are_said_before_the_figures(tmp_pa
     score.add(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
     texts = [note.text for note in build_page(replace(result, bags=bags, score=score), tmp_path).notes]
     assert "drive: the last chunk is cut off" in texts
-    assert any(text.startswith("In neither truth nor masks") and "building, pole" in text for text in texts)
+    assert any(text.startswith("Without ground truth") and "building, pole" in text for text in texts)
 
 
 def test_frames_without_a_mask_are_counted_by_reason() -> None:
