@@ -1,4 +1,4 @@
-"""Buildings' fronts and side walls."""
+"""Fronts and side walls of buildings."""
 
 from __future__ import annotations
 
@@ -6,33 +6,11 @@ import cv2
 import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.data.synthetic.texture import Color, Texture, noise, tint
+from erfnet_ros.data.synthetic.texture import Texture, colors, noise, tint
 
 _SCALE = 28
-_WALLS: tuple[Color, ...] = (
-    (148, 104, 82),
-    (122, 74, 58),
-    (184, 164, 128),
-    (206, 196, 172),
-    (226, 224, 218),
-    (150, 146, 138),
-    (108, 102, 96),
-    (172, 150, 112),
-    (86, 72, 62),
-    (132, 140, 116),
-    (196, 178, 150),
-    (98, 108, 104),
-)
-_PAINTS: tuple[Color, ...] = (
-    (150, 30, 34),
-    (28, 60, 120),
-    (30, 84, 58),
-    (40, 38, 40),
-    (210, 200, 60),
-    (226, 222, 214),
-    (92, 50, 90),
-    (60, 110, 140),
-)
+_WALLS = colors("946852 7a4a3a b8a480 cec4ac e2e0da 96928a 6c6660 ac9670 56483e 848c74 c4b296 626c68")
+_PAINTS = colors("961e22 1c3c78 1e543a 282628 d2c83c e2ded6 5c325a 3c6e8c")
 
 
 def facade(random: np.random.Generator) -> Texture:
@@ -131,10 +109,8 @@ def _shop(random: np.random.Generator, rgb: Pixels, floor: int) -> None:
         x = int(bay * width / bays) + 6
         _glass(random, rgb, (x, top + floor // 4, width // bays - 12, int(floor * random.choice([0.55, 0.7]))))
         for _ in range(5):
-            item_x, item_y = (
-                x + int(random.integers(0, max(1, width // bays - 30))),
-                height - int(random.integers(18, floor // 2)),
-            )
+            item_x = x + int(random.integers(0, max(1, width // bays - 30)))
+            item_y = height - int(random.integers(18, floor // 2))
             goods = tuple(int(v) for v in random.integers(30, 220, 3))
             cv2.rectangle(rgb, (item_x, item_y), (item_x + 10, item_y + 12), goods, -1)
 

@@ -1,4 +1,4 @@
-"""What stands where along a street: every stretch of 24 m is drawn by lot from the seed and its number alone."""
+"""Layout of a street: every stretch of 24 m is drawn at random from the seed and its number alone."""
 
 from __future__ import annotations
 
@@ -81,16 +81,12 @@ class Character:
         self.signs = [street_furniture.traffic_sign(random) for _ in range(5)]
         self.lights = [street_furniture.traffic_light(random) for _ in range(2)]
         self.shop_signs = [street_furniture.shop_sign(random) for _ in range(4)]
-        self.fences = [
-            street_furniture.railing(random),
-            street_furniture.railing(random),
-            street_furniture.boards(random),
-            street_furniture.boards(random),
-        ]
+        self.fences = [street_furniture.railing(random) for _ in range(2)]
+        self.fences += [street_furniture.boards(random) for _ in range(2)]
         self.vehicles = [vehicles.vehicle(random) for _ in range(10)]
         self.walkers = [pedestrians.pedestrian(random) for _ in range(6)]
         self.riders_behind = [pedestrians.bicyclist_behind(random) for _ in range(2)]
-        self.riders_beside = [pedestrians.bicyclist_beside(random) for _ in range(2)]
+        self.riders_sideways = [pedestrians.bicyclist_sideways(random) for _ in range(2)]
 
     @property
     def building_line_m(self) -> float:
@@ -119,7 +115,7 @@ def along(x: float, near: float, far: float, low: float, high: float, side: floa
 
 
 def build_stretch(seed: int, number: int, side: float, street: Character) -> Stretch:
-    """Draw by lot one side (-1 left, 1 right) of the stretch that begins at number * 24 m."""
+    """Draw at random one side (-1 left, 1 right) of the stretch that begins at number * 24 m."""
     return _Builder(np.random.default_rng([seed, 2, number + (1 << 20), int(side > 0)]), number, side, street).build()
 
 
@@ -179,12 +175,8 @@ class _Builder:
         if random.random() < 0.35:
             sign = street.shop_signs[random.integers(len(street.shop_signs))]
             low = random.uniform(2.6, 3.6)
-            self._add(
-                upright(x - side * 0.6, random.uniform(near, far), sign.meters[0], low, low + sign.meters[1]),
-                sign,
-                SIGN,
-                1.0,
-            )
+            board = upright(x - side * 0.6, random.uniform(near, far), sign.meters[0], low, low + sign.meters[1])
+            self._add(board, sign, SIGN, 1.0)
         if side == street.sun_side and street.sunny:
             reach = x - side * height * street.sun_slope
             self._shadows.append(np.array([(x, 0, near), (reach, 0, near - 2), (reach, 0, far - 2), (x, 0, far)]))
@@ -192,34 +184,21 @@ class _Builder:
     def _gap(self) -> None:
         """Leave out the houses: a park behind a fence, or a yard with houses further back."""
         random, street, side = self._random, self._street, self._side
-        near, far, line = self._start, self._start + STRETCH_M, street.building_line_m
+        near, far, line, light = self._start, self._start + STRETCH_M, street.building_line_m, street.light(side)
         hedge = street.hedges[random.integers(2)]
         park = random.random() < 0.6
         for part in np.arange(near, far, 8.0):
             depth = line + (9.0 if park else 14.0)
-            self._add(
-                along(side * depth, part, part + 8, 0, random.uniform(2.5, 5), side),
-                hedge,
-                TREE,
-                street.light(side),
-                far + 1,
-            )
+            self._add(along(side * depth, part, part + 8, 0, random.uniform(2.5, 5), side), hedge, TREE, light, far + 1)
             if park:
-                self._add(
-                    along(side * (line + 0.4), part, part + 8, 0, random.uniform(0.8, 2.2), side),
-                    hedge,
-                    TREE,
-                    street.light(side),
-                    part + 8,
-                )
+                corners = along(side * (line + 0.4), part, part + 8, 0, random.uniform(0.8, 2.2), side)
+                self._add(corners, hedge, TREE, light, part + 8)
         if park:
             for _ in range(int(random.integers(2, 5))):
                 self._tree(line + random.uniform(2, 8), random.uniform(near, far))
         else:
             front = street.fronts[random.integers(len(street.fronts))]
-            self._add(
-                along(side * (line + 12), near, far, 0, front.meters[1], side), front, BUILDING, street.light(side), far
-            )
+            self._add(along(side * (line + 12), near, far, 0, front.meters[1], side), front, BUILDING, light, far)
         self._fence(near, far, line)
 
     def _fence(self, near: float, far: float, distance: float) -> None:
@@ -232,15 +211,14 @@ class _Builder:
             self._add(along(side * distance, begin, end, 0, height, side), fence, FENCE, street.light(side))
 
     def _curbside(self) -> None:
-        """Set lamps, signs, signals, bollards, guard rails, trees and parked cars beside the curb."""
+        """Set lamps, signs, signals, bollards, guard rails, trees and parked cars at the curb."""
         random, street, side = self._random, self._street, self._side
         curb = street.road_half_m + 0.45
         if random.random() < 0.75:
             self._lamp(side * curb, self._start + random.uniform(0, 8))
         for _ in range(int(random.integers(0, 3))):
-            self._sign(
-                side * random.uniform(curb, street.building_line_m - 0.4), self._start + random.uniform(0, STRETCH_M)
-            )
+            x = side * random.uniform(curb, street.building_line_m - 0.4)
+            self._sign(x, self._start + random.uniform(0, STRETCH_M))
         if random.random() < 0.2:
             z = self._start + random.uniform(0, 14)
             for step in range(int(random.integers(3, 7))):

@@ -1,4 +1,4 @@
-"""Pedestrians and bicyclists, a picture for each step of their walk or turn of their pedals."""
+"""Pedestrians and bicyclists, with a picture for each step or turn of the pedals."""
 
 from __future__ import annotations
 
@@ -6,24 +6,11 @@ import cv2
 import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.data.synthetic.texture import Color, Texture, cut_out
+from erfnet_ros.data.synthetic.texture import Color, Texture, colors, cut_out
 
 STEPS = 8
-_CLOTHES: tuple[Color, ...] = (
-    (30, 30, 34),
-    (44, 48, 60),
-    (70, 66, 62),
-    (110, 40, 40),
-    (52, 62, 48),
-    (120, 116, 110),
-    (28, 40, 74),
-    (180, 170, 150),
-    (90, 74, 54),
-    (150, 40, 60),
-    (200, 196, 190),
-    (58, 44, 66),
-)
-_SKINS: tuple[Color, ...] = ((196, 156, 132), (150, 108, 84), (98, 68, 52), (214, 178, 156))
+_CLOTHES = colors("1e1e22 2c303c 46423e 6e2828 343e30 78746e 1c284a b4aa96 5a4a36 96283c c8c4be 3a2c42")
+_SKINS = colors("c49c84 966c54 624434 d6b29c")
 
 
 class _Figure:
@@ -53,12 +40,8 @@ class _Figure:
         for picture, ink in ((self.rgb, (24, 24, 26)), (self.alpha, (255,))):
             cv2.circle(picture, middle, round(radius), ink, 5, cv2.LINE_AA)
         for turn in np.arange(4) * np.pi / 4 + spin:
-            reach = radius * np.array([np.cos(turn), np.sin(turn)])
-            self.limb(
-                [(center[0] - reach[0], center[1] - reach[1]), (center[0] + reach[0], center[1] + reach[1])],
-                (120, 120, 120),
-                1,
-            )
+            x, y = radius * np.array([np.cos(turn), np.sin(turn)])
+            self.limb([(center[0] - x, center[1] - y), (center[0] + x, center[1] + y)], (120, 120, 120), 1)
 
     def texture(self, meters: tuple[float, float], close_px: int) -> Texture:
         """Finish with cloth-like grain and light from above."""
@@ -124,7 +107,7 @@ def bicyclist_behind(random: np.random.Generator) -> list[Texture]:
     return pictures
 
 
-def bicyclist_beside(random: np.random.Generator) -> list[Texture]:
+def bicyclist_sideways(random: np.random.Generator) -> list[Texture]:
     """Paint a rider seen from the side in STEPS pictures of 216 x 208 texels, about 1.85 m x 1.8 m."""
     coat, trousers, paint = _pick(random), _pick(random), _pick(random)
     skin, hair = _SKINS[random.integers(len(_SKINS))], _pick(random)

@@ -147,8 +147,8 @@ class Canvas:
         depth = np.maximum(views[..., 2], _NEAR_M)
         columns = views[..., 0] / depth * self.camera.focal + width / 2
         rows = views[..., 1] / depth * self.camera.focal + self.camera.horizon
-        beside = (columns.max(axis=1) <= 0) | (columns.min(axis=1) >= width)
-        outside = beside | (rows.max(axis=1) <= 0) | (rows.min(axis=1) >= height)
+        sideways = (columns.max(axis=1) <= 0) | (columns.min(axis=1) >= width)
+        outside = sideways | (rows.max(axis=1) <= 0) | (rows.min(axis=1) >= height)
         large = (np.ptp(columns, axis=1) > 0.5) & (np.ptp(rows, axis=1) > 1)
         sight: npt.NDArray[np.bool_] = ahead & ~outside & large
         return sight

@@ -1,21 +1,13 @@
-"""What stands along a street: signs, signals, posts and fences."""
+"""Signs, signals, posts and fences."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from erfnet_ros.data.synthetic.texture import Color, Texture, cut_out, noise, tint
+from erfnet_ros.data.synthetic.texture import Texture, colors, cut_out, noise, tint
 
-_INKS: tuple[Color, ...] = (
-    (176, 30, 34),
-    (28, 60, 130),
-    (30, 96, 60),
-    (224, 222, 214),
-    (212, 180, 50),
-    (44, 44, 48),
-    (120, 90, 70),
-)
+_INKS = colors("b01e22 1c3c82 1e603c e0ded6 d4b432 2c2c30 785a46")
 
 
 def post(random: np.random.Generator) -> Texture:
@@ -48,9 +40,8 @@ def traffic_sign(random: np.random.Generator) -> Texture:
         cv2.rectangle(rgb, (7, 8), (88, 87), field, 2)
     for _ in range(4):
         x, y = random.integers(30, 60, 2)
-        cv2.rectangle(
-            rgb, (int(x), int(y)), (int(x) + int(random.integers(3, 14)), int(y) + 5), _INKS[random.integers(3, 6)], -1
-        )
+        right = int(x) + int(random.integers(3, 14))
+        cv2.rectangle(rgb, (int(x), int(y)), (right, int(y) + 5), _INKS[random.integers(3, 6)], -1)
     width = float(random.uniform(0.6, 0.85)) if kind < 2 else float(random.uniform(0.6, 1.6))
     return cut_out(rgb, alpha, (width, width if kind < 3 else width * 0.6))
 

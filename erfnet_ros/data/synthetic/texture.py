@@ -13,6 +13,12 @@ from erfnet_ros.core.array_types import Pixels
 Color = tuple[int, int, int]
 
 
+def colors(hexadecimal: str) -> tuple[Color, ...]:
+    """Return the colors of a text such as "946852 7a4a3a", each 0..255."""
+    parts = [bytes.fromhex(word) for word in hexadecimal.split()]
+    return tuple((red, green, blue) for red, green, blue in parts)
+
+
 @dataclass(frozen=True)
 class Texture:
     """A picture to be put on a panel.

@@ -1,7 +1,8 @@
-"""Who moves along the street: cars, bicyclists and pedestrians, as functions of time."""
+"""Moving cars, bicyclists and pedestrians, as functions of time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,36 +74,35 @@ class Mover:
 
 
 def movers(random: np.random.Generator, street: Character, camera_speed: float) -> list[Mover]:
-    """Draw by lot who shares the street with a camera that drives at `camera_speed` m/s, on the left."""
+    """Draw at random who shares the street with a camera that drives at `camera_speed` m/s, on the left."""
     half, line = street.road_half_m, street.building_line_m
-    bodies = tuple(street.vehicles)
-    walkers, behind, beside = tuple(street.walkers), tuple(street.riders_behind), tuple(street.riders_beside)
-    found = []
+    bodies, walkers = tuple(street.vehicles), tuple(street.walkers)
+    found: list[Mover] = []
+
+    def add(looks: Sequence[Mesh | list[Texture]], class_id: int, x: float, *path: float) -> None:
+        found.append(Mover(tuple(looks), class_id, x, *path))
+
     for _ in range(int(random.integers(1, 5))):
         lane, start = street.lane_m(1.0) + random.uniform(-0.2, 0.4), random.uniform(0, 130)
-        found.append(
-            Mover(bodies[int(random.integers(9)) :], CAR, lane, 0, 0, -random.uniform(6, 12), start, 130, np.pi)
-        )
+        add(bodies[int(random.integers(9)) :], CAR, lane, 0, 0, -random.uniform(6, 12), start, 130, np.pi)
     for _ in range(int(random.integers(0, 3))):
         lane, start = street.lane_m(-1.0) + random.uniform(-0.2, 0.2), random.uniform(12, 60)
-        found.append(
-            Mover(bodies[int(random.integers(9)) :], CAR, lane, 0, 0, camera_speed, start, 110, random.normal(0, 0.02))
-        )
+        add(bodies[int(random.integers(9)) :], CAR, lane, 0, 0, camera_speed, start, 110, random.normal(0, 0.02))
     if random.random() < 0.4:
         start = random.uniform(15, 70)
-        found.append(Mover(bodies, CAR, 0, 1.5, half - 1, 0, start, 120, np.pi / 2 + random.normal(0, 0.4)))
+        add(bodies, CAR, 0, 1.5, half - 1, 0, start, 120, np.pi / 2 + random.normal(0, 0.4))
     for side in (-1, 1):
         for _ in range(int(random.integers(1, 3))):
             lane, start = side * (half - random.uniform(0.5, 1.0)), random.uniform(0, 45)
-            found.append(Mover(behind, BICYCLIST, lane, 0, 0, -side * random.uniform(4, 7), start, 45))
+            add(street.riders_behind, BICYCLIST, lane, 0, 0, -side * random.uniform(4, 7), start, 45)
     for _ in range(int(random.integers(1, 3))):
         start = random.uniform(0, 60)
-        found.append(Mover(beside, BICYCLIST, random.uniform(-1, 1), 2.5, line - 2.2, 0, start, 60))
+        add(street.riders_sideways, BICYCLIST, random.uniform(-1, 1), 2.5, line - 2.2, 0, start, 60)
     for _ in range(int(random.integers(8, 24))):
         x = random.choice([-1, 1]) * random.uniform(half + 0.5, line - 0.2)
         start, pace = random.uniform(0, 45), random.choice([-1.3, 1.3, 0.0])
-        found.append(Mover(walkers[int(random.integers(5)) :], PEDESTRIAN, x, 0, 0, pace, start, 45))
+        add(walkers[int(random.integers(5)) :], PEDESTRIAN, x, 0, 0, pace, start, 45)
     for _ in range(int(random.integers(0, 4))):
         start = random.uniform(0, 70)
-        found.append(Mover(walkers, PEDESTRIAN, random.uniform(-1, 1), 1.3, line - 1.6, 0, start, 70))
+        add(walkers, PEDESTRIAN, random.uniform(-1, 1), 1.3, line - 1.6, 0, start, 70)
     return found

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.data.synthetic.texture import Color, Texture, cut_out, foliage, noise
+from erfnet_ros.data.synthetic.texture import Texture, colors, cut_out, foliage, noise
 
-_BARK: tuple[Color, ...] = ((70, 58, 46), (92, 84, 72), (50, 44, 40), (110, 100, 86))
-_LEAVES: tuple[Color, ...] = ((74, 92, 42), (96, 104, 60), (52, 70, 38), (120, 112, 62), (128, 92, 50), (60, 76, 60))
+_BARK = colors("463a2e 5c5448 322c28 6e6456")
+_LEAVES = colors("4a5c2a 60683c 344626 78703e 805c32 3c4c3c")
 
 
 def leafy_tree(random: np.random.Generator) -> Texture:
@@ -20,12 +20,8 @@ def leafy_tree(random: np.random.Generator) -> Texture:
     trunk = np.zeros_like(crown)
     foot = width // 2
     thickness = int(random.integers(12, 22))
-    bole = [
-        (foot - thickness, height),
-        (foot - thickness // 2, 170),
-        (foot + thickness // 2, 170),
-        (foot + thickness, height),
-    ]
+    left, right = [(foot - thickness, height), (foot - thickness // 2, 170)], [(foot + thickness // 2, 170)]
+    bole = [*left, *right, (foot + thickness, height)]
     cv2.fillPoly(trunk, [np.array(bole, np.int32)], 255)
     bark = foliage(random, height, width, _BARK[random.integers(len(_BARK))])
     rgb = np.where((trunk > 0)[..., None] & (crown == 0)[..., None], bark, rgb)

@@ -8,23 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.data.synthetic.rasterizer import Floats, Mesh
-from erfnet_ros.data.synthetic.texture import Color
+from erfnet_ros.data.synthetic.texture import Color, colors
 
-_PAINTS: tuple[Color, ...] = (
-    (120, 124, 128),
-    (84, 88, 92),
-    (168, 170, 172),
-    (36, 38, 42),
-    (140, 30, 32),
-    (30, 48, 96),
-    (210, 210, 206),
-    (52, 80, 62),
-    (92, 30, 38),
-    (66, 96, 130),
-    (190, 172, 60),
-    (24, 26, 30),
-    (104, 100, 92),
-)
+_PAINTS = colors("787c80 54585c a8aaac 24262a 8c1e20 1e3060 d2d2ce 34503e 5c1e26 426082 beac3c 181a1e 68645c")
+Edge = tuple[float, float, float, float]
+
 _GLASS: Color = (40, 47, 54)
 _RUBBER: Color = (20, 20, 22)
 _HUB: Color = (128, 130, 132)
@@ -67,6 +55,12 @@ class _Builder:
         self._faces.append(corners[::-1] if inside_out else corners)
         self._colors.append(np.array(color) * shade)
 
+    def strip(self, low: Edge, high: Edge, color: Color, shade: float = 1.0) -> None:
+        """Add the face between two edges that lie across the vehicle, each (left x, right x, y, z)."""
+        (left, right, y, z), (high_left, high_right, high_y, high_z) = low, high
+        corners = [(left, y, z), (right, y, z), (high_right, high_y, high_z), (high_left, high_y, high_z)]
+        self.face(corners, color, shade)
+
     def mesh(self) -> Mesh:
         ends = np.cumsum([len(face) for face in self._faces])
         starts = np.concatenate([[0], ends[:-1]])
@@ -91,54 +85,28 @@ def _side(builder: _Builder, shape: _Shape, side: float, paint: Color) -> None:
     windscreen, rear, top_front, top_rear = _glass_line(shape)
     x, low = side * half, 0.26
     tone = 0.9 + 0.06 * side
-    builder.face(
-        [
-            (x, low, -front + 0.06),
-            (x, shape.belt - 0.16, -front),
-            (x, shape.belt, rear),
-            (x, shape.belt, windscreen),
-            (x, shape.belt - 0.2, front - 0.08),
-            (x, low, front - 0.04),
-        ],
-        paint,
-        tone,
-    )
-    builder.face(
-        [(x, low, -front + 0.08), (x, 0.48, -front + 0.05), (x, 0.48, front - 0.06), (x, low, front - 0.06)],
-        paint,
-        0.62,
-    )
-    builder.face(
-        [
-            (x, shape.belt, rear),
-            (x, shape.belt, windscreen),
-            (side * roof, shape.height, top_front),
-            (side * roof, shape.height, top_rear),
-        ],
-        paint,
-        tone,
-    )
+    body = [(low, -front + 0.06), (shape.belt - 0.16, -front), (shape.belt, rear), (shape.belt, windscreen)]
+    body += [(shape.belt - 0.2, front - 0.08), (low, front - 0.04)]
+    builder.face([(x, y, z) for y, z in body], paint, tone)
+    sill = [(low, -front + 0.08), (0.48, -front + 0.05), (0.48, front - 0.06), (low, front - 0.06)]
+    builder.face([(x, y, z) for y, z in sill], paint, 0.62)
+    roof_edge = [(side * roof, shape.height, top_front), (side * roof, shape.height, top_rear)]
+    builder.face([(x, shape.belt, rear), (x, shape.belt, windscreen), *roof_edge], paint, tone)
     panes = max(2, round((windscreen - rear) / 1.3))
     for pane in range(panes):
         near, far = (pane + 0.08) / panes, (pane + 0.92) / panes
         corners = []
         for up, along in ((0.1, near), (0.1, far), (0.88, far), (0.88, near)):
             bottom, top = rear + along * (windscreen - rear), top_rear + along * (top_front - top_rear)
-            corners.append(
-                (
-                    side * (half + up * (roof - half)),
-                    shape.belt + up * (shape.height - shape.belt),
-                    bottom + up * (top - bottom),
-                )
-            )
+            y = shape.belt + up * (shape.height - shape.belt)
+            corners.append((side * (half + up * (roof - half)), y, bottom + up * (top - bottom)))
         builder.face(corners, _GLASS, 1.0 + 0.2 * side)
     radius = 0.31 if shape.height < 2 else 0.4
     for axle in (-front * 0.62, front * 0.64):
         for reach, color in ((radius, _RUBBER), (radius * 0.6, _HUB)):
             turns = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-            builder.face(
-                [(side * (half + 0.01), radius + reach * np.sin(a), axle + reach * np.cos(a)) for a in turns], color
-            )
+            rim = [(side * (half + 0.01), radius + reach * np.sin(a), axle + reach * np.cos(a)) for a in turns]
+            builder.face(rim, color)
 
 
 def _ends(builder: _Builder, shape: _Shape, paint: Color) -> None:
@@ -151,45 +119,22 @@ def _ends(builder: _Builder, shape: _Shape, paint: Color) -> None:
         out = np.sign(end)
         edge = end - out * 0.06
         lip = shape.belt - 0.18
-        builder.face([(-half, 0.12, edge), (half, 0.12, edge), (half, 0.3, edge), (-half, 0.3, edge)], _RUBBER)
+        builder.strip((-half, half, 0.12, edge), (-half, half, 0.3, edge), _RUBBER)
         for x in (-half, half - 0.2):
-            builder.face([(x, 0.0, edge), (x + 0.2, 0.0, edge), (x + 0.2, 0.3, edge), (x, 0.3, edge)], _RUBBER)
-        builder.face([(-half, 0.26, end), (half, 0.26, end), (half, lip, end), (-half, lip, end)], paint, 0.82)
-        builder.face([(-half, 0.26, end), (half, 0.26, end), (half, 0.46, end), (-half, 0.46, end)], paint, 0.55)
+            builder.strip((x, x + 0.2, 0.0, edge), (x, x + 0.2, 0.3, edge), _RUBBER)
+        builder.strip((-half, half, 0.26, end), (-half, half, lip, end), paint, 0.82)
+        builder.strip((-half, half, 0.26, end), (-half, half, 0.46, end), paint, 0.55)
         for x in (-half + 0.02, half - 0.34):
-            builder.face(
-                [(x, lip - 0.24, end), (x + 0.32, lip - 0.24, end), (x + 0.32, lip - 0.04, end), (x, lip - 0.04, end)],
-                lamp,
-            )
-        builder.face([(-0.26, 0.46, end), (0.26, 0.46, end), (0.26, 0.58, end), (-0.26, 0.58, end)], plate)
-        builder.face(
-            [(-half, lip, end), (half, lip, end), (half, shape.belt, glass), (-half, shape.belt, glass)], paint, 1.12
-        )
-        builder.face(
-            [
-                (-half, shape.belt, glass),
-                (half, shape.belt, glass),
-                (roof, shape.height, top),
-                (-roof, shape.height, top),
-            ],
-            paint,
-            0.95,
-        )
+            builder.strip((x, x + 0.32, lip - 0.24, end), (x, x + 0.32, lip - 0.04, end), lamp)
+        builder.strip((-0.26, 0.26, 0.46, end), (-0.26, 0.26, 0.58, end), plate)
+        builder.strip((-half, half, lip, end), (-half, half, shape.belt, glass), paint, 1.12)
+        builder.strip((-half, half, shape.belt, glass), (-roof, roof, shape.height, top), paint, 0.95)
         corners = []
         for side, up in ((-1, 0.08), (1, 0.08), (1, 0.88), (-1, 0.88)):
             x = side * (half + up * (roof - half)) * 0.87
             corners.append((x, shape.belt + up * (shape.height - shape.belt), glass + up * (top - glass)))
         builder.face(corners, _GLASS, 1.25 if end > 0 else 0.95)
-    builder.face(
-        [
-            (-roof, shape.height, top_rear),
-            (roof, shape.height, top_rear),
-            (roof, shape.height, top_front),
-            (-roof, shape.height, top_front),
-        ],
-        paint,
-        1.2,
-    )
+    builder.strip((-roof, roof, shape.height, top_rear), (-roof, roof, shape.height, top_front), paint, 1.2)
 
 
 def _glass_line(shape: _Shape) -> tuple[float, float, float, float]:

@@ -38,10 +38,10 @@ def _paired(blocks: Sequence[Block]) -> list[Block]:
     arranged: list[Block] = []
     left: Chart | Code | Table | None = None
     for block in blocks:
-        half = isinstance(block, (Chart, Code, Table)) and not block.wide
-        if left is not None and not half:
+        half = block if isinstance(block, (Chart, Code, Table)) and not block.wide else None
+        if left is not None and half is None:
             arranged[-1] = replace(left, wide=True)
-        left = block if half and left is None and isinstance(block, (Chart, Code, Table)) else None
+        left = half if left is None else None
         arranged.append(block)
     if left is not None:
         arranged[-1] = replace(left, wide=True)
