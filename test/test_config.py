@@ -55,7 +55,7 @@ def test_the_shared_memory_holds_the_largest_image_that_is_accepted() -> None:
 
 def test_rviz_shows_topics_that_exist() -> None:
     displays = yaml.safe_load((CONFIG / "segment.rviz").read_text())["Visualization Manager"]["Displays"]
-    outputs = (ROOT / "erfnet_ros" / "ros" / "outputs.py").read_text()
+    outputs = (ROOT / "erfnet_ros" / "ros" / "node" / "publishers.py").read_text()
     for display in displays:
         topic = display["Topic"]["Value"]
         assert topic == "image" or f'"{topic}"' in outputs

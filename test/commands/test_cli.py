@@ -152,7 +152,9 @@ def test_what_is_known_of_imported_weights_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["demo", "benchmark --node"])
 def test_commands_that_need_ros_say_so_where_it_is_missing(command: str) -> None:
     """Without ROS the rest of the command works, and these two explain themselves."""
-    code = "import sys; sys.modules['rclpy'] = None; from erfnet_ros import cli; sys.exit(cli.main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['rclpy'] = None; from erfnet_ros.commands import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
     done = subprocess.run([sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"erfnet: error: 'erfnet {command}' cannot import 'rclpy'; it needs ROS 2")
@@ -168,7 +170,10 @@ def test_commands_that_need_the_training_extra_say_so_where_it_is_missing(
     tmp_path: Path, library: str, arguments: list[str]
 ) -> None:
     """`pip install .` leaves these libraries out: who trains learns from the command what else to install."""
-    code = f"import sys; sys.modules['{library}'] = None; from erfnet_ros import cli; sys.exit(cli.main(sys.argv[1:]))"
+    code = (
+        f"import sys; sys.modules['{library}'] = None\n"
+        "from erfnet_ros.commands import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -219,7 +224,7 @@ def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
 
 def test_help_and_version_do_not_wait_for_torch() -> None:
     """A terminal that hangs for seconds on --help feels broken."""
-    code = "import sys; from erfnet_ros import cli; sys.argv = ['erfnet', '--version']\ntry: cli.main()\n"
+    code = "import sys; from erfnet_ros.commands import cli; sys.argv = ['erfnet', '--version']\ntry: cli.main()\n"
     code += "except SystemExit: pass\nassert 'torch' not in sys.modules and 'cv2' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

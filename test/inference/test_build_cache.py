@@ -311,7 +311,7 @@ def test_a_bad_file_that_cannot_be_removed_is_not_offered_again(open_folder: Pat
 FULL = """
 import json, sys
 from pathlib import Path
-from erfnet_ros.engines.cache import Cache
+from erfnet_ros.inference.build_cache import Cache
 
 def build(path):
     try:

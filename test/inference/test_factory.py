@@ -22,7 +22,7 @@ from erfnet_ros.inference.auto_select import candidates, open_fastest
 from erfnet_ros.inference.engine import ENGINES, Engine
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.fallback import FallbackEngine
-from erfnet_ros.inference.pytorch import cpu, cuda
+from erfnet_ros.inference.pytorch import cuda
 from erfnet_ros.inference.pytorch import engine as pytorch_module
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.models.checkpoint import Checkpoint, load
@@ -120,9 +120,9 @@ def test_only_what_can_win_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A robot must not wait for graphs of engines that are known to be slower."""
     monkeypatch.setattr(device, "has_bf16_units", lambda: True)
     assert candidates(CPU, "bf16", None) == ("pytorch",)
-    monkeypatch.setattr(cpu.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
     assert candidates(CPU, "fp32", None) == ("pytorch",)
-    monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(device.platform, "machine", lambda: "aarch64")
     has_onnxruntime = importlib.util.find_spec("onnxruntime") is not None
     expected = ("onnxruntime", "pytorch") if has_onnxruntime else ("pytorch",)
     assert candidates(CPU, "fp32", None) == expected
