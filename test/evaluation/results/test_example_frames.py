@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erfnet_ros.core.class_set import CAMVID
-from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.evaluation.results.example_frames import PER_KIND, Candidate, ExampleFrames
 
 RGB = np.zeros((12, 16, 3), np.uint8)
@@ -76,5 +76,5 @@ def test_it_goes_on_after_a_restore_as_if_nothing_had_been(mious: list[float], c
 
 @pytest.mark.parametrize("content", [{}, {"jpeg": "?"}, {"jpeg": 1}, {"jpeg": "", "index": "1"}, None])
 def test_a_damaged_candidate_is_refused(content: object) -> None:
-    with pytest.raises(EvaluationError, match="Expected"):
+    with pytest.raises(ErfnetError, match="Expected"):
         Candidate.from_dict(content)
