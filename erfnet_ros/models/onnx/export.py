@@ -1,8 +1,8 @@
-"""The Pipeline as an ONNX graph: uint8 image in, uint8 labels and confidence out; or its network alone.
+"""ONNX export of the Pipeline: uint8 image in, uint8 labels and confidence out; or of its network alone.
 
 A graph for one camera size is PyTorch's own export of the Pipeline. In a graph for any camera size the resizing of the
 image is written in ONNX by hand, since how far it shrinks is decided by numbers that PyTorch's tracing would freeze;
-`agreement` holds the whole against the Pipeline, and nothing should be used that it has not seen.
+`agreement` compares the whole with the Pipeline, and no graph should be used without that check.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ INPUT, OUTPUTS = resize.INPUT, ("labels", "confidence")
 """(N, H, W, 3) uint8 RGB in; (N, H, W) uint8 each out; N is 1 unless a graph is built for more."""
 
 METADATA_KEY = "erfnet_ros"
-"""Where the model's metadata says, as one JSON object, what the graph is."""
+"""Key of the model's metadata under which one JSON object describes the graph."""
 
 MIN_AGREEMENT = 0.999
 """Share of pixels on which graph and PyTorch in fp32 must choose the same class."""
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float16}
-"""What the floats of a graph are; int8 has convolutions in bytes between them."""
+"""Floating-point type of a graph's tensors; int8 has convolutions in bytes between them."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a graph's answers compare with those of PyTorch in fp32, image by image.
+    """How a graph agrees with PyTorch in fp32, image by image.
 
     Attributes:
         sizes: (width, height) of each image.
@@ -78,7 +78,7 @@ def build(
         camera: (width, height) of the images that it takes, or None for images of any size.
         input_size: (width, height) that the network sees, or None for `pipeline.network_size`'s choice.
         precision: fp32; fp16 for weights and sums in half precision; or int8 for that with convolutions in bytes,
-            for TensorRT (`onnx_bytes`).
+            for TensorRT (`quantize`).
         batch: How many images it takes at once; more than one only where `camera` says their size.
 
     Raises:
@@ -88,7 +88,8 @@ def build(
     ranges = ranges_of(checkpoint.calibration) if precision == "int8" else None
     pipeline = Pipeline(checkpoint, input_size).eval().to(PRECISIONS[precision])
     model = _any_size(pipeline) if camera is None else _one_size(pipeline, camera, batch)
-    _forget_how_it_was_made(model)
+    _remove_traces(model)
+    _cast_labels_from_floats(model)
     if ranges is not None:
         quantize(model, ranges)
     facts = {
@@ -117,16 +118,16 @@ def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
     """
     from torch.export import Dim
 
-    # Sizes unlike any other: the tracing takes equal ones for the same.
+    # All sizes differ: the tracing would take equal ones for one symbol.
     inputs = {INPUT: torch.zeros(1, 31 * STRIDE, 49 * STRIDE, 3, dtype=torch.uint8)}
     shapes = {INPUT: {1: STRIDE * Dim("rows"), 2: STRIDE * Dim("columns")}}
     model = _export(LogitsNetwork(Pipeline(checkpoint).eval()), inputs, ("logits",), shapes)
-    _forget_how_it_was_made(model)
+    _remove_traces(model)
     return model
 
 
 def agreement(model: onnx.ModelProto, pipeline: Pipeline, images: Iterable[Pixels]) -> Agreement:
-    """Run a graph in ONNX Runtime on the CPU and hold its answers against PyTorch's.
+    """Run a graph in ONNX Runtime on the CPU and compare it with PyTorch.
 
     Args:
         model: The graph.
@@ -181,7 +182,7 @@ def _any_size(pipeline: Pipeline) -> onnx.ModelProto:
         )
     rows, columns = (Dim.STATIC, Dim.STATIC) if pipeline.input_size else (STRIDE * Dim("rows"), STRIDE * Dim("columns"))
     inputs = {
-        # Sizes unlike any other: the tracing takes equal ones for the same.
+        # All sizes differ: the tracing would take equal ones for one symbol.
         INPUT: torch.zeros(1, 250, 390, 3, dtype=torch.uint8),
         resize.RESIZED: torch.zeros(1, 3, high, wide, dtype=pipeline.mean.dtype),
     }
@@ -212,8 +213,21 @@ def _export(
     return program.model_proto
 
 
-def _forget_how_it_was_made(model: onnx.ModelProto) -> None:
-    """Leave out the exporter's notes: lines of source with this machine's paths, and the names of traced values."""
+def _cast_labels_from_floats(model: onnx.ModelProto) -> None:
+    """Cast the int64 class ids to uint8 by way of floats: TensorRT makes uint8 of floats alone."""
+    from onnx import TensorProto, helper
+
+    for index, node in enumerate(model.graph.node):
+        if node.op_type == "Cast" and node.output[0] == OUTPUTS[0]:
+            floats = f"{OUTPUTS[0]}/floats"
+            model.graph.node.insert(index, helper.make_node("Cast", [node.input[0]], [floats], to=TensorProto.FLOAT))
+            node.input[0] = floats
+            return
+    raise ExportError("Expected a graph that casts its labels to uint8, got none; update erfnet_ros.")
+
+
+def _remove_traces(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes: lines of source with this machine's paths, and the names of traced values."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
         del part.metadata_props[:]
@@ -234,7 +248,7 @@ def _needed(package: str) -> Iterator[None]:
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    """Turn whatever ONNX Runtime raises into an error of ours: its exceptions have no base of their own."""
+    """Turn what ONNX Runtime raises into an ExportError: its exceptions have no common base."""
     try:
         yield
     except Exception as error:
@@ -243,7 +257,7 @@ def _refused() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what the exporter says of its steps, of packages that nobody needs here, and of its own future."""
+    """Suppress the exporter's log and warnings about its steps, optional packages and deprecations."""
     logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [log.level for log in logs]
     for log in logs:

@@ -127,6 +127,14 @@ def test_the_bytes_are_cast_before_anything_else_touches_them(
         assert {node.op_type for node in model.graph.node if "image" in node.input} <= {"Cast", "Shape"}
 
 
+def test_bytes_are_cast_from_floats_alone(one_size: onnx.ModelProto, any_size: onnx.ModelProto) -> None:
+    """TensorRT refuses a cast of the argmax's int64 to uint8."""
+    for model in (one_size, any_size):
+        casts = {node.output[0]: node for node in model.graph.node if node.op_type == "Cast"}
+        source = casts[casts["labels"].input[0]]
+        assert helper.get_node_attr_value(source, "to") == onnx.TensorProto.FLOAT
+
+
 def test_each_transposed_convolution_gives_pytorchs_numbers(one_size: onnx.ModelProto) -> None:
     """output_padding is where runtimes differ: a wrong one shifts every label by a pixel."""
     network = PIPELINE.network
