@@ -106,3 +106,13 @@ def test_importing_the_package_is_light() -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=PACKAGE.parent, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_package_offers_segmenter_and_network() -> None:
+    import erfnet_ros
+    from erfnet_ros import ERFNet, Segmenter
+    from erfnet_ros.inference import segmenter
+    from erfnet_ros.models import erfnet
+
+    assert (Segmenter, ERFNet) == (segmenter.Segmenter, erfnet.ERFNet)
+    assert not hasattr(erfnet_ros, "Segmentor")

@@ -1,10 +1,9 @@
-"""`erfnet build-engine`: a TensorRT engine built before the robot needs it."""
+"""Command `erfnet build-engine`: builds a TensorRT engine into the cache."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from erfnet_ros.inference.build_cache import Artifact
     from erfnet_ros.inference.tensorrt.api import Backend
     from erfnet_ros.inference.tensorrt.build import Request
-    from erfnet_ros.inference.tensorrt.progress import Progress
 
 _MAX_BATCH = 64
 
@@ -26,8 +24,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0.
 
     Raises:
-        ErfnetError: An option or the checkpoint is of no use, TensorRT is not installed, or it cannot build the engine,
-            which must answer as PyTorch does where there is a GPU to try it.
+        ErfnetError: An option or the checkpoint cannot be used, TensorRT is not installed, or it cannot build the
+            engine, which must agree with PyTorch where there is a GPU to run it.
     """
     options = _parser().parse_args(arguments)
     input_size = parse_input_size(options.input_size)
@@ -42,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     from erfnet_ros.inference.tensorrt.api import find_backend
     from erfnet_ros.inference.tensorrt.build import NO_GPU, Request, build_engine
     from erfnet_ros.inference.tensorrt.engine import gpu_count, gpu_title, pick_gpu, pick_precision
-    from erfnet_ros.inference.tensorrt.load import open_session
+    from erfnet_ros.inference.tensorrt.progress import log_progress
+    from erfnet_ros.inference.tensorrt.session import open_session
     from erfnet_ros.models import checkpoint
 
     precision = pick_precision(options.precision)
@@ -58,11 +57,12 @@ def main(arguments: Sequence[str]) -> int:
         options.batch,
         gpu_title(gpu) if gpu else NO_GPU,
         options.workspace,
+        gpu,
     )
-    cache, progress = Cache(options.cache), _line(f"Building the TensorRT engine for {request.images}")
+    cache, progress = Cache(options.cache), log_progress(f"Building the TensorRT engine for {request.images}")
     if gpu is None:
         engine = build_engine(request, backend, cache, progress)
-        checked = "not yet run: this machine has no GPU; it is held against PyTorch where it is first loaded"
+        checked = "not yet run: this machine has no GPU; it is compared with PyTorch where it is first loaded"
         notes = engine.notes
     else:
         opened = open_session(request, backend, gpu, cache, progress)
@@ -99,26 +99,6 @@ def _parser() -> argparse.ArgumentParser:
         "--cache", type=Path, metavar="DIR", help="cache folder (default: $ERFNET_ROS_CACHE, or ~/.cache/erfnet_ros)"
     )
     return parser
-
-
-def _line(what: str) -> Progress:
-    """Return a progress that rewrites one line of a terminal, or else says something now and then in the log."""
-    from erfnet_ros.inference.tensorrt.progress import into_the_log
-
-    if not sys.stderr.isatty():
-        return into_the_log(what)
-
-    shown = ""
-
-    def rewrite(done: float) -> None:
-        nonlocal shown
-        line = f"\r{what}: {100 * done:3.0f} %" + ("\n" if done >= 1 else "")
-        if line != shown:
-            shown = line
-            sys.stderr.write(line)
-            sys.stderr.flush()
-
-    return rewrite
 
 
 def _described(engine: Artifact, request: Request, backend: Backend) -> list[str]:

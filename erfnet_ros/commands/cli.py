@@ -11,6 +11,8 @@ from pathlib import Path
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ErfnetError, ParameterError
+from erfnet_ros.inference.engine import DEVICES, PRECISIONS
+from erfnet_ros.inference.factory import ENGINES
 
 _ROS = "ROS 2 and the built package: source ROS 2 and the workspace, or use 'make demo', which brings its own"
 
@@ -26,7 +28,7 @@ _FORWARDED = {
         "TensorRT and ONNX: pip install 'erfnet_ros[tensorrt]', or '.[tensorrt]' in a checkout",
         "build a TensorRT engine before the robot needs it",
     ),
-    "calibrate": ("erfnet_ros.inference.calibration", "its dependencies", "prepare a checkpoint for precision int8"),
+    "calibrate": ("erfnet_ros.commands.calibrate", "its dependencies", "prepare a checkpoint for precision int8"),
     "bag": ("erfnet_ros.commands.bag", "its dependencies", "make rosbags of images, and look into them"),
     "evaluate-bag": (
         "erfnet_ros.commands.evaluate_bag",
@@ -78,9 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image file, or folder of images")
     segment.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for masks and overlays")
     segment.add_argument("--checkpoint", metavar="FILE", help=".safetensors file (default: the shipped CamVid weights)")
-    segment.add_argument("--engine", default="auto", help="auto or pytorch")
-    segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    segment.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    segment.add_argument("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: auto)")
+    segment.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
+    segment.add_argument("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
     segment.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
     segment.add_argument("--threshold", type=float, default=0.0, help="pixels below this confidence become void (0..1)")
     segment.add_argument("--alpha", type=float, default=0.5, help="weight of the colors in the overlay (0..1)")
@@ -122,7 +124,13 @@ def _segment(options: argparse.Namespace) -> int:
             raise ParameterError(f"Expected --{name} from 0 to 1, got {getattr(options, name)}.")
     tasks = find_images(options.images)
     size = parse_input_size(options.input_size)
-    segmenter = Segmenter(options.checkpoint, options.engine, options.device, options.precision, size)
+    segmenter = Segmenter(
+        options.checkpoint,
+        engine=options.engine,
+        device=options.device,
+        precision=options.precision,
+        input_size=size,
+    )
     faults = segment_files(tasks, segmenter, options.out, options.threshold, options.alpha)
     for fault in faults:
         print(f"erfnet: left out {fault}", file=sys.stderr)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from erfnet_ros.core.errors import ClassSetError, ParameterError, SourceError
+from erfnet_ros.inference.engine import DEVICES, PRECISIONS
+from erfnet_ros.inference.factory import ENGINES
 
 if TYPE_CHECKING:
     # Torch and OpenCV are slow to import, and --help needs neither.
@@ -77,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", metavar="FILE", help=".safetensors file (default: the shipped CamVid weights)")
     parser.add_argument("--split", help="split, or several joined by + (default: test; val where its truth is secret)")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N frames, evenly spread (default: all)")
-    parser.add_argument("--engine", default="auto", help="auto or the engine's name")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
+    parser.add_argument("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: auto)")
+    parser.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
+    parser.add_argument("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
     parser.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
     parser.add_argument(
         "--protocol",

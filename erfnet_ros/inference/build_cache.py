@@ -1,14 +1,13 @@
-"""Files that take long to build, kept between runs: engines, compiled code, graphs, measured choices.
+"""Build cache for compiled inference engines, graphs, measurements and whatever else takes long to make.
 
-Each file has a sidecar, a JSON object with the key that it was built for, facts, its size and its SHA-256. Only a file
-that agrees with its sidecar counts: whatever is truncated, damaged or foreign is built again. The sidecar is written
-last and in one step, so a builder that is killed leaves nothing that counts.
+Each file has a description of the same name, a JSON object with the key that it was built for, facts and its SHA-256.
+Only a file that agrees with its description is used: what is truncated, damaged or of another key is built again. The
+description is written last and in one step, so a builder that is killed leaves nothing that would be used.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -20,6 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from erfnet_ros.core.errors import EngineError
 
@@ -35,7 +36,7 @@ VARIABLE = "ERFNET_ROS_CACHE"
 KEPT = 20
 """How many files of a kind stay: the most recently used."""
 
-_SIDECAR = ".facts.json"
+_DESCRIPTION = ".facts.json"
 _FULL = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}
 
 _temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -43,13 +44,13 @@ _temporary: tempfile.TemporaryDirectory[str] | None = None
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that was built, now or before.
+    """What was built, now or before.
 
     Attributes:
-        path: The file.
-        facts: What its builder said of it, as JSON gives it back.
+        path: The file; where the builder wrote none, only the facts are kept.
+        facts: What the builder returned, as JSON gives it back.
         built: Whether it was built by this call.
-        notes: What went otherwise than usual, a sentence each.
+        notes: Faults of the cache that the user should know of, a sentence each.
     """
 
     path: Path
@@ -63,7 +64,7 @@ class _BuilderError(Exception):
 
 
 class _DamagedError(Exception):
-    """A file does not agree with its sidecar, or lacks one; the message says in what, as the end of a sentence."""
+    """A file does not agree with its description, or has none; the message is the end of a sentence about it."""
 
 
 def cache_folder() -> Path:
@@ -75,7 +76,7 @@ def cache_folder() -> Path:
     if os.path.isabs(shared):
         return Path(shared) / "erfnet_ros"
     home = os.path.expanduser("~")
-    # A user without a home, as in a container, is given "/": that it cannot be written is said where it is tried.
+    # A user without a home, as in a container, has "/", which `Cache.artifact` will find that it cannot write.
     return Path(home if os.path.isabs(home) else "/") / ".cache" / "erfnet_ros"
 
 
@@ -93,15 +94,16 @@ class Cache:
     def artifact(self, kind: str, key: Key, suffix: str, build: Build) -> Artifact:
         """Return the file of a key, built where there is none that is whole.
 
-        Of several processes that want the same file at once, one builds it and the others wait. Where the folder cannot
-        be written, or its disk is full, the file is built into a temporary folder that ends with this process.
+        Of several processes that want files of one kind at once, one builds and the others wait. Where the folder
+        cannot be written, or its disk is full, the file is built into a temporary folder that ends with this process.
 
         Args:
             kind: What kind of file it is, such as "tensorrt": letters, digits and dashes.
             key: All that the content depends on; another key is another file.
             suffix: How the file's name ends, such as "engine".
             build: Writes the file at the path that it is given, which ends in the suffix, and returns facts that JSON
-                can hold. What it raises passes through, and leaves no file.
+                can hold; a builder that writes no file has only its facts kept. Its exceptions are raised here, and
+                leave no file.
 
         Raises:
             EngineError: Neither the folder nor a temporary one can be written.
@@ -126,7 +128,7 @@ class Cache:
     def discard(self, artifact: Artifact) -> None:
         """Remove what turned out bad when it was loaded; the next call builds it again, elsewhere if need be."""
         try:
-            _sidecar(artifact.path).unlink(missing_ok=True)
+            _description(artifact.path).unlink(missing_ok=True)
             artifact.path.unlink(missing_ok=True)
         except OSError:
             self._refused.add(artifact.path)
@@ -137,8 +139,8 @@ class Cache:
 
     def _in_temporary_folder(self, name: str, key: Key, build: Build, why: str) -> Artifact:
         note = (
-            f"The cache folder {self.folder} is of no use ({why}), so what is built lasts for this run only; make room "
-            f"or give rights there, or name another folder: {VARIABLE}=FOLDER."
+            f"The cache folder {self.folder} cannot be used ({why}), so what is built lasts for this run only; make "
+            f"room or give rights there, or name another folder: {VARIABLE}=FOLDER."
         )
         try:
             artifact = _artifact(_temporary_folder() / name, key, build)
@@ -157,7 +159,7 @@ def _artifact(path: Path, key: Key, build: Build) -> Artifact:
         OSError: The folder cannot be written, or is full.
         _BuilderError: The builder failed.
     """
-    # Without the lock first: a folder that only lacks the right to write still serves.
+    # Without the lock first: a folder that may only be read still serves.
     with suppress(_DamagedError):
         if (facts := _read(path, key)) is not None:
             return Artifact(path, facts, False, ())
@@ -171,54 +173,51 @@ def _artifact(path: Path, key: Key, build: Build) -> Artifact:
         except _DamagedError as damage:
             notes = (f"{path} {damage}, so it was built again.",)
         facts = _build(path, key, build)
-        _forget_old(path)
+        _remove_old(path)
     return Artifact(path, facts, True, notes)
 
 
 def _read(path: Path, key: Key) -> Facts | None:
-    """Return the facts of a file that is all that it should be, and mark it as used; None where there is nothing.
+    """Return the facts of a file that agrees with its description, and mark it as used; None where there is nothing.
 
     Raises:
         OSError: It may not be read.
-        _DamagedError: There is something else.
+        _DamagedError: File and description do not agree.
     """
     try:
-        size = path.stat().st_size
-        described = json.loads(_sidecar(path).read_bytes())
-        found, facts, expected = described["key"], dict(described["facts"]), int(described["size"])
-        damaged = size == expected and described["sha256"] != _sha256(path)
+        described = json.loads(_description(path).read_bytes())
+        found, facts, sha256 = described["key"], dict(described["facts"]), described["sha256"]
     except (FileNotFoundError, NotADirectoryError):
         if path.exists():
-            raise _DamagedError("had nothing beside it that says what it is") from None
+            raise _DamagedError("had no description") from None
         return None
     except (KeyError, TypeError, ValueError, RecursionError):
         raise _DamagedError("had a damaged description") from None
     if found != dict(key):
-        raise _DamagedError("was made for something else")
-    if size != expected:
-        raise _DamagedError(f"had {size} of {expected} bytes")
-    if damaged:
-        raise _DamagedError("was damaged")
+        raise _DamagedError("was made for another key")
+    if sha256 != _sha256(path):
+        raise _DamagedError("was missing, truncated or damaged")
     with suppress(OSError):
-        os.utime(_sidecar(path))
+        os.utime(_description(path))
     return facts
 
 
 def _build(path: Path, key: Key, build: Build) -> Facts:
     """Build a file under another name, describe it, and put both in place; the lock is held."""
-    stem, suffix = path.stem, path.suffix
-    for left in path.parent.glob(f"{stem}.partial-*"):
-        # Of a builder that was killed.
+    for left in path.parent.glob(f"{path.stem}.partial-*"):
+        # From a builder that was killed.
         left.unlink(missing_ok=True)
-    partial = path.with_name(f"{stem}.partial-{os.getpid()}{suffix}")
-    description = _sidecar(partial)
+    partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
+    description = _description(partial)
     try:
         facts = _built(partial, build)
-        content = {"key": dict(key), "facts": facts, "size": partial.stat().st_size, "sha256": _sha256(partial)}
+        content = {"key": dict(key), "facts": facts, "sha256": _sha256(partial)}
         description.write_text(json.dumps(content, indent=1) + "\n")
-        _sidecar(path).unlink(missing_ok=True)
-        os.replace(partial, path)
-        os.replace(description, _sidecar(path))
+        _description(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        if partial.exists():
+            os.replace(partial, path)
+        os.replace(description, _description(path))
         return facts
     finally:
         for file in (partial, description):
@@ -227,7 +226,7 @@ def _build(path: Path, key: Key, build: Build) -> Facts:
 
 
 def _built(path: Path, build: Build) -> Facts:
-    """Run a builder; a full disk is seen through whatever it raised on the way.
+    """Run a builder; a full disk is recognized behind whatever exception it led to.
 
     Raises:
         OSError: The disk is full.
@@ -247,60 +246,47 @@ def _built(path: Path, build: Build) -> Facts:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold the lock of one file among all processes; the kernel opens it when its holder ends, however it ends."""
-    lock = path.with_name(f"{path.name}.lock")
-    while True:
-        with lock.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("Another process builds %s; waiting for it.", path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not _is_still(file.fileno(), lock):
-                # The last holder removed it, and whoever comes next locks a new one.
-                continue
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    lock.unlink()
-                # Closing alone would leave it to a child of the builder that still has it open.
-                fcntl.flock(file, fcntl.LOCK_UN)
-            return
-
-
-def _is_still(descriptor: int, path: Path) -> bool:
+    """Hold the lock of a kind of files, which the kernel releases when its holder ends, however it ends."""
+    lock = FileLock(path.with_name(f"{_kind(path)}.lock"))
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("Another process builds %s; waiting for it.", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _forget_old(path: Path) -> None:
+def _kind(path: Path) -> str:
+    return path.name.partition(".")[0].rpartition("-")[0]
+
+
+def _remove_old(path: Path) -> None:
     """Remove all but the most recently used files of the same kind."""
-    kind = path.name.partition(".")[0].rpartition("-")[0]
-    name = re.compile(rf"{re.escape(kind)}-[0-9a-f]{{16}}\.[^.]+{re.escape(_SIDECAR)}")
+    name = re.compile(rf"{re.escape(_kind(path))}-[0-9a-f]{{16}}\.[^.]+{re.escape(_DESCRIPTION)}")
     used: list[tuple[float, Path]] = []
-    for sidecar in path.parent.iterdir():
-        if name.fullmatch(sidecar.name):
+    for description in path.parent.iterdir():
+        if name.fullmatch(description.name):
             with suppress(OSError):
-                used.append((sidecar.stat().st_mtime, sidecar))
-    for _, sidecar in sorted(used, reverse=True)[KEPT:]:
+                used.append((description.stat().st_mtime, description))
+    for _, description in sorted(used, reverse=True)[KEPT:]:
         with suppress(OSError):
-            sidecar.unlink()
-            sidecar.with_name(sidecar.name.removesuffix(_SIDECAR)).unlink()
+            description.unlink()
+            description.with_name(description.name.removesuffix(_DESCRIPTION)).unlink()
 
 
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + _SIDECAR)
+def _description(path: Path) -> Path:
+    return path.with_name(path.name + _DESCRIPTION)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _sha256(path: Path) -> str | None:
+    """Return the hash of a file, or None where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _temporary_folder() -> Path:

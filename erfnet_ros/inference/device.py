@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import platform
 import re
+from pathlib import Path
 
 import torch
 
 from erfnet_ros.core.errors import EngineError
+from erfnet_ros.core.system_info import nvidia_driver
 from erfnet_ros.inference.engine import DEVICES, FLOATS, PRECISIONS
 from erfnet_ros.inference.parity_check import MIN_AGREEMENT
 from erfnet_ros.models.checkpoint import Calibration
@@ -16,8 +18,11 @@ from erfnet_ros.models.quantization import ranges_of
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+_JETSON = Path("/etc/nv_tegra_release")
+
+
 def pick_device(device: str) -> torch.device:
-    """Turn the user's word into a device that exists.
+    """Return the device that the user's word stands for.
 
     Raises:
         EngineError: The word is unknown, or names a GPU that is not there.
@@ -27,10 +32,7 @@ def pick_device(device: str) -> torch.device:
         return torch.device("cuda:0" if count else "cpu")
     if device == "cpu":
         return torch.device("cpu")
-    match = re.fullmatch(r"cuda(?::(\d+))?", device)
-    if match is None:
-        raise EngineError(f"Expected device to be {DEVICES}, got '{device}'.")
-    index = int(match[1] or 0)
+    index = gpu_index(device)
     if index >= count:
         found = f"{count} GPU(s)" if count else "no GPU (no driver, or a CPU build of PyTorch)"
         raise EngineError(
@@ -39,10 +41,46 @@ def pick_device(device: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def gpu_index(device: str) -> int:
+    """Return N of "cuda:N", and 0 of "cuda".
+
+    Raises:
+        EngineError: It is another word.
+    """
+    match = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if match is None:
+        raise EngineError(f"Expected device to be {DEVICES}, got '{device}'.")
+    return int(match[1] or 0)
+
+
+def unused_gpu() -> str:
+    """Return a note with the remedy where the machine has an NVIDIA GPU that PyTorch cannot use; else nothing."""
+    jetson = _JETSON.exists()
+    if torch.cuda.is_available() or not (jetson or nvidia_driver()):
+        return ""
+    if jetson:
+        remedy = (
+            "on a Jetson, 'pip install torch' brings a build for CPUs: install NVIDIA's PyTorch for this JetPack "
+            "(https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform)"
+        )
+    elif torch.version.cuda is None:
+        remedy = "install a build for CUDA (https://pytorch.org/get-started/locally)"
+    else:
+        remedy = (
+            f"check that nvidia-smi runs, and that the driver is recent enough for CUDA {torch.version.cuda}; in a "
+            "container, start it with --gpus all"
+        )
+    build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for CPUs"
+    return (
+        "This machine has an NVIDIA driver, but the network runs on the CPU, which is slower: PyTorch "
+        f"{torch.__version__}, {build}, sees no GPU; {remedy}."
+    )
+
+
 def pick_precision(
     precision: str, device: torch.device, calibration: Calibration | None
 ) -> tuple[str, tuple[str, ...]]:
-    """Turn the user's word into a precision, with notes on what was chosen for want of something better.
+    """Return the precision that the user's word stands for, with a note where a faster one cannot be used.
 
     Args:
         precision: One of `PRECISIONS`. auto is fp16 on a GPU; on a CPU int8 where the checkpoint's calibration says
@@ -77,7 +115,9 @@ def pick_precision(
 
 
 def pick_floats(precision: str, device: torch.device) -> str:
-    """Turn the user's word into a precision of floats; auto is fp16 on a GPU, bf16 on a CPU with units for it, or fp32.
+    """Return the floating-point precision that the user's word stands for.
+
+    auto is fp16 on a GPU, bf16 on a CPU with units for it, or fp32.
 
     Raises:
         EngineError: The word is unknown, or the device does not compute in it.
@@ -98,7 +138,7 @@ def pick_floats(precision: str, device: torch.device) -> str:
 
 
 def has_fused_layers() -> bool:
-    """Tell whether oneDNN's fused layers are to be had: in PyTorch for x86 processors."""
+    """Tell whether oneDNN's fused layers are available: in PyTorch for x86 processors."""
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return there and platform.machine() in ("x86_64", "AMD64")
 

@@ -1,20 +1,60 @@
-"""What an engine is: uint8 images in, uint8 labels and confidence out."""
+"""Inference engine interface, and the request that every engine is opened with."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
+
+if TYPE_CHECKING:
+    # Launch files and --help read the words below, and must not wait for torch.
+    import torch
+
+    from erfnet_ros.models.checkpoint import Checkpoint
+
+Run = Callable[[Pixels], tuple[Pixels, Pixels]]
+"""Takes (N, H, W, 3) uint8 images, returns labels and confidences, as an `Engine` does."""
+
+DEVICES = "auto, cpu, cuda or cuda:N"
+
+FLOATS = ("auto", "fp32", "fp16", "bf16")
+
+PRECISIONS = (*FLOATS, "int8")
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """What an engine is opened for.
+
+    Attributes:
+        checkpoint: The network.
+        device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        precision: auto (the fastest that the device computes natively and that answers as fp32 does), or another of
+            `PRECISIONS`.
+        input_size: (width, height) that the network sees, or None to follow camera and training.
+        live: Frames must not wait: an engine that takes minutes to build for their size is built in the background,
+            and PyTorch answers until it is ready.
+    """
+
+    checkpoint: Checkpoint
+    device: str = "auto"
+    precision: str = "auto"
+    input_size: tuple[int, int] | None = None
+    live: bool = False
 
 
 class Engine(Protocol):
     """One loaded network on one device.
 
     Attributes:
-        name: One of `ENGINES`, never auto.
+        name: One of `factory.ENGINES`, never auto.
         device: "cpu" or "cuda:N".
         precision: One of `PRECISIONS`, never auto.
-        notes: What was chosen for want of something better, a sentence each.
+        notes: Where it runs otherwise than it could, why and what to do, a sentence each.
     """
 
     name: str
@@ -37,13 +77,31 @@ class Engine(Protocol):
         ...
 
 
-ENGINES = ("auto", "pytorch", "onnxruntime", "tensorrt")
+def run_one_by_one(run: Run, images: Pixels) -> tuple[Pixels, Pixels]:
+    """Return what `run` returns for the images together, but run it with each of them alone."""
+    if len(images) == 1:
+        return run(images)
+    labels, confidences = zip(*(run(images[n : n + 1]) for n in range(len(images))), strict=True)
+    return np.concatenate(labels), np.concatenate(confidences)
 
 
-DEVICES = "auto, cpu, cuda or cuda:N"
+class EngineType(Protocol):
+    """The class of an engine, as `factory` names it.
 
+    Attributes:
+        distributions: The pip packages that it computes with.
+    """
 
-FLOATS = ("auto", "fp32", "fp16", "bf16")
+    distributions: ClassVar[tuple[str, ...]]
 
+    def __call__(self, request: EngineRequest) -> Engine:
+        """Open the engine.
 
-PRECISIONS = (*FLOATS, "int8")
+        Raises:
+            EngineError: It does not run here; the text says what is missing.
+        """
+        ...
+
+    def is_candidate(self, request: EngineRequest, device: torch.device) -> bool:
+        """Tell whether it is installed and may be faster than PyTorch, so that `auto` should measure it."""
+        ...

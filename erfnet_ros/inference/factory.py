@@ -1,104 +1,95 @@
-"""Who runs the Pipeline. An engine's contract: uint8 images in, uint8 labels and confidence out."""
+"""Engine factory: the table of engines, and opening one with the engines that take over where it fails."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+import logging
+import pkgutil
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from erfnet_ros.core.errors import DeviceError, EngineError
-from erfnet_ros.inference.engine import ENGINES, Engine
+from erfnet_ros.inference.engine import Engine, EngineRequest
 
 if TYPE_CHECKING:
     # Launch files read the engines' names, and must not wait for torch.
-    from erfnet_ros.inference.tensorrt.engine import TensorRTEngine
-    from erfnet_ros.models.checkpoint import Checkpoint
+    from erfnet_ros.inference.engine import EngineType
 
-__all__ = ["Engine", "open_engine"]
+log = logging.getLogger(__name__)
+
+_CLASSES = {
+    "pytorch": "erfnet_ros.inference.pytorch.engine:PyTorchEngine",
+    "onnxruntime": "erfnet_ros.inference.onnxruntime:OnnxRuntimeEngine",
+    "tensorrt": "erfnet_ros.inference.tensorrt.engine:TensorRTEngine",
+}
+"""The class of each engine, imported when it is wanted. PyTorch is always there; the others are optional."""
+
+ENGINES = ("auto", *_CLASSES)
 
 
-def open_engine(
-    checkpoint: Checkpoint,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    input_size: tuple[int, int] | None = None,
-    live: bool = False,
-) -> Engine:
-    """Load a checkpoint into an engine. Where one on a GPU fails later, PyTorch there, or on the CPU, takes over.
+def engine_type(name: str) -> EngineType:
+    """Return the class of an engine, by one of `ENGINES` but auto."""
+    found: EngineType = pkgutil.resolve_name(_CLASSES[name])
+    return found
+
+
+def open_engine(request: EngineRequest, engine: str = "auto") -> Engine:
+    """Open an engine. Where one on a GPU fails later, PyTorch on that GPU takes over, or on the CPU.
 
     Args:
-        checkpoint: What to run.
-        engine: One of `ENGINES`; auto measures those that are installed, at the first start, and remembers.
-        device: auto (a GPU where there is one), cpu, cuda or cuda:N.
-        precision: auto (the fastest that the device computes natively and that answers as fp32 does), fp32, fp16, bf16
-            or int8.
-        input_size: (width, height) that the network sees, or None to follow camera and training.
-        live: Frames must not wait: what takes minutes to build for a size of theirs is built while PyTorch answers.
+        request: What it is opened for.
+        engine: One of `ENGINES`; auto measures those that are installed, at the first start, and remembers the result.
 
     Raises:
-        EngineError: One of them is unknown or not to be had on this machine. A GPU that was not asked for by name, and
-            fails, is no error: PyTorch runs on the CPU, with a note.
+        EngineError: The engine, the device or the precision is unknown or not available on this machine. A GPU that
+            was not asked for by name, and fails, is no error: PyTorch runs on the CPU, with a note.
     """
     if engine not in ENGINES:
         raise EngineError(f"Expected engine to be one of {', '.join(ENGINES)}, got '{engine}'.")
-    from erfnet_ros.inference.device import pick_device
+    from erfnet_ros.inference.device import unused_gpu
     from erfnet_ros.inference.fallback import FallbackEngine
 
-    def open_one(name: str) -> Engine:
-        if name == "tensorrt":
-            return _tensorrt()(checkpoint, device, precision, input_size, live=live)
-        return _ENGINES[name]()(checkpoint, device, precision, input_size)
-
-    def on_cpu() -> Engine:
-        # A GPU's precision need not be a CPU's.
-        return _pytorch()(checkpoint, "cpu", "auto", input_size)
-
+    # A GPU's precision need not be a CPU's.
+    on_cpu = partial(engine_type("pytorch"), replace(request, device="cpu", precision="auto"))
     try:
-        if engine == "auto":
-            from erfnet_ros.inference.auto_select import candidates, open_fastest
-
-            place = pick_device(device)
-            names = candidates(place, precision, checkpoint.calibration)
-            opened = open_fastest(names, open_one, place, precision, checkpoint.input_size)
-        else:
-            opened = open_one(engine)
+        opened = _fastest(request) if engine == "auto" else _open(request, engine)
     except DeviceError as error:
-        if engine == "tensorrt" or device != "auto":
+        if engine not in ("auto", "pytorch") or request.device != "auto":
             raise
         opened = on_cpu()
         opened.notes += (f"The GPU is not used, which is slower. {error}",)
     if opened.device == "cpu":
+        if request.device == "auto" and (note := unused_gpu()):
+            opened.notes += (note,)
         return opened
-
-    def on_same_gpu() -> Engine:
-        return _pytorch()(checkpoint, opened.device, "auto", input_size)
-
+    on_same_gpu = partial(engine_type("pytorch"), replace(request, device=opened.device, precision="auto"))
     return FallbackEngine(opened, [on_cpu] if opened.name == "pytorch" else [on_same_gpu, on_cpu])
 
 
-class _Opener(Protocol):
-    def __call__(
-        self, checkpoint: Checkpoint, device: str, precision: str, input_size: tuple[int, int] | None
-    ) -> Engine: ...
+def _open(request: EngineRequest, name: str) -> Engine:
+    """Open one engine; whatever an optional one raises is an EngineError."""
+    try:
+        return engine_type(name)(request)
+    except EngineError:
+        raise
+    except Exception as error:
+        if name == "pytorch":
+            raise
+        log.debug("Opening engine %s failed.", name, exc_info=True)
+        reason = str(error).partition("\n")[0]
+        raise EngineError(
+            f"Engine '{name}' does not work with the packages installed here ({type(error).__name__}: {reason}); "
+            "update them, or set engine to pytorch."
+        ) from error
 
 
-def _pytorch() -> _Opener:
-    from erfnet_ros.inference.pytorch.engine import PyTorchEngine
+def _fastest(request: EngineRequest) -> Engine:
+    from erfnet_ros.inference.auto_select import machine_key, open_fastest
+    from erfnet_ros.inference.device import pick_device
 
-    return PyTorchEngine
-
-
-def _onnxruntime() -> _Opener:
-    from erfnet_ros.inference.onnxruntime import OnnxRuntimeEngine
-
-    return OnnxRuntimeEngine
-
-
-def _tensorrt() -> type[TensorRTEngine]:
-    from erfnet_ros.inference.tensorrt.engine import TensorRTEngine
-
-    return TensorRTEngine
-
-
-# Opened one by one: none of their libraries is imported before it is wanted.
-_ENGINES: dict[str, Callable[[], _Opener]] = {"pytorch": _pytorch, "onnxruntime": _onnxruntime, "tensorrt": _tensorrt}
+    device = pick_device(request.device)
+    types = {name: engine_type(name) for name in _CLASSES}
+    names = [name for name in types if name != "pytorch" and types[name].is_candidate(request, device)] + ["pytorch"]
+    distributions = [each for name in types for each in types[name].distributions]
+    key = {"precision": request.precision, **machine_key(device, distributions)}
+    return open_fastest({name: partial(_open, request, name) for name in names}, key, request.checkpoint.input_size)

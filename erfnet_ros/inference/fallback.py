@@ -1,24 +1,22 @@
-"""An engine on a GPU with successors: when it fails in mid-stream the next one goes on, and it is said why."""
+"""Fallback engines: when an engine on a GPU fails while it runs, the next one takes over, with a note."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.engine import Engine
+from erfnet_ros.inference.engine import Engine, run_one_by_one
 from erfnet_ros.inference.pytorch.cuda import close_safely
 
 
 class FallbackEngine:
-    """See `erfnet_ros.inference.factory.Engine`.
+    """See `erfnet_ros.inference.engine.Engine`.
 
     Args:
-        engine: What runs until it raises EngineError in the middle of its work. Several images that it fails at are
-            tried one by one first.
-        fallbacks: Open what runs from then on, one after the other; the last one's errors are its own.
+        engine: What runs until it raises EngineError. Where it fails with several images, they are tried one by one
+            first.
+        fallbacks: Open the engines that take over, one after the other; an error of the last one is raised.
     """
 
     def __init__(self, engine: Engine, fallbacks: Iterable[Callable[[], Engine]]) -> None:
@@ -29,7 +27,7 @@ class FallbackEngine:
         self._describe()
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """See `erfnet_ros.inference.factory.Engine`."""
+        """See `erfnet_ros.inference.engine.Engine`."""
         while True:
             try:
                 answer = self._answer(images)
@@ -38,10 +36,10 @@ class FallbackEngine:
                     raise
                 reason = str(error)
             else:
-                # An engine has more to say when images of another size come.
+                # An engine may add notes when images of another size come.
                 self.notes = self._all_notes()
                 return answer
-            # Here the error is forgotten, and with it what of the engine its traceback held.
+            # Outside of the except block: the error's traceback would keep the failed engine's memory.
             self._hand_over(reason)
 
     def close(self) -> None:
@@ -54,23 +52,17 @@ class FallbackEngine:
                 return self._engine(images)
             except EngineError as error:
                 reason = str(error)
-            answer = self._each(images)
+            answer = run_one_by_one(self._engine, images)
             self._one_by_one.add(images.shape)
             height, width = images.shape[1:3]
             self._earlier += (
                 f"{len(images)} images of {width}x{height} run one after the other; together they failed: {reason}",
             )
             return answer
-        return self._each(images)
-
-    def _each(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        if len(images) == 1:
-            return self._engine(images)
-        labels, confidences = zip(*(self._engine(images[n : n + 1]) for n in range(len(images))), strict=True)
-        return np.concatenate(labels), np.concatenate(confidences)
+        return run_one_by_one(self._engine, images)
 
     def _hand_over(self, reason: str) -> None:
-        """Let the next engine that opens take over.
+        """Replace the engine by the next one that opens.
 
         Raises:
             EngineError: The last one does not open.
@@ -85,7 +77,9 @@ class FallbackEngine:
                 if not self._fallbacks:
                     raise
                 reason = f"{reason} {error}"
-        note = f"{failed.name} on {failed.device} failed, so {engine.name} on {engine.device} goes on, slower. {reason}"
+        note = (
+            f"{failed.name} on {failed.device} failed, so {engine.name} on {engine.device} takes over, slower. {reason}"
+        )
         self._earlier += (*failed.notes, note)
         self._engine = engine
         self._one_by_one.clear()
@@ -98,5 +92,5 @@ class FallbackEngine:
         self.notes = self._all_notes()
 
     def _all_notes(self) -> tuple[str, ...]:
-        # What went wrong last comes last.
+        # The latest failure comes last.
         return (*self._engine.notes, *self._earlier)

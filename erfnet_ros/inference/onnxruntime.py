@@ -1,27 +1,26 @@
-"""ONNX Runtime runs the network on the CPU, or the whole Pipeline on NVIDIA GPUs by its CUDA and TensorRT providers."""
+"""ONNX Runtime engine: the network on a CPU, the whole Pipeline on NVIDIA GPUs by the CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError, ExportError
+from erfnet_ros.inference import device as devices
 from erfnet_ros.inference.build_cache import Cache
-from erfnet_ros.inference.engine import DEVICES, PRECISIONS
+from erfnet_ros.inference.engine import PRECISIONS, EngineRequest, Run, run_one_by_one
 from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline, on_single_thread
-from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.onnx import export
 from erfnet_ros.models.pipeline import Pipeline, network_size
@@ -29,19 +28,18 @@ from erfnet_ros.models.pipeline import Pipeline, network_size
 log = logging.getLogger(__name__)
 
 Size = tuple[int, int]
-Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 
 INSTALL = "pip install 'erfnet_ros[onnx]', or '.[onnx]' in a checkout"
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 _GRAPH = 3
-"""Raised when the graph of a given key comes out otherwise: what older versions kept is then built anew."""
+"""Version of the graphs: raised when the graph of a given key changes, so that cached ones are built again."""
 
 
 @dataclass(frozen=True)
 class Provider:
-    """Which part of ONNX Runtime computes, and on which GPU.
+    """An execution provider of ONNX Runtime and its GPU.
 
     Attributes:
         name: `CPU`, `CUDA` or `TENSORRT`.
@@ -79,56 +77,53 @@ class Provider:
 
 
 class OnnxRuntimeEngine:
-    """See `erfnet_ros.inference.factory.Engine` and `open_engine`.
+    """See `erfnet_ros.inference.engine.Engine`.
 
-    On the CPU the graph gives the network's logits, and the frame around it is `CpuPipeline`'s; on a GPU, from which
-    logits would take long to copy, it gives labels. One graph serves images of any size. On a GPU, networks trained at
-    a size that 8 does not divide, and TensorRT, which computes sizes when it builds, get a graph for each size. Graphs
-    are kept in the cache.
+    On the CPU the graph gives the network's logits, and `CpuPipeline` does the rest; on a GPU, from which logits would
+    take long to copy, it gives labels. One graph serves images of any size. On a GPU, networks trained at a size that 8
+    does not divide, and TensorRT, which computes sizes when it builds, get a graph for each size.
 
     Args:
-        checkpoint: What to run.
-        device: auto (a GPU where ONNX Runtime can use one), cpu, cuda or cuda:N.
-        precision: auto (fp16 on a GPU, else fp32), fp32 or fp16.
-        input_size: (width, height) that the network sees, or None to follow camera and training.
+        request: What to run; precision auto is fp16 on a GPU, else fp32.
         cache: Where graphs are kept.
 
     Raises:
-        EngineError: ONNX Runtime is not installed, lacks the device or the precision, or answers otherwise than
-            PyTorch.
+        EngineError: ONNX Runtime is not installed, lacks the device or the precision, or disagrees with PyTorch.
     """
 
     name = "onnxruntime"
+    distributions: ClassVar[tuple[str, ...]] = ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: str = "auto",
-        precision: str = "auto",
-        input_size: Size | None = None,
-        cache: Cache | None = None,
-    ) -> None:
+    def __init__(self, request: EngineRequest, cache: Cache | None = None) -> None:
         self._runtime = _onnxruntime()
-        self._checkpoint, self._input_size = checkpoint, input_size
-        self._fingerprint = fingerprint(checkpoint)
+        self._checkpoint, self._input_size = request.checkpoint, request.input_size
+        self._fingerprint = fingerprint(request.checkpoint)
         self._cache = cache or Cache()
         self._runs: dict[Size | None, Run] = {}
         self.notes: tuple[str, ...] = ()
-        candidates = find_providers(device, self._runtime.get_available_providers())
+        candidates = find_providers(request.device, self._runtime.get_available_providers())
         for candidate in candidates:
             self.device = candidate.device
-            self.precision = pick_precision(precision, candidate)
+            self.precision = pick_precision(request.precision, candidate)
             self._provider = candidate
             try:
-                self._run_for(checkpoint.input_size)
+                self._run_for(request.checkpoint.input_size)
                 break
-            except _NotToBeHadError as error:
+            except _ProviderError as error:
                 if candidate is candidates[-1]:
                     raise EngineError(f"{error}; set device to auto or cpu, or engine to pytorch.") from error
                 self.notes += (f"{error}, so the next best is used.",)
 
+    @staticmethod
+    def is_candidate(request: EngineRequest, device: torch.device) -> bool:
+        """See `EngineType`; int8, bf16 and oneDNN's fused layers were faster wherever they were measured."""
+        if device.type == "cuda" or importlib.util.find_spec("onnxruntime") is None:
+            return False
+        precision, _ = devices.pick_precision(request.precision, device, request.checkpoint.calibration)
+        return precision == "fp32" and not devices.has_fused_layers()
+
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """See `erfnet_ros.inference.factory.Engine`."""
+        """See `erfnet_ros.inference.engine.Engine`."""
         return self._run_for((images.shape[2], images.shape[1]))(images)
 
     def close(self) -> None:
@@ -136,7 +131,7 @@ class OnnxRuntimeEngine:
         self._runs.clear()
 
     def _run_for(self, camera: Size) -> Run:
-        """Return what answers images of a size, opened at the first."""
+        """Return what runs images of a size, opened for the first of them."""
         wide, high = self._checkpoint.input_size
         follows = self._input_size is not None or not (wide % STRIDE or high % STRIDE)
         any_size = not self._provider.whole or (follows and self._provider.name != TENSORRT)
@@ -147,17 +142,13 @@ class OnnxRuntimeEngine:
 
     def _run_with(self, session: Any) -> Run:
         if self._provider.whole:
-            return partial(self._labels, session)
+            return partial(run_one_by_one, partial(self._labels, session))
         around = CpuPipeline(partial(self._logits, session), self._checkpoint.input_size, self._input_size)
         return partial(on_single_thread, around)
 
-    def _labels(self, session: Any, images: Pixels) -> tuple[Pixels, Pixels]:
-        answers = [self._computed(session, image[None]) for image in images]
-        if len(answers) == 1:
-            labels, confidence = answers[0]
-            return labels, confidence
-        each_labels, each_confidence = zip(*answers, strict=True)
-        return np.concatenate(each_labels), np.concatenate(each_confidence)
+    def _labels(self, session: Any, image: Pixels) -> tuple[Pixels, Pixels]:
+        labels, confidence = self._computed(session, image)
+        return labels, confidence
 
     def _logits(self, session: Any, images: Tensor) -> list[Tensor]:
         return [torch.from_numpy(logits) for image in images for logits in self._computed(session, image[None].numpy())]
@@ -194,7 +185,7 @@ class OnnxRuntimeEngine:
         return self._run_with(self._load(artifact.path))
 
     def _built(self, path: Path, camera: Size | None) -> Mapping[str, Any]:
-        """Write the graph, run it, and hold its answers against PyTorch's."""
+        """Write the graph, run it, and compare it with PyTorch."""
         log.info("Writing the network as ONNX for %s; this is done once.", _text(camera) or "images of any size")
         try:
             if self._provider.whole:
@@ -218,36 +209,36 @@ class OnnxRuntimeEngine:
         if self._provider.whole:
             # The size of the training, and one that is resized in both directions.
             return [trained, (wide + 5, max(STRIDE, high - 3))]
-        # What the network sees unresized, upright and on end: it is not the graph that rounds resized pixels to bytes.
+        # Sizes that need no resizing, landscape and portrait: resizing is not part of the graph.
         sizes = dict.fromkeys((trained, (high, wide), self._input_size or trained))
         return [size for size in sizes if network_size(size, trained, self._input_size) == size]
 
     def _load(self, path: Path) -> Any:
-        """Open a graph with the provider, and with no other in its place."""
+        """Open a graph with the provider, and without its fallback to others."""
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Threads that wait for the next frame must not eat what the rest of the robot needs.
+        # Threads that wait for the next frame must not use up the robot's processor.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         provider = self._provider.name, dict(self._provider.options(path.parent, self.precision))
         try:
             session = self._runtime.InferenceSession(str(path), options, providers=[provider])
-        except Exception as error:  # as above
-            raise _NotToBeHadError(f"ONNX Runtime cannot use {self._provider.name}: {_one_line(error)}") from error
+        except Exception as error:  # as in _computed
+            raise _ProviderError(f"ONNX Runtime cannot use {self._provider.name}: {_one_line(error)}") from error
         if session.get_providers()[0] != self._provider.name:
-            raise _NotToBeHadError(
+            raise _ProviderError(
                 f"ONNX Runtime {self._runtime.__version__} has {self._provider.name}, but not the libraries or the GPU "
                 f"that it needs on {self.device}"
             )
         return session
 
 
-class _NotToBeHadError(EngineError):
-    """A provider is there by name, but does not work."""
+class _ProviderError(EngineError):
+    """A provider is installed, but does not work."""
 
 
 def find_providers(device: str, available: list[str]) -> list[Provider]:
-    """Turn the user's word into providers to try, best first.
+    """Return the providers to try for the user's word, best first.
 
     Args:
         device: auto, cpu, cuda or cuda:N.
@@ -258,10 +249,7 @@ def find_providers(device: str, available: list[str]) -> list[Provider]:
     """
     if device == "cpu":
         return [Provider(CPU)]
-    match = re.fullmatch(r"cuda(?::(\d+))?", device)
-    if device != "auto" and match is None:
-        raise EngineError(f"Expected device to be {DEVICES}, got '{device}'.")
-    gpu = int(match[1] or 0) if match else 0
+    gpu = 0 if device == "auto" else devices.gpu_index(device)
     on_gpu = [Provider(name, gpu) for name in (TENSORRT, CUDA) if name in available]
     if device == "auto":
         return [*on_gpu, Provider(CPU)]
@@ -274,7 +262,7 @@ def find_providers(device: str, available: list[str]) -> list[Provider]:
 
 
 def pick_precision(precision: str, provider: Provider) -> str:
-    """Turn the user's word into a precision that a provider computes in.
+    """Return the precision of a provider that the user's word stands for.
 
     Raises:
         EngineError: The word is unknown, or the provider does not compute in it.

@@ -1,10 +1,10 @@
-"""Whether an engine that was built answers as PyTorch does in fp32: held against it before its first use."""
+"""Parity check: an engine that was built is compared with PyTorch in fp32 before its first use."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,18 +13,15 @@ import torch
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.inference.engine import Run
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import Pipeline
-
-Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 
 MIN_AGREEMENT = 0.995
 """Share of the pixels on which an engine must choose the class that PyTorch chooses in fp32."""
 
-_SMALL_STREETS = Path(__file__).with_name("streets.png")
-_LEAST_STREET = 16
-_SPECKLE = 24
+_STREETS = Path(__file__).with_name("streets.png")
+_NOISE = 24
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
@@ -38,9 +35,14 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
 
 def check_images() -> Pixels:
-    """Return frames 0 and 40 of street 1, (2, 120, 160, 3) uint8 RGB: kept, since drawing them takes two seconds."""
-    both = cv2.cvtColor(cv2.imread(str(_SMALL_STREETS)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
+    """Return two stored frames of the synthetic street, (2, 120, 160, 3) uint8 RGB."""
+    both = cv2.cvtColor(cv2.imread(str(_STREETS)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
     return both.reshape(2, -1, *both.shape[1:]).astype(np.uint8, copy=False)
+
+
+def street(size: tuple[int, int]) -> Pixels:
+    """Return the first of `check_images`, enlarged or reduced to a (width, height)."""
+    return np.asarray(cv2.resize(check_images()[0], size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def agreement(run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
@@ -62,7 +64,7 @@ def agreement(run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) ->
 
 
 def check_parity(engine: str, run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
-    """Return `agreement`; `engine` is what the engine is called in the error.
+    """Return `agreement` of an engine, which the error calls `engine`.
 
     Raises:
         EngineError: The share is below `MIN_AGREEMENT`.
@@ -78,9 +80,6 @@ def check_parity(engine: str, run: Run, pipeline: Pipeline, sizes: Sequence[tupl
 
 def _frames(size: tuple[int, int]) -> list[Pixels]:
     """Return a street and the same with noise, (1, H, W, 3) each."""
-    width, height = size
-    street, _ = Street(1, (max(width, _LEAST_STREET), max(height, _LEAST_STREET))).frame(0)
-    street = np.ascontiguousarray(street[:height, :width])
-    noise = np.random.default_rng(0).integers(-_SPECKLE, _SPECKLE + 1, street.shape)
-    speckled = np.clip(street + noise, 0, 255).astype(np.uint8)
-    return [street[None], speckled[None]]
+    plain = street(size)
+    noise = np.random.default_rng(0).integers(-_NOISE, _NOISE + 1, plain.shape)
+    return [plain[None], np.clip(plain + noise, 0, 255).astype(np.uint8)[None]]

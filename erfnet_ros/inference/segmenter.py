@@ -1,4 +1,4 @@
-"""A checkpoint and an engine: images in, labels and confidence out."""
+"""Segmenter: a checkpoint loaded into an engine, from an RGB image to labels and confidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image import check_image, contiguous_rgb
 from erfnet_ros.core.image_size import check_input_size
-from erfnet_ros.inference.engine import Engine
+from erfnet_ros.inference.engine import Engine, EngineRequest
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch.cpu import on_single_thread
 from erfnet_ros.models import checkpoint as checkpoints
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Where the time of one image went, milliseconds."""
+    """Time that one image took, milliseconds."""
 
     preprocess_ms: float
     inference_ms: float
@@ -33,12 +33,12 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What the network says of one image.
+    """Labels and confidence of one image.
 
     Attributes:
         labels: (H, W) uint8 class ids.
         confidence: (H, W) uint8; 0..255 is the winning class's probability 0..1.
-        times: Where the time went.
+        times: Time that it took.
     """
 
     labels: Pixels
@@ -55,7 +55,7 @@ class Segmentation:
             return self.labels
         import cv2
 
-        # Unsure pixels become 255 by a saturating maximum with a 0/255 image: no fancy indexing over the whole frame.
+        # A maximum with a 0/255 image takes a fraction of the time of indexing by a mask.
         unsure = cv2.inRange(self.confidence, 0, lowest - 1)
         return cv2.max(self.labels, unsure).astype(np.uint8, copy=False)
 
@@ -65,21 +65,22 @@ class Segmenter:
 
     Args:
         checkpoint: A checkpoint, the path of one, or None for the shipped CamVid weights.
-        engine: auto or pytorch.
-        device: auto, cpu, cuda or cuda:N.
-        precision: auto, fp32, fp16 or bf16.
-        input_size: (width, height) that the network sees, 8..4096 each; None follows camera and training.
-        live: Frames must not wait: what takes minutes to build for a size of theirs is built while PyTorch answers.
+        engine: One of `factory.ENGINES`; auto takes the fastest that is installed.
+        device: See `EngineRequest`, as for all that follow.
+        precision: One of `PRECISIONS`.
+        input_size: (width, height) that the network sees, 8..4096 each.
+        live: Whether frames must not wait for an engine to be built.
 
     Raises:
         CheckpointError: The file is missing or not a checkpoint of this package.
-        EngineError: Engine, device or precision are unknown or not to be had here.
+        EngineError: Engine, device or precision are unknown or not available here.
         ParameterError: `input_size` is out of range.
     """
 
     def __init__(
         self,
         checkpoint: str | Path | Checkpoint | None = None,
+        *,
         engine: str = "auto",
         device: str = "auto",
         precision: str = "auto",
@@ -88,15 +89,15 @@ class Segmenter:
     ) -> None:
         if input_size is not None:
             check_input_size(*input_size)
-        # Converting the weights is PyTorch's work already.
+        # PyTorch computes from here on: loading converts the weights.
         self.checkpoint = (
             checkpoint if isinstance(checkpoint, Checkpoint) else on_single_thread(checkpoints.load, checkpoint)
         )
         self.class_set = self.checkpoint.class_set
-        self.engine: Engine = open_engine(self.checkpoint, engine, device, precision, input_size, live)
-        self._told: tuple[str, ...] = ()
-        self._tell(logging.INFO)
-        # The first image of a size pays for memory and kernels; better here than on the robot's first frame.
+        self.engine: Engine = open_engine(EngineRequest(self.checkpoint, device, precision, input_size, live), engine)
+        self._logged: tuple[str, ...] = ()
+        self._log_notes(logging.INFO)
+        # The first image of a size allocates memory and loads kernels: here rather than on the robot's first frame.
         width, height = self.checkpoint.input_size
         for _ in range(2):
             self.engine(np.zeros((1, height, width, 3), np.uint8))
@@ -127,9 +128,9 @@ class Segmenter:
         ready = time.perf_counter()
         labels, confidences = self.engine(rgb)
         done = time.perf_counter()
-        if self.engine.notes != self._told:
-            # In mid-stream it is no choice, but a mishap.
-            self._tell(logging.WARNING)
+        if self.engine.notes != self._logged:
+            # A note that comes while frames run is about a failure.
+            self._log_notes(logging.WARNING)
         times = StageTimes(1e3 * (ready - start), 1e3 * (done - ready))
         return [Segmentation(*answer, times) for answer in zip(labels, confidences, strict=True)]
 
@@ -137,9 +138,9 @@ class Segmenter:
         """Free the network's memory; the segmenter must not be called again."""
         self.engine.close()
 
-    def _tell(self, level: int) -> None:
-        """Log what the engine noted since the last time."""
+    def _log_notes(self, level: int) -> None:
+        """Log the engine's new notes."""
         for note in self.engine.notes:
-            if note not in self._told:
+            if note not in self._logged:
                 log.log(level, note)
-        self._told = self.engine.notes
+        self._logged = self.engine.notes

@@ -1,4 +1,4 @@
-"""One file: weights and what they mean.
+"""Checkpoint file: weights, class set, input size and license.
 
 A checkpoint is a safetensors file; its metadata holds one JSON object under the key `erfnet_ros`. Nothing is ever
 unpickled but tensors: the authors' files go through `torch.load(weights_only=True)`.

@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same numbers with a third of the memory traffic."""
+"""Batch norm folding into the convolutions before: the same numbers with a third of the memory traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large the activations of a network become: what int8 engines need to know of it.
+"""Quantization ranges: how large each activation of a network becomes, which int8 engines need.
 
 Post-training quantization (Jacob et al. 2018; Nagel et al. 2021): weights need no data, activations are looked at over
 a few frames. Each tensor's range is a percentile, not the largest value ever seen, which a single pixel may set.
@@ -62,7 +62,7 @@ def _ranges(pipeline: Pipeline, images: Tensor) -> dict[str, float]:
     found: dict[str, float] = {}
     x = images.to(pipeline.mean.dtype).permute(0, 3, 1, 2)
     width, height = network_size((x.shape[-1], x.shape[-2]), pipeline.trained_size, pipeline.input_size)
-    handles = [pipeline.network.get_submodule(name).register_forward_hook(_keeper(found, name)) for name in ACTIVATIONS]
+    handles = [pipeline.network.get_submodule(name).register_forward_hook(_record(found, name)) for name in ACTIVATIONS]
     try:
         pipeline.logits(resize(x, (height, width)))
     finally:
@@ -71,12 +71,12 @@ def _ranges(pipeline: Pipeline, images: Tensor) -> dict[str, float]:
     return found
 
 
-def _keeper(found: dict[str, float], name: str) -> Callable[[nn.Module, object, Tensor], None]:
-    def keep(_: nn.Module, __: object, output: Tensor) -> None:
+def _record(found: dict[str, float], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+    def record(_: nn.Module, __: object, output: Tensor) -> None:
         # A convolution's output is made its ReLU only by the next line of its layer.
         found[name] = max(_range(output), 0.0)
 
-    return keep
+    return record
 
 
 def _range(value: Tensor) -> float:

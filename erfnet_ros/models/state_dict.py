@@ -1,4 +1,4 @@
-"""Whether tensors make an ERFNet: by name, shape, type and value."""
+"""State dict validation: names, shapes, types and values of an ERFNet's tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""engine: auto takes the fastest that is here and remembers it; an engine that fails in mid-stream has a successor."""
+"""Automatic selection takes the fastest engine and remembers it; an engine that fails while it runs is replaced."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import importlib.util
 import logging
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,15 @@ import pytest
 import torch
 
 from erfnet_ros.core.errors import DeviceError, EngineError
-from erfnet_ros.inference import auto_select, device
-from erfnet_ros.inference.auto_select import candidates, open_fastest
-from erfnet_ros.inference.engine import ENGINES, Engine
-from erfnet_ros.inference.factory import open_engine
+from erfnet_ros.inference import auto_select, device, onnxruntime
+from erfnet_ros.inference.auto_select import machine_key, open_fastest
+from erfnet_ros.inference.engine import Engine, EngineRequest
+from erfnet_ros.inference.factory import ENGINES, engine_type, open_engine
 from erfnet_ros.inference.fallback import FallbackEngine
 from erfnet_ros.inference.pytorch import cuda
 from erfnet_ros.inference.pytorch import engine as pytorch_module
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
+from erfnet_ros.inference.tensorrt.api import NAMES
 from erfnet_ros.models.checkpoint import Checkpoint, load
 
 CPU = torch.device("cpu")
@@ -44,11 +46,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def pytorch(checkpoint: Checkpoint) -> PyTorchEngine:
-    return PyTorchEngine(checkpoint, "cpu", "fp32")
+    return PyTorchEngine(EngineRequest(checkpoint, "cpu", "fp32"))
 
 
-def opener(engine: PyTorchEngine, *broken: str) -> Callable[[str], Engine]:
-    """Return what opens PyTorch under any name but the broken ones."""
+def openers(engine: PyTorchEngine, names: Sequence[str], *broken: str) -> dict[str, Callable[[], Engine]]:
+    """Return what opens PyTorch under each name but the broken ones."""
 
     def open_one(name: str) -> Engine:
         if name in broken:
@@ -57,7 +59,7 @@ def opener(engine: PyTorchEngine, *broken: str) -> Callable[[str], Engine]:
         named.name = name
         return named
 
-    return open_one
+    return {name: partial(open_one, name) for name in names}
 
 
 def test_the_fastest_engine_is_taken_and_remembered(
@@ -67,19 +69,19 @@ def test_the_fastest_engine_is_taken_and_remembered(
     names = ("tortoise", "hare")
     times = {"tortoise": 90.0, "hare": 30.0}
     monkeypatch.setattr(auto_select, "_median_ms", lambda engine, _: times[engine.name])
-    first = open_fastest(names, opener(pytorch), CPU, "fp32", SIZE)
+    first = open_fastest(openers(pytorch, names), {"precision": "fp32"}, SIZE)
     assert first.name == "hare"
     assert caplog.messages == [
         "Engine hare is the fastest here: tortoise 90.0 ms, hare 30.0 ms per image, measured at first start."
     ]
     # The second start opens one engine only, and measures nothing.
     times.clear()
-    again = open_fastest(names, opener(pytorch, "tortoise"), CPU, "fp32", SIZE)
+    again = open_fastest(openers(pytorch, names, "tortoise"), {"precision": "fp32"}, SIZE)
     assert again.name == "hare"
 
 
 def test_an_engine_that_does_not_open_is_left_out_with_the_reason(pytorch: PyTorchEngine) -> None:
-    engine = open_fastest(("tensorrt", "pytorch"), opener(pytorch, "tensorrt"), CPU, "fp32", SIZE)
+    engine = open_fastest(openers(pytorch, ("tensorrt", "pytorch"), "tensorrt"), {"precision": "fp32"}, SIZE)
     assert engine.name == "pytorch"
     assert "Engine tensorrt is left out: tensorrt needs what this machine lacks." in engine.notes
 
@@ -88,8 +90,8 @@ def test_a_remembered_engine_that_is_gone_gives_way_to_the_next(
     pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auto_select, "_median_ms", lambda engine, _: len(engine.name))
-    assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE).name == "ab"
-    second = open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, "fp32", SIZE)
+    assert open_fastest(openers(pytorch, ("ab", "abc")), {"precision": "fp32"}, SIZE).name == "ab"
+    second = open_fastest(openers(pytorch, ("ab", "abc"), "ab"), {"precision": "fp32"}, SIZE)
     assert second.name == "abc"
     assert second.notes[-1] == "Engine ab is left out: ab needs what this machine lacks."
 
@@ -99,34 +101,36 @@ def test_a_choice_holds_for_the_precision_that_it_was_measured_in(
 ) -> None:
     """TensorRT has no bf16: that it was left out there must not keep it out in fp16."""
     monkeypatch.setattr(auto_select, "_median_ms", lambda engine, _: len(engine.name))
-    assert open_fastest(("ab", "abc"), opener(pytorch, "ab"), CPU, "bf16", SIZE).name == "abc"
-    assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp16", SIZE).name == "ab"
+    assert open_fastest(openers(pytorch, ("ab", "abc"), "ab"), {"precision": "bf16"}, SIZE).name == "abc"
+    assert open_fastest(openers(pytorch, ("ab", "abc")), {"precision": "fp16"}, SIZE).name == "ab"
 
 
-def test_a_package_that_pip_does_not_know_is_no_obstacle(
-    pytorch: PyTorchEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_that_pip_does_not_know_is_no_obstacle() -> None:
     """onnxruntime-gpu brings the module onnxruntime, and apt brings TensorRT."""
-    monkeypatch.setattr(auto_select, "_DISTRIBUTIONS", ("torch", "no-such-distribution"))
-    assert open_fastest(("one", "two"), opener(pytorch), CPU, "fp32", SIZE).name in ("one", "two")
+    versions = str(machine_key(CPU, ("torch", "no-such-distribution"))["versions"])
+    assert re.fullmatch(r"torch \S+,no-such-distribution None", versions)
 
 
 def test_with_no_engine_at_all_every_reason_is_told(pytorch: PyTorchEngine) -> None:
     with pytest.raises(EngineError, match=r"one needs what this machine lacks\. two needs"):
-        open_fastest(("one", "two"), opener(pytorch, "one", "two"), CPU, "fp32", SIZE)
+        open_fastest(openers(pytorch, ("one", "two"), "one", "two"), {"precision": "fp32"}, SIZE)
 
 
-def test_only_what_can_win_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_can_win_is_tried(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """A robot must not wait for graphs of engines that are known to be slower."""
+
+    def is_tried(name: str, precision: str, where: torch.device = CPU) -> bool:
+        return engine_type(name).is_candidate(EngineRequest(checkpoint, precision=precision), where)
+
     monkeypatch.setattr(device, "has_bf16_units", lambda: True)
-    assert candidates(CPU, "bf16", None) == ("pytorch",)
     monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
-    assert candidates(CPU, "fp32", None) == ("pytorch",)
+    assert not is_tried("onnxruntime", "bf16")
+    assert not is_tried("onnxruntime", "fp32")
     monkeypatch.setattr(device.platform, "machine", lambda: "aarch64")
-    has_onnxruntime = importlib.util.find_spec("onnxruntime") is not None
-    expected = ("onnxruntime", "pytorch") if has_onnxruntime else ("pytorch",)
-    assert candidates(CPU, "fp32", None) == expected
-    assert candidates(CPU, "bf16", None) == ("pytorch",)
+    assert is_tried("onnxruntime", "fp32") == (importlib.util.find_spec("onnxruntime") is not None)
+    assert not is_tried("onnxruntime", "bf16")
+    assert not is_tried("tensorrt", "auto")
+    assert is_tried("tensorrt", "auto", torch.device("cuda", 0)) == any(map(importlib.util.find_spec, NAMES))
 
 
 def test_engines_are_timed_against_each_other(
@@ -135,7 +139,8 @@ def test_engines_are_timed_against_each_other(
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: pip install onnxruntime")
     caplog.set_level(logging.INFO, "erfnet_ros")
     names = ("onnxruntime", "pytorch")
-    engine = open_fastest(names, lambda name: open_engine(checkpoint, name, "cpu", "fp32"), CPU, "fp32", SIZE)
+    request = EngineRequest(checkpoint, "cpu", "fp32")
+    engine = open_fastest({name: partial(open_engine, request, name) for name in names}, {}, SIZE)
     assert engine.name in names
     assert re.search(
         rf"Engine {engine.name} is the fastest here: onnxruntime [\d.]+ ms, pytorch [\d.]+ ms", caplog.text
@@ -146,7 +151,7 @@ def test_engines_are_timed_against_each_other(
 
 
 def test_auto_opens_what_is_here(checkpoint: Checkpoint, pytorch: PyTorchEngine) -> None:
-    engine = open_engine(checkpoint, "auto", "cpu", "fp32")
+    engine = open_engine(EngineRequest(checkpoint, "cpu", "fp32"))
     assert engine.name in ENGINES[1:]
     assert (engine(IMAGE)[0] == pytorch(IMAGE)[0]).mean() >= 0.995
 
@@ -189,7 +194,7 @@ def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine) -> None:
     assert all(np.array_equal(labels, expected) for labels, _ in answers[2:])
     assert (engine.name, engine.device, engine.precision) == ("pytorch", "cpu", "fp32")
     assert engine.notes[-2] == "as it was built"
-    assert "tensorrt on cuda:0 failed, so pytorch on cpu goes on" in engine.notes[-1]
+    assert "tensorrt on cuda:0 failed, so pytorch on cpu takes over" in engine.notes[-1]
     assert len(engine.notes) == 2 + len(pytorch.notes), "said once, not per frame"
     assert failing.closed
     engine.close()
@@ -269,18 +274,17 @@ def test_a_gpu_that_fails_at_the_start_leaves_the_cpu(
     )
     monkeypatch.setattr(PyTorchEngine, "_on_gpu", full)
     for name in ("auto", "pytorch"):
-        monkeypatch.setattr(auto_select, "candidates", lambda *_: ("pytorch",))
-        engine = open_engine(checkpoint, name)
+        engine = open_engine(EngineRequest(checkpoint), name)
         assert engine.device == "cpu"
         assert (
             engine.notes[-1] == "The GPU is not used, which is slower. The memory of cuda:0 does not hold the network."
         )
         assert engine(IMAGE)[0].shape == pytorch(IMAGE)[0].shape
     with pytest.raises(DeviceError):
-        open_engine(checkpoint, "pytorch", "cuda:0")
+        open_engine(EngineRequest(checkpoint, "cuda:0"), "pytorch")
     # What the user got wrong stays an error.
     with pytest.raises(EngineError, match="set auto or fp16, or engine to tensorrt"):
-        open_engine(checkpoint, "pytorch", "auto", "int8")
+        open_engine(EngineRequest(checkpoint, precision="int8"), "pytorch")
 
 
 def test_an_engine_that_fails_while_it_is_timed_is_left_out(
@@ -292,12 +296,12 @@ def test_an_engine_that_fails_while_it_is_timed_is_left_out(
         return 1.0
 
     monkeypatch.setattr(auto_select, "_median_ms", median_ms)
-    engine = open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE)
+    engine = open_fastest(openers(pytorch, ("ab", "abc")), {"precision": "fp32"}, SIZE)
     assert engine.name == "abc"
     assert engine.notes[-1] == "Engine ab is left out: The memory of cuda:0 does not hold 1 image(s)."
     # Memory that was taken at one start is no reason at the next.
     monkeypatch.setattr(auto_select, "_median_ms", lambda engine, _: len(engine.name))
-    assert open_fastest(("ab", "abc"), opener(pytorch), CPU, "fp32", SIZE).name == "ab"
+    assert open_fastest(openers(pytorch, ("ab", "abc")), {"precision": "fp32"}, SIZE).name == "ab"
 
 
 @pytest.mark.parametrize(
@@ -305,6 +309,11 @@ def test_an_engine_that_fails_while_it_is_timed_is_left_out(
     [
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried ..."), "does not hold 2 images; set a smaller"),
         (RuntimeError("CUDA error: out of memory\nCompile with"), "does not hold 2 images; set a smaller"),
+        (
+            RuntimeError("NVML_SUCCESS == r INTERNAL ASSERT FAILED at Allocator.cpp"),
+            "does not hold 2 images",
+        ),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), "does not hold 2 images"),
         (
             RuntimeError("CUDA error: unspecified launch failure\nCompile with"),
             "is gone: CUDA error: unspecified launch",
@@ -314,3 +323,42 @@ def test_an_engine_that_fails_while_it_is_timed_is_left_out(
 def test_what_a_gpu_raises_says_what_to_do(fault: Exception, text: str) -> None:
     with pytest.raises(DeviceError, match=text), cuda.faults(torch.device("cuda", 0), "2 images"):
         raise fault
+
+
+def test_whatever_an_optional_engine_raises_leaves_it_out(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exporter of another PyTorch raises a TypeError: the node must still configure, with PyTorch."""
+    caplog.set_level(logging.DEBUG, "erfnet_ros")
+
+    def export(*_: object, **__: object) -> None:
+        raise TypeError("export() got an unexpected keyword argument 'dynamic_shapes'")
+
+    monkeypatch.setattr(onnxruntime.OnnxRuntimeEngine, "is_candidate", lambda *_: True)
+    monkeypatch.setattr(torch.onnx, "export", export)
+    request = EngineRequest(checkpoint, "cpu", "fp32")
+    engine = open_engine(request)
+    assert engine.name == "pytorch"
+    assert "onnxruntime is left out: " in engine.notes[-1]
+    assert "unexpected keyword argument 'dynamic_shapes'" in engine.notes[-1]
+    assert any(record.exc_info for record in caplog.records if record.levelno == logging.DEBUG)
+    with pytest.raises(EngineError, match=r"TypeError.*dynamic_shapes.*set engine to pytorch"):
+        open_engine(request, "onnxruntime")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="PyTorch sees a GPU")
+def test_a_gpu_that_pytorch_does_not_see_is_noted_with_the_remedy(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Jetson pip brings a build of PyTorch for CPUs: without a note a robot is slow for no visible reason."""
+    monkeypatch.setattr(device, "nvidia_driver", lambda: None)
+    monkeypatch.setattr(device, "_JETSON", tmp_path / "nv_tegra_release")
+    request = EngineRequest(checkpoint, precision="fp32")
+    assert not any("NVIDIA" in note for note in open_engine(request, "pytorch").notes)
+    (tmp_path / "nv_tegra_release").touch()
+    note = open_engine(request, "pytorch").notes[-1]
+    assert "sees no GPU; on a Jetson, 'pip install torch' brings a build for CPUs: install NVIDIA's PyTorch" in note
+    assert open_engine(replace(request, device="cpu"), "pytorch").notes[-1:] != (note,)
+    (tmp_path / "nv_tegra_release").unlink()
+    monkeypatch.setattr(device, "nvidia_driver", lambda: "NVRM version: 550")
+    assert "sees no GPU; " in open_engine(request, "pytorch").notes[-1]

@@ -15,6 +15,7 @@ from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference import parity_check
 from erfnet_ros.inference.build_cache import Cache
+from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.onnxruntime import (
     CPU,
@@ -49,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> OnnxRuntimeEngine:
-    return OnnxRuntimeEngine(trained(), "cpu", cache=Cache(folder))
+    return OnnxRuntimeEngine(EngineRequest(trained(), "cpu"), cache=Cache(folder))
 
 
 @pytest.mark.parametrize("size", [(96, 64), (131, 77), (320, 240)])
@@ -66,7 +67,7 @@ def test_labels_are_those_of_pytorch_at_any_size(engine: OnnxRuntimeEngine, size
 
 def test_resizing_in_bytes_and_enlarging_by_borders_keep_the_pipelines_labels(tmp_path: Path) -> None:
     """The graph leaves both to the frame around it, which must not cost a camera its labels."""
-    engine = OnnxRuntimeEngine(checkpoints.load(), "cpu", cache=Cache(tmp_path))
+    engine = OnnxRuntimeEngine(EngineRequest(checkpoints.load(), "cpu"), cache=Cache(tmp_path))
     pipeline = Pipeline(checkpoints.load()).eval()
     for size in ((640, 480), (1280, 720)):
         image = Street(3, size).frame(0)[0][None]
@@ -80,7 +81,7 @@ def test_a_gpu_gives_labels_by_the_whole_pipelines_graph(tmp_path: Path, monkeyp
     monkeypatch.setattr(Provider, "whole", property(lambda _: True))
     images = np.stack([Street(seed, (131, 77)).frame(0)[0] for seed in (1, 2)])
     for size, graphs in ((SIZE, 1), ((90, 60), 3)):
-        labels, confidence = OnnxRuntimeEngine(trained(size), "cpu", cache=Cache(tmp_path))(images)
+        labels, confidence = OnnxRuntimeEngine(EngineRequest(trained(size), "cpu"), cache=Cache(tmp_path))(images)
         with torch.inference_mode():
             expected, sure = (tensor.numpy() for tensor in Pipeline(trained(size)).eval()(torch.from_numpy(images)))
         assert (labels == expected).mean() >= 0.999
@@ -110,13 +111,13 @@ def test_the_graph_is_written_once_and_taken_from_the_cache_then(engine: OnnxRun
     """Writing it takes seconds, which no robot should wait for at every start."""
     files = {file: file.stat().st_mtime_ns for file in folder.glob("*.onnx")}
     assert len(files) == 1
-    again = OnnxRuntimeEngine(trained(), "cpu", cache=Cache(folder))
+    again = OnnxRuntimeEngine(EngineRequest(trained(), "cpu"), cache=Cache(folder))
     assert {file: file.stat().st_mtime_ns for file in folder.glob("*.onnx")} == files
     image = Street(4, SIZE).frame(0)[0][None]
     assert np.array_equal(again(image)[0], engine(image)[0])
 
 
-def test_the_agreement_is_kept_beside_the_graph(engine: OnnxRuntimeEngine, folder: Path) -> None:
+def test_the_agreement_is_kept_with_the_graph(engine: OnnxRuntimeEngine, folder: Path) -> None:
     (sidecar,) = folder.glob("*.json")
     assert 0.995 <= json.loads(sidecar.read_text())["facts"]["agreement"] <= 1
 
@@ -125,14 +126,14 @@ def test_other_weights_get_a_graph_of_their_own(engine: OnnxRuntimeEngine, folde
     """A graph of the weights before these would answer without anybody noticing."""
     state = {name: tensor.clone() for name, tensor in trained().state_dict.items()}
     state["decoder.output_conv.bias"][0] += 50
-    other = OnnxRuntimeEngine(replace(trained(), state_dict=state), "cpu", cache=Cache(folder))
+    other = OnnxRuntimeEngine(EngineRequest(replace(trained(), state_dict=state), "cpu"), cache=Cache(folder))
     assert (other(np.zeros((1, 64, 96, 3), np.uint8))[0] == 0).all()
     assert len(list(folder.glob("*.onnx"))) == 2
 
 
 def test_one_graph_serves_a_network_trained_at_an_odd_size(tmp_path: Path) -> None:
     """Writing one for each camera takes seconds."""
-    engine = OnnxRuntimeEngine(trained((90, 60)), "cpu", cache=Cache(tmp_path))
+    engine = OnnxRuntimeEngine(EngineRequest(trained((90, 60)), "cpu"), cache=Cache(tmp_path))
     for size in ((90, 60), (96, 64)):
         assert engine(Street(1, size).frame(0)[0][None])[0].shape == (1, size[1], size[0])
     assert len(list(tmp_path.glob("*.onnx"))) == 1
@@ -145,7 +146,7 @@ def test_the_network_sees_what_the_user_asked_for(
     """And nobody waits for another graph because of it."""
     graphs = set(folder.glob("*.onnx"))
     image = Street(3, seen).frame(0)[0][None]
-    labels, _ = OnnxRuntimeEngine(trained(), "cpu", input_size=seen, cache=Cache(folder))(image)
+    labels, _ = OnnxRuntimeEngine(EngineRequest(trained(), "cpu", input_size=seen), cache=Cache(folder))(image)
     assert set(folder.glob("*.onnx")) == graphs
     with torch.inference_mode():
         assert (labels == Pipeline(trained(), seen).eval()(torch.from_numpy(image))[0].numpy()).mean() >= 0.999
@@ -162,7 +163,7 @@ def test_a_network_that_answers_otherwise_is_refused() -> None:
 def test_a_refused_graph_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity_check, "MIN_AGREEMENT", 1.1)
     with pytest.raises(EngineError, match=r"ONNX Runtime \(CPUExecutionProvider, fp32\)"):
-        OnnxRuntimeEngine(trained(), "cpu", cache=Cache(tmp_path))
+        OnnxRuntimeEngine(EngineRequest(trained(), "cpu"), cache=Cache(tmp_path))
     assert not list(tmp_path.glob("*.onnx"))
 
 
@@ -177,7 +178,7 @@ def test_the_fingerprint_follows_weights_and_scaling() -> None:
 
 def test_open_engine_knows_the_word(folder: Path, engine: OnnxRuntimeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ERFNET_ROS_CACHE", str(folder))
-    opened = open_engine(trained(), "onnxruntime", "cpu")
+    opened = open_engine(EngineRequest(trained(), "cpu"), "onnxruntime")
     assert (opened.name, opened.device, opened.precision, opened.notes) == ("onnxruntime", "cpu", "fp32", ())
     opened.close()
 
@@ -185,7 +186,7 @@ def test_open_engine_knows_the_word(folder: Path, engine: OnnxRuntimeEngine, mon
 def test_a_missing_package_is_said_with_the_command_that_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(EngineError, match=r"got none called 'onnxruntime'; install .*pip install 'erfnet_ros\[onnx\]'"):
-        OnnxRuntimeEngine(trained(), "cpu")
+        OnnxRuntimeEngine(EngineRequest(trained(), "cpu"))
 
 
 def test_a_gpu_that_this_build_cannot_use_is_an_error() -> None:

@@ -12,7 +12,7 @@ import torch
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.frame_sources import open_source, spread_evenly
 from erfnet_ros.inference import onnxruntime as onnx_engine
-from erfnet_ros.inference.engine import PRECISIONS
+from erfnet_ros.inference.engine import PRECISIONS, EngineRequest
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.parity_check import MIN_AGREEMENT
 from erfnet_ros.inference.pytorch import engine as pytorch_engine
@@ -71,7 +71,7 @@ def test_labels_are_those_of_fp32(
     engine: str, precision: str, frames: list[np.ndarray], expected: list[np.ndarray]
 ) -> None:
     skip_where_missing(engine, precision)
-    runs = open_engine(load(), engine, "auto", precision)
+    runs = open_engine(EngineRequest(load(), precision=precision), engine)
     same = [(runs(frame[None])[0][0] == labels).mean() for frame, labels in zip(frames, expected, strict=True)]
     runs.close()
     assert np.mean(same) >= MIN_AGREEMENT
@@ -83,7 +83,7 @@ def test_a_camera_of_another_size_is_answered_alike() -> None:
         pytest.skip("CamVid (../shared/camvid) is absent")
     source = open_source(str(CAMVID_TEST), load().class_set)
     image = cv2.resize(source[40].rgb, (1280, 960), interpolation=cv2.INTER_CUBIC)
-    labels, confidence = open_engine(load(), "pytorch", "cpu", "fp32")(image[None])
+    labels, confidence = open_engine(EngineRequest(load(), "cpu", "fp32"), "pytorch")(image[None])
     with torch.inference_mode():
         plain, plain_confidence = (t.numpy() for t in Pipeline(load()).eval()(torch.from_numpy(image)[None]))
     # The resized image is rounded to bytes, as a camera's is.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,3 +158,15 @@ def test_what_an_engine_notes_in_mid_stream_is_logged_once(
         segmenter(image)
         segmenter(image)
     assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", "The GPU failed.")]
+
+
+def test_an_engine_needs_no_data_sets(tmp_path: Path) -> None:
+    """A robot's node must not load the street renderer to choose or to check an engine."""
+    program = (
+        "import sys; from erfnet_ros import Segmenter; from erfnet_ros.inference import auto_select\n"
+        "Segmenter(device='cpu', precision='fp32')\n"
+        "print(*(name for name in sys.modules if name.startswith('erfnet_ros.data')))"
+    )
+    environment = {**os.environ, "ERFNET_ROS_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -15,8 +15,8 @@ import torch
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Size, Unavailable, Workload
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.inference.engine import ENGINES, PRECISIONS, Engine
-from erfnet_ros.inference.factory import open_engine
+from erfnet_ros.inference.engine import PRECISIONS, Engine, EngineRequest
+from erfnet_ros.inference.factory import ENGINES, open_engine
 from erfnet_ros.inference.pytorch.cpu import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint, build_network
 
@@ -153,7 +153,8 @@ def open_engines(
         try:
             for index, workload in enumerate(workloads):
                 if workload.input_size not in kept:
-                    fresh = open_engine(checkpoint, name, device, precision, workload.input_size)
+                    request = EngineRequest(checkpoint, device, precision, workload.input_size)
+                    fresh = open_engine(request, name)
                     kept[workload.input_size] = fresh
                     opened.engines.append((fresh, name, precision, fresh.device))
                 engine = kept[workload.input_size]

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     start = time.perf_counter()
     from erfnet_ros.inference.segmenter import Segmenter
 
-    segmenter = Segmenter(checkpoint, engine, device, precision)
+    segmenter = Segmenter(checkpoint, engine=engine, device=device, precision=precision)
     segmenter(image)
     seconds = time.perf_counter() - start
     device = segmenter.engine.device

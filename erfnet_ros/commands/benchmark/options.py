@@ -7,6 +7,7 @@ from pathlib import Path
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.inference.engine import DEVICES
 
 SIZES = "480x360,640x480,1024x512,1920x1080"
 
@@ -25,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
         "with ROS 2 also the node and the transport of images.",
     )
     parser.add_argument("--engines", default="", metavar="A,B:PRECISION", help="of the engines only these")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help=f"{DEVICES} (default: %(default)s)")
     parser.add_argument("--sizes", default=SIZES, metavar="WxH,...", help="of the images (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=1, help="images in one run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="runs of each engine (default: %(default)s)")

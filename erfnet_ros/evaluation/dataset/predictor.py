@@ -53,7 +53,9 @@ class EngineSegmenter:
         precision: str = "auto",
         input_size: tuple[int, int] | None = None,
     ) -> None:
-        self._segmenter = Segmenter(checkpoint, engine, device, precision, input_size)
+        self._segmenter = Segmenter(
+            checkpoint, engine=engine, device=device, precision=precision, input_size=input_size
+        )
         opened = self._segmenter.engine
         self.engine, self.device, self.precision = opened.name, opened.device, opened.precision
 

@@ -122,9 +122,8 @@ def job_result(found: BagScan, engine: EngineMetadata, accumulator: dict[str, An
 
 def _segmenter(work: Job) -> Segmenter:
     settings = work.settings
-    options = (settings.checkpoint, settings.engine, settings.device, settings.precision, settings.input_size)
     # The file may have been replaced while a worker of a cluster lived on.
-    key = (*options, checkpoint_sha256(settings.checkpoint))
+    key = (settings, checkpoint_sha256(settings.checkpoint))
     if key not in _segmenters:
         if work.threads is not None:
             import torch
@@ -133,5 +132,11 @@ def _segmenter(work: Job) -> Segmenter:
         for other in _segmenters.values():
             other.close()
         _segmenters.clear()
-        _segmenters[key] = Segmenter(*options)
+        _segmenters[key] = Segmenter(
+            settings.checkpoint,
+            engine=settings.engine,
+            device=settings.device,
+            precision=settings.precision,
+            input_size=settings.input_size,
+        )
     return _segmenters[key]

@@ -1,8 +1,8 @@
-"""Labels and confidence at the camera's size without logits at the camera's size.
+"""Border upsampling: labels and confidence at the camera's size without logits at that size.
 
 Bilinear interpolation mixes four neighbors with weights that sum to 1. Where the four agree on the class, that class
-wins every mixture: no logit need be looked at. Only the cells on class borders, a few per cent, are interpolated. The
-labels are those of the plain way; the confidence is interpolated itself inside a class, and exact on borders.
+wins every mixture, and no logits are needed. Only the cells on class borders, a few per cent, are interpolated. The
+labels are those of plain upsampling; the confidence is interpolated itself inside a class, and exact on borders.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _STRIP = 8192
 _SURE = 255
 """Confidence of a probability of 1."""
 
-_MOST_ON_BORDERS = 0.3
-"""Share of the result on class borders above which the plain way is quicker."""
+_MAX_ON_BORDERS = 0.3
+"""Share of the result on class borders above which plain upsampling is faster."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def upsample_labels(logits: Tensor, network_size: tuple[int, int], camera: tuple
     if camera == network_size:
         return np.ascontiguousarray(labels), np.ascontiguousarray(confidence)
     if camera[0] < wide or camera[1] < high:
-        return _plainly(logits, network_size, camera)
+        return _plain(logits, network_size, camera)
     rows, columns = axis(high, camera[1]), axis(wide, camera[0])
     cells = np.flatnonzero(_mixed(labels))
     per_cell = rows.positions.shape[1] * columns.positions.shape[1]
-    if len(cells) * per_cell > _MOST_ON_BORDERS * camera[0] * camera[1]:
-        return _plainly(logits, network_size, camera)
+    if len(cells) * per_cell > _MAX_ON_BORDERS * camera[0] * camera[1]:
+        return _plain(logits, network_size, camera)
     large = cv2.resize(labels, camera, interpolation=cv2.INTER_NEAREST)
     sure = cv2.resize(confidence, camera, interpolation=cv2.INTER_LINEAR)
     top, left = np.divmod(cells, wide)
@@ -79,7 +79,7 @@ def axis(small: int, large: int) -> Axis:
     before = source.astype(np.int64)
     starts = np.searchsorted(before, np.arange(small))
     counts = np.bincount(before, minlength=small)
-    # A source pixel that nothing begins at (the last, as a rule) takes any place: no cell there is ever mixed.
+    # A source pixel without pixels of its own (usually the last) takes any position: no cell there is ever mixed.
     within = np.minimum(np.arange(counts.max()), np.maximum(counts[:, None], 1) - 1)
     positions = np.minimum(starts[:, None] + within, large - 1)
     weights = (source - before).astype(np.float32)[positions]
@@ -140,7 +140,7 @@ def _interpolated(corners: Tensor, down: Tensor, right: Tensor) -> tuple[Tensor,
     return _winners(torch.lerp(across[:, 0, :, None, :], across[:, 1, :, None, :], down[:, :, None]))
 
 
-def _plainly(logits: Tensor, network_size: tuple[int, int], camera: tuple[int, int]) -> tuple[Pixels, Pixels]:
+def _plain(logits: Tensor, network_size: tuple[int, int], camera: tuple[int, int]) -> tuple[Pixels, Pixels]:
     classes, *_, height, width = logits.shape
     wide, high = network_size
     whole = logits.float().permute(0, 3, 1, 4, 2).reshape(1, classes, 2 * height, 2 * width)[..., :high, :wide]

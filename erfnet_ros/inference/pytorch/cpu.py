@@ -23,7 +23,7 @@ from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.pipeline import Pipeline, network_size
 
 Network = Callable[[Tensor], Sequence[Tensor]]
-"""(N, H, W, 3) uint8 images, whose sides 8 divides, to each one's logits as `LastLayer` gives them."""
+"""Takes (N, H, W, 3) uint8 images, H and W multiples of 8; returns each one's logits as `LastLayer` does."""
 
 Result = TypeVar("Result")
 
@@ -66,7 +66,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 class CpuPipeline:
-    """See `Pipeline`; the same steps around any network, with as little memory traffic as is to be had.
+    """The steps of `Pipeline` around any network, with as little memory traffic as possible.
 
     Args:
         network: What gives the logits.
@@ -96,7 +96,7 @@ class CpuPipeline:
 def fused_pipeline(
     pipeline: Pipeline, precision: str, ranges: Mapping[str, float] | None
 ) -> tuple[CpuPipeline | None, str]:
-    """Return the fused pipeline where this machine has it and it answers as the plain one does, else why not.
+    """Return the fused pipeline where it works here and agrees with the plain one; else None and the reason.
 
     Args:
         pipeline: In fp32 on the CPU.
@@ -110,7 +110,7 @@ def fused_pipeline(
         network = OneDnnNetwork(pipeline, torch.bfloat16 if in_bf16 else torch.float32, ranges)
         same = share_of_plain(network, pipeline)
     except (AttributeError, RuntimeError, TypeError) as error:
-        # The operators are PyTorch's own business and may change with it.
+        # The operators are private to PyTorch and may change with its version.
         return None, f"PyTorch {torch.__version__} has other fused layers ({type(error).__name__}: {error})"
     if same < _MIN_AGREEMENT[precision]:
         return None, f"its fused layers choose the class of the plain ones on {100 * same:.2f} % of the pixels only"
@@ -118,7 +118,7 @@ def fused_pipeline(
 
 
 def share_of_plain(network: Network, pipeline: Pipeline) -> float:
-    """Return the share of pixels of two small streets on which a network chooses the class of the plain layers."""
+    """Return the share of pixels of `check_images` on which a network chooses the class of the plain layers."""
     images = torch.from_numpy(check_images())
     size = (images.shape[2], images.shape[1])
     with torch.inference_mode():
@@ -128,7 +128,7 @@ def share_of_plain(network: Network, pipeline: Pipeline) -> float:
 
 
 _MIN_AGREEMENT = {"fp32": 0.99, "bf16": 0.98, "int8": 0.96}
-"""Share of the pixels of two small streets below which the layers are not what they were."""
+"""Share of the pixels of `check_images` below which PyTorch's private operators compute something else."""
 
 
 def _seen(image: Pixels, size: tuple[int, int]) -> Pixels:

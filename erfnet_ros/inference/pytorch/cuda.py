@@ -1,11 +1,13 @@
-"""A frame's work on an NVIDIA GPU: pinned buffers, a stream of its own, and all of it as one CUDA graph."""
+"""GPU inference: pinned buffers, a stream of its own, and each frame's work as one CUDA graph."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +25,25 @@ Work = Callable[[Tensor, Tensor, Tensor], None]
 _WARM_UP = 3
 """Runs before the graph is captured: the first ones load kernels and choose algorithms, which it must not hold."""
 
+_SHAPES = 16
+"""Shapes of images whose buffers and graphs stay on the GPU, the last used: with several cameras, each number of images
+that come together is one."""
+
+_GRAPHS = threading.RLock()
+"""Held around every capture, replay and emptying of PyTorch's cache: a process may capture only one graph at a time,
+and up to PyTorch 2.6 a replay meanwhile raises, as does what synchronizes the whole GPU."""
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    # cuDNN, where it got no memory to work in.
+    "unable to find an engine to execute this computation",
+    # PyTorch on a Jetson, which has no NVML to ask how much memory is left.
+    "NVML_SUCCESS == r INTERNAL ASSERT FAILED",
+)
+
 
 class GpuFrames:
     """Run one kind of work for batches of one shape; per frame nothing is allocated on the GPU, and one wait is made.
@@ -32,17 +53,17 @@ class GpuFrames:
         device: The GPU.
 
     Attributes:
+        device: The GPU.
         images: (N, H, W, 3) uint8 on the GPU, what the work reads.
-        labels: (N, H, W) uint8 on the GPU, what it writes.
-        confidences: (N, H, W) uint8 on the GPU, what it writes.
-        notes: What went otherwise than usual, a sentence each.
+        labels, confidences: (N, H, W) uint8 on the GPU, what it writes.
+        notes: Why it runs slower than it could, a sentence each.
 
     Raises:
         DeviceError: The GPU has too little memory, or fails.
     """
 
     def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
-        self._shape, self._device = shape, device
+        self._shape, self.device = shape, device
         self._graph: torch.cuda.CUDAGraph | None = None
         self.notes: tuple[str, ...] = ()
         sizes = ((*shape, 3), shape, shape)
@@ -54,22 +75,23 @@ class GpuFrames:
             self._on_host = [torch.zeros(size, dtype=torch.uint8, pin_memory=True) for size in sizes]
         self._arrays: list[Pixels] = [tensor.numpy() for tensor in self._on_host]
 
-    def begin(self, work: Work, capturable: Callable[[int], bool] = lambda _: True) -> None:
-        """Capture the work, copies included, as a CUDA graph; where that fails it is put on the stream frame by frame.
+    def begin(self, work: Work, *, capturable: Callable[[int], bool] = lambda _: True, pool: Any = None) -> None:
+        """Capture the work, copies included, as a CUDA graph; where that fails it is enqueued frame by frame.
 
         Args:
             work: Reads images and writes labels and confidences on the current stream.
             capturable: Tells whether the work on a stream (its `cuda_stream`) can be captured at all, asked after a
-                few runs: one that fails spoils PyTorch's store of GPU memory for good.
+                few runs: a capture that fails leaves PyTorch's memory allocator unusable.
+            pool: `torch.cuda.graph_pool_handle()` whose memory graphs that never run at once share, or None.
 
         Raises:
             DeviceError: The GPU has too little memory, or fails.
             EngineError: The work raised it.
         """
         self._work = work
-        with self.faults(), torch.cuda.device(self._device), torch.inference_mode():
-            # What the buffers' making left on the default stream must be done first.
-            self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with self.faults(), _GRAPHS, torch.cuda.device(self.device), torch.inference_mode():
+            # The buffers are zeroed on the default stream, which must be finished first.
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
             # A capture that fails leaves its stream as the current one; here it ends with the block.
             with torch.cuda.stream(self._stream):
                 for _ in range(_WARM_UP):
@@ -81,33 +103,30 @@ class GpuFrames:
                 graph = torch.cuda.CUDAGraph()
                 try:
                     # Other threads, with engines of their own, may go on allocating meanwhile.
-                    with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                    with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):
                         self._enqueue()
-                except torch.cuda.OutOfMemoryError:
-                    raise
                 except (EngineError, RuntimeError) as error:
+                    if is_out_of_memory(error):
+                        raise
                     self.notes = (_without_graph(_first_line(error)),)
                 else:
                     self._graph = graph
 
     def end(self) -> None:
-        """Let go of the work, whose owner may hold these frames: the memory of both is free at once."""
+        """Drop the graph and the work, whose owner may refer to these frames, so that all memory is freed at once."""
         self._graph = None
         del self._work
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """Return labels and confidences, (N, H, W) uint8 each and the caller's own, of (N, H, W, 3) uint8 RGB images.
-
-        Raises:
-            DeviceError: The GPU fails or is gone.
-        """
+        """See `erfnet_ros.inference.engine.Engine`."""
         image, labels, confidences = self._arrays
         np.copyto(image, images)
-        with self.faults(), torch.cuda.device(self._device), torch.cuda.stream(self._stream), torch.inference_mode():
-            if self._graph is None:
-                self._enqueue()
-            else:
-                self._graph.replay()
+        with self.faults(), torch.cuda.device(self.device), torch.cuda.stream(self._stream), torch.inference_mode():
+            with _GRAPHS:
+                if self._graph is None:
+                    self._enqueue()
+                else:
+                    self._graph.replay()
             self._stream.synchronize()
         return labels.copy(), confidences.copy()
 
@@ -115,11 +134,11 @@ class GpuFrames:
     def faults(self) -> Iterator[None]:
         """Turn what PyTorch raises of a GPU into errors that say what to do."""
         count, height, width = self._shape
-        with faults(self._device, f"{count} image(s) of {width}x{height}"):
+        with faults(self.device, f"{count} image(s) of {width}x{height}"):
             yield
 
     def _enqueue(self) -> None:
-        """Put a frame's work on the current stream: copy in, network, copies out."""
+        """Enqueue a frame's work on the current stream: copy in, network, copies out."""
         self.images.copy_(self._on_host[0], non_blocking=True)
         self._work(self.images, self.labels, self.confidences)
         for host, gpu in zip(self._on_host[1:], (self.labels, self.confidences), strict=True):
@@ -137,27 +156,34 @@ def faults(device: torch.device, load: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = _first_line(error)
-        if isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in reason:
+        if is_out_of_memory(error):
             free_cached()
             raise DeviceError(
                 f"The memory of {device} does not hold {load}; set a smaller input_size, or free the GPU."
             ) from error
         raise DeviceError(
-            f"The GPU {device} failed, or is gone: {reason}; restart the node, or set device to cpu."
+            f"The GPU {device} failed, or is gone: {_first_line(error)}; restart the node, or set device to cpu."
         ) from error
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error means, or near the limit may mean, that the GPU's memory ran out.
+
+    cuDNN, cuBLAS, the driver and PyTorch on a Jetson each report it in words of their own.
+    """
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
 def free_cached() -> None:
-    """Give the GPU's memory that PyTorch keeps for later back, as far as the GPU still answers."""
-    with suppress(RuntimeError):
+    """Return the GPU memory that PyTorch caches, as far as the GPU still answers."""
+    with suppress(RuntimeError), _GRAPHS:
         torch.cuda.empty_cache()
 
 
 def close_safely(engine: Engine) -> None:
-    """Free an engine's memory where its device still answers; else keep it for ever.
+    """Free an engine's memory where its device still answers; else keep it until the process ends.
 
-    Of a GPU that is gone PyTorch's pinned memory cannot be freed: its destructor raises there, which ends the process.
+    PyTorch's pinned memory of a GPU that is gone cannot be freed: its destructor raises, which ends the process.
     """
     if _answers(engine.device):
         try:
@@ -170,7 +196,7 @@ def close_safely(engine: Engine) -> None:
 
 def _answers(device: str) -> bool:
     if device == "cpu" or torch.version.cuda is None:
-        # Nothing of PyTorch's lies on a GPU.
+        # PyTorch has no memory on a GPU.
         return True
     try:
         torch.zeros(1, device=device).item()
@@ -194,7 +220,7 @@ class GpuPipeline:
         pipeline: In fp32 on the CPU; it is moved.
         device: The GPU.
         dtype: What it computes in.
-        note: Takes what went otherwise than usual for a shape, a sentence each.
+        note: Called with the notes on each new shape.
 
     Raises:
         EngineError: The GPU has too little memory, or fails.
@@ -209,12 +235,14 @@ class GpuPipeline:
     ) -> None:
         self._device = device
         with faults(device, "the network"):
-            self._pipeline = _channels_last(pipeline.to(device, dtype))
+            self._pipeline = channels_last(pipeline.to(device, dtype))
         self._frames: dict[tuple[int, int, int], GpuFrames] = {}
         self._note = note
+        # Frames of several shapes never run at once.
+        self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """See `erfnet_ros.inference.factory.Engine`."""
+        """See `erfnet_ros.inference.engine.Engine`."""
         count, height, width = images.shape[:3]
         shape = (count, height, width)
         frames = self._frames.pop(shape, None) or self._begun(shape)
@@ -224,16 +252,16 @@ class GpuPipeline:
         return frames(images)
 
     def close(self) -> None:
-        """Let go of buffers and graphs."""
+        """Drop buffers and graphs."""
         for frames in self._frames.values():
             frames.end()
         self._frames.clear()
 
     def _begun(self, shape: tuple[int, int, int]) -> GpuFrames:
         frames = GpuFrames(shape, self._device)
-        # Algorithms are timed once for a shape that comes for hours.
+        # cuDNN times its algorithms once for each shape.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            frames.begin(self._work)
+            frames.begin(self._work, pool=self._pool)
         self._note(frames.notes)
         return frames
 
@@ -243,12 +271,7 @@ class GpuPipeline:
         confidences.copy_(found[1])
 
 
-_SHAPES = 16
-"""Shapes of images whose buffers and graphs stay on the GPU, the last used: with several cameras, each number of images
-that come together is one."""
-
-
-def _channels_last(pipeline: Pipeline) -> Pipeline:
+def channels_last(pipeline: Pipeline) -> Pipeline:
     """Lay out the weights as both cuDNN's and oneDNN's fast convolutions read them."""
     pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return pipeline

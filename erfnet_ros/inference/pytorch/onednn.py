@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from erfnet_ros.models.pipeline import LastLayer, Pipeline
 from erfnet_ros.models.quantization import LEVELS
 
 Step = Callable[[Tensor], Tensor]
+_Geometry = tuple[list[int], list[int], list[int], int]
 
 _FIRST_BYTE_LAYER = "encoder.layers.1"
 """What comes before it, 1 % of the work, is in floats: rounding shows most there."""
@@ -30,7 +31,7 @@ _LAST_BYTE_LAYER = "decoder.layers.3"
 
 
 class OneDnnNetwork:
-    """Bytes in, logits out.
+    """ERFNet in fused layers, from uint8 images to logits.
 
     Args:
         pipeline: The Pipeline in fp32 on the CPU.
@@ -83,14 +84,8 @@ def _first_step(block: nn.Module, mean: Tensor, deviation: Tensor, dtype: torch.
         raise TypeError(f"Expected a network with folded batch norms, got {type(block).__name__}.")
     scale = block.scale / deviation
     shift = block.shift - mean * scale
-    return partial(
-        _first,
-        FloatConvolution(block.conv, dtype),
-        mean.to(dtype),
-        deviation.to(dtype),
-        scale.flatten().to(dtype),
-        shift.flatten().to(dtype),
-    )
+    scaling = mean.to(dtype), deviation.to(dtype), scale.flatten().to(dtype), shift.flatten().to(dtype)
+    return partial(_first, FloatConvolution(block.conv, dtype), *scaling)
 
 
 def _first(
@@ -139,13 +134,13 @@ def _byte_step(layer: nn.Module, name: str, before: str, dtype: torch.dtype, sca
 
 
 def _downsample_bytes(convolution: ByteConvolution, scaled: ByteConvolution, x: Tensor) -> Tensor:
-    return torch.cat([convolution(x), scaled(_planes(halved(x.permute(0, 2, 3, 1))))], 1)
+    return torch.cat([convolution(x), scaled(halved(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))], 1)
 
 
 def _scaled(scale: Tensor, shift: Tensor, input_scale: float, output: float) -> ByteConvolution:
     """Return relu(scale * x + shift) by channel as a 1x1 convolution of bytes, in which every weight is a 127."""
     weight = torch.diag(scale.flatten())[:, :, None, None]
-    return ByteConvolution(weight, shift.flatten(), (1, 1), (0, 0), (1, 1), input_scale, output)
+    return ByteConvolution(weight, shift.flatten(), scale=input_scale, output=output)
 
 
 def _residual(inner: Sequence[Step], onto: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
@@ -159,15 +154,11 @@ def _four(layer: FoldedNonBottleneck1d) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d
     return layer.conv3x1_1, layer.conv1x3_1, layer.conv3x1_2, layer.conv1x3_2
 
 
-def _planes(x: Tensor) -> Tensor:
-    return x.permute(0, 3, 1, 2)
-
-
 ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 """Environment variable that holds oneDNN to an older processor's instructions."""
 
 _SHAPES = 4
-"""Shapes of inputs that weights are kept packed for: the last that came."""
+"""Shapes of inputs that weights are kept packed for; for another, oneDNN would reorder them in every call."""
 
 _LARGEST_BYTE = 127
 _LARGEST_SUM = 127.4
@@ -183,31 +174,26 @@ def has_int8_units() -> bool:
 
 
 class FloatConvolution:
-    """A convolution in fp32 or bf16 with a ReLU.
-
-    Args:
-        convolution: Weights, bias and geometry.
-        dtype: torch.float32 or torch.bfloat16.
-    """
+    """A convolution in fp32 or bf16 with a ReLU."""
 
     def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
         self._geometry = (_pair(convolution.padding), _pair(convolution.stride), _pair(convolution.dilation), 1)
         weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         reorder = torch.ops.mkldnn._reorder_convolution_weight
-        self._weight_for = _Packed(lambda size: reorder(weight, *self._geometry, size))
+        self._packed = lru_cache(_SHAPES)(lambda shape: reorder(weight, *self._geometry, [*shape]))
         self._bias = _bias(convolution).to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return relu(convolution(x))."""
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight_for(x), self._bias, *self._geometry, "relu", [], ""
+            x, self._packed(x.shape), self._bias, *self._geometry, "relu", [], ""
         )
         return y
 
     def onto(self, residual: Tensor, x: Tensor) -> Tensor:
         """Return relu(residual + convolution(x)), written over `residual`."""
         y: Tensor = torch.ops.mkldnn._convolution_pointwise_(
-            residual, x, self._weight_for(x), self._bias, *self._geometry, "add", 1, "relu", [], ""
+            residual, x, self._packed(x.shape), self._bias, *self._geometry, "add", 1, "relu", [], ""
         )
         return y
 
@@ -216,45 +202,19 @@ class FloatDeconvolution:
     """A transposed convolution in fp32 or bf16 with a ReLU."""
 
     def __init__(self, convolution: nn.ConvTranspose2d, dtype: torch.dtype) -> None:
-        self._geometry = (
-            _pair(convolution.padding),
-            _pair(convolution.output_padding),
-            _pair(convolution.stride),
-            _pair(convolution.dilation),
-            1,
-        )
+        padding, output_padding = _pair(convolution.padding), _pair(convolution.output_padding)
+        self._geometry = (padding, output_padding, _pair(convolution.stride), _pair(convolution.dilation), 1)
         weight = convolution.weight.detach().to(dtype)
         reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
-        self._weight_for = _Packed(lambda size: reorder(weight, *self._geometry, size))
+        self._packed = lru_cache(_SHAPES)(lambda shape: reorder(weight, *self._geometry, [*shape]))
         self._bias = _bias(convolution).to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return relu(convolution(x))."""
         y: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
-            x, self._weight_for(x), self._bias, *self._geometry, "relu", [], ""
+            x, self._packed(x.shape), self._bias, *self._geometry, "relu", [], ""
         )
         return y
-
-
-class _Packed:
-    """Weights as oneDNN reads them for inputs of one shape; those of another it would reorder in every call.
-
-    Args:
-        pack: Reorders them for a shape (N, C, H, W).
-    """
-
-    def __init__(self, pack: Callable[[list[int]], Tensor]) -> None:
-        self._pack = pack
-        self._packed: dict[torch.Size, Tensor] = {}
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the weights for an input."""
-        weight = self._packed.get(x.shape)
-        if weight is None:
-            while len(self._packed) >= _SHAPES:
-                del self._packed[next(iter(self._packed))]
-            weight = self._packed[x.shape] = self._pack([*x.shape])
-        return weight
 
 
 class ByteConvolution:
@@ -266,27 +226,23 @@ class ByteConvolution:
     Args:
         weight: (out, in, rows, columns) float32.
         bias: (out,) float32.
-        stride: Of rows and columns.
-        padding: Of rows and columns, zeros.
-        dilation: Of rows and columns.
         scale: Of the input.
         output: Scale of the uint8 output, or a dtype for an output that is not quantized.
+        geometry: Stride, zero padding and dilation of rows and columns, groups.
     """
 
     def __init__(
         self,
         weight: Tensor,
         bias: Tensor,
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
+        *,
         scale: float,
         output: float | torch.dtype,
+        geometry: _Geometry = ([1, 1], [0, 0], [1, 1], 1),
     ) -> None:
         weight = weight.detach().float()
         weight_scale = _scales(weight)
         whole = torch.round(weight / weight_scale[:, None, None, None]).to(torch.int8)
-        geometry = ([*stride], [*padding], [*dilation], 1)
         packed = torch.ops.onednn.qconv_prepack(whole, weight_scale, scale, 0, *geometry, None)
         zero_points = torch.zeros(len(weight), dtype=torch.int32)
         self._input_scale = scale
@@ -298,8 +254,8 @@ class ByteConvolution:
     @classmethod
     def of(cls, convolution: nn.Conv2d, scale: float, output: float | torch.dtype) -> ByteConvolution:
         """Quantize a convolution as it stands."""
-        geometry = (_pair(convolution.stride), _pair(convolution.padding), _pair(convolution.dilation))
-        return cls(convolution.weight, _bias(convolution), *geometry, scale, output)
+        geometry = (_pair(convolution.stride), _pair(convolution.padding), _pair(convolution.dilation), 1)
+        return cls(convolution.weight, _bias(convolution), scale=scale, output=output, geometry=geometry)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return relu(convolution(x))."""
@@ -311,21 +267,8 @@ class ByteConvolution:
     def onto(self, residual: Tensor, scale: float, x: Tensor) -> Tensor:
         """Return relu(residual + convolution(x)) of a uint8 residual with this scale, written over it."""
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            x,
-            self._input_scale,
-            0,
-            *self._convolution,
-            residual,
-            self._bias,
-            *self._geometry,
-            *self._output,
-            scale,
-            0,
-            "sum",
-            1,
-            "relu",
-            [],
-            "",
+            *(x, self._input_scale, 0, *self._convolution, residual, self._bias, *self._geometry, *self._output),
+            *(scale, 0, "sum", 1, "relu", [], ""),
         )
         return y
 
@@ -335,7 +278,9 @@ class ByteDeconvolution:
 
     def __init__(self, convolution: nn.ConvTranspose2d, scale: float, output: float | torch.dtype) -> None:
         weight, bias = four_pixels_each(convolution)
-        self._convolution = ByteConvolution(weight, bias, (1, 1), (1, 1), (1, 1), scale, output)
+        self._convolution = ByteConvolution(
+            weight, bias, scale=scale, output=output, geometry=([1, 1], [1, 1], [1, 1], 1)
+        )
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return relu(convolution(x)), (N, out, 2H, 2W) of (N, in, H, W)."""
@@ -359,8 +304,8 @@ def four_pixels_each(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
     for a in (0, 1):
         for b in (0, 1):
             for place, row in rows[a]:
-                for beside, column in rows[b]:
-                    pixels[a, b, :, :, place, beside] = weight[:, :, row, column].t()
+                for side, column in rows[b]:
+                    pixels[a, b, :, :, place, side] = weight[:, :, row, column].t()
     return pixels.flatten(0, 2), _bias(convolution).float().repeat(4)
 
 

@@ -1,4 +1,4 @@
-"""Which TensorRT is here, and in what its backends differ.
+"""TensorRT backends: the one that is installed, and how they differ.
 
 `tensorrt` 10 and 11 and `tensorrt_rtx` (TensorRT for RTX) share one Python API. What differs, and is kept to this file:
 
@@ -22,7 +22,7 @@ from erfnet_ros.core.errors import EngineError
 log = logging.getLogger(__name__)
 
 NAMES = ("tensorrt", "tensorrt_rtx")
-"""The Python packages, best first: where both are here, the one that times kernels on this very GPU."""
+"""The Python packages, best first: `tensorrt` times kernels on this very GPU."""
 
 OLDEST_MAJOR = {"tensorrt": 10, "tensorrt_rtx": 1}
 
@@ -37,7 +37,7 @@ class Backend:
         name: One of `NAMES`.
         version: Its version.
         api: The Python module.
-        log: What it tells; an instance of `api.ILogger` with `clear()` and `reason()`.
+        log: Its logger; an instance of `api.ILogger` with `clear()` and `reason()`.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Backend:
         try:
             return getattr(self.api, kind)(self.log)
         except TypeError as error:
-            # What pybind11 makes of a constructor that returned nothing.
+            # pybind11 raises it where a constructor returned nothing.
             raise EngineError(
                 f"{self.title} does not start: {self.log.reason()}; it needs an NVIDIA GPU and its driver. Set engine "
                 "to auto."
@@ -123,7 +123,7 @@ def find_backend() -> Backend:
                 faults.append(f"'{name}' lacks '{error.name}'")
             continue
         except (ImportError, OSError) as error:
-            # The package index has the bindings alone; TensorRT's libraries come from NVIDIA.
+            # PyPI has the bindings alone; TensorRT's libraries come from NVIDIA.
             faults.append(f"'{name}' cannot be loaded ({error})")
             continue
         version = str(getattr(api, "__version__", "0"))
@@ -139,7 +139,7 @@ def find_backend() -> Backend:
 
 def _new_log(api: Any) -> Any:
     class Log(api.ILogger):  # type: ignore[misc]
-        """Pass on what TensorRT tells, and keep its errors for the exception that they become."""
+        """Forward TensorRT's log at debug level, and keep its errors for the exception that is raised."""
 
         def __init__(self) -> None:
             api.ILogger.__init__(self)

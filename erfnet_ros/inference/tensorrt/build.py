@@ -1,11 +1,12 @@
-"""From a checkpoint to a TensorRT engine in the cache: ONNX graph, strongly typed network, serialized engine."""
+"""TensorRT engine builder: from a checkpoint by ONNX graph and strongly typed network to an engine in the cache."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,17 +38,18 @@ ANY_GPU = "any GPU"
 
 @dataclass(frozen=True)
 class Request:
-    """What an engine is wanted for.
+    """What a TensorRT engine is built for.
 
     Attributes:
         checkpoint: What it computes.
         camera: (width, height) of the images.
         input_size: (width, height) that the network sees, or None to follow camera and training.
-        precision: One of `PRECISIONS`. fp32 convolutions may run in TF32, as PyTorch's do; int8 is `onnx_bytes`'.
+        precision: One of `PRECISIONS`. fp32 convolutions may run in TF32, as PyTorch's do; int8 is `onnx.quantize`'s.
         batch: Images at a time.
         gpu: Name and compute capability of the GPU, or `NO_GPU`.
         workspace_mib: Most memory for a layer's scratch data, MiB, or None for all that is free. It matters to the
-            build alone: an engine that is there is found with any.
+            build alone: an engine in the cache is found with any.
+        device: The GPU to build on, or None without one.
     """
 
     checkpoint: Checkpoint
@@ -57,6 +59,7 @@ class Request:
     batch: int
     gpu: str
     workspace_mib: int | None = None
+    device: torch.device | None = None
 
     @property
     def images(self) -> str:
@@ -104,11 +107,13 @@ def build_engine(request: Request, backend: Backend, cache: Cache, progress: Pro
     @functools.cache
     def built() -> tuple[memoryview, float]:
         start = time.monotonic()
-        engine = _serialized(request, backend, _graph(request), cache, progress)
+        # TensorRT builds and times kernels on the thread's current GPU.
+        with torch.cuda.device(request.device) if request.device else nullcontext():
+            engine = _serialized(request, backend, _graph(request), cache, progress)
         return engine, time.monotonic() - start
 
     def build(path: Path) -> Mapping[str, Any]:
-        # Asked again where the first folder has no room, it is not built again.
+        # Called again, for a temporary folder, where the cache has no room.
         engine, seconds = built()
         path.write_bytes(engine)
         return {"gpu": request.gpu, "seconds": round(seconds, 1)}
@@ -164,7 +169,7 @@ def _serialized(
         config.set_memory_pool_limit(backend.api.MemoryPoolType.WORKSPACE, request.workspace_mib << 20)
     monitor = new_monitor(backend.api, progress)
     config.progress_monitor = monitor
-    with _Timings(request, backend, cache, config):
+    with _timings(request, backend, cache, config):
         engine = parsed.builder.build_serialized_network(parsed.network, config)
     if monitor.interruption is not None:
         raise monitor.interruption
@@ -177,43 +182,30 @@ def _serialized(
     return memoryview(engine)
 
 
-class _Timings:
-    """Give a build what earlier ones timed on this GPU, and keep what it times itself."""
+@contextmanager
+def _timings(request: Request, backend: Backend, cache: Cache, config: Any) -> Iterator[None]:
+    """Give a build the kernel timings of earlier ones on this GPU, and keep those that it adds."""
+    if not backend.times_kernels:
+        yield
+        return
+    key = {"backend": backend.name, "version": backend.version, "gpu": request.gpu}
 
-    def __init__(self, request: Request, backend: Backend, cache: Cache, config: Any) -> None:
-        self._key = {"backend": backend.name, "version": backend.version, "gpu": request.gpu}
-        self._wanted = backend.times_kernels
-        self._cache, self._config = cache, config
+    def kept(timings: bytes) -> Artifact:
+        return cache.artifact("tensorrt-timings", key, "bin", lambda path: {"bytes": path.write_bytes(timings)})
 
-    def __enter__(self) -> None:
-        if not self._wanted:
-            return
-        known = self._cache.artifact("tensorrt-timings", self._key, "bin", _write_nothing)
-        timings = self._config.create_timing_cache(known.path.read_bytes())
-        if not self._config.set_timing_cache(timings, False):
-            self._config.set_timing_cache(self._config.create_timing_cache(b""), False)
-
-    def __exit__(self, *error: object) -> None:
-        if not self._wanted:
-            return
-        timings = bytes(self._config.get_timing_cache().serialize())
-
-        def write(path: Path) -> Mapping[str, Any]:
-            path.write_bytes(timings)
-            return {}
-
-        self._cache.discard(self._cache.artifact("tensorrt-timings", self._key, "bin", _write_nothing))
-        self._cache.artifact("tensorrt-timings", self._key, "bin", write)
-
-
-def _write_nothing(path: Path) -> Mapping[str, Any]:
-    path.touch()
-    return {}
+    known = kept(b"")
+    if not config.set_timing_cache(config.create_timing_cache(known.path.read_bytes()), False):
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+    try:
+        yield
+    finally:
+        cache.discard(known)
+        kept(bytes(config.get_timing_cache().serialize()))
 
 
 @functools.cache
 def _graph_version() -> str:
-    """Return a hash of the code that decides the graph, so that no engine of another version of it is ever used."""
+    """Return a hash of the code that writes the graph, so that engines of other versions of it are not used."""
     digest = hashlib.sha256(torch.__version__.encode())
     for module in (erfnet, fuse_batch_norm, pipeline, checkpoint_module, export, resize, quantize):
         digest.update(Path(str(module.__file__)).read_bytes())

@@ -1,26 +1,28 @@
-"""TensorRT runs the Pipeline on an NVIDIA GPU."""
+"""TensorRT engine: the Pipeline on an NVIDIA GPU."""
 
 from __future__ import annotations
 
-import re
+import importlib.util
+import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
 
-import numpy as np
 import torch
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.build_cache import Cache
-from erfnet_ros.inference.engine import DEVICES
+from erfnet_ros.inference.build_cache import Artifact, Cache
+from erfnet_ros.inference.device import gpu_index
 from erfnet_ros.inference.engine import PRECISIONS as ALL_PRECISIONS
+from erfnet_ros.inference.engine import EngineRequest, run_one_by_one
 from erfnet_ros.inference.pytorch.cuda import free_cached
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
-from erfnet_ros.inference.tensorrt.api import find_backend
-from erfnet_ros.inference.tensorrt.background_build import BackgroundBuild
-from erfnet_ros.inference.tensorrt.build import PRECISIONS, Request, is_built
-from erfnet_ros.inference.tensorrt.load import Opened, open_session
-from erfnet_ros.inference.tensorrt.progress import into_the_log
-from erfnet_ros.inference.tensorrt.session import Session
-from erfnet_ros.models.checkpoint import Checkpoint
+from erfnet_ros.inference.tensorrt.api import NAMES, Backend, find_backend
+from erfnet_ros.inference.tensorrt.build import PRECISIONS, Request, build_engine, is_built
+from erfnet_ros.inference.tensorrt.progress import Progress, log_progress
+from erfnet_ros.inference.tensorrt.session import Session, open_session
 
 Shape = tuple[int, int, int]
 """Images at a time, height, width."""
@@ -29,63 +31,105 @@ _LOADED = 8
 """Most engines that stay loaded, one for each size and number of images: the last used."""
 
 
+class BackgroundBuild:
+    """Build an engine into the cache on a thread that neither keeps the process alive nor is waited for.
+
+    Args:
+        request: What the engine is for.
+        backend: Who builds it.
+        cache: Where it is kept.
+        progress: Told the share that is done, 0..1.
+    """
+
+    def __init__(self, request: Request, backend: Backend, cache: Cache, progress: Progress) -> None:
+        self._progress = progress
+        self._stopped = threading.Event()
+        self._future: Future[Artifact] = Future()
+        build = partial(build_engine, request, backend, cache, self._report)
+        threading.Thread(target=self._run, args=(build,), name="erfnet_build", daemon=True).start()
+
+    @property
+    def done(self) -> bool:
+        """Whether `result` returns at once."""
+        return self._future.done()
+
+    def result(self) -> Artifact:
+        """Return the engine's file.
+
+        Raises:
+            EngineError: It could not be built.
+        """
+        try:
+            return self._future.result()
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(f"Internal error, {type(error).__name__}: {error}; please report it.") from error
+
+    def stop(self) -> None:
+        """Let the build end at its next step, without waiting for it."""
+        self._stopped.set()
+
+    def _run(self, build: partial[Artifact]) -> None:
+        try:
+            self._future.set_result(build())
+        except BaseException as error:  # raised by `result`
+            self._future.set_exception(error)
+
+    def _report(self, done: float) -> None:
+        if self._stopped.is_set():
+            raise EngineError("The build was stopped: its engine was closed.")
+        self._progress(done)
+
+
 class TensorRTEngine:
-    """See `erfnet_ros.inference.factory.Engine` and `open_engine`.
+    """See `erfnet_ros.inference.engine.Engine`.
 
     Each size and each number of images has an engine of its own: built the first time, taken from the cache later.
     Several images at once run one by one where the cache lacks their engine (`erfnet build-engine --batch`).
 
     Args:
-        checkpoint: What to run.
-        device: auto, cuda or cuda:N.
-        precision: auto (fp16), fp16, fp32 or int8.
-        input_size: (width, height) that the network sees, or None to follow camera and training.
+        request: What to run; precision auto is fp16.
         cache: Where engines are kept.
-        live: Frames must not wait: where the cache lacks an engine for their size, PyTorch answers while it is built.
 
     Raises:
         EngineError: TensorRT is not installed, there is no GPU, int8 was asked for without a calibrated checkpoint, or
-            the network cannot be built or answers otherwise than PyTorch.
+            the network cannot be built or disagrees with PyTorch.
     """
 
     name = "tensorrt"
+    distributions: ClassVar[tuple[str, ...]] = ("tensorrt", "tensorrt-rtx")
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: str = "auto",
-        precision: str = "auto",
-        input_size: tuple[int, int] | None = None,
-        cache: Cache | None = None,
-        live: bool = False,
-    ) -> None:
-        self.precision = pick_precision(precision)
+    def __init__(self, request: EngineRequest, cache: Cache | None = None) -> None:
+        self.precision = pick_precision(request.precision)
         self._backend = find_backend()
-        self._device = pick_gpu(device)
+        self._device = pick_gpu(request.device)
         self.device = str(self._device)
         self.notes: tuple[str, ...] = ()
-        self._checkpoint, self._input_size = checkpoint, input_size
+        self._request = request
         self._cache = cache or Cache()
         self._sessions: dict[Shape, Session] = {}
         self._one_by_one: set[Shape] = set()
-        self._live = live
-        self._builds: dict[Shape, BackgroundBuild[Opened]] = {}
+        self._builds: dict[Shape, BackgroundBuild] = {}
         self._meanwhile: PyTorchEngine | None = None
-        # What this GPU does not run must show here, where another engine can still take its place.
-        width, height = checkpoint.input_size
+        # What this GPU does not run must fail here, where another engine can still take its place.
+        width, height = request.checkpoint.input_size
         self._session((1, height, width))
 
+    @staticmethod
+    def is_candidate(request: EngineRequest, device: torch.device) -> bool:
+        """See `erfnet_ros.inference.engine.EngineType`."""
+        return device.type == "cuda" and any(importlib.util.find_spec(name) for name in NAMES)
+
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """See `erfnet_ros.inference.factory.Engine`."""
+        """See `erfnet_ros.inference.engine.Engine`."""
         count, height, width = images.shape[:3]
         if count == 1 or self._has_batch((count, height, width)):
             return self._run((count, height, width), images)
-        one = (1, height, width)
-        labels, confidences = zip(*(self._run(one, images[index : index + 1]) for index in range(count)), strict=True)
-        return np.concatenate(labels), np.concatenate(confidences)
+        return run_one_by_one(partial(self._run, (1, height, width)), images)
 
     def close(self) -> None:
-        """Free the engines' memory, and the GPU's that PyTorch keeps for later."""
+        """Free the engines' memory, and the GPU's that PyTorch caches."""
         for build in self._builds.values():
             build.stop()
         for session in self._sessions.values():
@@ -99,7 +143,7 @@ class TensorRTEngine:
             return True
         if shape in self._one_by_one:
             return False
-        if is_built(self._request(shape), self._backend, self._cache):
+        if is_built(self._build_request(shape), self._backend, self._cache):
             return True
         self._one_by_one.add(shape)
         count, height, width = shape
@@ -110,35 +154,34 @@ class TensorRTEngine:
         return False
 
     def _run(self, shape: Shape, images: Pixels) -> tuple[Pixels, Pixels]:
-        if self._live and shape not in self._sessions and not self._is_ready(shape):
+        if self._request.live and shape not in self._sessions and not self._is_ready(shape):
             if self._meanwhile is None:
-                self._meanwhile = PyTorchEngine(self._checkpoint, self.device, "auto", self._input_size)
+                self._meanwhile = PyTorchEngine(replace(self._request, device=self.device, precision="auto"))
             return self._meanwhile(images)
         return self._session(shape)(images)
 
     def _is_ready(self, shape: Shape) -> bool:
-        """Tell whether a size's engine can be had at once; where it cannot, it is built beside.
+        """Tell whether a size's engine is in the cache; where it is not, it is built in the background.
+
+        Only building happens there: opening captures a CUDA graph, which another thread's frames would disturb.
 
         Raises:
-            EngineError: It was built beside, in vain.
+            EngineError: The background build failed.
         """
-        request, build = self._request(shape), self._builds.get(shape)
+        request, build = self._build_request(shape), self._builds.get(shape)
         if build is not None:
             if not build.done:
                 return False
             del self._builds[shape]
             self.notes = tuple(note for note in self.notes if note != _being_built(request, self.device))
-            self._sessions[shape] = self._kept(build.result())
+            build.result()
             if not self._builds:
                 self._end_meanwhile()
             return True
         if is_built(request, self._backend, self._cache):
             return True
         self.notes += (_being_built(request, self.device),)
-        self._builds[shape] = BackgroundBuild(
-            lambda progress: open_session(request, self._backend, self._device, self._cache, progress),
-            into_the_log(f"Building the TensorRT engine for {request.images}"),
-        )
+        self._builds[shape] = BackgroundBuild(request, self._backend, self._cache, _progress(request))
         return False
 
     def _end_meanwhile(self) -> None:
@@ -153,32 +196,33 @@ class TensorRTEngine:
             self._sessions.pop(next(iter(self._sessions))).close()
         return session
 
-    def _request(self, shape: Shape) -> Request:
+    def _build_request(self, shape: Shape) -> Request:
         count, height, width = shape
-        return Request(
-            self._checkpoint, (width, height), self._input_size, self.precision, count, gpu_title(self._device)
-        )
+        checkpoint, input_size = self._request.checkpoint, self._request.input_size
+        gpu = gpu_title(self._device)
+        return Request(checkpoint, (width, height), input_size, self.precision, count, gpu, device=self._device)
 
     def _opened(self, shape: Shape) -> Session:
-        request = self._request(shape)
-        progress = into_the_log(f"Building the TensorRT engine for {request.images}")
-        return self._kept(open_session(request, self._backend, self._device, self._cache, progress))
-
-    def _kept(self, opened: Opened) -> Session:
+        request = self._build_request(shape)
+        opened = open_session(request, self._backend, self._device, self._cache, _progress(request))
         self.notes += tuple(note for note in opened.notes if note not in self.notes)
         return opened.session
+
+
+def _progress(request: Request) -> Progress:
+    return log_progress(f"Building the TensorRT engine for {request.images}")
 
 
 def _being_built(request: Request, device: str) -> str:
     width, height = request.camera
     return (
-        f"PyTorch on {device} answers while TensorRT builds its engine for {request.images}, once; to have it "
+        f"PyTorch on {device} runs while TensorRT builds its engine for {request.images}, once; to build it "
         f"beforehand: erfnet build-engine --size {width}x{height}"
     )
 
 
 def pick_precision(precision: str) -> str:
-    """Turn the user's word into a precision that TensorRT builds the network in.
+    """Return the precision of TensorRT that the user's word stands for.
 
     Raises:
         EngineError: The word is unknown, or none of TensorRT's.
@@ -196,17 +240,14 @@ def pick_precision(precision: str) -> str:
 
 
 def pick_gpu(device: str) -> torch.device:
-    """Turn the user's word into a GPU that is there.
+    """Return the GPU that the user's word stands for.
 
     Raises:
         EngineError: The word is unknown, is the CPU, or there is no such GPU.
     """
-    match = re.fullmatch(r"cuda(?::(\d+))?", "cuda" if device == "auto" else device)
     if device == "cpu":
         raise EngineError("Engine 'tensorrt' runs on NVIDIA GPUs, got device 'cpu'; set device or engine to auto.")
-    if match is None:
-        raise EngineError(f"Expected device to be {DEVICES}, got '{device}'.")
-    index, count = int(match[1] or 0), gpu_count()
+    index, count = gpu_index("cuda" if device == "auto" else device), gpu_count()
     if index >= count:
         seen = f"{count} GPU(s)" if count else "no GPU"
         build = f"PyTorch {torch.__version__}" + ("" if torch.version.cuda else ", a CPU build,")

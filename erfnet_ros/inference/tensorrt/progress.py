@@ -1,4 +1,4 @@
-"""How far TensorRT is with building an engine."""
+"""Progress of a TensorRT build."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class _Phase:
 def new_monitor(api: Any, progress: Progress) -> Any:
     """Return an `api.IProgressMonitor` that tells `progress`; its `interruption` is what must be raised afterwards.
 
-    TensorRT prints what a callback raises and goes on building. So Ctrl-C, which falls into a callback now and then, is
-    kept, and stops the build at its next step.
+    TensorRT prints what a callback raises and goes on building. So a Ctrl-C that is raised in a callback is kept, and
+    stops the build at its next step.
     """
 
     class Monitor(api.IProgressMonitor):  # type: ignore[misc]
@@ -94,8 +94,8 @@ class Shares:
         return min(1.0, (phase.done + max(within, default=0.0)) / phase.steps)
 
 
-def into_the_log(what: str) -> Progress:
-    """Return a progress that says in the log how far `what` is, every ten seconds."""
+def log_progress(what: str) -> Progress:
+    """Return a progress that logs how far `what` is, every ten seconds."""
     last = time.monotonic()
 
     def tell(done: float) -> None:

@@ -1,19 +1,35 @@
-"""A loaded TensorRT engine on one GPU."""
+"""TensorRT session: an engine loaded on one GPU with its buffers, compared with PyTorch before its first use."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
+from erfnet_ros.inference.build_cache import Artifact, Cache
+from erfnet_ros.inference.engine import Run
+from erfnet_ros.inference.parity_check import check_parity
 from erfnet_ros.inference.pytorch.cuda import GpuFrames
 from erfnet_ros.inference.tensorrt.api import Backend
+from erfnet_ros.inference.tensorrt.build import Request, build_engine
+from erfnet_ros.inference.tensorrt.progress import Progress
 from erfnet_ros.models.onnx import export
+from erfnet_ros.models.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
 
 
 class RefusedError(EngineError):
-    """TensorRT does not load an engine: it is damaged, or this GPU is none that it was built for."""
+    """TensorRT does not load an engine: it is damaged, or was built for other GPUs."""
 
 
 class Session:
@@ -22,8 +38,7 @@ class Session:
     Args:
         backend: Whose engine it is.
         plan: The serialized engine.
-        shape: (N, H, W) of the images.
-        device: The GPU.
+        frames: Buffers of the engine's shape on its GPU.
         kernels: What `kernels` of an earlier session returned, or None.
 
     Raises:
@@ -31,17 +46,14 @@ class Session:
         EngineError: The GPU has too little memory, or fails.
     """
 
-    def __init__(
-        self, backend: Backend, plan: bytes, shape: tuple[int, int, int], device: torch.device, kernels: bytes | None
-    ) -> None:
-        self._backend, self._device = backend, device
-        self._frames = GpuFrames(shape, device)
-        with self._frames.faults(), torch.cuda.device(device):
+    def __init__(self, backend: Backend, plan: bytes, frames: GpuFrames, kernels: bytes | None = None) -> None:
+        self._backend, self._frames, self._device = backend, frames, frames.device
+        with self._frames.faults(), torch.cuda.device(self._device):
             self._runtime = backend.new("Runtime")
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise RefusedError(
-                    f"{backend.title} does not load its engine on {torch.cuda.get_device_name(device)}: "
+                    f"{backend.title} does not load its engine on {torch.cuda.get_device_name(self._device)}: "
                     f"{backend.log.reason()}; set engine to auto."
                 )
             self._context = backend.context(self._engine, kernels)
@@ -50,11 +62,11 @@ class Session:
             buffers = (self._frames.images, self._frames.labels, self._frames.confidences)
             for name, buffer in zip((export.INPUT, *export.OUTPUTS), buffers, strict=True):
                 self._context.execution.set_tensor_address(name, buffer.data_ptr())
-        self._frames.begin(self._work, self._capturable)
+        self._frames.begin(self._work, capturable=self._capturable)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What went otherwise than usual, a sentence each."""
+        """Why it runs slower than it could, a sentence each."""
         return self._frames.notes
 
     @property
@@ -67,24 +79,20 @@ class Session:
         return b"" if self._context.compiled is None else bytes(self._context.compiled.serialize())
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """Return labels and confidences, (N, H, W) uint8 each and the caller's own, of (N, H, W, 3) uint8 RGB images.
-
-        Raises:
-            EngineError: The GPU fails or is gone.
-        """
+        """See `erfnet_ros.inference.engine.Engine`."""
         return self._frames(images)
 
     def close(self) -> None:
-        """Let go of the engine; the session must not be called again."""
+        """Drop the engine; the session must not be called again."""
         self._frames.end()
 
     def _capturable(self, stream: int) -> bool:
-        # TensorRT for RTX tells; the others' kernels always are.
+        # Only TensorRT for RTX has kernels that cannot be captured, and the method that tells.
         tells = getattr(self._context.execution, "is_stream_capturable", None)
         return tells is None or bool(tells(stream))
 
     def _work(self, *buffers: Tensor) -> None:
-        """Put the engine's work on the current stream; it was told where the buffers are."""
+        """Enqueue the engine's work on the current stream; the buffers' addresses are set."""
         if not self._context.execution.execute_async_v3(torch.cuda.current_stream().cuda_stream):
             raise self._failure("failed")
 
@@ -93,3 +101,96 @@ class Session:
             f"TensorRT {what} on {self._device}: {self._backend.log.reason()}; free the GPU or set a smaller "
             "input_size where its memory ran out, else restart the node or set device to cpu."
         )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine that was loaded and checked.
+
+    Attributes:
+        session: Runs it.
+        engine: Its file.
+        agreement: Share of the pixels on which it chooses PyTorch's class, 0..1.
+        notes: Why it runs slower than it could, a sentence each.
+    """
+
+    session: Session
+    engine: Artifact
+    agreement: float
+    notes: tuple[str, ...]
+
+
+def open_session(request: Request, backend: Backend, device: torch.device, cache: Cache, progress: Progress) -> Opened:
+    """Load an engine, built and compared with PyTorch if that has not been done before.
+
+    Raises:
+        EngineError: It cannot be built or loaded, or disagrees with PyTorch; then it is not kept.
+    """
+    engine = build_engine(request, backend, cache, progress)
+    try:
+        session = _loaded(request, backend, engine, device, cache)
+    except RefusedError:
+        cache.discard(engine)
+        if engine.built:
+            raise
+        engine = build_engine(request, backend, cache, progress)
+        session = _loaded(request, backend, engine, device, cache)
+    if engine.built:
+        seconds = engine.facts["seconds"]
+        log.info("TensorRT built an engine for %s in %.0f s; it is kept at %s.", request.images, seconds, engine.path)
+    checked = check_once(request, backend, engine, session, cache)
+    return Opened(session, engine, checked.facts["agreement"], (*engine.notes, *session.notes, *checked.notes))
+
+
+def check_once(request: Request, backend: Backend, engine: Artifact, run: Run, cache: Cache) -> Artifact:
+    """Compare a loaded engine with PyTorch in fp32, unless this very file was compared on this GPU before.
+
+    The result is kept as the fact "agreement".
+
+    Raises:
+        EngineError: It chooses another class too often; the engine is removed from the cache.
+    """
+    width, height = request.camera
+    name = f"{backend.title} ({request.precision}, {width}x{height})"
+
+    def last_of_batch(image: Pixels) -> tuple[Pixels, Pixels]:
+        labels, confidences = run(np.repeat(image, request.batch, axis=0))
+        return labels[-1:], confidences[-1:]
+
+    def compare(_: Path) -> Mapping[str, Any]:
+        pipeline = Pipeline(request.checkpoint, request.input_size).eval()
+        return {"agreement": check_parity(name, last_of_batch, pipeline, [request.camera])}
+
+    digest = hashlib.sha256(engine.path.read_bytes()).hexdigest()
+    key = {**request.key(backend), "gpu": request.gpu, "engine": digest}
+    try:
+        return cache.artifact("tensorrt-agreement", key, "json", compare)
+    except EngineError:
+        cache.discard(engine)
+        raise
+
+
+def _loaded(request: Request, backend: Backend, engine: Artifact, device: torch.device, cache: Cache) -> Session:
+    """Load an engine, with cached kernels where its backend compiles them at load."""
+    plan = engine.path.read_bytes()
+    width, height = request.camera
+    shape = (request.batch, height, width)
+    if not backend.compiles_at_load:
+        return Session(backend, plan, GpuFrames(shape, device))
+    compiled: list[Session] = []
+
+    def build(path: Path) -> Mapping[str, Any]:
+        compiled.append(Session(backend, plan, GpuFrames(shape, device)))
+        path.write_bytes(compiled[-1].kernels())
+        return {}
+
+    key = {**request.key(backend), "gpu": request.gpu, "engine": hashlib.sha256(plan).hexdigest()}
+    kernels = cache.artifact("tensorrt-kernels", key, "bin", build)
+    if not compiled:
+        session = Session(backend, plan, GpuFrames(shape, device), kernels.path.read_bytes())
+        if session.fitting:
+            return session
+        # Compiled by another driver.
+        cache.discard(kernels)
+        cache.artifact("tensorrt-kernels", key, "bin", build)
+    return compiled[-1] if compiled else session

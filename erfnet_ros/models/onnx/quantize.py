@@ -1,8 +1,8 @@
-"""Convolutions of an ONNX graph in int8, as TensorRT reads it: bytes between QuantizeLinear and DequantizeLinear.
+"""Int8 quantization of an ONNX graph for TensorRT: bytes between QuantizeLinear and DequantizeLinear.
 
 TensorRT multiplies signed bytes around 0 only, so that a ReLU's values have 127 steps, half of what a processor's
-unsigned bytes have. What that coarseness shows in most stays in floats: the sums of the residual layers, the decoder,
-and what the first layers give. Measured on CamVid, in shares of the pixels whose label stays that of fp32: 99.2 % with
+unsigned bytes have. The layers that suffer most from it stay in floats: the sums of the residual layers, the decoder,
+and what the first layers give. Measured on CamVid, share of the pixels whose label is that of fp32: 99.2 % with
 all in bytes, 99.7 % so.
 """
 

@@ -1,4 +1,4 @@
-"""The resizing of the image, written in ONNX by hand for a graph that takes images of any size."""
+"""Image resizing as ONNX nodes, for a graph that takes images of any size."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def resize_in_front(model: onnx.ModelProto, pipeline: Pipeline) -> None:
         text = text.replace(name, str(number))
     nodes = parser.parse_graph(text).node
     for node in nodes:
-        # Names of its own, beside those of PyTorch's export.
+        # A prefix tells them from the names of PyTorch's export.
         for names in (node.input, node.output):
             names[:] = [name if name in ("", INPUT, RESIZED) else f"front/{name}" for name in names]
     rest = list(model.graph.node)

@@ -13,7 +13,8 @@ from typing import Any
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
-from erfnet_ros.inference.engine import DEVICES, ENGINES, PRECISIONS
+from erfnet_ros.inference.engine import DEVICES, PRECISIONS
+from erfnet_ros.inference.factory import ENGINES
 
 Value = str | float | bool | tuple[str, ...]
 

@@ -75,10 +75,10 @@ def load(
         raise ParameterError(" ".join(parameters.faults.values()))
     segmenter = Segmenter(
         parameters.text("checkpoint") or None,
-        parameters.text("engine"),
-        parameters.text("device"),
-        parameters.text("precision"),
-        parse_input_size(parameters.text("input_size")),
+        engine=parameters.text("engine"),
+        device=parameters.text("device"),
+        precision=parameters.text("precision"),
+        input_size=parse_input_size(parameters.text("input_size")),
         live=True,
     )
     transport = parameters.text("image_transport")

@@ -8,19 +8,13 @@ import torch
 from torch import Tensor
 
 from erfnet_ros.core.errors import TrainingError
+from erfnet_ros.inference.pytorch.cuda import is_out_of_memory
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.loop.losses import loss_of
 
 Size = tuple[int, int]
 
-_COMPLAINTS = (
-    "CUDA error: out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
-    "unable to find an engine to execute this computation",
-)
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -96,15 +90,6 @@ def check_batch(views: int, step: Callable[[int], None], device: str, crop: Size
             f"Expected {views} views of {crop[0]}x{crop[1]} per step to fit into the memory of {device}, "
             f"got too little; {advice}."
         )
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an error is, or near the limit may be, for want of the GPU's memory.
-
-    cuDNN, cuBLAS and the driver say it in words of their own, and cuDNN that there is no engine where it got no
-    memory for the engine's work.
-    """
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error) for words in _COMPLAINTS)
 
 
 def out_in_training(batch_size: int, processes: int, device: str, saved: bool) -> TrainingError:

@@ -36,6 +36,7 @@ from erfnet_ros.commands.benchmark.tables import as_text
 from erfnet_ros.commands.benchmark.workloads import make_workloads, network_macs, read_frames
 from erfnet_ros.core.errors import EngineError, ErfnetError, ParameterError
 from erfnet_ros.inference.device import has_bf16_units
+from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch import engine as pytorch_engine
 from erfnet_ros.models import checkpoint as checkpoints
@@ -204,7 +205,7 @@ def test_the_network_alone_is_measured_on_gpus_only(weights: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_the_network_alone_takes_less_than_all_of_it(weights: Path) -> None:
     checkpoint, workload = checkpoints.load(weights), Workload(SIZE, SIZE, None, 1, 1.0)
-    engine = open_engine(checkpoint, "pytorch", "cuda", "fp16")
+    engine = open_engine(EngineRequest(checkpoint, "cuda", "fp16"), "pytorch")
     frames = [[np.zeros((1, SIZE[1], SIZE[0], 3), np.uint8)]]
     whole = Candidate("pytorch", "fp16", engine.device, 0, lambda images: images, engine)
     networks, missing = networks_alone(checkpoint, [whole], [workload])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference.device import has_bf16_units, pick_precision
+from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.pytorch import border_upsampling, cpu, onednn
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline, fused_pipeline, on_single_thread, share_of_plain
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
@@ -153,13 +154,13 @@ def test_a_processor_without_fused_layers_is_served_by_plain_ones(
 ) -> None:
     monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
     trained = replace(checkpoint, input_size=SIZE)
-    engine = PyTorchEngine(trained, "cpu", "fp32")
+    engine = PyTorchEngine(EngineRequest(trained, "cpu", "fp32"))
     assert "slower than it could: oneDNN's fused layers are for x86 processors, and this is aarch64" in engine.notes[-1]
     labels, _ = engine(FRAMES)
     with torch.inference_mode():
         assert (labels == Pipeline(trained).eval()(torch.from_numpy(FRAMES))[0].numpy()).mean() > 0.999
     with pytest.raises(EngineError, match=r"'int8' cannot be used here: oneDNN's .* set precision to auto"):
-        PyTorchEngine(checkpoint, "cpu", "int8")
+        PyTorchEngine(EngineRequest(checkpoint, "cpu", "int8"))
 
 
 @pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 0.995), (torch.bfloat16, 0.98)])
@@ -184,7 +185,7 @@ def test_plain_layers_make_no_scores_at_the_cameras_size(
 ) -> None:
     """At 1920x1080 they took longer than the network."""
     monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
-    engine = PyTorchEngine(replace(checkpoint, input_size=SIZE), "cpu", "fp32")
+    engine = PyTorchEngine(EngineRequest(replace(checkpoint, input_size=SIZE), "cpu", "fp32"))
     monkeypatch.setattr(border_upsampling, "upsample", lambda *_: pytest.fail("all scores were interpolated"))
     assert engine(Street(9, (640, 480)).frame(0)[0][None])[0].shape == (1, 480, 640)
 
@@ -232,7 +233,7 @@ def test_auto_is_int8_only_where_it_answers_as_fp32_does(
 
 def test_whoever_asks_the_same_thread_computes(checkpoint: Checkpoint) -> None:
     """Each computing thread would bring a team of its own, and the teams would be in each other's way."""
-    engine = PyTorchEngine(checkpoint, "cpu", "fp32")
+    engine = PyTorchEngine(EngineRequest(checkpoint, "cpu", "fp32"))
     expected = engine(FRAMES)[0]
     before = threading.active_count()
     with ThreadPoolExecutor(3) as callers:
@@ -275,8 +276,8 @@ def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(
     """Sums that overflow leave labels that look like labels."""
     monkeypatch.setattr(cpu, "share_of_plain", lambda *arguments: min(share_of_plain(*arguments), 0.985))
     monkeypatch.setitem(cpu._MIN_AGREEMENT, "int8", 0.99)
-    engine = PyTorchEngine(checkpoint, "cpu", "auto")
+    engine = PyTorchEngine(EngineRequest(checkpoint, "cpu", "auto"))
     assert engine.precision in ("bf16", "fp32")
     assert "since int8 cannot be used here: its fused layers choose the class" in engine.notes[0]
     with pytest.raises(EngineError, match="'int8' cannot be used here"):
-        PyTorchEngine(checkpoint, "cpu", "int8")
+        PyTorchEngine(EngineRequest(checkpoint, "cpu", "int8"))

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,14 @@ from erfnet_ros.commands.build_engine import main
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import EngineError, ParameterError
 from erfnet_ros.inference.build_cache import Artifact, Cache
+from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.inference.tensorrt import engine as tensorrt_engine
 from erfnet_ros.inference.tensorrt.api import Backend, find_backend
 from erfnet_ros.inference.tensorrt.build import NO_GPU, Parsed, Request, build_engine, parse
-from erfnet_ros.inference.tensorrt.load import Opened, check_once, open_session
 from erfnet_ros.inference.tensorrt.progress import Progress
+from erfnet_ros.inference.tensorrt.session import Opened, check_once, open_session
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Calibration, Checkpoint
 from erfnet_ros.models.erfnet import ACTIVATIONS, ERFNet
@@ -259,7 +261,7 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(
     monkeypatch.setattr(tensorrt_engine, "pick_gpu", lambda _: torch.device("cuda", 0))
     monkeypatch.setattr(tensorrt_engine, "gpu_title", lambda _: NO_GPU)
     monkeypatch.setattr(tensorrt_engine, "open_session", opened)
-    opened_engine = tensorrt_engine.TensorRTEngine(CHECKPOINT, cache=Cache(folder))
+    opened_engine = tensorrt_engine.TensorRTEngine(EngineRequest(CHECKPOINT), Cache(folder))
     images = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3), np.uint8)
     for _ in range(2):
         labels, confidences = opened_engine(images)
@@ -280,14 +282,22 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
     """A camera's size is known from its first frame only: minutes of building must not be minutes without a mask."""
     folder, engine, _ = built
     may_end = threading.Event()
-    on_cpu = PyTorchEngine(CHECKPOINT, "cpu", "fp32")
+    on_cpu = PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32"))
 
-    def opened(request: Request, backend: Backend, device: object, cache: object, progress: Progress) -> Opened:
+    def build(request: Request, _: Backend, __: Cache, progress: Progress) -> Artifact:
         if request.camera == (96, 80):
             assert may_end.wait(60)
             progress(0.5)
         if request.camera == (40, 32):
             raise EngineError("TensorRT gives up.")
+        ready.add(request.camera)
+        return engine
+
+    ready = {SIZE}
+    opened_by: list[threading.Thread] = []
+
+    def opened(request: Request, *_: object) -> Opened:
+        opened_by.append(threading.current_thread())
         return Opened(RunsAs(2), engine, 1.0, ())  # type: ignore[arg-type]
 
     class RunsAs:
@@ -306,19 +316,23 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
     monkeypatch.setattr(tensorrt_engine, "pick_gpu", lambda _: torch.device("cuda", 0))
     monkeypatch.setattr(tensorrt_engine, "gpu_title", lambda _: NO_GPU)
     monkeypatch.setattr(tensorrt_engine, "open_session", opened)
+    monkeypatch.setattr(tensorrt_engine, "build_engine", build)
+    monkeypatch.setattr(tensorrt_engine, "is_built", lambda request, *_: request.camera in ready)
     monkeypatch.setattr(tensorrt_engine, "PyTorchEngine", lambda *_: copy(on_cpu))
-    live = tensorrt_engine.TensorRTEngine(CHECKPOINT, cache=Cache(folder), live=True)
+    live = tensorrt_engine.TensorRTEngine(EngineRequest(CHECKPOINT, live=True), Cache(folder))
     images = np.random.default_rng(1).integers(0, 256, (1, 80, 96, 3), np.uint8)
     for _ in range(3):
         np.testing.assert_array_equal(live(images)[0], on_cpu(images)[0])
     (note,) = live.notes
-    assert note.startswith("PyTorch on cuda:0 answers while TensorRT builds its engine for images of 96x80")
+    assert note.startswith("PyTorch on cuda:0 runs while TensorRT builds its engine for images of 96x80")
     may_end.set()
     deadline = time.monotonic() + 30
     while (live(images)[0] != 2).any():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert live.notes == ()
+    # Opening captures a CUDA graph, which must not happen during another thread's frame.
+    assert set(opened_by) == {threading.current_thread()}
     small = np.zeros((1, 32, 40, 3), np.uint8)
     live(small)
     (build,) = live._builds.values()
@@ -329,10 +343,14 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
         live(small)
     # A node that is shut down meanwhile must not wait for a build.
     may_end.clear()
-    other = tensorrt_engine.TensorRTEngine(CHECKPOINT, cache=Cache(folder), live=True)
+    ready.discard((96, 80))
+    other = tensorrt_engine.TensorRTEngine(EngineRequest(CHECKPOINT, live=True), Cache(folder))
     other(images)
+    (build,) = other._builds.values()
     other.close()
     may_end.set()
+    with pytest.raises(EngineError, match="was stopped"):
+        build.result()
 
 
 def test_progress_grows_from_nothing_to_all(built: tuple[Path, Artifact, list[float]]) -> None:
@@ -376,8 +394,27 @@ def test_a_truncated_engine_is_built_again(
     (tmp_path / facts).write_bytes((engine.path.parent / facts).read_bytes())
     again = build_engine(REQUEST, backend, Cache(tmp_path), ignore)
     assert again.built
-    assert again.notes == (f"{mine} had 100000 of {engine.path.stat().st_size} bytes, so it was built again.",)
+    assert again.notes == (f"{mine} was missing, truncated or damaged, so it was built again.",)
     assert mine.stat().st_size > 4e6
+
+
+def test_an_engine_is_built_on_the_gpu_that_it_is_for(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On cuda:1 kernels were timed on GPU 0."""
+    current: list[torch.device] = []
+
+    @contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    second, seen = torch.device("cuda", 1), set()
+    request = dataclasses.replace(REQUEST, device=second)
+    build_engine(request, backend, Cache(tmp_path), lambda _: seen.update(current))
+    assert seen == {second}
 
 
 def test_an_interrupted_build_leaves_nothing(backend: Backend, tmp_path: Path) -> None:
@@ -387,7 +424,7 @@ def test_an_interrupted_build_leaves_nothing(backend: Backend, tmp_path: Path) -
 
     with pytest.raises(KeyboardInterrupt):
         build_engine(REQUEST, backend, Cache(tmp_path), interrupt)
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["tensorrt.lock"]
 
 
 def test_a_build_that_tensorrt_gives_up_says_why(backend: Backend, tmp_path: Path) -> None:
@@ -398,14 +435,16 @@ def test_a_build_that_tensorrt_gives_up_says_why(backend: Backend, tmp_path: Pat
         patch.setitem(export.PRECISIONS, "bf16", torch.bfloat16)
         with pytest.raises(EngineError, match=expected):
             build_engine(request, backend, Cache(tmp_path), ignore)
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["tensorrt.lock"]
 
 
-def test_an_engine_is_held_against_pytorch_before_its_first_use(
+def test_an_engine_is_compared_with_pytorch_before_its_first_use(
     backend: Backend, built: tuple[Path, Artifact, list[float]], tmp_path: Path
 ) -> None:
     _, engine, _ = built
-    checked = check_once(REQUEST, backend, engine, PyTorchEngine(CHECKPOINT, "cpu", "fp32"), Cache(tmp_path))
+    checked = check_once(
+        REQUEST, backend, engine, PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32")), Cache(tmp_path)
+    )
     assert checked.facts == {"agreement": 1.0}
 
     def not_again(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -421,7 +460,7 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
     mine = tmp_path / "bad.engine"
     mine.write_bytes(engine.path.read_bytes())
     bad = dataclasses.replace(engine, path=mine)
-    other = PyTorchEngine(checkpoint(6), "cpu", "fp32")
+    other = PyTorchEngine(EngineRequest(checkpoint(6), "cpu", "fp32"))
     with pytest.raises(EngineError, match=r"Expected TensorRT .*\(fp16, 64x48\) to choose PyTorch's class on .*99.5 %"):
         check_once(REQUEST, backend, bad, other, Cache(tmp_path))
     assert not mine.exists()
@@ -461,7 +500,7 @@ def test_options_out_of_range_are_refused(options: list[str], error: str) -> Non
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_the_engine_says_what_it_needs() -> None:
     with pytest.raises(EngineError, match=r"Engine 'tensorrt' needs an NVIDIA GPU, .*; set engine to auto"):
-        open_engine(CHECKPOINT, "tensorrt")
+        open_engine(EngineRequest(CHECKPOINT), "tensorrt")
 
 
 @needs_gpu
@@ -473,5 +512,5 @@ def test_on_a_gpu_the_engine_answers_as_pytorch_does(backend: Backend, tmp_path:
         images = np.random.default_rng(batch).integers(0, 256, (batch, 48, 64, 3), np.uint8)
         first = opened.session(images)
         np.testing.assert_array_equal(first[0], opened.session(images)[0])
-        expected, _ = PyTorchEngine(CHECKPOINT, "cpu", "fp32")(images)
+        expected, _ = PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32"))(images)
         assert (first[0] == expected).mean() >= 0.98
