@@ -150,7 +150,9 @@ def _import_weights(options: argparse.Namespace) -> int:
         )
     if options.miou is not None and not 0 <= options.miou <= 1:
         raise ParameterError(f"Expected --miou from 0 to 1, got {options.miou}.")
-    checkpoint = import_weights(options.file, named(options.classes), size, options.data, options.license, options.miou)
+    checkpoint = import_weights(
+        options.file, named(options.classes), size, data=options.data, license=options.license, miou=options.miou
+    )
     save(checkpoint, options.out)
     print(
         f"{options.out}: {len(checkpoint.class_set)} classes ({checkpoint.class_set.name}), trained at "

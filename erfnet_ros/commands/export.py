@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     from erfnet_ros.models.pipeline import Pipeline
 
     loaded = checkpoint.load(options.checkpoint)
-    model = export.build(loaded, camera, input_size, options.precision)
+    model = export.build(loaded, camera, input_size=input_size, precision=options.precision)
     sizes = dict.fromkeys((loaded.input_size, *_CAMERA_SIZES) if camera is None else (camera,))
     agreement = export.agreement(model, Pipeline(loaded, input_size).eval(), _streets(list(sizes)))
     if agreement.worst < export.MIN_AGREEMENT:

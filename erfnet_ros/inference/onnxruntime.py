@@ -189,7 +189,7 @@ class OnnxRuntimeEngine:
         log.info("Writing the network as ONNX for %s; this is done once.", _text(camera) or "images of any size")
         try:
             if self._provider.whole:
-                model = export.build(self._checkpoint, camera, self._input_size, self.precision)
+                model = export.build(self._checkpoint, camera, input_size=self._input_size, precision=self.precision)
             else:
                 model = export.build_network(self._checkpoint)
         except ExportError as error:

@@ -161,6 +161,7 @@ def import_weights(
     path: str | Path,
     class_set: ClassSet,
     input_size: tuple[int, int],
+    *,
     data: str = "",
     license: str = "",
     miou: float | None = None,

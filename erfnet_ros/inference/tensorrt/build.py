@@ -155,7 +155,13 @@ def _place(request: Request, backend: Backend) -> tuple[str, Key, str]:
 
 def _graph(request: Request) -> onnx.ModelProto:
     try:
-        return export.build(request.checkpoint, request.camera, request.input_size, request.precision, request.batch)
+        return export.build(
+            request.checkpoint,
+            request.camera,
+            input_size=request.input_size,
+            precision=request.precision,
+            batch=request.batch,
+        )
     except ExportError as error:
         raise EngineError(f"TensorRT reads the network as ONNX, which cannot be written: {error}") from error
 

@@ -67,6 +67,7 @@ class Agreement:
 def build(
     checkpoint: Checkpoint,
     camera: tuple[int, int] | None = None,
+    *,
     input_size: tuple[int, int] | None = None,
     precision: str = "fp32",
     batch: int = 1,

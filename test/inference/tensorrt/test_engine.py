@@ -74,11 +74,11 @@ def graphs_written_once() -> Iterator[None]:
     write = export.build
 
     @functools.cache
-    def once(weights: bytes, *arguments: Any) -> onnx.ModelProto:
-        return write(CHECKPOINT, *arguments)
+    def once(camera: tuple[int, int], **options: Any) -> onnx.ModelProto:
+        return write(CHECKPOINT, camera, **options)
 
-    def build(of: Checkpoint, *arguments: Any) -> onnx.ModelProto:
-        return once(b"", *arguments) if of is CHECKPOINT else write(of, *arguments)
+    def build(of: Checkpoint, camera: tuple[int, int], **options: Any) -> onnx.ModelProto:
+        return once(camera, **options) if of is CHECKPOINT else write(of, camera, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "build", build)
@@ -86,7 +86,7 @@ def graphs_written_once() -> Iterator[None]:
 
 
 def parsed(backend: Backend, precision: str, batch: int = 1) -> Parsed:
-    return parse(backend, export.build(CHECKPOINT, SIZE, None, precision, batch))
+    return parse(backend, export.build(CHECKPOINT, SIZE, input_size=None, precision=precision, batch=batch))
 
 
 def layers(backend: Backend, network: Any, *kinds: str) -> list[Any]:
