@@ -1,4 +1,4 @@
-"""The `erfnet bag` command: make bags of images, and look into bags."""
+"""Command `erfnet bag`: make bags of images, and inspect bags."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _make(options: argparse.Namespace) -> int:
     from erfnet_ros.core.class_set import named
-    from erfnet_ros.data.bags.create import Recipe, make
+    from erfnet_ros.data.bags.create import BagSettings, make
     from erfnet_ros.data.frame_sources import open_source
 
     for option in ("topic", "truth_topic"):
         _check_topic(option, getattr(options, option))
-    recipe = Recipe(
+    settings = BagSettings(
         out=options.out,
         topic=options.topic,
         truth_topic=options.truth_topic,
@@ -41,10 +41,12 @@ def _make(options: argparse.Namespace) -> int:
         force=options.force,
     )
     class_set = named(options.classes)
-    recipe.check()
-    made = make(open_source(options.source, class_set, _length(options)), class_set, recipe, options.frames)
-    truth = f", with truth on {options.truth_topic}" if made.truth else ", without truth"
-    print(f"{options.out}: {made.frames} frames on {made.topic}{truth}; {made.size_bytes / 1e6:.1f} MB")
+    settings.check()
+    source = open_source(options.source, class_set, _length(options))
+    frames = make(source, class_set, settings, options.frames)
+    truth = f", with truth on {options.truth_topic}" if source.has_truth else ", without truth"
+    size_mb = sum(file.stat().st_size for file in options.out.iterdir()) / 1e6
+    print(f"{options.out}: {frames} frames on {settings.image_topic}{truth}; {size_mb:.1f} MB")
     return 0
 
 
@@ -113,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument(
         "--topic",
         default="/camera/image_raw",
-        help="images; jpeg and png go to TOPIC/compressed, camera_info and label_info beside (default: %(default)s)",
+        help="images; jpeg and png go to TOPIC/compressed, camera_info and label_info next to it (%(default)s)",
     )
     make.add_argument("--truth-topic", default="/camera/truth", metavar="TOPIC", help="default: %(default)s")
     make.add_argument("--rate", type=_positive_rate, default=15.0, metavar="HZ", help="default: %(default)g")

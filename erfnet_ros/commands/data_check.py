@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from erfnet_ros.core.array_types import VOID, Pixels
-from erfnet_ros.data.datasets import KINDS, Entry, Layout, Listing, detect_kind, open_layout
-from erfnet_ros.data.datasets.validate import DataSetCheck, SplitCheck, check_dataset, list_splits
+from erfnet_ros.data.datasets import KINDS, Entry, Layout, detect_kind, open_layout
+from erfnet_ros.data.datasets.validate import DataSetCheck, SplitCheck, check_dataset
 from erfnet_ros.data.image_files import read_rgb
 from erfnet_ros.visualization.contact_sheet import Sample, contact_sheet, write_png
 from erfnet_ros.visualization.overlay import blend
@@ -28,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     layout = open_layout(options.kind or detect_kind(options.dir), options.dir)
-    check = _check(layout)
+    check = check_dataset(layout)
     print("\n".join(table(layout, check.splits)))
     for kind, lines in (("note", check.notes), ("fault", check.faults)):
         for line in lines:
@@ -78,19 +77,6 @@ def _parser() -> argparse.ArgumentParser:
         help="where the contact sheet goes (default: data_check.png)",
     )
     return parser
-
-
-def _check(layout: Layout) -> DataSetCheck:
-    """Check with a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    listings = list_splits(layout)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        frames = sum(len(listing.entries) for listing in listings.values() if isinstance(listing, Listing))
-        task = progress.add_task("Checking", total=frames)
-        return check_dataset(layout, listings, lambda: progress.advance(task))
 
 
 def _frames(split: SplitCheck) -> str:

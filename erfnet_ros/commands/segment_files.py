@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-import cv2
 import yaml
 
-from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, SourceError
+from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.image_files import images_in, read_rgb
-from erfnet_ros.inference.segmenter import Segmentation, Segmenter
+from erfnet_ros.inference.segmenter import Segmenter
+from erfnet_ros.visualization.contact_sheet import write_png
 from erfnet_ros.visualization.overlay import blend, color_mask
 
 KINDS = ("mask", "color", "overlay", "confidence")
@@ -79,11 +78,9 @@ def segment_files(
         A message for each image that could not be segmented.
 
     Raises:
-        SourceError: The folder cannot be written, or one of the outputs would replace one of the images.
+        SourceError: The folder cannot be made, or one of the outputs would replace one of the images.
+        ImageError: An output cannot be written.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     _check_outputs(tasks, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,19 +89,21 @@ def segment_files(
     except OSError as error:
         raise SourceError(f"Cannot write to {folder}: {error.strerror}; choose another folder with -o.") from error
     faults: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        for task in progress.track(tasks, description="Segmenting"):
-            try:
-                rgb = read_rgb(task.path)
-                result = segmenter(rgb)
-            except SourceError as error:
-                faults.append(str(error))
-                continue
-            except ErfnetError as error:
-                faults.append(f"{task.path}: {error}")
-                continue
-            _write_outputs(task, folder, rgb, result, segmenter.class_set.palette(), threshold, alpha)
+    palette = segmenter.class_set.palette()
+    for task in tracked(tasks, len(tasks), "Segmenting"):
+        try:
+            rgb = read_rgb(task.path)
+            result = segmenter(rgb)
+        except SourceError as error:
+            faults.append(str(error))
+            continue
+        except ErfnetError as error:
+            faults.append(f"{task.path}: {error}")
+            continue
+        mask = result.mask(threshold)
+        colors, overlay = color_mask(mask, palette), blend(rgb, mask, palette, alpha)
+        for kind, picture in zip(KINDS, (mask, colors, overlay, result.confidence), strict=True):
+            write_png(folder / f"{task.name}_{kind}.png", picture)
     return faults
 
 
@@ -114,23 +113,3 @@ def _check_outputs(tasks: Sequence[Task], folder: Path) -> None:
     replaced = next((output for output in outputs if output in inputs), None)
     if replaced is not None:
         raise SourceError(f"The outputs would replace the image {replaced}; choose another folder with -o.")
-
-
-def _write_outputs(
-    task: Task, folder: Path, rgb: Pixels, result: Segmentation, palette: Pixels, threshold: float, alpha: float
-) -> None:
-    mask = result.mask(threshold)
-    colors = color_mask(mask, palette)
-    overlay = blend(rgb, mask, palette, alpha)
-    pictures = (
-        mask,
-        cv2.cvtColor(colors, cv2.COLOR_RGB2BGR),
-        cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR),
-        result.confidence,
-    )
-    for kind, picture in zip(KINDS, pictures, strict=True):
-        path = folder / f"{task.name}_{kind}.png"
-        try:
-            path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-        except OSError as error:
-            raise SourceError(f"Cannot write {path}: {error.strerror}; choose another folder with -o.") from error

@@ -12,17 +12,18 @@ T = TypeVar("T")
 
 
 class _End:
-    """The last thing in a queue: nothing follows, perhaps because of an error."""
+    """The last item of a queue, with the error that ended it, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
 class Prefetcher(Generic[T]):
-    """Go through an iterator in a thread of its own, a few items ahead of who takes them.
+    """Run an iterator in a thread, a few items ahead of the consumer; a context manager, itself to be iterated over.
 
     Args:
-        items: Makes the iterator; called in the thread, which alone touches what it opens.
+        items: Makes the iterator; called in the thread, which alone touches what it opens. Its error is raised to the
+            consumer.
         depth: Items that may wait, 1 or more.
     """
 
@@ -46,33 +47,29 @@ class Prefetcher(Generic[T]):
                 continue
 
     def __iter__(self) -> Iterator[T]:
-        while True:
-            item = self._queue.get()
-            if not isinstance(item, _End):
-                yield item
-            elif item.error is None:
-                return
-            else:
-                raise item.error
+        while not isinstance(item := self._queue.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
 
     def _run(self) -> None:
+        end = _End()
         try:
             for item in self._items():
                 if self._stopped:
                     return
                 self._queue.put(item)
-            self._queue.put(_End())
         except BaseException as error:
-            # Raised where the items are taken.
-            self._queue.put(_End(error))
+            end = _End(error)
+        self._queue.put(end)
 
 
 class _StoppedError(Exception):
-    """Ends the work in the thread as an error does, because who puts has one."""
+    """Ends the work in the thread as an error does, because the producer has one."""
 
 
 class BackgroundWorker(Generic[T]):
-    """Do work on items in a thread of its own, in the order in which they are put; an error is raised to who puts.
+    """Process items in a thread, in the order in which they are put; an error of the work is raised to the producer.
 
     As a context manager it ends when all work is done, or at once where the block ends with an error.
 
@@ -107,20 +104,17 @@ class BackgroundWorker(Generic[T]):
         self._queue.put(item)
 
     def _run(self) -> None:
-        ended = False
+        item: T | _End | None = None
         try:
             with self._work() as work:
-                while not ended:
-                    item = self._queue.get()
-                    ended = isinstance(item, _End)
-                    if self._stopped:
-                        raise _StoppedError
-                    if not isinstance(item, _End):
-                        work(item)
+                while not isinstance(item := self._queue.get(), _End) and not self._stopped:
+                    work(item)
+                if self._stopped:
+                    raise _StoppedError
         except _StoppedError:
             pass
         except BaseException as error:
             self._error = error
-        while not ended:
-            # Who puts may be waiting for a place in the queue.
-            ended = isinstance(self._queue.get(), _End)
+        while not isinstance(item, _End):
+            # The producer may be waiting for a place in the queue.
+            item = self._queue.get()

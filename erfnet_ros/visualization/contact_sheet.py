@@ -1,4 +1,4 @@
-"""Pictures for people: the contact sheet, the labeled strip, PNG files and the video."""
+"""Contact sheets, labeled strips, PNG files and videos."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def contact_sheet(samples: Sequence[Sample], class_set: ClassSet, title: str, su
 
 
 def write_png(path: Path, rgb: Pixels) -> None:
-    """Write an (H, W, 3) uint8 RGB image.
+    """Write an (H, W, 3) uint8 RGB or (H, W) gray image.
 
     Raises:
         ImageError: The file cannot be written.
     """
-    ok, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
+    ok, data = cv2.imencode(".png", rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not ok:
         raise ImageError(f"Expected an image that PNG can hold, got shape {rgb.shape} of {rgb.dtype}.")
     try:

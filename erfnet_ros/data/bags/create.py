@@ -1,4 +1,4 @@
-"""A bag out of a source of frames: images, their camera_info, and their truth."""
+"""Creation of bags from a source of frames: images, their camera_info, and their ground truth."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FRAME_ID = "camera"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a bag is to be made.
+class BagSettings:
+    """Settings of a bag that is made.
 
     Attributes:
         out: Folder to write.
@@ -64,7 +64,7 @@ class Recipe:
         return f"{raw.rpartition('/')[0]}/{name}"
 
     def check(self) -> None:
-        """Find out before the work whether it would be in vain.
+        """Refuse settings with which the bag cannot be written, before any work.
 
         Raises:
             ParameterError: Two kinds of messages would share a topic.
@@ -81,30 +81,13 @@ class Recipe:
             raise BagError(f"Expected a new bag, but '{self.out}' exists; choose another name or use --force.")
 
 
-@dataclass(frozen=True)
-class Made:
-    """What a bag holds that was made.
-
-    Attributes:
-        frames: Number of images.
-        topic: Where they are.
-        truth: Whether truth is beside them.
-        size_bytes: Size of the bag's folder.
-    """
-
-    frames: int
-    topic: str
-    truth: bool
-    size_bytes: int
-
-
-def make(source: Source, class_set: ClassSet, recipe: Recipe, most: int | None = None) -> Made:
-    """Write the frames of a source into a bag, with a progress bar on a terminal.
+def make(source: Source, class_set: ClassSet, settings: BagSettings, most: int | None = None) -> int:
+    """Write the frames of a source into a bag, with a progress bar on stderr; return their number.
 
     Args:
         source: Frames.
-        class_set: What the truth's ids mean; published as label_info beside the truth.
-        recipe: How.
+        class_set: What the truth's ids mean; published as label_info.
+        settings: Settings of the bag.
         most: Number of frames at most.
 
     Raises:
@@ -112,30 +95,33 @@ def make(source: Source, class_set: ClassSet, recipe: Recipe, most: int | None =
         BagError: The bag cannot be written.
     """
     count = len(source) if most is None else min(most, len(source))
-    with BagWriter(recipe.out, recipe.storage, recipe.compression, recipe.force, recipe.split_bytes) as writer:
-        writer.add(recipe.image_topic, COMPRESSED_IMAGE if recipe.compressed else IMAGE)
-        writer.add(recipe.camera_topic("camera_info"), CAMERA_INFO)
+    with BagWriter(
+        settings.out, settings.storage, settings.compression, settings.force, settings.split_bytes
+    ) as writer:
+        writer.add(settings.image_topic, COMPRESSED_IMAGE if settings.compressed else IMAGE)
+        writer.add(info, CAMERA_INFO)
         if source.has_truth:
-            writer.add(recipe.truth_topic, IMAGE)
-            writer.add(recipe.camera_topic("label_info"), LABEL_INFO)
-            writer.write(recipe.camera_topic("label_info"), START_NS, label_info(class_set, header(START_NS, FRAME_ID)))
+            writer.add(settings.truth_topic, IMAGE)
+            writer.add(labels, LABEL_INFO)
+            writer.write(
+                settings.camera_topic("label_info"), START_NS, label_info(class_set, header(START_NS, FRAME_ID))
+            )
         for index in tracked(range(count), count, "Writing the bag"):
-            stamp_ns = START_NS + round(index * 1e9 / recipe.rate_hz)
-            for topic, message in _messages(source[index], stamp_ns, recipe):
+            stamp_ns = START_NS + round(index * 1e9 / settings.rate_hz)
+            for topic, message in _messages(source[index], stamp_ns, settings):
                 writer.write(topic, stamp_ns, message)
-    size_bytes = sum(file.stat().st_size for file in recipe.out.iterdir())
-    return Made(count, recipe.image_topic, source.has_truth, size_bytes)
+    return count
 
 
-def _messages(frame: Frame, stamp_ns: int, recipe: Recipe) -> Iterator[tuple[str, Any]]:
+def _messages(frame: Frame, stamp_ns: int, settings: BagSettings) -> Iterator[tuple[str, Any]]:
     """Yield what is recorded of a frame, in the order in which a camera would publish it."""
     head = header(stamp_ns, FRAME_ID)
     height, width = frame.rgb.shape[:2]
-    if recipe.compressed:
-        yield recipe.image_topic, compressed_image(frame.rgb, recipe.encoding, head)
+    if settings.compressed:
+        yield settings.image_topic, compressed_image(frame.rgb, settings.encoding, head)
     else:
-        pixels = frame.rgb if recipe.encoding == "rgb8" else frame.rgb[..., ::-1]
-        yield recipe.image_topic, image(pixels, recipe.encoding, head)
-    yield recipe.camera_topic("camera_info"), camera_info(width, height, head)
+        pixels = frame.rgb if settings.encoding == "rgb8" else frame.rgb[..., ::-1]
+        yield settings.image_topic, image(pixels, settings.encoding, head)
+    yield settings.camera_topic("camera_info"), camera_info(width, height, head)
     if frame.truth is not None:
-        yield recipe.truth_topic, image(frame.truth, "mono8", head)
+        yield settings.truth_topic, image(frame.truth, "mono8", head)

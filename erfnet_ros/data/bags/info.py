@@ -1,4 +1,4 @@
-"""What is in a bag: topics, counts, rates, gaps, and what is wrong with it."""
+"""Description of a bag: topics, counts, rates, gaps, and what is damaged."""
 
 from __future__ import annotations
 
@@ -20,12 +20,9 @@ _END_BYTES = 64
 
 @dataclass(frozen=True)
 class TopicInfo:
-    """What is known of a topic.
+    """Counts, times and content of a topic.
 
     Attributes:
-        name: Its name.
-        type: Its type.
-        count: Number of messages that can be read.
         clock: "stamp" where times are those of the headers, "bag" where they are those of the recording.
         rate_hz: Messages per second between the first and the last; None for fewer than two, or without time between.
         largest_gap_s: The longest time between two messages that follow each other; None for fewer than two.
@@ -51,16 +48,14 @@ class TopicInfo:
 
 @dataclass(frozen=True)
 class BagInfo:
-    """What is known of a bag.
+    """Content and condition of a bag.
 
     Attributes:
-        path: As it was given.
         storage: "mcap" or "sqlite3".
         compression: "none", or how in words.
         size_bytes: Of its storage files.
         start_ns: Time of its first message, nanoseconds; 0 without messages.
         end_ns: Time of its last message.
-        topics: By name.
         faults: What of it is lost or cannot be used, in words.
         notes: What is unusual about it, in words.
     """
@@ -127,7 +122,7 @@ def inspect(path: Path | str) -> BagInfo:
 
 @dataclass
 class _TopicAccumulator:
-    """What is noted of a topic while its messages go by."""
+    """A topic's counts while its messages are read."""
 
     topic: Topic
     count: int = 0
@@ -148,7 +143,7 @@ class _TopicAccumulator:
         else:
             self.by_stamp.tick(stamp_ns)
         if _is_image(message) and stamp_ns is not None:
-            self._look(reader, message)
+            self._check_image(reader, message)
 
     def info(self) -> TopicInfo:
         stamped = self.by_stamp.ticks > 0
@@ -167,8 +162,8 @@ class _TopicAccumulator:
             self.image,
         )
 
-    def _look(self, reader: BagReader, message: Message) -> None:
-        """See whether an image can be read, and what the first one is."""
+    def _check_image(self, reader: BagReader, message: Message) -> None:
+        """Check that an image can be read, and describe the first one."""
         try:
             image = reader.decode(message)
             if message.type == IMAGE:

@@ -1,13 +1,14 @@
-"""Go through a data set once: count what it holds, and name everything in it that cannot be used."""
+"""Validation of a data set: counts, and everything in it that cannot be used."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import SourceError
+from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing
 from erfnet_ros.data.image_files import check_size, read_rgb
 
@@ -69,34 +71,33 @@ class _FrameCheck:
     fault: str
 
 
-def check_dataset(layout: Layout, listings: dict[str, Listing | SourceError], done: Callable[[], None]) -> DataSetCheck:
-    """Decode every file of every split.
+def check_dataset(layout: Layout) -> DataSetCheck:
+    """Decode every file of every split, with a progress bar on stderr.
 
-    Args:
-        layout: The data set.
-        listings: The files of each split, or why they could not be listed; see `list_splits`.
-        done: Called after each frame.
+    Raises:
+        SourceError: Not one split can be listed.
     """
     splits, pictures = [], {}
+    listings = _list_splits(layout)
+    entries = [entry for listing in listings.values() if isinstance(listing, Listing) for entry in listing.entries]
+    frames = tracked(_checked(layout, entries), len(entries), "Checking")
     for split, listing in listings.items():
         if isinstance(listing, SourceError):
             empty = np.zeros(len(layout.class_set), np.int64)
             splits.append(SplitCheck(split, (), 0, {}, empty, 0, False, (str(listing),)))
             continue
-        frames = list(_checked(layout, listing.entries, done))
-        splits.append(_split_check(layout, split, listing, frames))
-        pictures[split] = {frame.picture: entry for entry, frame in zip(listing.entries, frames, strict=True)}
+        own = list(islice(frames, len(listing.entries)))
+        splits.append(_split_check(layout, split, listing, own))
+        pictures[split] = {frame.picture: entry for entry, frame in zip(listing.entries, own, strict=True)}
+    # The bar is closed where the iterator ends.
+    next(frames, None)
     absent, notes = _absent_classes(layout, splits)
     faults = [f"{check.split}: {fault}" for check in splits for fault in check.faults]
     return DataSetCheck(tuple(splits), (*faults, *absent, *_shared(pictures)), tuple(notes))
 
 
-def list_splits(layout: Layout) -> dict[str, Listing | SourceError]:
-    """List the files of each split, or keep the reason why that cannot be done.
-
-    Raises:
-        SourceError: Not one split can be listed.
-    """
+def _list_splits(layout: Layout) -> dict[str, Listing | SourceError]:
+    """List the files of each split, or keep the reason why that cannot be done."""
     listings: dict[str, Listing | SourceError] = {}
     for split in layout.splits:
         try:
@@ -109,7 +110,7 @@ def list_splits(layout: Layout) -> dict[str, Listing | SourceError]:
     return listings
 
 
-def _checked(layout: Layout, entries: tuple[Entry, ...], done: Callable[[], None]) -> Iterator[_FrameCheck]:
+def _checked(layout: Layout, entries: list[Entry]) -> Iterator[_FrameCheck]:
     """Check frames in their order, several at once: decoders let other threads run."""
 
     def check(entry: Entry) -> _FrameCheck:
@@ -117,8 +118,6 @@ def _checked(layout: Layout, entries: tuple[Entry, ...], done: Callable[[], None
             return _frame_check(layout, entry)
         except SourceError as error:
             return _FrameCheck((0, 0), None, b"", str(error))
-        finally:
-            done()
 
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as threads:
         yield from threads.map(check, entries)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.core.output_files import atomic_output
 from erfnet_ros.visualization.html.elements import Block, Cell, Chart, Code, Column, Note, Page, Table, Tile, Verdict
 
 _FOLDER = Path(__file__).parent
@@ -63,13 +62,10 @@ def write_text(text: str, path: Path) -> Path:
     Raises:
         ErfnetError: The file cannot be written.
     """
-    draft = path.with_name(f"{path.name}.part")
     try:
-        draft.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(draft, path)
+        with atomic_output(path) as partial:
+            partial.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         raise ErfnetError(f"Expected to write '{path}', got: {error.strerror}; choose another folder.") from error
     return path
 
