@@ -42,7 +42,7 @@ def _make(options: argparse.Namespace) -> int:
     )
     class_set = named(options.classes)
     settings.check()
-    source = open_source(options.source, class_set, _length(options))
+    source = open_source(options.source, class_set, frames=_length(options))
     frames = make(source, class_set, settings, options.frames)
     truth = f", with truth on {options.truth_topic}" if source.has_truth else ", without truth"
     size_mb = sum(file.stat().st_size for file in options.out.iterdir()) / 1e6

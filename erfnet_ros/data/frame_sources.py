@@ -62,7 +62,7 @@ class Source(ABC):
         return index
 
 
-def open_source(spec: str, class_set: ClassSet, frames: int = 150, size: tuple[int, int] = (480, 360)) -> Source:
+def open_source(spec: str, class_set: ClassSet, *, frames: int = 150, size: tuple[int, int] = (480, 360)) -> Source:
     """Open a source of frames.
 
     Args:

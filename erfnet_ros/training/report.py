@@ -87,11 +87,11 @@ def _curves(history: History) -> list[Block]:
     """Return loss, watched mIoU and learning rate over steps, a line for each stage."""
     if not history.points:
         return []
-    blocks: list[Block] = [curves(_by_stage(history, "loss"), "Training loss", "loss", "step")]
+    blocks: list[Block] = [curves(_by_stage(history, "loss"), "Training loss", "loss", x_label="step")]
     watched = _by_stage(history, "val_miou")
     if any((~np.isnan(line.y)).any() for line in watched):
-        blocks.append(curves(watched, f"mIoU on {history.validated_on}", "mIoU", "step", share=True))
-    blocks.append(curves(_by_stage(history, "learning_rate"), "Learning rate", "rate", "step"))
+        blocks.append(curves(watched, f"mIoU on {history.validated_on}", "mIoU", x_label="step", share=True))
+    blocks.append(curves(_by_stage(history, "learning_rate"), "Learning rate", "rate", x_label="step"))
     return blocks
 
 
@@ -141,7 +141,7 @@ def _data_section(history: History) -> Section:
     import yaml
 
     caption = "Pixels with a class, in the training split."
-    chart = class_bars(history.class_names, history.class_shares, "Share of each class", caption)
+    chart = class_bars(history.class_names, history.class_shares, "Share of each class", caption=caption)
     recipe = yaml.safe_dump(dict(history.recipe), sort_keys=False, default_flow_style=None, width=72)
     code = Code(recipe.rstrip(), "Recipe", "As a file, this is what --recipe takes.")
     return Section("Data and recipe", [chart, code])

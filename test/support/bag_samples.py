@@ -11,10 +11,11 @@ from typing import Any
 import lz4.frame
 import numpy as np
 import zstandard
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 
 from erfnet_ros.data.bags.message_types import IMAGE, typestore
 from erfnet_ros.data.bags.messages import header, image
-from erfnet_ros.data.bags.writer import BagWriter
+from erfnet_ros.data.bags.writer import STORAGES, BagWriter
 
 STORE, _ = typestore()
 SIZE = (64, 48)
@@ -41,7 +42,16 @@ def write_bag(
     path: Path, count: int, storage: str = "mcap", compression: str = "none", split_bytes: int | None = None
 ) -> Path:
     """Write a bag of `count` images on TOPIC; return the folder."""
-    with BagWriter(path, storage, compression, split_bytes=split_bytes) as writer:
+    if compression.startswith("zstd-"):
+        # One of rosbag2's two modes, which this package only reads.
+        recorder = Writer(path, version=8, storage_plugin=STORAGES[storage])
+        recorder.set_compression(CompressionMode[compression[5:].upper()], CompressionFormat.ZSTD)
+        with recorder:
+            connection = recorder.add_connection(TOPIC, IMAGE, typestore=STORE)
+            for index in range(count):
+                recorder.write(connection, time_of(index), serialized(index))
+        return path
+    with BagWriter(path, storage, compression=compression, split_bytes=split_bytes) as writer:
         writer.add(TOPIC, IMAGE)
         for index in range(count):
             writer.write(TOPIC, time_of(index), serialized(index))

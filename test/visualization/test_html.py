@@ -59,12 +59,14 @@ def hostile_page() -> Page:
     line = Series(bad, np.arange(5.0), np.arange(5.0))
     shares = [0.9, 0.5, None, 0.2, 0.1]
     blocks = [
-        class_bars(names, shares, bad, bad, 0.4, shares, (names[0], names[1])),
+        class_bars(names, shares, bad, caption=bad, mean=0.4, other=shares, runs=(names[0], names[1])),
         confusion_chart(names, matrix, bad),
-        class_table(names, CAMVID.colors[:5], matrix, shares, {bad: shares}, shares, bad, bad),
-        histogram([1, 2, 3], bad, bad, {bad: 2.0}, bad, [2, 3], (names[0], names[2])),
-        timeline([line, line], bad, bad, bad, [1.0], bad),
-        curves([line, line], bad, bad, bad),
+        class_table(
+            names, CAMVID.colors[:5], matrix, shares, {bad: shares}, other_iou=shares, other_run=bad, caption=bad
+        ),
+        histogram([1, 2, 3], bad, bad, {bad: 2.0}, caption=bad, other=[2, 3], runs=(names[0], names[2])),
+        timeline([line, line], bad, bad, caption=bad, events=[1.0], event=bad),
+        curves([line, line], bad, bad, x_label=bad),
         calibration_chart([None, 0.7], [None, 0.6], [0, 5], bad),
         Facts([(name, (name, name)) for name in names], (bad, bad)),
         Code("\n".join(names), bad, bad),
@@ -197,7 +199,7 @@ def test_a_full_confusion_matrix_has_every_name_and_stays_small(class_set: Class
 def test_a_long_run_makes_a_small_time_line_that_keeps_the_extremes() -> None:
     times, values = np.arange(10_000) / 15, np.full(10_000, 40.0)
     values[5_000] = 900.0
-    chart = timeline([Series("latency", times, values)], "Latency", "ms", "", [1.0, 2.0], "no mask")
+    chart = timeline([Series("latency", times, values)], "Latency", "ms", events=[1.0, 2.0], event="no mask")
     assert len(chart.svg) < 40_000
     assert "800" in texts(chart.svg), "the axis does not reach the slowest frame"
     assert "median" in chart.caption
@@ -281,7 +283,7 @@ def test_a_missing_picture_is_named(tmp_path: Path) -> None:
 def test_the_table_of_classes_reads_precision_and_recall_off_the_confusion_matrix() -> None:
     matrix = np.array([[6, 2, 0], [0, 0, 0]])
     unmeasured = {"boundary F": (None, None)}
-    table = class_table(("road", "car"), CAMVID.colors[:2], matrix, (0.75, 0.0), unmeasured, (0.5, None))
+    table = class_table(("road", "car"), CAMVID.colors[:2], matrix, (0.75, 0.0), unmeasured, other_iou=(0.5, None))
     row, absent = ([cell.text for cell in cells] for cells in table.rows)
     assert row == ["road", "75.0 %", "50.0 %", "+25.0 points", "100.0 %", "75.0 %", "100.00 %"]
     assert absent == ["car", "0.0 %", formatting.UNKNOWN, "", "0.0 %", formatting.UNKNOWN, "0.00 %"]

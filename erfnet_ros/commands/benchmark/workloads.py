@@ -70,7 +70,7 @@ def read_frames(spec: str, checkpoint: Checkpoint, workload: Workload, number: i
     """
     wanted = number * workload.batch
     # Synthetic frames at 15 Hz hardly differ from one to the next.
-    source = open_source(spec, checkpoint.class_set, 15 * wanted, workload.camera)
+    source = open_source(spec, checkpoint.class_set, frames=15 * wanted, size=workload.camera)
     chosen = np.linspace(0, len(source) - 1, wanted).astype(int)
     frames = [_fitted(source[int(index)].rgb, workload.camera) for index in chosen]
     return [np.stack(frames[first : first + workload.batch]) for first in range(0, wanted, workload.batch)]

@@ -95,17 +95,20 @@ def make(source: Source, class_set: ClassSet, settings: BagSettings, most: int |
         BagError: The bag cannot be written.
     """
     count = len(source) if most is None else min(most, len(source))
+    info, labels = settings.camera_topic("camera_info"), settings.camera_topic("label_info")
     with BagWriter(
-        settings.out, settings.storage, settings.compression, settings.force, settings.split_bytes
+        settings.out,
+        settings.storage,
+        compression=settings.compression,
+        force=settings.force,
+        split_bytes=settings.split_bytes,
     ) as writer:
         writer.add(settings.image_topic, COMPRESSED_IMAGE if settings.compressed else IMAGE)
         writer.add(info, CAMERA_INFO)
         if source.has_truth:
             writer.add(settings.truth_topic, IMAGE)
             writer.add(labels, LABEL_INFO)
-            writer.write(
-                settings.camera_topic("label_info"), START_NS, label_info(class_set, header(START_NS, FRAME_ID))
-            )
+            writer.write(labels, START_NS, label_info(class_set, header(START_NS, FRAME_ID)))
         for index in tracked(range(count), count, "Writing the bag"):
             stamp_ns = START_NS + round(index * 1e9 / settings.rate_hz)
             for topic, message in _messages(source[index], stamp_ns, settings):

@@ -1,4 +1,4 @@
-"""Writing rosbag2 bags: complete or not there."""
+"""Writer of rosbag2 bags, which are complete or not there."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from erfnet_ros.data.bags.storage_folder import INFORMATION, METADATA, merged
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
-COMPRESSIONS = ("none", "zstd", "zstd-message", "zstd-file")
-"""zstd: whatever streams best, chunks in mcap and messages in sqlite3; the others are rosbag2's two modes."""
+COMPRESSIONS = ("none", "zstd")
+"""zstd compresses what can be read as a stream: chunks in mcap, messages in sqlite3."""
 
 _VERSION = 8
 """Of metadata.yaml: the newest whose QoS profiles Humble reads, and which everything since then reads."""
@@ -40,7 +40,7 @@ class BagWriter:
     The same topics and messages give the same bytes.
 
     Args:
-        path: The folder to be; it is written beside and renamed when it is complete.
+        path: The folder; it is written under another name and renamed when it is complete.
         storage: "mcap" or "sqlite3".
         compression: One of COMPRESSIONS.
         force: Whether a bag that is there already is replaced, when the new one is complete.
@@ -54,6 +54,7 @@ class BagWriter:
         self,
         path: Path | str,
         storage: str = "mcap",
+        *,
         compression: str = "none",
         force: bool = False,
         split_bytes: int | None = None,
@@ -70,9 +71,9 @@ class BagWriter:
         self._declarations: dict[str, Declaration] = {}
         self._parts: list[Path] = []
         self._writer: Any = None
-        with self._explained():
+        with self._errors_explained():
             self._target.parent.mkdir(parents=True, exist_ok=True)
-            self._beside = Path(
+            self._draft = Path(
                 tempfile.mkdtemp(prefix=f".{self._target.name}.", suffix=".part", dir=self._target.parent)
             )
             try:
@@ -154,7 +155,7 @@ class BagWriter:
                 data = self._store.serialize_cdr(message, declaration.type)
             except (AttributeError, AssertionError, IndexError, TypeError, ValueError, struct.error) as error:
                 raise BagError(f"Expected a {declaration.type} for '{topic}', got what is none: {error}") from error
-        with self._explained():
+        with self._errors_explained():
             if self._split_bytes is not None and self._written and self._written + len(data) > self._split_bytes:
                 self._writer.close()
                 self._begin_part()
@@ -168,17 +169,17 @@ class BagWriter:
             BagError: The disk is full, or the target has come into being meanwhile.
         """
         try:
-            with self._explained():
+            with self._errors_explained():
                 self._writer.close()
                 assembled = self._assembled()
                 self._refuse_existing()
                 if self._target.exists():
-                    self._target.rename(self._beside / "replaced")
+                    self._target.rename(self._draft / "replaced")
                 assembled.rename(self._target)
         except BaseException:
             self.abort()
             raise
-        shutil.rmtree(self._beside, ignore_errors=True)
+        shutil.rmtree(self._draft, ignore_errors=True)
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -186,14 +187,16 @@ class BagWriter:
         with suppress(OSError, sqlite3.Error):
             if self._writer is not None:
                 self._writer.abort()
-        shutil.rmtree(self._beside, ignore_errors=True)
+        shutil.rmtree(self._draft, ignore_errors=True)
 
     def _begin_part(self) -> None:
         """Begin a file; each is a bag of its own until all are put together."""
         # Named as rosbag2 does; rosbags calls the file after its folder.
-        path = self._beside / f"{self._target.name}_{len(self._parts)}"
+        path = self._draft / f"{self._target.name}_{len(self._parts)}"
         self._writer = Writer(path, version=_VERSION, storage_plugin=STORAGES[self._storage])
-        self._writer.set_compression(_mode(self._storage, self._compression), CompressionFormat.ZSTD)
+        if self._compression != "none":
+            mode = CompressionMode.STORAGE if self._storage == "mcap" else CompressionMode.MESSAGE
+            self._writer.set_compression(mode, CompressionFormat.ZSTD)
         self._writer.open()
         self._parts.append(path)
         self._connections: dict[str, Any] = {}
@@ -202,7 +205,7 @@ class BagWriter:
             self._declare(declaration)
 
     def _declare(self, declaration: Declaration) -> None:
-        with self._explained():
+        with self._errors_explained():
             self._connections[declaration.topic] = self._writer.add_connection(
                 declaration.topic,
                 declaration.type,
@@ -213,7 +216,7 @@ class BagWriter:
 
     def _assembled(self) -> Path:
         """Put the files into one folder, under one metadata.yaml; return the folder."""
-        folder = self._beside / "assembled"
+        folder = self._draft / "assembled"
         folder.mkdir()
         parts = []
         for path in self._parts:
@@ -235,8 +238,8 @@ class BagWriter:
             raise BagError(f"Expected a bag to replace, got '{self.path}', which is none; choose another name.")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what goes wrong on the disk into a sentence."""
+    def _errors_explained(self) -> Iterator[None]:
+        """Turn errors of the file system into a BagError."""
         try:
             yield
         except OSError as error:
@@ -246,13 +249,3 @@ class BagWriter:
             ) from error
         except (WriterError, sqlite3.Error) as error:
             raise BagError(f"Cannot write the bag '{self.path}': {error}; is the disk full?") from error
-
-
-def _mode(storage: str, compression: str) -> Any:
-    if compression == "none":
-        return CompressionMode.NONE
-    if compression == "zstd-file":
-        return CompressionMode.FILE
-    if compression == "zstd" and storage == "mcap":
-        return CompressionMode.STORAGE
-    return CompressionMode.MESSAGE

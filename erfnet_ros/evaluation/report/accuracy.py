@@ -31,7 +31,9 @@ def accuracy_section(result: Result, other: Result | None, runs: Runs) -> Sectio
         streaming = [result.streaming_figures.iou[name] for name in names]
         caption = "Streaming: at each truth's moment the newest mask that had arrived counts."
         title = "What lateness costs: IoU by class"
-        blocks.append(class_bars(names, shares, title, caption, other=streaming, runs=("every mask", "streaming")))
+        blocks.append(
+            class_bars(names, shares, title, caption=caption, other=streaming, runs=("every mask", "streaming"))
+        )
     calibration = score.calibration
     if sum(calibration.pixels):
         blocks.append(calibration_chart(calibration.mean_confidence, calibration.accuracy, calibration.pixels))
@@ -57,9 +59,9 @@ def classes_table(result: Result, other: Result | None, runs: Runs) -> Table:
             "boundary F": [figures.boundary_f_by_class.get(name) for name in names],
             "temporal_consistency": [result.temporal_consistency.by_class.get(name) for name in names],
         },
-        None if theirs is None else [theirs.iou.get(name) for name in names],
-        runs[1],
-        "Flicker: the share of the class's pixels that bear another label in the next mask.",
+        other_iou=None if theirs is None else [theirs.iou.get(name) for name in names],
+        other_run=runs[1],
+        caption="Flicker: the share of the class's pixels that bear another label in the next mask.",
     )
 
 
@@ -75,7 +77,7 @@ def stability_section(result: Result) -> Section:
         lines = [_line(result, attribute, times) for attribute in attributes]
         series = [line for line in lines if len(line.x) >= 2]
         if series:
-            blocks.append(timeline(series, title, "", caption, share=True))
+            blocks.append(timeline(series, title, "", caption=caption, share=True))
     return Section("Over time", blocks)
 
 
@@ -96,4 +98,5 @@ def _category_bars(figures: Figures, other: Figures | None, runs: Runs) -> Block
     others = None if theirs is None else [theirs.get(name) for name in figures.category_iou]
     caption = "A confusion within a category counts as a hit."
     title = "IoU by category"
-    return class_bars(list(figures.category_iou), shares, title, caption, figures.category_miou, others, runs)
+    names, mean = list(figures.category_iou), figures.category_miou
+    return class_bars(names, shares, title, caption=caption, mean=mean, other=others, runs=runs)

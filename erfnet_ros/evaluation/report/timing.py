@@ -29,12 +29,13 @@ def timing_section(result: Result, other: Result | None, runs: tuple[str, str]) 
         marks = {name: float(getattr(result.latency_ms, name)) for name in ("p50", "p90", "p99", "max")}
         caption = "Image published to mask received."
         others = None if theirs is None else theirs.y
-        blocks.append(histogram(line.y, "Latency", "milliseconds", marks, caption, others, runs))
+        blocks.append(histogram(line.y, "Latency", "milliseconds", marks, caption=caption, other=others, runs=runs))
         blocks.append(_stages_table(result))
         series = [line] if theirs is None else [line, theirs]
         title = "Latency, and frames without a mask" if lost_s else "Latency over time"
         caption = "Seconds of the bag." if len(result.bags) == 1 else "Seconds of the bags, one after another."
-        blocks.append(timeline(series, title, "milliseconds", caption, lost_s, "no mask" if lost_s else ""))
+        event = "no mask" if lost_s else ""
+        blocks.append(timeline(series, title, "milliseconds", caption=caption, events=lost_s, event=event))
     elif result.stages_ms:
         blocks.append(_stages_table(result))
     if lost_s:

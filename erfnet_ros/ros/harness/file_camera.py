@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     exit_on_signals()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        source = open_source(_without_labels(options.source), CAMVID, options.frames, options.size)
+        source = open_source(_without_labels(options.source), CAMVID, frames=options.frames, size=options.size)
         camera = Camera(source, options.encoding, options.frame_id, ReliabilityPolicy[options.reliability.upper()])
         (_play_on_request if options.on_request else _play_once)(camera, len(source), options)
     except ErfnetError as error:

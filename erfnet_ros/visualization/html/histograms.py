@@ -39,6 +39,7 @@ def histogram(
     title: str,
     unit: str,
     marks: Mapping[str, float],
+    *,
     caption: str = "",
     other: Sequence[float] | Floats | None = None,
     runs: tuple[str, str] = ("this run", "other run"),

@@ -46,6 +46,7 @@ def timeline(
     series: Sequence[Series],
     title: str,
     unit: str,
+    *,
     caption: str = "",
     events: Sequence[float] = (),
     event: str = "",
@@ -117,7 +118,7 @@ def _slices(line: Series) -> tuple[Floats, Floats, Floats, Floats]:
     )
 
 
-def curves(series: Sequence[Series], title: str, y_label: str, x_label: str = "epoch", share: bool = False) -> Chart:
+def curves(series: Sequence[Series], title: str, y_label: str, *, x_label: str = "epoch", share: bool = False) -> Chart:
     """Draw lines over epochs or steps.
 
     Args:

@@ -89,7 +89,7 @@ def test_any_stamp_frame_and_bytes_survive(
     pixels = np.frombuffer(data, np.uint8)
     image = STORE.types[IMAGE]
     with TemporaryDirectory() as folder:
-        with BagWriter(Path(folder) / "bag", storage, compression) as writer:
+        with BagWriter(Path(folder) / "bag", storage, compression=compression) as writer:
             writer.add(TOPIC, IMAGE)
             for stamp_ns in stamps:
                 writer.write(TOPIC, stamp_ns, image(header(stamp_ns, frame_id), 1, len(data), "mono8", 0, 1, pixels))

@@ -73,7 +73,7 @@ def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
 def test_an_unusable_order_is_refused_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="Expected storage mcap or sqlite3, got 'hdf5'"):
         BagWriter(tmp_path / "bag", "hdf5")
-    with pytest.raises(BagError, match=r"Expected compression none, zstd, .* got 'lz4'"):
+    with pytest.raises(BagError, match=r"Expected compression none, zstd, got 'lz4'"):
         BagWriter(tmp_path / "bag", compression="lz4")
     with BagWriter(tmp_path / "bag") as writer:
         writer.add(TOPIC, IMAGE)
