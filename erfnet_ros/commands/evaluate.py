@@ -6,10 +6,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from erfnet_ros.core.errors import ClassSetError, ParameterError, SourceError
+from erfnet_ros.core.output_files import LOCK, locked_output_folder
+from erfnet_ros.core.progress import Progress
 from erfnet_ros.inference.engine import DEVICES, PRECISIONS
 from erfnet_ros.inference.factory import ENGINES
 
@@ -29,13 +32,34 @@ _SPLITS = {"camvid": ("test",), "cityscapes": ("val",), "folder": ("test", "val"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `erfnet evaluate`; return its exit status, 0.
+    """Run `erfnet evaluate`; return its exit status: 0, or 130 interrupted.
 
     Raises:
         ErfnetError: Data set, checkpoint, options or outputs are not usable.
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
+    try:
+        with ExitStack() as locks:
+            for folder, name in _outputs(options):
+                locks.enter_context(locked_output_folder(folder, name))
+            return _run(options)
+    except KeyboardInterrupt:
+        print("\nerfnet: interrupted; no figures were written: run the same command again.", file=sys.stderr)
+        return 130
+
+
+def _outputs(options: argparse.Namespace) -> set[tuple[Path, str]]:
+    """Return the folders that are written to, each with the name of its lock."""
+    outputs = {(folder, LOCK) for folder in (options.pictures, options.export_server) if folder is not None}
+    if options.json is not None:
+        if options.json.is_dir():
+            raise SourceError(f"Expected a file to write JSON to, got the folder {options.json}; add a name to it.")
+        outputs.add((options.json.parent, f".{options.json.name}{LOCK}"))
+    return outputs
+
+
+def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from erfnet_ros.core.image_size import parse_input_size
@@ -50,7 +74,6 @@ def main(arguments: Sequence[str]) -> int:
     checkpoint = checkpoints.load(options.checkpoint)
     _check(data, checkpoint, options)
     indices = spread_evenly(len(data), options.limit)
-    report_files.make_folders(options.json, options.pictures)
     export = _export(data, indices, options)
     protocol = open_protocol(options.protocol, data[indices[0]], input_size)
     segment = _segment(checkpoint, protocol, options)
@@ -163,19 +186,13 @@ def _segment(checkpoint: Checkpoint, protocol: Protocol, options: argparse.Names
 def _measured(
     data: DataSet, indices: Sequence[int], segment: Segment, protocol: Protocol, export: ServerExport | None
 ) -> Measurement:
-    """Score the frames under a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from erfnet_ros.evaluation.dataset.measure import measure
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        task = progress.add_task("Evaluating", total=len(indices))
+    with Progress("Evaluating", len(indices)) as progress:
 
         def keep(frame: Frame, labels: Pixels) -> None:
             if export is not None:
                 export.write(frame, labels)
-            progress.advance(task)
+            progress.advance()
 
         return measure(data, indices, segment, protocol, keep)

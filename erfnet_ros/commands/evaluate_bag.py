@@ -6,6 +6,7 @@ import argparse
 import logging
 import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `erfnet evaluate-bag`; return its exit status: 0, or 1 where --require does not hold.
+    """Run `erfnet evaluate-bag`; return its exit status: 0, 1 where --require does not hold, or 130 interrupted.
 
     Raises:
         ErfnetError: Bags, truth, checkpoint, options or outputs are not usable.
@@ -31,6 +32,15 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
     _check(options)
+    try:
+        return _run(options, shlex.join(["erfnet", "evaluate-bag", *arguments]))
+    except KeyboardInterrupt:
+        kept = "finished bags are kept" if options.output_bag else "the finished images are kept"
+        print(f"\nerfnet: interrupted; {kept}: run the same command again to resume.", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     preparation = prepare(options)
 
@@ -45,7 +55,6 @@ def main(arguments: Sequence[str]) -> int:
     settings = preparation.settings
     checkpoint = checkpoints.load(settings.checkpoint)
     check_classes(preparation.requirements, checkpoint.class_set)
-    command = shlex.join(["erfnet", "evaluate-bag", *arguments])
     with locked_output_folder(options.out):
         with BagProgress(len(options.bags)) as progress:
             outcomes = _evaluate(options, _jobs(options, settings), progress)

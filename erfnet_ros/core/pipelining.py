@@ -64,7 +64,7 @@ class Prefetcher(Generic[T]):
         self._queue.put(end)
 
 
-class _StoppedError(Exception):
+class StoppedError(Exception):
     """Ends the work in the thread as an error does, because the producer has one."""
 
 
@@ -110,8 +110,8 @@ class BackgroundWorker(Generic[T]):
                 while not isinstance(item := self._queue.get(), _End) and not self._stopped:
                     work(item)
                 if self._stopped:
-                    raise _StoppedError
-        except _StoppedError:
+                    raise StoppedError
+        except StoppedError:
             pass
         except BaseException as error:
             self._error = error

@@ -1,4 +1,4 @@
-"""How far an evaluation is: a bar with the time that is left on a terminal, a line now and then elsewhere."""
+"""Progress display: a bar with the remaining time on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -8,115 +8,101 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TextIO, TypeVar
 
-_PLAIN_PERIOD_S = 10.0
+_LOG_PERIOD_S = 10.0
+
+Item = TypeVar("Item")
 
 
-class BagProgress:
-    """Show images that are done, over all bags; to be used as a context manager, from any thread.
+class Progress:
+    """Show the number of finished items; a context manager, to be updated from any thread.
 
     Args:
-        bags: Number of bags.
-        stream: Where to show it.
+        description: What is being done, such as "Evaluating".
+        total: Number of items; None where it is not known yet.
+        stream: Where to show it; None is stderr.
     """
 
-    def __init__(self, bags: int, stream: TextIO | None = None) -> None:
+    def __init__(self, description: str, total: int | None = None, stream: TextIO | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._stream = stream or sys.stderr
-        self._done, self._totals = [0] * bags, [0] * bags
-        self._first: dict[int, int] = {}
-        self._start_s = self._said_s = time.monotonic()
+        self._description, self._total, self._done = description, total, 0
+        self._start: tuple[float, int] | None = None
+        self._shown_s = 0.0
         console = Console(file=self._stream)
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=console)
-            self._task = self._bar.add_task("Evaluating", total=None)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        # A refresh takes processor time from what is measured meanwhile.
+        self._bar = Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal)
+        self._task = self._bar.add_task(description, total=total)
 
-    def __enter__(self) -> BagProgress:
-        if self._bar is not None:
-            self._bar.start()
+    def __enter__(self: _Self) -> _Self:
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.stop()
+
+    def update(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Show that `done` items are finished.
+
+        Args:
+            done: Finished items; the first call may have those of an earlier run.
+            total: Number of items, where it has changed.
+            note: What else to say.
+        """
+        self._done, self._total = done, self._total if total is None else total
+        now_s = time.monotonic()
+        if self._start is None:
+            # What came before, and the time until then, say nothing of the speed.
+            self._start, self._shown_s = (now_s, done), now_s
+        if not self._bar.disable:
+            description = f"{self._description}, {note}" if note else self._description
+            self._bar.update(self._task, description=description, completed=done, total=self._total)
+        elif now_s - self._shown_s >= _LOG_PERIOD_S:
+            self._shown_s = now_s
+            rate = (done - self._start[1]) / (now_s - self._start[0])
+            line = f"erfnet: {self._description}: {done} of {self._total}, {rate:.1f} per second"
+            if rate > 0 and self._total is not None:
+                line += f", {(self._total - done) / rate / 60:.1f} minutes left"
+            print(f"{line}, {note}" if note else line, file=self._stream, flush=True)
+
+    def advance(self) -> None:
+        """Show that one more item is finished."""
+        self.update(self._done + 1)
+
+
+_Self = TypeVar("_Self", bound=Progress)
+
+
+class BagProgress(Progress):
+    """Show finished images over all bags.
+
+    Args:
+        bags: Number of bags.
+        stream: Where to show it; None is stderr.
+    """
+
+    def __init__(self, bags: int, stream: TextIO | None = None) -> None:
+        super().__init__("Evaluating images" if bags == 1 else f"Evaluating images of {bags} bags", stream=stream)
+        self._finished, self._totals = [0] * bags, [0] * bags
 
     def show(self, bag: int, done: int, total: int) -> None:
-        """Note that `done` of `total` images of a bag are done; of bags not begun the number is not known yet."""
-        self._first.setdefault(bag, done)
-        self._done[bag], self._totals[bag] = done, total
-        begun = [number for number in self._totals if number]
-        known = len(begun) == len(self._totals)
-        # Bags that have not begun are taken to be as long as those that have.
-        expected = sum(begun) if known else round(sum(begun) * len(self._totals) / len(begun)) if begun else 0
-        if self._bar is not None:
-            name = "Evaluating" if len(self._totals) == 1 else f"Evaluating {len(self._totals)} bags"
-            self._bar.update(self._task, description=name, completed=sum(self._done), total=expected)
-        elif time.monotonic() - self._said_s >= _PLAIN_PERIOD_S:
-            self._said_s = time.monotonic()
-            print(self._line(expected), file=self._stream, flush=True)
-
-    def _line(self, expected: int) -> str:
-        done = sum(self._done)
-        # What an earlier run had done says nothing of the speed of this one.
-        fps = (done - sum(self._first.values())) / (time.monotonic() - self._start_s)
-        left = f", {(expected - done) / fps / 60:.1f} minutes left" if fps > 0 else ""
-        return f"erfnet: {done} of {expected} images, {fps:.1f} per second{left}"
-
-
-Item = TypeVar("Item")
+        """Show `done` of `total` images of a bag; bags that have not begun are taken to be as long as the others."""
+        # An earlier run may have finished images of a bag that begins only now.
+        if not self._totals[bag] and self._start is not None:
+            self._start = (self._start[0], self._start[1] + done)
+        self._finished[bag], self._totals[bag] = done, total
+        begun = [count for count in self._totals if count]
+        expected = round(sum(begun) * len(self._totals) / len(begun)) if begun else 0
+        self.update(sum(self._finished), expected)
 
 
 def tracked(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
-    """Yield the items while a bar on stderr shows how many of `total` are done, and the time that remains."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        yield from progress.track(items, total=total, description=description)
-
-
-_TERMINAL_PERIOD_S = 0.2
-
-
-_LOG_PERIOD_S = 5.0
-
-
-class Progress:
-    """Show frames in and out while they are played.
-
-    Args:
-        total: Frames that the source has.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._terminal = sys.stdout.isatty()
-        self._period_s = _TERMINAL_PERIOD_S if self._terminal else _LOG_PERIOD_S
-        self._start_s: float | None = None
-        self._shown_s = 0.0
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._terminal:
-            print(flush=True)
-
-    def show(self, frames_in: int, frames_out: int) -> None:
-        """Show the numbers, unless they were shown a moment ago."""
-        now_s = time.monotonic()
-        if self._start_s is None:
-            # What comes before the first frame is not the node's pace.
-            self._start_s = self._shown_s = now_s
-        if now_s - self._shown_s < self._period_s:
-            return
-        self._shown_s = now_s
-        fps = frames_out / (now_s - self._start_s)
-        line = f"{frames_in} frames in, {frames_out} of {self._total} out, {fps:.1f} fps"
-        print(f"\r{line:<60}" if self._terminal else line, end="" if self._terminal else "\n", flush=True)
+    """Yield the items, and show how many of `total` are finished."""
+    with Progress(description, total) as progress:
+        for item in items:
+            yield item
+            progress.advance()

@@ -20,7 +20,8 @@ from support.small_datasets import make_camvid, write
 from erfnet_ros.commands.cli import main as erfnet
 from erfnet_ros.commands.evaluate import main
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
-from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.core.errors import ErfnetError, ParameterError
+from erfnet_ros.core.output_files import LOCK, locked_output_folder
 from erfnet_ros.data.datasets import open_dataset
 from erfnet_ros.evaluation.dataset.predictor import AugmentedSegmenter
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
@@ -248,8 +249,8 @@ def test_images_of_several_sizes_are_scored_at_their_own(tmp_path: Path, ninetee
             "--protocol full with --export-server, got paper",
         ),
         (["camvid", "--json", "."], "a file to write JSON to, got the folder ."),
-        (["camvid", "--json", "file/scores.json"], "Cannot write to file"),
-        (["camvid", "--pictures", "file/pictures"], "Cannot write to file/pictures"),
+        (["camvid", "--json", "file/scores.json"], "can be written to, got 'file': File exists"),
+        (["camvid", "--pictures", "file/pictures"], "can be written to, got 'file/pictures'"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line_before_the_first_frame(
@@ -306,3 +307,14 @@ def test_real_frames_score_as_in_a_plain_loop(tmp_path: Path) -> None:
     assert content["miou"] == expected.figures().miou
     assert content["miou"] > 0.4
     assert content["provenance"]["frames"] == "12 of 233, evenly spread"
+
+
+@pytest.mark.parametrize("outputs", [("--json", "{}/scores.json"), ("--pictures", "{}"), ("--export-server", "{}")])
+def test_two_runs_never_write_the_same_outputs(tmp_path: Path, outputs: tuple[str, str]) -> None:
+    option, place = outputs[0], Path(outputs[1].format(tmp_path / "out"))
+    name = ".scores.json.lock" if option == "--json" else LOCK
+    with (
+        locked_output_folder(tmp_path / "out", name),
+        pytest.raises(ParameterError, match="into which another process writes"),
+    ):
+        main(["camvid", "--data", str(tmp_path), *CPU, option, str(place)])

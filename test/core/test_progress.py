@@ -1,4 +1,4 @@
-"""What a log file shows of a long evaluation."""
+"""The progress display of a long evaluation, in a log file and on a terminal."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_a_log_gets_a_line_now_and_then_with_the_time_that_is_left(clock: list[f
             clock[0] = 100.0 + second
             shown.show(0, 10 * second, 1200)
     assert stream.getvalue().splitlines() == [
-        "erfnet: 100 of 1200 images, 10.0 per second, 1.8 minutes left",
-        "erfnet: 200 of 1200 images, 10.0 per second, 1.7 minutes left",
+        "erfnet: Evaluating images: 100 of 1200, 10.0 per second, 1.8 minutes left",
+        "erfnet: Evaluating images: 200 of 1200, 10.0 per second, 1.7 minutes left",
     ]
 
 
@@ -39,7 +39,7 @@ def test_what_an_earlier_run_had_done_does_not_count_as_speed(clock: list[float]
         shown.show(0, 1000, 1200)
         clock[0] += 10
         shown.show(0, 1100, 1200)
-    assert "1100 of 1200 images, 10.0 per second, 0.2 minutes left" in stream.getvalue()
+    assert "1100 of 1200, 10.0 per second, 0.2 minutes left" in stream.getvalue()
 
 
 def test_bags_that_have_not_begun_are_taken_to_be_as_long_as_the_others(clock: list[float]) -> None:
@@ -49,7 +49,7 @@ def test_bags_that_have_not_begun_are_taken_to_be_as_long_as_the_others(clock: l
         shown.show(2, 0, 300)
         clock[0] += 10
         shown.show(2, 100, 300)
-    assert "100 of 800 images" in stream.getvalue()
+    assert "100 of 800," in stream.getvalue()
 
 
 def test_on_a_terminal_there_is_a_bar() -> None:

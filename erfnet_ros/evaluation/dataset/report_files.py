@@ -108,23 +108,6 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} sizes from {names[0]} to {names[-1]}"
 
 
-def make_folders(json_file: Path | None, pictures: Path | None) -> None:
-    """Make the folders that will be written to, so that a bad path is known before the first frame.
-
-    Raises:
-        SourceError: One cannot be made, or the JSON file is a folder.
-    """
-    if json_file is not None and json_file.is_dir():
-        raise SourceError(f"Expected a file to write JSON to, got the folder {json_file}; add a name to it.")
-    for folder in (None if json_file is None else json_file.parent, pictures):
-        if folder is None:
-            continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SourceError(f"Cannot write to {folder}: {error.strerror}; choose another folder.") from error
-
-
 def show(measurement: Measurement, source: Provenance, console: Console) -> None:
     """Print the figures, where there was truth to take them from, and their provenance."""
     if measurement.frames:

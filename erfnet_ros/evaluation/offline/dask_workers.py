@@ -1,9 +1,11 @@
-"""Several bags at once: in this process, in parallel ones, or on an existing Dask cluster."""
+"""Execution of evaluation jobs: in this process, in parallel processes, or on an existing Dask cluster."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,38 +21,43 @@ if TYPE_CHECKING:
     from erfnet_ros.evaluation.offline.job import Job, JobResult
 
 Show = Callable[[int, int, int], None]
-"""Called with the bag's place, the images that are done, and all of them."""
+"""Called with the index of the bag, its finished images, and all its images."""
 
 _POLL_S = 0.2
 _CONNECT_S = 20
 
 _progress: Any = None
-"""In a worker process: where it tells how far it is."""
+"""In a worker process: the queue to which it reports progress."""
 
 
-def run_here(works: Sequence[Job], show: Show) -> list[JobResult]:
+def run_here(jobs: Sequence[Job], show: Show) -> list[JobResult]:
     """Evaluate one bag after the other.
 
     Raises:
-        ErfnetError: What stopped a bag; those before it are kept in the progress file.
+        ErfnetError: A bag failed; those before it are kept in their progress files.
     """
     from erfnet_ros.evaluation.offline.job import run_job
 
-    return [run_job(work, partial(show, place)) for place, work in enumerate(works)]
+    return [run_job(job, partial(show, place)) for place, job in enumerate(jobs)]
 
 
-def run_processes(works: Sequence[Job], jobs: int, show: Show) -> list[JobResult]:
+def run_processes(jobs: Sequence[Job], processes: int, show: Show) -> list[JobResult]:
     """Evaluate bags in processes of their own, which share this machine's cores evenly.
 
     Raises:
-        ErfnetError: What stopped a bag, or that a process was killed; bags that are done are kept in the progress file.
+        ErfnetError: A bag failed, or a process was killed; finished bags are kept in their progress files.
     """
-    jobs = min(jobs, len(works))
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    processes = min(processes, len(jobs))
+    threads = max(1, (os.cpu_count() or 1) // processes)
     context = multiprocessing.get_context("spawn")
     progress = context.Queue()
-    with ProcessPoolExecutor(jobs, context, _begin, (progress,)) as pool:
-        futures = [pool.submit(_do_numbered, place, replace(work, threads=threads)) for place, work in enumerate(works)]
+    with ProcessPoolExecutor(processes, context, _begin, (progress,)) as pool:
+        # Started to ignore Ctrl-C, which the terminal sends to all: this process ends them, so that they save first.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            futures = [pool.submit(_run_numbered, n, replace(job, threads=threads)) for n, job in enumerate(jobs)]
+        finally:
+            signal.signal(signal.SIGINT, handler)
         try:
             _wait(futures, progress, show)
             return [future.result() for future in futures]
@@ -59,15 +66,19 @@ def run_processes(works: Sequence[Job], jobs: int, show: Show) -> list[JobResult
                 "Expected every process to finish its bags, but one was killed (is there enough memory?); run again "
                 "with a smaller --jobs: it goes on from where it was."
             ) from error
+        except BaseException:
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def run_on_dask(works: Sequence[Job], address: str, show: Show) -> list[JobResult]:
+def run_on_dask(jobs: Sequence[Job], address: str, show: Show) -> list[JobResult]:
     """Evaluate bags on the workers of a Dask cluster; bags and output folder must be on a disk that they share.
 
     Raises:
-        ErfnetError: The scheduler cannot be reached or has no workers, or what stopped a bag.
+        ErfnetError: The scheduler cannot be reached or has no workers, or a bag failed.
     """
     try:
         from distributed import Client, as_completed
@@ -83,7 +94,7 @@ def run_on_dask(works: Sequence[Job], address: str, show: Show) -> list[JobResul
     with client, client.as_current():
         if not client.scheduler_info()["workers"]:
             raise EvaluationError(f"Expected workers on the Dask cluster at '{address}', got none; start some.")
-        futures = client.map(run_job, works, pure=False)
+        futures = client.map(run_job, jobs, pure=False)
         places = {future.key: place for place, future in enumerate(futures)}
         try:
             for future in as_completed(futures):
@@ -105,16 +116,18 @@ def run_on_dask(works: Sequence[Job], address: str, show: Show) -> list[JobResul
 def _begin(progress: Any) -> None:
     global _progress
     _progress = progress
+    # As an exception, the signal lets the job save its progress.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
-def _do_numbered(place: int, work: Job) -> JobResult:
+def _run_numbered(place: int, job: Job) -> JobResult:
     from erfnet_ros.evaluation.offline.job import run_job
 
-    return run_job(work, lambda done, total: _progress.put((place, done, total)))
+    return run_job(job, lambda done, total: _progress.put((place, done, total)))
 
 
 def _wait(futures: Sequence[Future[JobResult]], progress: Any, show: Show) -> None:
-    """Wait until all are done, or one has failed, and pass on how far they are."""
+    """Wait until all are done or one has failed, and show the progress meanwhile."""
     waiting = set(futures)
     while waiting:
         done, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)

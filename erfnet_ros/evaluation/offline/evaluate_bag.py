@@ -1,17 +1,17 @@
-"""One bag, image by image, through the engine: reading ahead of it and scoring behind it, each in its own thread."""
+"""Evaluation of one bag: images are prefetched for the engine, and its predictions scored in the background."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
 
 import psutil
 
 from erfnet_ros.core.errors import ErfnetError, EvaluationError, ImageError
-from erfnet_ros.core.pipelining import BackgroundWorker, Prefetcher
-from erfnet_ros.data.bags.reader import BagReader
+from erfnet_ros.core.pipelining import BackgroundWorker, Prefetcher, StoppedError
 from erfnet_ros.evaluation.inputs.bag_frames import Step, read_steps
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.offline.output_bag import OutputBag, OutputPlan
@@ -24,8 +24,113 @@ _DEPTH = 4
 """Images that wait before the engine, and masks that wait behind it."""
 
 
+@dataclass(frozen=True)
+class BagEvaluation:
+    """One bag to evaluate.
+
+    Attributes:
+        scan: Of the bag.
+        segmenter: Engine that segments the images.
+        settings: Threshold and whether boundaries are scored.
+        progress_file: Where the progress is saved and resumed from; None saves none.
+        output: Where the output bag goes; None writes none.
+    """
+
+    scan: BagScan
+    segmenter: Segmenter
+    settings: Settings
+    progress_file: ProgressFile | None = None
+    output: OutputPlan | None = None
+
+
+def evaluate_bag(evaluation: BagEvaluation, advance: Callable[[int], None] = lambda done: None) -> Accumulator:
+    """Segment every image of a bag and compare it with its ground truth.
+
+    Args:
+        evaluation: What to do.
+        advance: Called with the number of finished images, from another thread.
+
+    Raises:
+        BagError: The output bag cannot be written.
+        EngineError: The device ran out of memory.
+        EvaluationError: No image can be read, or no ground truth can be used.
+    """
+    scan, segmenter = evaluation.scan, evaluation.segmenter
+    accumulator = _resumed(evaluation)
+    first = len(accumulator.records)
+    advance(first)
+    if first < scan.metadata.frames:
+        with (
+            Prefetcher(
+                lambda: read_steps(scan, segmenter.class_set, first, evaluation.output is not None), _DEPTH
+            ) as steps,
+            BackgroundWorker(lambda: _Scorer(evaluation, accumulator, advance), _DEPTH) as scorer,
+        ):
+            for step in steps:
+                scorer.put(_predicted(step, segmenter, evaluation.settings.threshold))
+        if evaluation.progress_file is not None:
+            evaluation.progress_file.save(accumulator)
+    _check(accumulator, scan)
+    return accumulator
+
+
+def _resumed(evaluation: BagEvaluation) -> Accumulator:
+    """Return an accumulator that continues from the progress file, or an empty one without usable progress."""
+    content = None if evaluation.progress_file is None else evaluation.progress_file.read()
+    class_set, frames = evaluation.segmenter.class_set, evaluation.scan.metadata.frames
+    accumulator = Accumulator(class_set, frames, evaluation.settings.boundaries)
+    if content is not None:
+        try:
+            accumulator.restore(content)
+        except ErfnetError:
+            # A damaged progress file costs time, not the result.
+            return Accumulator(class_set, frames, evaluation.settings.boundaries)
+    return accumulator
+
+
+class _Scorer:
+    """Score predictions in the order of the bag, and save progress; used in the background worker's thread alone."""
+
+    def __init__(self, evaluation: BagEvaluation, accumulator: Accumulator, advance: Callable[[int], None]) -> None:
+        self._evaluation, self._accumulator, self._advance = evaluation, accumulator, advance
+        self._clock = _Clock(accumulator, evaluation.segmenter.engine.device)
+        # A bag that was cut off cannot be continued, so with an output bag only whole bags are saved.
+        self._progress_file = evaluation.progress_file if evaluation.output is None else None
+        self._writer: OutputBag | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Scorer:
+        scan, output, segmenter = self._evaluation.scan, self._evaluation.output, self._evaluation.segmenter
+        if output is not None:
+            threshold = self._evaluation.settings.threshold
+            self._writer = self._stack.enter_context(OutputBag(output, scan.path, segmenter.class_set, threshold))
+            self._accumulator.notes += self._writer.notes
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+        # After an error in the scoring itself a frame may be counted in part.
+        if kind is StoppedError and self._progress_file is not None:
+            self._progress_file.save(self._accumulator)
+
+    def __call__(self, item: tuple[Step, Prediction | None]) -> None:
+        step, prediction = item
+        if self._writer is not None:
+            self._writer.add(step, prediction)
+        if step.frame is None:
+            return
+        self._accumulator.add(step.frame, prediction)
+        self._clock.read()
+        done = len(self._accumulator.records)
+        if self._progress_file is not None and done % EVERY == 0:
+            self._progress_file.save(self._accumulator)
+        self._advance(done)
+
+
 class _Clock:
-    """Keep account of time, processor and memory in an accumulator that may have some already."""
+    """Add time, processor time and memory of this run to those of an accumulator."""
 
     def __init__(self, accumulator: Accumulator, device: str) -> None:
         self._accumulator, self._device = accumulator, device
@@ -50,107 +155,7 @@ class _Clock:
         return float(times.user + times.system)
 
 
-def evaluate_bag(
-    scan: BagScan,
-    segmenter: Segmenter,
-    settings: Settings,
-    progress_file: ProgressFile | None = None,
-    output: OutputPlan | None = None,
-    advance: Callable[[int], None] = lambda done: None,
-) -> Accumulator:
-    """Segment every image of a bag and hold it against its truth.
-
-    Args:
-        scan: Of the bag.
-        segmenter: What segments.
-        settings: Threshold and whether outlines are scored.
-        progress_file: Where the progress is kept and taken up again; None keeps none.
-        output: Where the output bag goes; None writes none.
-        advance: Told how many images are done, from another thread.
-
-    Raises:
-        BagError: The output bag cannot be written.
-        EngineError: The device ran out of memory.
-        EvaluationError: No image can be read, or no truth can be used.
-    """
-    accumulator = _begun(scan, segmenter, settings, progress_file)
-    advance(len(accumulator.records))
-    if len(accumulator.records) < scan.metadata.frames:
-        clock = _Clock(accumulator, segmenter.engine.device)
-        # A bag cannot be written on once it was cut off, so with an output bag only whole bags are written down.
-        _run(scan, segmenter, settings, accumulator, clock, None if output else progress_file, output, advance)
-        if progress_file is not None:
-            progress_file.save(accumulator)
-    _check(accumulator, scan)
-    return accumulator
-
-
-def _begun(scan: BagScan, segmenter: Segmenter, settings: Settings, progress_file: ProgressFile | None) -> Accumulator:
-    """Return an accumulator that goes on from the progress file, or a new one where there is nothing to go on from."""
-    content = None if progress_file is None else progress_file.read()
-    if content is not None:
-        accumulator = Accumulator(segmenter.class_set, scan.metadata.frames, settings.boundaries)
-        try:
-            accumulator.restore(content)
-            return accumulator
-        except ErfnetError:
-            # A damaged progress file costs time, not the result.
-            pass
-    return Accumulator(segmenter.class_set, scan.metadata.frames, settings.boundaries)
-
-
-def _run(
-    scan: BagScan,
-    segmenter: Segmenter,
-    settings: Settings,
-    accumulator: Accumulator,
-    clock: _Clock,
-    progress_file: ProgressFile | None,
-    output: OutputPlan | None,
-    advance: Callable[[int], None],
-) -> None:
-    @contextmanager
-    def scoring() -> Iterator[Callable[[tuple[Step, Prediction | None]], None]]:
-        with _opened(scan, segmenter, settings, output) as writer:
-
-            def score(item: tuple[Step, Prediction | None]) -> None:
-                step, answer = item
-                if writer is not None:
-                    writer.add(step, answer)
-                if step.frame is None:
-                    return
-                accumulator.add(step.frame, answer)
-                clock.read()
-                if progress_file is not None and len(accumulator.records) % EVERY == 0:
-                    progress_file.save(accumulator)
-                advance(len(accumulator.records))
-
-            accumulator.notes += () if writer is None else writer.notes
-            yield score
-
-    def steps() -> Iterator[Step]:
-        return read_steps(scan, segmenter.class_set, len(accumulator.records), output is not None)
-
-    with Prefetcher(steps, _DEPTH) as read, BackgroundWorker(scoring, _DEPTH) as scored:
-        for step in read:
-            scored.put(_answered(step, segmenter, settings.threshold))
-
-
-@contextmanager
-def _opened(
-    scan: BagScan, segmenter: Segmenter, settings: Settings, output: OutputPlan | None
-) -> Iterator[OutputBag | None]:
-    """Open the output bag, where there is to be one."""
-    if output is None:
-        yield None
-        return
-    with BagReader(scan.path) as original:
-        writer = OutputBag(output, original, segmenter.class_set, settings.threshold)
-    with writer:
-        yield writer
-
-
-def _answered(step: Step, segmenter: Segmenter, threshold: float) -> tuple[Step, Prediction | None]:
+def _predicted(step: Step, segmenter: Segmenter, threshold: float) -> tuple[Step, Prediction | None]:
     frame = step.frame
     if frame is None or frame.rgb is None:
         return step, None

@@ -1,4 +1,4 @@
-"""The evaluation of one bag as a piece of work that any process on any machine can do."""
+"""The evaluation of one bag as a piece of job that any process on any machine can do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
 from erfnet_ros.evaluation.metadata import BagMetadata
-from erfnet_ros.evaluation.offline.evaluate_bag import evaluate_bag
+from erfnet_ros.evaluation.offline.evaluate_bag import BagEvaluation, evaluate_bag
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
 from erfnet_ros.evaluation.offline.progress_file import open_progress_file
 from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata, checkpoint_sha256, engine_metadata
@@ -43,12 +43,12 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What came of one bag, in a form that travels.
+    """Result of one bag, serializable for transfer between processes.
 
     Attributes:
         metadata: Of the bag.
-        engine: What computed.
-        has_ground_truth: Whether there was truth to hold the masks against.
+        engine: Engine that segmented it.
+        has_ground_truth: Whether there was ground truth to compare the masks with.
         unmatched_ground_truths: Ground-truth images that belong to no image.
         unmatched_images: Images that have no truth; 0 where there is no truth at all.
         notes: Of the bag, a sentence each.
@@ -69,43 +69,42 @@ _alone = threading.Lock()
 _segmenters: dict[Any, Segmenter] = {}
 
 
-def run_job(work: Job, advance: Callable[[int, int], None] = lambda done, total: None) -> JobResult:
+def run_job(job: Job, advance: Callable[[int, int], None] = lambda done, total: None) -> JobResult:
     """Evaluate a bag.
 
     Args:
-        work: What to do.
-        advance: Told how many images of how many are done, from another thread.
+        job: What to do.
+        advance: Called with the finished images and all images, from another thread.
 
     Raises:
         ErfnetError: The bag, its truth, the checkpoint or the engine cannot be used.
     """
-    with _alone, BagReader(work.bag) as reader:
-        segmenter = _segmenter(work)
-        engine = engine_metadata(segmenter, work.settings.checkpoint)
-        found = scan_bag(reader, work.settings, segmenter.class_set)
+    with _alone, BagReader(job.bag) as reader:
+        segmenter = _segmenter(job)
+        engine = engine_metadata(segmenter, job.settings.checkpoint)
+        found = scan_bag(reader, job.settings, segmenter.class_set)
         total = found.metadata.frames
-        if work.output is not None and not work.folder.is_dir():
+        if job.output is not None and not job.folder.is_dir():
             raise EvaluationError(
-                f"Expected the output folder '{work.folder}' to be there for the output bag, got a machine without it; "
+                f"Expected the output folder '{job.folder}' to be there for the output bag, got a machine without it; "
                 "use a folder that all workers share."
             )
         progress_file = None
-        if work.folder.is_dir():
-            progress_file = open_progress_file(work.folder, found, work.settings, engine, work.output)
-            if not work.resumes:
+        if job.folder.is_dir():
+            progress_file = open_progress_file(job.folder, found, job.settings, engine, job.output)
+            if not job.resumes:
                 progress_file.path.unlink(missing_ok=True)
-        accumulator = evaluate_bag(
-            found, segmenter, work.settings, progress_file, work.output, lambda done: advance(done, total)
-        )
+        evaluation = BagEvaluation(found, segmenter, job.settings, progress_file, job.output)
+        accumulator = evaluate_bag(evaluation, lambda done: advance(done, total))
     return job_result(found, engine, accumulator.to_dict())
 
 
 def job_result(found: BagScan, engine: EngineMetadata, accumulator: dict[str, Any]) -> JobResult:
-    """Return what came of a bag.
+    """Return the result of a bag.
 
     Args:
-        found: The bag.
-        engine: What computed.
+        found: Scan of the bag.
+        engine: Engine that segmented it.
         accumulator: As `Accumulator.to_dict` returned it.
     """
     matches = found.matches
@@ -120,15 +119,15 @@ def job_result(found: BagScan, engine: EngineMetadata, accumulator: dict[str, An
     )
 
 
-def _segmenter(work: Job) -> Segmenter:
-    settings = work.settings
+def _segmenter(job: Job) -> Segmenter:
+    settings = job.settings
     # The file may have been replaced while a worker of a cluster lived on.
     key = (settings, checkpoint_sha256(settings.checkpoint))
     if key not in _segmenters:
-        if work.threads is not None:
+        if job.threads is not None:
             import torch
 
-            torch.set_num_threads(work.threads)
+            torch.set_num_threads(job.threads)
         for other in _segmenters.values():
             other.close()
         _segmenters.clear()

@@ -45,7 +45,7 @@ class OutputBag:
 
     Args:
         plan: Where to.
-        original: The bag that is evaluated, opened.
+        bag: The bag that is evaluated.
         class_set: What the labels mean.
         threshold: Confidence below which pixels are void in the mask, 0..1.
 
@@ -57,10 +57,14 @@ class OutputBag:
         EvaluationError: The original has one of these topics already.
     """
 
-    def __init__(self, plan: OutputPlan, original: BagReader, class_set: ClassSet, threshold: float) -> None:
+    def __init__(self, plan: OutputPlan, bag: Path, class_set: ClassSet, threshold: float) -> None:
         self._palette = class_set.palette()
         self._types: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
+        with BagReader(bag) as original:
+            self._open(plan, original, class_set, threshold)
+
+    def _open(self, plan: OutputPlan, original: BagReader, class_set: ClassSet, threshold: float) -> None:
         taken = sorted({_MASK, _CONFIDENCE, _OVERLAY, _LABEL_INFO} & set(original.topics))
         if taken:
             raise EvaluationError(

@@ -135,9 +135,11 @@ def _play_passes(harness: NodeHarness, length: int, most: int) -> tuple[Played, 
     passes: list[Played] = []
     wanted = list(range(length))
     tracker = harness.tracker
-    with Progress(length) as progress:
+    with Progress("Playing", length) as progress:
         while wanted and len(passes) < most:
-            passes.append(harness.play(wanted, lambda: progress.show(tracker.frames_in, tracker.frames_out)))
+            passes.append(
+                harness.play(wanted, lambda: progress.update(tracker.frames_out, note=f"{tracker.frames_in} in"))
+            )
             wanted = tracker.unanswered(wanted)
     return tuple(passes)
 

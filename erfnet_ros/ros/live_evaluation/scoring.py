@@ -80,7 +80,9 @@ def score_recording(
     unreadable: set[int] = set()
     usable: list[int] = []
     with ExitStack() as stack:
-        writer = _writer(stack, scan, class_set, settings, output)
+        writer: OutputBag | None = None
+        if output is not None:
+            writer = stack.enter_context(OutputBag(output, scan.path, class_set, settings.threshold))
         for step in read_steps(scan, class_set, 0, writer is not None):
             frame = step.frame
             answer = None if frame is None or frame.index not in answered else _answer(store, frame.index)
@@ -108,15 +110,6 @@ def score_recording(
         moments = [index for index in usable if index in published]
         streaming = _streaming(scan, class_set, moments, published, arrived, store)
     return LiveScore(scan, recording, accumulator, streaming, latencies, _ages(published, arrived))
-
-
-def _writer(
-    stack: ExitStack, scan: BagScan, class_set: ClassSet, settings: Settings, output: OutputPlan | None
-) -> OutputBag | None:
-    if output is None:
-        return None
-    original = stack.enter_context(BagReader(scan.path))
-    return stack.enter_context(OutputBag(output, original, class_set, settings.threshold))
 
 
 def _answer(store: MessageStore, index: int) -> Prediction:

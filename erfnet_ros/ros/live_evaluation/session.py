@@ -127,8 +127,10 @@ class _Session:
             pace = f"at {self._plan.rate:g} times its pace on {playback.topic}"
             print(f"Playing {total} images of {found.metadata.name} {pace} to {engine}.", flush=True)
 
-        with Progress(total) as progress:
-            return record(node, playback, total, store, on_ready, progress.show)
+        with Progress("Playing", total) as progress:
+            return record(
+                node, playback, total, store, on_ready, lambda sent, got: progress.update(got, note=f"{sent} in")
+            )
 
     def _output(self, place: int) -> OutputPlan | None:
         if self._plan.storage is None:

@@ -28,6 +28,7 @@ from support.evaluation_samples import (
     write_bag,
 )
 
+from erfnet_ros.commands.cli import main
 from erfnet_ros.evaluation.offline import evaluate_bag
 from erfnet_ros.evaluation.offline.job import run_job
 from erfnet_ros.evaluation.offline.progress_file import EVERY, FOLDER
@@ -51,7 +52,10 @@ def long_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bag(tmp_path_factory.mktemp("long") / "bag", content)
 
 
-def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path: Path, long_bag: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_ended_resumes_to_the_same_result(
+    tmp_path: Path, long_bag: Path, capsys: pytest.CaptureFixture[str], end: signal.Signals
+) -> None:
     command = [
         sys.executable,
         "-m",
@@ -71,8 +75,14 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path: Path, long_bag: Pat
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.02)
             pytest.fail(f"it ended before it could be killed: {process.communicate()[1]}")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(signal.SIGSTOP)
+    assert main(["evaluate-bag", str(long_bag), "-o", str(tmp_path / "killed")]) == 2, "two runs in one folder"
+    assert "another process writes" in capsys.readouterr().err
+    process.send_signal(end)
+    process.send_signal(signal.SIGCONT)
+    told = process.communicate(timeout=DEADLINE_S)[1]
+    assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
+    assert end == signal.SIGKILL or "run the same command again to resume" in told
     assert not (tmp_path / "killed" / "result.json").exists(), "it was killed too late for this test"
 
     seen: list[int] = []
