@@ -1,4 +1,4 @@
-"""Class sets: what the ids in a mask mean, and in which colors they are shown."""
+"""Class sets: names, colors and categories of the class ids in a mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tree of exceptions: each message says what was expected, what was got and what to do."""
+"""Exceptions: each message says what was expected, what was got and what to do."""
 
 
 class ErfnetError(Exception):

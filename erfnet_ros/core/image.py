@@ -1,4 +1,4 @@
-"""What counts as an image, and how it is laid out for the engines."""
+"""Checks and memory layout of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the network's input size may be, and how it is written."""
+"""Input sizes of the network and camera sizes, as options give them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine is, as far as figures and choices depend on it."""
+"""Processor, NVIDIA driver and package versions of this machine."""
 
 from __future__ import annotations
 

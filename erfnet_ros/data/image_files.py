@@ -1,4 +1,4 @@
-"""Image and label files on disk: which ones a folder holds, and how they are read."""
+"""Image and label files: listing of folders, and reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels to colors, alone or blended over the image."""
+"""Class colors of labels, alone or blended over the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads beside the engine: in order, bounded, and never silent about an error."""
+"""Prefetching and background work keep the order, are bounded, and report every error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The message types of bags: what rosbags knows, what this package adds, and what a bag defines itself."""
+"""Message types of bags: those that rosbags knows, those of this package, and those that a bag defines."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _known_store() -> Any:
 
 
 def _own_definition() -> str | None:
-    """Return the text of SegmentationStatistics.msg: beside a checkout's package, or in a share folder."""
+    """Return the text of SegmentationStatistics.msg, from a checkout or a share folder."""
     here = Path(__file__)
     prefixes = [*here.parents, *map(Path, filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)))]
     folders = [here.resolve().parents[3], *(prefix / "share" / "erfnet_ros" for prefix in prefixes)]

@@ -1,4 +1,4 @@
-"""rosbag2 bags, read as they lie on the disk and without ROS: topics, serialized messages, decoded messages."""
+"""Reader of rosbag2 bags without ROS: topics, serialized messages, decoded messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One storage file of a bag: read by rosbags, and past what rosbags cannot read by the recovery."""
+"""Storage file of a bag: read by rosbags, or by recovery where rosbags fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a bag is made of, with or without its metadata.yaml."""
+"""Files of a bag folder, with or without its metadata.yaml."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _of_folder(path: Path) -> BagFolder:
 
 def _without_metadata(files: list[Path], why: str) -> BagFolder:
     compression = "zstd (file)" if any(file.suffix == ".zstd" for file in files) else "none"
-    return BagFolder(tuple(files), compression, None, (f"{why}; read from {len(files)} files beside it",))
+    return BagFolder(tuple(files), compression, None, (f"{why}; {len(files)} storage files in the folder were read",))
 
 
 def _compression(information: dict[str, Any], metadata: Path) -> str:

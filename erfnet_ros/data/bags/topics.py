@@ -1,4 +1,4 @@
-"""The topics of a bag, and which of them is meant."""
+"""Topics of a bag and their selection."""
 
 from __future__ import annotations
 

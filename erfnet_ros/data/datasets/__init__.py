@@ -1,4 +1,4 @@
-"""Data sets to train on, to score with and to play: CamVid, Cityscapes, and folders of one's own."""
+"""Data sets to train on, to score with and to play: CamVid, Cityscapes, and your own folders."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def open_cityscapes(root: Path) -> Layout:
     if not layout.splits:
         raise SourceError(
             f"Expected Cityscapes in '{root}': leftImg8bit/train, val, test or train_extra, with gtFine or gtCoarse "
-            "beside leftImg8bit; got no such folder."
+            "next to leftImg8bit; got no such folder."
         )
     return layout
 

@@ -1,4 +1,4 @@
-"""The light of a street and what a camera makes of it: weather, exposure, color cast, blur and noise."""
+"""Weather and exposure: sky, haze, shadows, color cast, blur and noise."""
 
 from __future__ import annotations
 

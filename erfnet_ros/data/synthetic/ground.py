@@ -1,4 +1,4 @@
-"""The ground of a street: road with markings, curbs and pavements, painted in perspective."""
+"""Ground of a street: road with markings, curbs and pavements, painted in perspective."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cars, vans and buses: a side profile drawn out to a body of flat faces."""
+"""Cars, vans and buses: a side profile extruded to a body of flat faces."""
 
 from __future__ import annotations
 

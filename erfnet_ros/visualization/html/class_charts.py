@@ -1,4 +1,4 @@
-"""Bars by class, one run or two."""
+"""Bar chart and table by class, for one run or two."""
 
 from __future__ import annotations
 

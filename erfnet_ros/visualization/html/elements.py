@@ -1,4 +1,4 @@
-"""What a page is made of: plain data, which `document` turns into HTML and `markdown` into text."""
+"""Elements of a page: plain data, which `render` turns into HTML and Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as they are shown to people; what is not known is a dash, never NaN."""
+"""Text of numbers; an unknown one is a dash, never NaN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts of how values are spread: the histogram and the calibration curve."""
+"""Histogram and calibration curve."""
 
 from __future__ import annotations
 

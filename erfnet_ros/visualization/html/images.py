@@ -1,4 +1,4 @@
-"""Pictures inside the page: data URIs."""
+"""Images as data URIs."""
 
 from __future__ import annotations
 

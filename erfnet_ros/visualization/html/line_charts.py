@@ -1,4 +1,4 @@
-"""Charts over time: a run's time line, and the curves of a training."""
+"""Line charts: the time line of a run, and the curves of a training."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def timeline(
         unit: Of the values.
         caption: What stands below it.
         events: Seconds at which a frame was dropped, or the like; counted by slice of time.
-        event: What such an event is called beside its axis; empty leaves that axis out.
+        event: Label of the events' axis; empty leaves that axis out.
         share: The values are 0..1 and are shown in percent.
     """
     end = max([*(float(line.x[-1]) for line in series if len(line.x)), *events, 1e-6])

@@ -48,7 +48,7 @@ FONT_SIZE = 11
 
 HALF_WIDTH = 520
 FULL_WIDTH = 1060
-"""Widths of charts in pixels: two beside each other, and one alone."""
+"""Widths of charts in pixels: two in a row, and one alone."""
 
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, found by a search, in the reader's font

@@ -165,12 +165,12 @@ def test_the_types_of_this_package_and_of_vision_msgs_are_known(tmp_path: Path) 
 def test_a_foreign_type_travels_with_its_own_definition(tmp_path: Path) -> None:
     definition = "std_msgs/Header header\nfloat32[] weights\n"
     with BagWriter(tmp_path / "first") as writer:
-        with pytest.raises(BagError, match=r"known type for '/x', got 'rig_msgs/msg/Weights'; give its definition too"):
-            writer.add("/x", "rig_msgs/msg/Weights")
-        writer.add("/x", "rig_msgs/msg/Weights", definition)
+        with pytest.raises(BagError, match=r"known type for '/x', got 'arm_msgs/msg/Weights'; give its definition too"):
+            writer.add("/x", "arm_msgs/msg/Weights")
+        writer.add("/x", "arm_msgs/msg/Weights", definition)
         weights = np.array([1.5, 2.5], np.float32)
         written = STORE.types["sensor_msgs/msg/Temperature"]  # Only its header is looked at.
-        body = bytes(STORE.serialize_cdr(written(header(5, "rig"), 0.0, 0.0), "sensor_msgs/msg/Temperature"))[:20]
+        body = bytes(STORE.serialize_cdr(written(header(5, "base"), 0.0, 0.0), "sensor_msgs/msg/Temperature"))[:20]
         writer.write("/x", 5, body + b"\x02\x00\x00\x00" + weights.tobytes())
     with BagReader(tmp_path / "first") as reader, BagWriter(tmp_path / "second") as writer:
         for declaration in reader.declarations:
@@ -189,7 +189,7 @@ def test_a_bag_from_before_iron_is_read_with_the_types_that_are_known(tmp_path: 
     with closing(sqlite3.connect(tmp_path / "old" / "old_0.db3")) as database, database:
         database.execute("CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT)")
         database.execute("CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data)")
-        topics = [(1, TOPIC, IMAGE, "cdr"), (2, "/rig", "rig_msgs/msg/State", "cdr")]
+        topics = [(1, TOPIC, IMAGE, "cdr"), (2, "/arm", "arm_msgs/msg/State", "cdr")]
         database.executemany("INSERT INTO topics VALUES(?, ?, ?, ?)", topics)
         rows = [(1, time_of(0), serialized(0)), (2, time_of(1), bytes(16))]
         database.executemany("INSERT INTO messages(topic_id, timestamp, data) VALUES(?, ?, ?)", rows)
@@ -199,7 +199,7 @@ def test_a_bag_from_before_iron_is_read_with_the_types_that_are_known(tmp_path: 
         image, state = reader.messages()
         assert reader.decode(image).height == SIZE[1]
         assert reader.stamp_ns(state) is None
-        with pytest.raises(BagError, match="known type on '/rig', got rig_msgs/msg/State, which the bag"):
+        with pytest.raises(BagError, match="known type on '/arm', got arm_msgs/msg/State, which the bag"):
             reader.decode(state)
 
 
@@ -371,7 +371,7 @@ def test_rosbag2_reads_what_was_written(tmp_path: Path, storage: str, compressio
 def test_a_type_without_msg_in_its_name_and_a_topic_that_is_not_cdr_cost_nothing(
     tmp_path: Path, storage: str, recovered: bool
 ) -> None:
-    """Some recorders write sensor_msgs/Image, and JSON beside the messages of ROS 2."""
+    """Some recorders write sensor_msgs/Image, and JSON next to the messages of ROS 2."""
     bag = tmp_path / "bag"
     writer = rosbags.rosbag2.Writer(bag, version=8, storage_plugin=STORAGES[storage])
     definition = STORE.generate_msgdef(IMAGE, ros_version=2)[0]

@@ -51,7 +51,7 @@ def test_damaged_metadata_is_told_and_the_files_are_read(tmp_path: Path, content
     (bag / "metadata.yaml").write_text(content)
     with BagReader(bag) as reader:
         assert len(list(reader.messages())) == 2
-        assert reader.faults == ("metadata.yaml is damaged; read from 1 files beside it",)
+        assert reader.faults == ("metadata.yaml is damaged; 1 storage files in the folder were read",)
     storage_file(bag).unlink()
     with pytest.raises(BagError, match=r"Expected the metadata of rosbag2 in '.*metadata.yaml', got: "):
         BagReader(bag)

@@ -1,4 +1,4 @@
-"""What is whole of an mcap file without an index, or with a damaged one, read from its start."""
+"""Recovery of an mcap file without an index, or with a damaged one, read from its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is whole of a damaged sqlite3 bag file, read page by page in the order in which it was written."""
+"""Recovery of a damaged sqlite3 bag file, read page by page in the order in which it was written."""
 
 from __future__ import annotations
 

@@ -263,5 +263,7 @@ def test_a_folder_without_metadata_is_read_as_far_as_its_files_are_whole(tmp_pat
     with BagReader(bag) as reader:
         times = [m.time_ns for m in reader.messages()]
         assert times[:3] == [time_of(i) for i in range(3)]
-        assert reader.faults[0] == ("metadata.yaml is missing: was the recording cut off?; read from 2 files beside it")
+        assert reader.faults[0] == (
+            "metadata.yaml is missing: was the recording cut off?; 2 storage files in the folder were read"
+        )
         assert "'bag_1.mcap' is cut off" in reader.faults[1]
