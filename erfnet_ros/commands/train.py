@@ -26,10 +26,10 @@ def main(arguments: Sequence[str]) -> int:
     request = _request(options, arguments)
     # After --help and the first checks: it brings torch and Lightning.
     from erfnet_ros.training.fit import train
-    from erfnet_ros.training.loop.checkpoint_io import full_disk_told
+    from erfnet_ros.training.loop.checkpoint_io import report_full_disk
     from erfnet_ros.training.loop.distributed import local_rank
 
-    with full_disk_told(request.run):
+    with report_full_disk(request.run):
         done = train(request)
     # The first process tells: it is killed by Lightning where one that it started ends with another status than 0.
     return 0 if done or local_rank() else 130
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--resume", action="store_true", help="go on with the run in RUN, to the same result")
     what.add_argument("--epochs", type=int, metavar="N", help="length of each stage, where the recipe counts epochs")
     what.add_argument("--steps", type=int, metavar="N", help="length of each stage, where the recipe counts steps")
-    what.add_argument("--batch-size", type=int, metavar="N", help="views per step, over all devices")
+    what.add_argument("--batch-size", type=int, metavar="N", help="crops per step, over all devices")
     what.add_argument("--seed", type=int, metavar="N", help="what every random choice follows from")
     what.add_argument("--license", metavar="TEXT", help="terms of the weights, kept in the checkpoint")
     where = parser.add_argument_group("where to train")

@@ -1,4 +1,4 @@
-"""What a run is trained and watched on: opened, checked and counted before the first step."""
+"""What a run is trained and validated on: opened, checked and counted before the first step."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.data.datasets import DataSet, open_dataset, open_layout
 from erfnet_ros.data.frame_sources import spread_evenly
 from erfnet_ros.training.config.recipe import Recipe
-from erfnet_ros.training.data.batches import Share
+from erfnet_ros.training.data.batches import BatchPart
 from erfnet_ros.training.data.frame_store import (
-    Census,
+    ClassFrequencies,
     DiskFrames,
     TrainingFrames,
+    count_classes,
     fits_memory,
     load_frames,
     render_streets,
-    take_census,
 )
-from erfnet_ros.training.loop.validation import Watched
+from erfnet_ros.training.loop.validation import ValidationSet
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a run is trained and watched on.
+class TrainingData:
+    """What a run is trained and validated on.
 
     Attributes:
         data: The training split.
-        census: Its pixels by class.
+        class_frequencies: Its pixels by class.
         training: What each batch is made of; the data set first.
-        watched: What to validate on while training; None for nothing.
-        watched_data: The split behind it, at its full size; None for nothing.
+        validation_set: What to validate on while training; None for nothing.
+        validation_data: The split behind it, at its full size; None for nothing.
     """
 
     data: DataSet
-    census: Census
-    training: tuple[Share, ...]
-    watched: Watched | None
-    watched_data: DataSet | None
+    class_frequencies: ClassFrequencies
+    training: tuple[BatchPart, ...]
+    validation_set: ValidationSet | None
+    validation_data: DataSet | None
 
     @property
     def class_set(self) -> ClassSet:
@@ -65,7 +65,7 @@ def open_split(kind: str, root: Path, split: str) -> DataSet:
     return data
 
 
-def open_watched_split(kind: str, root: Path, trained_on: str, wanted: str | None) -> DataSet | None:
+def open_validation_split(kind: str, root: Path, trained_on: str, wanted: str | None) -> DataSet | None:
     """Open the split to validate on.
 
     Args:
@@ -99,20 +99,20 @@ def open_watched_split(kind: str, root: Path, trained_on: str, wanted: str | Non
     return None
 
 
-def gather(
+def load_training_data(
     data: DataSet,
-    watched: DataSet | None,
+    validation_set: DataSet | None,
     recipe: Recipe,
     where: str,
     device: torch.device,
     workers: int,
     processes: int,
-) -> Material:
+) -> TrainingData:
     """Read and count everything.
 
     Args:
         data: The training split.
-        watched: The split to validate on, or None.
+        validation_set: The split to validate on, or None.
         recipe: Shrinks frames, and may ask for synthetic ones.
         where: memory, disk, or auto: memory where the frames have one size and fit.
         device: Where the network is trained.
@@ -124,52 +124,59 @@ def gather(
         ParameterError: The recipe does not fit the frames.
     """
     log.info("Reading the %d frames of %s, split %s.", len(data), data.name, data.split)
-    census = take_census(data, recipe.max_frame_height, workers)
-    _warn_of_absent(census, data)
-    _check_size(census, data)
+    class_frequencies = count_classes(data, recipe.max_frame_height, workers)
+    _warn_about_absent_classes(class_frequencies, data)
+    _check_size(class_frequencies, data)
     whole = any(phase.crop == "frame" for stage in recipe.stages for phase in stage.phases)
-    if census.size is None and (whole or recipe.synthetic is not None):
+    if class_frequencies.size is None and (whole or recipe.synthetic is not None):
         raise ParameterError(
             f"Expected frames of one size in split {data.split} of {data.name} for the recipe's "
             f"{'crop: frame' if whole else 'synthetic frames'}, got several; set a crop [width, height]"
             f"{'' if whole else ' and synthetic: null'}."
         )
-    real = _frames(data, census, recipe, where, device, workers, processes, trained_on=True)
-    shares = [Share(real, recipe.batch_size)]
-    if recipe.synthetic is not None and census.size is not None:
+    real = _frames(data, class_frequencies, recipe, where, device, workers, processes, trained_on=True)
+    shares = [BatchPart(real, recipe.batch_size)]
+    if recipe.synthetic is not None and class_frequencies.size is not None:
         log.info("Rendering %d synthetic frames.", recipe.synthetic.streets * recipe.synthetic.frames)
         lies_on = device if not isinstance(real, DiskFrames) else torch.device("cpu")
-        streets = render_streets(recipe.synthetic, data.class_set, census.size, recipe.seed, lies_on, workers)
+        streets = render_streets(
+            recipe.synthetic, data.class_set, class_frequencies.size, recipe.seed, lies_on, workers
+        )
         count = recipe.synthetic.per_batch
-        shares = [Share(real, recipe.batch_size - count), Share(streets, count)]
-    return Material(
-        data, census, tuple(shares), _watch(watched, data, recipe, where, device, workers, processes), watched
+        shares = [BatchPart(real, recipe.batch_size - count), BatchPart(streets, count)]
+    return TrainingData(
+        data,
+        class_frequencies,
+        tuple(shares),
+        _validation_set(validation_set, data, recipe, where, device, workers, processes),
+        validation_set,
     )
 
 
-def _watch(
-    watched: DataSet | None,
+def _validation_set(
+    validation_set: DataSet | None,
     data: DataSet,
     recipe: Recipe,
     where: str,
     device: torch.device,
     workers: int,
     processes: int,
-) -> Watched | None:
-    if watched is None:
+) -> ValidationSet | None:
+    if validation_set is None:
         return None
-    if watched.class_set.names != data.class_set.names:
+    if validation_set.class_set.names != data.class_set.names:
         raise SourceError(
-            f"Expected the classes of {data.split} in {watched.split}, got those of {watched.class_set.name}."
+            f"Expected the classes of {data.split} in {validation_set.split}, "
+            f"got those of {validation_set.class_set.name}."
         )
-    census = take_census(watched, recipe.max_frame_height, workers)
-    frames = _frames(watched, census, recipe, where, device, workers, processes, trained_on=False)
-    return Watched(frames, spread_evenly(len(watched), recipe.validate_frames), watched.split)
+    class_frequencies = count_classes(validation_set, recipe.max_frame_height, workers)
+    frames = _frames(validation_set, class_frequencies, recipe, where, device, workers, processes, trained_on=False)
+    return ValidationSet(frames, spread_evenly(len(validation_set), recipe.validate_frames), validation_set.split)
 
 
 def _frames(
     data: DataSet,
-    census: Census,
+    class_frequencies: ClassFrequencies,
     recipe: Recipe,
     where: str,
     device: torch.device,
@@ -177,7 +184,7 @@ def _frames(
     processes: int,
     trained_on: bool,
 ) -> TrainingFrames:
-    size = census.size
+    size = class_frequencies.size
     if where == "memory" and size is None:
         raise ParameterError(
             f"Expected frames of one size in split {data.split} of {data.name} to keep them in memory, got several; "
@@ -186,13 +193,13 @@ def _frames(
     in_memory = where == "memory" or (where == "auto" and fits_memory(len(data), size, device, processes))
     if in_memory and size is not None:
         return load_frames(data, size, recipe.max_frame_height, recipe.seed, device, workers, trained_on)
-    return DiskFrames(data, recipe.max_frame_height, recipe.seed, census.size)
+    return DiskFrames(data, recipe.max_frame_height, recipe.seed, class_frequencies.size)
 
 
-def _check_size(census: Census, data: DataSet) -> None:
+def _check_size(class_frequencies: ClassFrequencies, data: DataSet) -> None:
     """Refuse frames whose size the run's checkpoint cannot name."""
     try:
-        check_input_size(*census.commonest_size)
+        check_input_size(*class_frequencies.commonest_size)
     except ParameterError as error:
         raise ParameterError(
             f"{error} It is the size of the frames of {data.name}, split {data.split}; "
@@ -200,8 +207,8 @@ def _check_size(census: Census, data: DataSet) -> None:
         ) from error
 
 
-def _warn_of_absent(census: Census, data: DataSet) -> None:
-    absent = [name for name, pixels in zip(data.class_set.names, census.pixels, strict=True) if not pixels]
+def _warn_about_absent_classes(class_frequencies: ClassFrequencies, data: DataSet) -> None:
+    absent = [name for name, pixels in zip(data.class_set.names, class_frequencies.pixels, strict=True) if not pixels]
     if absent:
         log.warning(
             "No pixel of split %s of %s is %s: the network will not learn to name it.",

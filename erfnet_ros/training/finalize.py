@@ -23,7 +23,7 @@ from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.history import Evaluation, FrameResult, History
 from erfnet_ros.training.loop.callbacks import Keeper
-from erfnet_ros.training.setup import Job
+from erfnet_ros.training.setup import TrainingSetup
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.overlay import blend
 
@@ -36,36 +36,38 @@ _SHOWN = 3
 _STRIPS = "frames"
 
 
-def finish(job: Job, network: ERFNet, keeper: Keeper) -> None:
+def finish(setup: TrainingSetup, network: ERFNet, keeper: Keeper) -> None:
     """Write checkpoint, evaluation, history and report into the run's folder.
 
     Args:
-        job: The run.
+        setup: The run.
         network: Its result.
         keeper: Its curves.
     """
-    run = job.request.run
+    run = setup.request.run
     path = run / CHECKPOINT
-    checkpoint = _checkpoint(job, network)
+    checkpoint = _checkpoint(setup, network)
     # Without its score first: a fault while scoring must not cost the weights.
     checkpoints.save(checkpoint, path)
-    if job.material.watched_data is not None:
-        miou = _evaluate(run, path, str(job.device), job.material.watched_data)
+    if setup.training_data.validation_data is not None:
+        miou = _evaluate(run, path, str(setup.device), setup.training_data.validation_data)
         checkpoints.save(replace(checkpoint, miou=miou), path)
-    _history(job, keeper).write(run)
+    _history(setup, keeper).write(run)
     from erfnet_ros.training.report import write_report
 
     log.info("%s and %s are written.", path, write_report(run))
 
 
-def _checkpoint(job: Job, network: ERFNet) -> Checkpoint:
-    material = job.material
-    measured = "" if material.watched_data is None else f"; mIoU measured on {material.watched_data.split}"
-    text = f"{_data_text(job)}, recipe {job.identity.recipe_name}, seed {job.recipe.seed}{measured}"
-    # The frames' size and not the crop's: views are cut at the frames' scale.
-    size, license = material.census.commonest_size, job.request.license or ""
-    checkpoint = Checkpoint(material.class_set, network.state_dict(), size, text, None, license)
-    return calibrate(checkpoint, calibration_images(material.data))
+def _checkpoint(setup: TrainingSetup, network: ERFNet) -> Checkpoint:
+    training_data = setup.training_data
+    measured = (
+        "" if training_data.validation_data is None else f"; mIoU measured on {training_data.validation_data.split}"
+    )
+    text = f"{_data_text(setup)}, recipe {setup.run_config.recipe_name}, seed {setup.recipe.seed}{measured}"
+    # The frames' size and not the crop's: crops are cut at the frames' scale.
+    size, license = training_data.class_frequencies.commonest_size, setup.request.license or ""
+    checkpoint = Checkpoint(training_data.class_set, network.state_dict(), size, text, None, license)
+    return calibrate(checkpoint, calibration_images(training_data.data))
 
 
 def _evaluate(run: Path, path: Path, device: str, data: DataSet) -> float | None:
@@ -102,23 +104,23 @@ def _shown(run: Path, data: DataSet, segmenter: Segmenter, scored: FrameScore, s
     return FrameResult(scored.name, miou, picture.as_posix())
 
 
-def _history(job: Job, keeper: Keeper) -> History:
-    material = job.material
+def _history(setup: TrainingSetup, keeper: Keeper) -> History:
+    training_data = setup.training_data
     return History(
-        data=_data_text(job),
-        validated_on=None if material.watched is None else material.watched.split,
-        recipe_name=job.identity.recipe_name,
-        recipe=job.recipe.to_dict(),
-        seed=job.recipe.seed,
-        command=job.request.command,
-        hardware=_hardware(job),
+        data=_data_text(setup),
+        validated_on=None if training_data.validation_set is None else training_data.validation_set.split,
+        recipe_name=setup.run_config.recipe_name,
+        recipe=setup.recipe.to_dict(),
+        seed=setup.recipe.seed,
+        command=setup.request.command,
+        hardware=_hardware(setup),
         versions={
             "erfnet_ros": erfnet_ros.__version__,
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "lightning")},
         },
-        class_names=material.class_set.names,
-        class_shares=tuple(material.census.shares.tolist()),
+        class_names=training_data.class_set.names,
+        class_frequencies=tuple(training_data.class_frequencies.shares.tolist()),
         steps=keeper.steps,
         images=keeper.images,
         seconds=keeper.seconds,
@@ -127,15 +129,15 @@ def _history(job: Job, keeper: Keeper) -> History:
     )
 
 
-def _data_text(job: Job) -> str:
-    data = job.material.data
-    synthetic = " and synthetic streets" if job.recipe.synthetic is not None else ""
+def _data_text(setup: TrainingSetup) -> str:
+    data = setup.training_data.data
+    synthetic = " and synthetic streets" if setup.recipe.synthetic is not None else ""
     return f"{data.name}, split {data.split} ({len(data)} frames){synthetic}"
 
 
-def _hardware(job: Job) -> str:
-    count = job.request.processes
-    if job.device.type == "cuda":
-        return f"{count} x {torch.cuda.get_device_name(job.device)}"
+def _hardware(setup: TrainingSetup) -> str:
+    count = setup.request.processes
+    if setup.device.type == "cuda":
+        return f"{count} x {torch.cuda.get_device_name(setup.device)}"
     processes = f", {count} processes" if count > 1 else ""
     return f"{len(os.sched_getaffinity(0))} cores of {processor()}{processes}"

@@ -16,7 +16,7 @@ EVALUATION = "evaluation.json"
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """One place on the curves.
 
     Attributes:
@@ -24,9 +24,8 @@ class Point:
         step: Optimization steps taken since the run began, all stages counted together.
         loss: Mean training loss since the point before.
         learning_rate: Rate of the step that was just taken.
-        val_miou: mIoU of the averaged weights on the watched frames, 0..1; None where nothing was validated here.
-        images_per_second: Views trained on since the last line of the log; a repetition of the run has others, and so
-            it does not count in comparisons. None in older runs.
+        val_miou: mIoU on the validation frames, 0..1; None where nothing was validated at this step.
+        images_per_second: Crops trained on per second since the last line of the log; left out of comparisons.
         gpu_utilization: Share of that time that the first process's GPU was busy, 0..1; None where it is not known.
     """
 
@@ -45,7 +44,7 @@ class History:
 
     Attributes:
         data: What was trained on, in words: data set, split, number of frames.
-        validated_on: Name of the split behind `val_miou`; None where none was watched.
+        validated_on: Name of the split behind `val_miou`; None where there was no validation.
         recipe_name: Name of the recipe (paper, modern, or a file's stem).
         recipe: The recipe as its YAML file spells it, in plain mappings and lists, with the command line's overrides.
         seed: What every random choice followed from.
@@ -53,9 +52,9 @@ class History:
         hardware: What it ran on, such as "2 cores of AMD EPYC" or "1 x NVIDIA H100".
         versions: Version by library name (erfnet_ros, torch, lightning, python).
         class_names: Names of the classes, by id.
-        class_shares: Share of the training split's known pixels by class, 0..1, summing to 1.
+        class_frequencies: Share of the training split's known pixels by class, 0..1, summing to 1.
         steps: Optimization steps taken.
-        images: Views trained on.
+        images: Crops trained on.
         seconds: Time spent in training steps, over all resumptions; validation and start-up left out.
         images_per_second: `images / seconds`.
         points: The curves, in order of steps.
@@ -70,12 +69,12 @@ class History:
     hardware: str
     versions: Mapping[str, str]
     class_names: tuple[str, ...]
-    class_shares: tuple[float, ...]
+    class_frequencies: tuple[float, ...]
     steps: int
     images: int
     seconds: float
     images_per_second: float
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
 
     def write(self, run: Path) -> None:
         """Write `history.json`; the file is complete or not there."""
@@ -89,9 +88,9 @@ class History:
             SourceError: The file is missing or not what `write` writes.
         """
         content = _read_json(run / HISTORY, {field.name for field in fields(cls)})
-        for name in ("class_names", "class_shares"):
+        for name in ("class_names", "class_frequencies"):
             content[name] = tuple(content[name])
-        content["points"] = tuple(Point(**point) for point in content["points"])
+        content["points"] = tuple(CurvePoint(**point) for point in content["points"])
         return cls(**content)
 
 

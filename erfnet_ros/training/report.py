@@ -9,7 +9,7 @@ import numpy as np
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
-from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
+from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
 from erfnet_ros.visualization.html import render
 from erfnet_ros.visualization.html.class_charts import class_bars, class_table
 from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
@@ -70,33 +70,39 @@ def _tiles(history: History, figures: Figures | None, split: str | None) -> list
             Tile("boundary F-score", percent(figures.boundary_f)),
             Tile("calibration error", percent(figures.calibration_error), "confidence against hits"),
         ]
-    watched = [point.val_miou for point in history.points if point.val_miou is not None]
-    if watched:
-        tiles.append(Tile("best watched mIoU", percent(max(watched), 2), f"on {history.validated_on}, while training"))
+    validation_set = [point.val_miou for point in history.points if point.val_miou is not None]
+    if validation_set:
+        tiles.append(
+            Tile(
+                "best validation_set mIoU",
+                percent(max(validation_set), 2),
+                f"on {history.validated_on}, while training",
+            )
+        )
     last = number(history.points[-1].loss, 3) if history.points else UNKNOWN
     return [
         *tiles,
         Tile("loss at the end", last),
-        Tile("steps", number(history.steps), f"{number(history.images)} views"),
+        Tile("steps", number(history.steps), f"{number(history.images)} crops"),
         Tile("images per second", number(history.images_per_second)),
         Tile("time", duration(history.seconds), "in training steps"),
     ]
 
 
 def _curves(history: History) -> list[Block]:
-    """Return loss, watched mIoU and learning rate over steps, a line for each stage."""
+    """Return loss, validation_set mIoU and learning rate over steps, a line for each stage."""
     if not history.points:
         return []
     blocks: list[Block] = [curves(_by_stage(history, "loss"), "Training loss", "loss", x_label="step")]
-    watched = _by_stage(history, "val_miou")
-    if any((~np.isnan(line.y)).any() for line in watched):
-        blocks.append(curves(watched, f"mIoU on {history.validated_on}", "mIoU", x_label="step", share=True))
+    validation_set = _by_stage(history, "val_miou")
+    if any((~np.isnan(line.y)).any() for line in validation_set):
+        blocks.append(curves(validation_set, f"mIoU on {history.validated_on}", "mIoU", x_label="step", share=True))
     blocks.append(curves(_by_stage(history, "learning_rate"), "Learning rate", "rate", x_label="step"))
     return blocks
 
 
 def _by_stage(history: History, quantity: str) -> list[Series]:
-    stages: dict[str, list[Point]] = {}
+    stages: dict[str, list[CurvePoint]] = {}
     for point in history.points:
         stages.setdefault(point.stage, []).append(point)
     return [
@@ -141,7 +147,7 @@ def _data_section(history: History) -> Section:
     import yaml
 
     caption = "Pixels with a class, in the training split."
-    chart = class_bars(history.class_names, history.class_shares, "Share of each class", caption=caption)
+    chart = class_bars(history.class_names, history.class_frequencies, "Share of each class", caption=caption)
     recipe = yaml.safe_dump(dict(history.recipe), sort_keys=False, default_flow_style=None, width=72)
     code = Code(recipe.rstrip(), "Recipe", "As a file, this is what --recipe takes.")
     return Section("Data and recipe", [chart, code])

@@ -14,9 +14,9 @@ from erfnet_ros.inference.device import pick_device, pick_floats
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.training.config.recipe import Recipe
-from erfnet_ros.training.config.request import Identity, Request, completed, file_hash, fingerprint, recipe_of
+from erfnet_ros.training.config.request import Request, RunConfig, completed_from, file_hash, fingerprint, recipe_of
 from erfnet_ros.training.data.frame_store import default_workers
-from erfnet_ros.training.data_setup import Material, gather, open_split, open_watched_split
+from erfnet_ros.training.data_setup import TrainingData, load_training_data, open_split, open_validation_split
 from erfnet_ros.training.loop.checkpoint_io import STATE, read_state, remove_partial_states
 from erfnet_ros.training.loop.distributed import is_first_process, local_rank
 from erfnet_ros.training.loop.memory_check import check_memory
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingSetup:
     """A request that can be carried out.
 
     Attributes:
         request: What was asked for.
-        identity: What decides the result.
+        run_config: What decides the result.
         recipe: How to train.
-        material: What to train and validate on.
+        training_data: What to train and validate on.
         initial: Weights to begin with; None from scratch.
         device: Where; of several GPUs this process's.
         precision: fp32, fp16 or bf16.
@@ -40,29 +40,29 @@ class Job:
     """
 
     request: Request
-    identity: Identity
+    run_config: RunConfig
     recipe: Recipe
-    material: Material
+    training_data: TrainingData
     initial: Checkpoint | None
     device: torch.device
     precision: str
     workers: int
 
 
-def prepare(request: Request) -> Job:
+def prepare(request: Request) -> TrainingSetup:
     """Check a request and make the run's folder its own.
 
     Raises:
         ErfnetError: Something of it cannot be had.
     """
-    before = Identity.read(request.run) if request.resume else None
-    request = request if before is None else completed(request, before)
+    before = RunConfig.read(request.run) if request.resume else None
+    request = request if before is None else completed_from(request, before)
     name, recipe = recipe_of(request, before)
     device, precision = _machine(request, before)
     data = open_split(request.kind, request.root, request.split or "train")
     initial = None if request.init is None else _initial(request.init, data.class_set)
     init_hash = file_hash(request.init) if request.init is not None else before.init if before else None
-    identity = Identity(
+    run_config = RunConfig(
         data=request.kind,
         split=data.split,
         files=fingerprint(data),
@@ -76,21 +76,23 @@ def prepare(request: Request) -> Job:
         command=request.command,
     )
     if before is not None:
-        identity.check_same(before, request.run)
+        run_config.check_same(before, request.run)
         read_state(request.run / STATE)
-    watched = open_watched_split(request.kind, request.root, data.split, request.validate_on)
+    validation_set = open_validation_split(request.kind, request.root, data.split, request.validate_on)
     workers = default_workers() if request.workers is None else request.workers
-    material = gather(data, watched, recipe, request.frames, device, workers, request.devices)
-    check_memory(recipe, material.census.size, len(data.class_set), device, precision, request.processes)
+    training_data = load_training_data(data, validation_set, recipe, request.frames, device, workers, request.devices)
+    check_memory(
+        recipe, training_data.class_frequencies.size, len(data.class_set), device, precision, request.processes
+    )
     if is_first_process():
         # Other processes come later: the first one starts them.
         if before is None:
-            _claim(request.run, identity)
+            _create_run_folder(request.run, run_config)
         remove_partial_states(request.run)
-    return Job(request, identity, recipe, material, initial, device, precision, workers)
+    return TrainingSetup(request, run_config, recipe, training_data, initial, device, precision, workers)
 
 
-def _machine(request: Request, before: Identity | None) -> tuple[torch.device, str]:
+def _machine(request: Request, before: RunConfig | None) -> tuple[torch.device, str]:
     """Return device and precision; a GPU trains in bf16 where it can, whose range needs no loss scaling."""
     device = pick_device(request.device)
     there = torch.cuda.device_count() if device.type == "cuda" else request.devices
@@ -114,7 +116,7 @@ def _initial(path: Path, class_set: ClassSet) -> Checkpoint:
     return checkpoint
 
 
-def _claim(run: Path, identity: Identity) -> None:
+def _create_run_folder(run: Path, run_config: RunConfig) -> None:
     if (run / STATE).exists():
         raise TrainingError(
             f"Expected a new folder for a new run, got {run} with a run in it; "
@@ -124,4 +126,4 @@ def _claim(run: Path, identity: Identity) -> None:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(f"Cannot make the folder {run}: {error.strerror}; choose another --out.") from error
-    identity.write(run)
+    run_config.write(run)

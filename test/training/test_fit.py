@@ -27,14 +27,14 @@ from erfnet_ros.core.class_set import CITYSCAPES
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.history import Evaluation, History
-from erfnet_ros.training.loop.tensorboard_images import Samples
+from erfnet_ros.training.loop.tensorboard_images import ImageLogger
 
 DEADLINE_S = 120
 ROOT = Path(__file__).resolve().parents[2]
 
 TWO_STAGES = {
     "batch_size": 2,
-    "average_decay": 0.9,
+    "ema_decay": 0.9,
     "validate_every": 4,
     "loss": {"name": "cross_entropy", "overlap_weight": 0.5},
     "stages": [
@@ -44,8 +44,8 @@ TWO_STAGES = {
             "part": "network",
             "schedule": {"name": "cosine", "warmup_steps": 2},
             "phases": [
-                {"steps": 5, "crop": [32, 24], "scale": [0.5, 1.5], "rare_share": 0.5, "light": 0.3},
-                {"steps": 6, "crop": "frame", "scale": [0.8, 1.2], "stretch": 0.1, "dropout": 0.1},
+                {"steps": 5, "crop": [32, 24], "scale": [0.5, 1.5], "rare_class_fraction": 0.5, "color_jitter": 0.3},
+                {"steps": 6, "crop": "frame", "scale": [0.8, 1.2], "aspect_jitter": 0.1, "dropout": 0.1},
             ],
         },
     ],
@@ -207,7 +207,7 @@ def test_the_cityscapes_layout_trains_with_the_papers_recipe_is_evaluated_and_ex
     assert "<html" in (run / "report.html").read_text().lower()
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert {"loss", "learning_rate", "val_miou"} <= set(events.Tags()["scalars"])
-    assert {"views", "frame_0"} <= set(events.Tags()["images"])
+    assert {"crops", "frame_0"} <= set(events.Tags()["images"])
 
     weights_file, figures = str(run / "checkpoint.safetensors"), tmp_path / "figures.json"
     evaluate = ["evaluate", "cityscapes", "--data", str(data), "--split", "val", "--checkpoint", weights_file]
@@ -318,7 +318,7 @@ def test_a_full_disk_under_tensorboard_is_an_error_too(
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Samples, "views", full)
+    monkeypatch.setattr(ImageLogger, "crops", full)
     assert _train_one_step(tmp_path / "run", camvid) == 2
     error = f"Cannot write {tmp_path / 'run'}: No space left on device; no state was saved yet. Make room"
     assert error in capsys.readouterr().err

@@ -14,7 +14,7 @@ from support import browser
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ErfnetError, SourceError
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
-from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
+from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
 from erfnet_ros.training.report import build_page, write_report
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.html.elements import Code, Page
@@ -31,7 +31,9 @@ RECIPE = {
 def history() -> History:
     """Return the curves of a run in two stages, validated every other time."""
     points = tuple(
-        Point("encoder" if k < 6 else "network", 10 * (k + 1), 2 - k / 10, 5e-4 / (k + 1), 0.05 * k if k % 2 else None)
+        CurvePoint(
+            "encoder" if k < 6 else "network", 10 * (k + 1), 2 - k / 10, 5e-4 / (k + 1), 0.05 * k if k % 2 else None
+        )
         for k in range(12)
     )
     return History(
@@ -44,7 +46,7 @@ def history() -> History:
         hardware="2 cores of AMD EPYC",
         versions={"torch": "2.9.1"},
         class_names=CAMVID.names,
-        class_shares=tuple(np.full(11, 1 / 11).tolist()),
+        class_frequencies=tuple(np.full(11, 1 / 11).tolist()),
         steps=120,
         images=720,
         seconds=72.0,
@@ -54,7 +56,7 @@ def history() -> History:
 
 
 def evaluation(run: Path) -> Evaluation:
-    """Score one frame, and draw its picture into the run's folder."""
+    """Score one frame, and sampler its picture into the run's folder."""
     truth = np.tile((np.arange(64) * len(CAMVID) // 64).astype(np.uint8), (48, 1))
     rgb = CAMVID.palette()[truth]
     labels = np.where(truth == 0, 1, truth).astype(np.uint8)
@@ -84,7 +86,7 @@ def test_the_page_is_written_from_the_files_of_the_run(tmp_path: Path) -> None:
     for text in (
         "Training: paper on camvid, split train (367 frames)",
         f"mIoU {100 * miou:.2f} % val, 1 frames",
-        "best watched mIoU 55.00 %",
+        "best validation_set mIoU 55.00 %",
         "Worst: 0002",
         "Best: 0001: Cannot read the picture",
         "erfnet train camvid --data camvid --out run",

@@ -22,11 +22,11 @@ class Phase:
         epochs: Length in passes over the training frames; null where `steps` says it.
         crop: (width, height) of every view in pixels, or `frame` for whole frames.
         scale: Smallest and largest magnification of the frame; drawn log-uniformly.
-        stretch: Largest change of the aspect ratio, as a natural logarithm of the factor on each axis.
+        aspect_jitter: Largest change of the aspect ratio, as a natural logarithm of the factor on each axis.
         shift: Largest shift along each axis, whole pixels.
-        mirror: Whether half of the views are mirrored.
-        rare_share: Share of the views that are centered near a pixel of one of the frame's rarer classes.
-        light: Largest relative change of brightness, contrast and saturation.
+        horizontal_flip: Whether half of the crops are mirrored.
+        rare_class_fraction: Share of the crops that are centered near a pixel of one of the frame's rarer classes.
+        color_jitter: Largest relative change of brightness, contrast and saturation.
         dropout: Rate of all the encoder's dropout layers; null keeps the paper's 0.3 and 0.03.
     """
 
@@ -34,11 +34,11 @@ class Phase:
     epochs: int | None = ranged(1, 100_000, None)
     crop: tuple[int, int] | Literal["frame"] = ranged(16, 4096, "frame")
     scale: tuple[float, float] = ranged(0.25, 4.0, (1.0, 1.0))
-    stretch: float = ranged(0.0, 0.5, 0.0)
+    aspect_jitter: float = ranged(0.0, 0.5, 0.0)
     shift: int = ranged(0, 64, 0)
-    mirror: bool = True
-    rare_share: float = ranged(0.0, 1.0, 0.0)
-    light: float = ranged(0.0, 0.9, 0.0)
+    horizontal_flip: bool = True
+    rare_class_fraction: float = ranged(0.0, 1.0, 0.0)
+    color_jitter: float = ranged(0.0, 0.9, 0.0)
     dropout: float | None = ranged(0.0, 0.9, None)
 
     def __post_init__(self) -> None:
@@ -138,11 +138,11 @@ class Synthetic:
     """Frames of synthetic streets in every batch; their classes are CamVid's.
 
     Attributes:
-        per_batch: How many of a batch's views show them.
+        per_batch: How many of a batch's crops show them.
         streets: How many different streets.
         frames: Frames of each.
         every: Distance between those, in the street's frames (15 a second).
-        first_seed: Seed of the first street; the demo and the tests use those below 1000.
+        first_seed: Of the first street; the demo and the tests use those below 1000.
     """
 
     per_batch: int = ranged(1, 1024, 1)
@@ -158,15 +158,15 @@ class Recipe:
 
     Attributes:
         stages: In order.
-        batch_size: Views per step, over all devices.
+        batch_size: Crops per step, over all devices.
         seed: What every random choice follows from.
         max_frame_height: Taller frames are shrunk to this height, pixels, before anything else; null keeps them.
         loss: What is minimized.
-        average_decay: Decay per step of the running average of the weights that is validated and kept; null keeps
+        ema_decay: Decay per step of the running average of the weights that is validated and kept; null keeps
             the last weights.
         synthetic: Synthetic frames in every batch; null for none.
         validate_every: Steps between two validations.
-        validate_frames: Look at so many frames of the watched split, evenly spread, while training; null at all.
+        validate_frames: Look at so many frames of the validation split, evenly spread, while training; null at all.
         compile: Whether the network is compiled: faster after a minute's wait.
     """
 
@@ -175,7 +175,7 @@ class Recipe:
     seed: int = ranged(0, 2**31 - 1, 1)
     max_frame_height: int | None = ranged(16, 4096, None)
     loss: Loss = Loss()
-    average_decay: float | None = ranged(0.0, 0.999999, None)
+    ema_decay: float | None = ranged(0.0, 0.999999, None)
     synthetic: Synthetic | None = None
     validate_every: int = ranged(1, 10_000_000, 500)
     validate_frames: int | None = ranged(1, 1_000_000, None)
@@ -229,7 +229,7 @@ def load(name_or_path: str) -> tuple[str, Recipe]:
     return path.stem, Recipe.from_dict(read_mapping(path), str(path))
 
 
-def shortened(recipe: Recipe, steps: int | None, epochs: int | None) -> Recipe:
+def with_length(recipe: Recipe, steps: int | None, epochs: int | None) -> Recipe:
     """Return the recipe with another length of each stage, its phases, warm-up and decay in proportion.
 
     Args:
@@ -243,10 +243,10 @@ def shortened(recipe: Recipe, steps: int | None, epochs: int | None) -> Recipe:
     if steps is None and epochs is None:
         return recipe
     unit, wanted = ("epochs", epochs) if steps is None else ("steps", steps)
-    return replace(recipe, stages=tuple(_shortened_stage(stage, unit, wanted or 0) for stage in recipe.stages))
+    return replace(recipe, stages=tuple(_stage_with_length(stage, unit, wanted or 0) for stage in recipe.stages))
 
 
-def _shortened_stage(stage: Stage, unit: str, wanted: int) -> Stage:
+def _stage_with_length(stage: Stage, unit: str, wanted: int) -> Stage:
     lengths = [getattr(phase, unit) for phase in stage.phases]
     if None in lengths:
         other = "steps" if unit == "epochs" else "epochs"

@@ -11,10 +11,10 @@ from typing import Any
 
 from erfnet_ros.core.errors import ParameterError, TrainingError
 from erfnet_ros.data.datasets import DataSet
-from erfnet_ros.training.config.recipe import Recipe, load, shortened
+from erfnet_ros.training.config.recipe import Recipe, load, with_length
 from erfnet_ros.training.history import write_json
 
-IDENTITY = "run.json"
+RUN_CONFIG = "run.json"
 """Says in the run's folder what the run is: only the same may be resumed."""
 
 _UNDECIDING = ("validate_on", "license", "command")
@@ -54,7 +54,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Identity:
+class RunConfig:
     """Everything that decides a run's result, and what else its first command said.
 
     Attributes:
@@ -85,28 +85,28 @@ class Identity:
 
     def write(self, run: Path) -> None:
         """Write it into the run's folder."""
-        write_json(run / IDENTITY, asdict(self))
+        write_json(run / RUN_CONFIG, asdict(self))
 
     @classmethod
-    def read(cls, run: Path) -> Identity:
+    def read(cls, run: Path) -> RunConfig:
         """Read it out of the run's folder.
 
         Raises:
             TrainingError: There is none.
         """
         try:
-            return cls(**json.loads((run / IDENTITY).read_text(encoding="utf-8")))
+            return cls(**json.loads((run / RUN_CONFIG).read_text(encoding="utf-8")))
         except OSError as error:
             raise TrainingError(
-                f"Expected an interrupted run in {run} to resume, found no {IDENTITY} ({error.strerror}); "
+                f"Expected an interrupted run in {run} to resume, found no {RUN_CONFIG} ({error.strerror}); "
                 "check --out, or leave out --resume to begin one."
             ) from error
         except (ValueError, TypeError) as error:
             raise TrainingError(
-                f"Expected {run / IDENTITY} as this program writes it, got: {error}; begin anew."
+                f"Expected {run / RUN_CONFIG} as this program writes it, got: {error}; begin anew."
             ) from error
 
-    def check_same(self, before: Identity, run: Path) -> None:
+    def check_same(self, before: RunConfig, run: Path) -> None:
         """Refuse to resume another run.
 
         Raises:
@@ -124,7 +124,7 @@ class Identity:
             )
 
 
-def completed(request: Request, before: Identity) -> Request:
+def completed_from(request: Request, before: RunConfig) -> Request:
     """Return a request to resume; what it leaves open is as the run began, and the command is the first one."""
     return replace(
         request,
@@ -135,7 +135,7 @@ def completed(request: Request, before: Identity) -> Request:
     )
 
 
-def recipe_of(request: Request, before: Identity | None) -> tuple[str, Recipe]:
+def recipe_of(request: Request, before: RunConfig | None) -> tuple[str, Recipe]:
     """Return name and recipe that the request means; what it leaves open is as in the run that is resumed.
 
     Raises:
@@ -143,7 +143,7 @@ def recipe_of(request: Request, before: Identity | None) -> tuple[str, Recipe]:
     """
     if request.recipe is not None or before is None:
         name, recipe = load(request.recipe or "modern")
-        recipe = shortened(recipe, request.steps, request.epochs)
+        recipe = with_length(recipe, request.steps, request.epochs)
     else:
         name, recipe = before.recipe_name, Recipe.from_dict(before.recipe, f"the run in {request.run}")
         if request.steps is not None or request.epochs is not None:

@@ -23,7 +23,7 @@ from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.training.config.recipe import Synthetic
-from erfnet_ros.training.data.augmentation import Spots, spots_of
+from erfnet_ros.training.data.augmentation import ClassPixelSamples, sample_class_pixels
 
 T = TypeVar("T")
 
@@ -40,12 +40,12 @@ class MemoryFrames:
     Attributes:
         images: (N, H, W, 3) uint8, on the device that trains.
         labels: (N, H, W) uint8 class ids, void 255, on the same.
-        spots: For each frame where its classes are; empty for frames that are not trained on.
+        pixel_samples: For each frame where its classes are; empty for frames that are not trained on.
     """
 
     images: Tensor
     labels: Tensor
-    spots: tuple[Spots, ...]
+    pixel_samples: tuple[ClassPixelSamples, ...]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -59,9 +59,9 @@ class MemoryFrames:
         """Return image (H, W, 3) and labels (H, W) of one frame."""
         return self.images[index].cpu().numpy(), self.labels[index].cpu().numpy()
 
-    def spots_in(self, index: int, labels: Pixels) -> Spots:
+    def pixel_samples_in(self, index: int, labels: Pixels) -> ClassPixelSamples:
         """Return where one frame's classes are; `labels` are the frame's."""
-        return self.spots[index]
+        return self.pixel_samples[index]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class DiskFrames:
     Attributes:
         data: The data set.
         max_height: Taller frames are shrunk to this height, pixels; None keeps them.
-        seed: What the spots follow from.
+        seed: Of the pixel samples.
         size: (width, height) of the frames, pixels; None where they differ.
     """
 
@@ -87,16 +87,16 @@ class DiskFrames:
         """Return image (H, W, 3) and labels (H, W) of one frame."""
         return read_frame(self.data, index, self.max_height)
 
-    def spots_in(self, index: int, labels: Pixels) -> Spots:
+    def pixel_samples_in(self, index: int, labels: Pixels) -> ClassPixelSamples:
         """Return where one frame's classes are, found in its `labels`, which takes as long as to cut a view."""
-        return _spots(labels, len(self.data.class_set), self.seed, index)
+        return _pixel_samples(labels, len(self.data.class_set), self.seed, index)
 
 
 TrainingFrames = MemoryFrames | DiskFrames
 
 
 @dataclass(frozen=True)
-class Census:
+class ClassFrequencies:
     """What a split holds.
 
     Attributes:
@@ -145,7 +145,7 @@ def read_frame(data: DataSet, index: int, max_height: int | None) -> tuple[Pixel
     return rgb.astype(np.uint8, copy=False), truth.astype(np.uint8, copy=False)
 
 
-def take_census(data: DataSet, max_height: int | None, workers: int) -> Census:
+def count_classes(data: DataSet, max_height: int | None, workers: int) -> ClassFrequencies:
     """Decode every frame once and count its pixels, so that no bad file stops a run later.
 
     Raises:
@@ -158,13 +158,13 @@ def take_census(data: DataSet, max_height: int | None, workers: int) -> Census:
 
     pixels = np.zeros(VOID + 1, np.int64)
     sizes: Counter[tuple[int, int]] = Counter()
-    for counts, size in _in_threads(count, len(data), workers):
+    for counts, size in _map_in_threads(count, len(data), workers):
         pixels += counts
         sizes[size] += 1
     pixels = pixels[: len(data.class_set)]
     if not pixels.sum():
         raise SourceError(f"Expected labeled pixels in split {data.split} of {data.name}, got void alone.")
-    return Census(pixels, sizes)
+    return ClassFrequencies(pixels, sizes)
 
 
 def fits_memory(frames: int, size: tuple[int, int] | None, device: torch.device, processes: int) -> bool:
@@ -192,15 +192,15 @@ def load_frames(
         TrainingError: The memory does not hold them.
     """
     classes = len(data.class_set)
-    images, labels = _room(len(data), size, device)
+    images, labels = _allocate_frames(len(data), size, device)
 
-    def read(index: int) -> Spots | None:
+    def read(index: int) -> ClassPixelSamples | None:
         image, truth = read_frame(data, index, max_height)
         images[index], labels[index] = torch.from_numpy(image), torch.from_numpy(truth)
-        return _spots(truth, classes, seed, index) if trained_on else None
+        return _pixel_samples(truth, classes, seed, index) if trained_on else None
 
-    spots = tuple(part for part in _in_threads(read, len(data), workers) if part is not None)
-    return MemoryFrames(images, labels, spots)
+    pixel_samples = tuple(part for part in _map_in_threads(read, len(data), workers) if part is not None)
+    return MemoryFrames(images, labels, pixel_samples)
 
 
 def render_streets(
@@ -212,7 +212,7 @@ def render_streets(
         recipe: Which streets and frames.
         class_set: The data set's; the streets know CamVid's classes alone.
         size: (width, height) of the frames, pixels.
-        seed: What the spots follow from.
+        seed: Of the pixel samples.
         device: Where the frames shall lie.
         workers: Processes that render.
 
@@ -235,8 +235,8 @@ def render_streets(
     images = np.concatenate([images for images, _ in drives])
     labels = np.concatenate([labels for _, labels in drives])
     # Another seed than the real frames' of the same number.
-    spots = tuple(_spots(part, len(class_set), seed + 1, index) for index, part in enumerate(labels))
-    return MemoryFrames(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), spots)
+    pixel_samples = tuple(_pixel_samples(part, len(class_set), seed + 1, index) for index, part in enumerate(labels))
+    return MemoryFrames(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), pixel_samples)
 
 
 def default_workers() -> int:
@@ -244,7 +244,7 @@ def default_workers() -> int:
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _room(frames: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+def _allocate_frames(frames: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Return memory for images (N, H, W, 3) and labels (N, H, W), uint8."""
     width, height = size
     try:
@@ -265,11 +265,11 @@ def _render(task: tuple[int, tuple[int, int], Sequence[int]]) -> tuple[Pixels, P
     return np.stack(images), np.stack(labels)
 
 
-def _spots(labels: Pixels, classes: int, seed: int, index: int) -> Spots:
-    return spots_of(labels, classes, np.random.default_rng((seed, index)))
+def _pixel_samples(labels: Pixels, classes: int, seed: int, index: int) -> ClassPixelSamples:
+    return sample_class_pixels(labels, classes, np.random.default_rng((seed, index)))
 
 
-def _in_threads(work: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
+def _map_in_threads(work: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
     """Yield `work(0)`, `work(1)`, ... in order; OpenCV decodes outside Python's lock.
 
     Few at a time: what is yielded may be large.

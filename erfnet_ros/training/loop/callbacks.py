@@ -22,12 +22,12 @@ from torch import Tensor
 from erfnet_ros.core.errors import TrainingError
 from erfnet_ros.evaluation.metrics.confusion_matrix import mean_iou
 from erfnet_ros.training.data.batches import Batch
-from erfnet_ros.training.history import Point
+from erfnet_ros.training.history import CurvePoint
 from erfnet_ros.training.loop.checkpoint_io import STATE
 from erfnet_ros.training.loop.lightning_module import StageModule
-from erfnet_ros.training.loop.tensorboard_images import Samples
-from erfnet_ros.training.loop.throughput import Meter, Pace
-from erfnet_ros.training.loop.validation import Watched, matrix_of, with_void_column
+from erfnet_ros.training.loop.tensorboard_images import ImageLogger
+from erfnet_ros.training.loop.throughput import Throughput, ThroughputMeter
+from erfnet_ros.training.loop.validation import ValidationSet, count_pixels, with_void_column
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +43,16 @@ class Keeper(Callback):
 
     Args:
         run: The run's folder.
-        watched: What to validate on; None for nothing.
+        validation_set: What to validate on; None for nothing.
         save_every_s: Seconds between two saved states; validations and the end of a stage save too.
         validate_every: Steps between two validations.
-        samples: Where pictures go; None for none.
+        image_logger: Where pictures go; None for none.
         quiet: Whether a progress bar says how far it is, so that lines need not.
 
     Attributes:
         points: The curves so far.
         seconds: Time spent in steps, over all resumptions.
-        images: Views trained on, over all processes.
+        images: Crops trained on, over all processes.
         steps: Steps taken, over all stages.
         stopped: Whether someone asked to stop (Ctrl-C or SIGTERM), and the state was saved.
     """
@@ -60,29 +60,33 @@ class Keeper(Callback):
     def __init__(
         self,
         run: Path,
-        watched: Watched | None,
+        validation_set: ValidationSet | None,
         save_every_s: float,
         validate_every: int,
-        samples: Samples | None,
+        image_logger: ImageLogger | None,
         quiet: bool,
     ) -> None:
-        self.points: list[Point] = []
+        self.points: list[CurvePoint] = []
         self.seconds, self.images, self.steps = 0.0, 0, 0
         self.stopped = False
-        self._run, self._watched, self._samples, self._quiet = run, watched, samples, quiet
+        self._run, self._watched, self._image_logger, self._quiet = run, validation_set, image_logger, quiet
         self._save_every_s, self._validate_every = save_every_s, validate_every
         self._stop_asked = False
         self._losses: list[Tensor] = []
         self._clock = self._saved = 0.0
-        self._meter = Meter()
-        self._pace: Pace | None = None
+        self._throughput_meter = ThroughputMeter()
+        self._last_throughput: Throughput | None = None
         self._handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
 
     @property
-    def pace(self) -> Pace:
+    def throughput(self) -> Throughput:
         """How fast it goes: in this period, or in the one before while this is too short to tell."""
-        early = self._meter.seconds < _LINE_S
-        return self._pace if early and self._pace is not None else self._meter.pace(self.images)
+        early = self._throughput_meter.seconds < _LINE_S
+        return (
+            self._last_throughput
+            if early and self._last_throughput is not None
+            else self._throughput_meter.throughput(self.images)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run goes on with."""
@@ -97,14 +101,14 @@ class Keeper(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with what `state_dict` returned."""
-        self.points = [Point(**point) for point in state_dict["points"]]
+        self.points = [CurvePoint(**point) for point in state_dict["points"]]
         self.seconds, self.images, self.steps = (state_dict[name] for name in ("seconds", "images", "steps"))
         self._losses = [torch.tensor(loss) for loss in state_dict["losses"]]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over Ctrl-C and SIGTERM: a step is either taken whole and saved, or not taken."""
         self._clock = self._saved = time.monotonic()
-        self._meter.begin(self.images)
+        self._throughput_meter.begin(self.images)
         if threading.current_thread() is threading.main_thread():
             # Lightning's own handler of SIGTERM makes all processes leave before they have saved.
             for signum in (signal.SIGINT, signal.SIGTERM):
@@ -121,7 +125,7 @@ class Keeper(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count, draw the curves, validate, save and stop, in this order."""
+        """Count, sampler the curves, validate, save and stop, in this order."""
         module = _stage(pl_module)
         step = trainer.global_step
         last = step == module.plan.steps
@@ -163,24 +167,30 @@ class Keeper(Callback):
         self._losses.append(loss)
         self.images += module.recipe.batch_size
         self.steps += 1
-        self._meter.look(module.device)
+        self._throughput_meter.look(module.device)
         step = trainer.global_step - 1
-        if self._samples is not None and step in (0, *_phase_starts(module)):
-            self._samples.views(module.plan.first_step + step, batch)
+        if self._image_logger is not None and step in (0, *_phase_starts(module)):
+            self._image_logger.crops(module.plan.first_step + step, batch)
 
     def _add_point(self, trainer: Trainer, module: StageModule, validates: bool) -> None:
         plan, step = module.plan, trainer.global_step
         loss = self._mean_loss(module, plan.first_step + step)
         self._losses.clear()
         self.seconds += time.monotonic() - self._clock
-        pace = self._meter.pace(self.images)
+        throughput = self._throughput_meter.throughput(self.images)
         rate = plan.stage.optimizer.learning_rate * plan.rate_factor(step - 1)
         miou = self._validate(trainer, module) if validates else None
-        point = Point(
-            plan.stage.name, plan.first_step + step, loss, rate, miou, pace.images_per_second, pace.gpu_utilization
+        point = CurvePoint(
+            plan.stage.name,
+            plan.first_step + step,
+            loss,
+            rate,
+            miou,
+            throughput.images_per_second,
+            throughput.gpu_utilization,
         )
         self.points.append(point)
-        self._write_curves(trainer, point, pace)
+        self._write_curves(trainer, point, throughput)
         self._clock = time.monotonic()
 
     def _mean_loss(self, module: StageModule, step: int) -> float:
@@ -196,28 +206,28 @@ class Keeper(Callback):
         network = module.result()
         numbers = self._watched.numbers[trainer.global_rank :: trainer.world_size]
         with trainer.precision_plugin.forward_context():
-            matrix = matrix_of(network, module.plan, self._watched, module.device, numbers)
-            if self._samples is not None:
+            matrix = count_pixels(network, module.plan, self._watched, module.device, numbers)
+            if self._image_logger is not None:
                 step = module.plan.first_step + trainer.global_step
-                self._samples.answers(step, network, module.plan, self._watched, module.device)
+                self._image_logger.predictions(step, network, module.plan, self._watched, module.device)
         total = trainer.strategy.reduce(matrix, reduce_op="sum")
         return mean_iou(with_void_column(torch.as_tensor(total)))
 
-    def _write_curves(self, trainer: Trainer, point: Point, pace: Pace) -> None:
+    def _write_curves(self, trainer: Trainer, point: CurvePoint, throughput: Throughput) -> None:
         curves = {name: value for name in _CURVES if (value := getattr(point, name)) is not None}
         for logger in trainer.loggers:
             logger.log_metrics(curves, point.step)
-        if point.val_miou is None and self._meter.seconds < _LINE_S:
+        if point.val_miou is None and self._throughput_meter.seconds < _LINE_S:
             return
         if trainer.is_global_zero and not (self._quiet and point.val_miou is None):
             miou = "" if point.val_miou is None else f", mIoU {100 * point.val_miou:.2f} %"
-            gpu = "" if pace.gpu_utilization is None else f", GPU busy {100 * pace.gpu_utilization:.0f} %"
+            gpu = "" if throughput.gpu_utilization is None else f", GPU busy {100 * throughput.gpu_utilization:.0f} %"
             log.info(
                 "%s: step %d, loss %.4f, learning rate %.2e, %.1f images/s%s%s",
-                point.stage, point.step, point.loss, point.learning_rate, pace.images_per_second, gpu, miou,
+                point.stage, point.step, point.loss, point.learning_rate, throughput.images_per_second, gpu, miou,
             )  # fmt: skip
-        self._pace = pace
-        self._meter.begin(self.images)
+        self._last_throughput = throughput
+        self._throughput_meter.begin(self.images)
 
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
         log.info("Stopping after this step; press Ctrl-C again to stop at once, without saving.")
@@ -257,7 +267,7 @@ class StepBar(TQDMProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return what stands behind the bar: how fast the run goes."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        return next((keeper.pace.texts() for keeper in callbacks if isinstance(keeper, Keeper)), {})
+        return next((keeper.throughput.texts() for keeper in callbacks if isinstance(keeper, Keeper)), {})
 
 
 def wants_bar() -> bool:

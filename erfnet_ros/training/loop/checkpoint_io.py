@@ -68,7 +68,7 @@ def cannot_write(path: Path, error: OSError, state: Path) -> TrainingError:
 
 
 @contextmanager
-def full_disk_told(run: Path) -> Iterator[None]:
+def report_full_disk(run: Path) -> Iterator[None]:
     """Tell a full disk as one error, whoever meets it: TensorBoard's curves and pictures, Lightning, the report.
 
     Raises:

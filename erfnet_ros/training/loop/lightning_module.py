@@ -20,7 +20,7 @@ from erfnet_ros.core.array_types import VOID
 from erfnet_ros.models.erfnet import STRIDE, ERFNet, NonBottleneck1d, pad_to_stride
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import Plan
-from erfnet_ros.training.data.augmentation import relight
+from erfnet_ros.training.data.augmentation import apply_color_jitter
 from erfnet_ros.training.data.batches import Batch
 from erfnet_ros.training.loop.losses import loss_of
 
@@ -49,7 +49,7 @@ class StageModule(LightningModule):
         self.network = _channels_last(network)
         self.register_buffer("weights", weights, persistent=False)
         self.average: ERFNet | None = None
-        if recipe.average_decay is not None:
+        if recipe.ema_decay is not None:
             self.average = _channels_last(ERFNet(network.num_classes))
             self.average.load_state_dict(network.state_dict())
             self.average.requires_grad_(False)
@@ -69,8 +69,8 @@ class StageModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; see `batches.Batch`."""
-        images, labels, light = batch
-        x = relight(images, light).contiguous(memory_format=torch.channels_last)
+        images, labels, color_jitter = batch
+        x = apply_color_jitter(images, color_jitter).contiguous(memory_format=torch.channels_last)
         logits = self._predict(self.network, x)
         with torch.autocast(self.device.type, enabled=False):
             return loss_of(self.recipe.loss, logits.float(), labels_of(self.plan, labels).long(), self.weights)
@@ -90,10 +90,10 @@ class StageModule(LightningModule):
     @torch.no_grad()
     def update_average(self, steps: int) -> None:
         """Move the average towards the weights after `steps` steps; nothing where the recipe keeps none."""
-        if self.average is None or self.recipe.average_decay is None:
+        if self.average is None or self.recipe.ema_decay is None:
             return
         # It starts as a short average, so that the random first weights are forgotten.
-        decay = min(self.recipe.average_decay, (1 + steps) / (10 + steps))
+        decay = min(self.recipe.ema_decay, (1 + steps) / (10 + steps))
         if self._averaged is None:
             self._averaged = _Averaged.of(self.average, self.network)
         torch._foreach_lerp_(self._averaged.means, self._averaged.values, 1 - decay)

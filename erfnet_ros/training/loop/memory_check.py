@@ -8,13 +8,19 @@ import torch
 from torch import Tensor
 
 from erfnet_ros.core.errors import TrainingError
-from erfnet_ros.inference.pytorch.cuda import is_out_of_memory
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.loop.losses import loss_of
 
 Size = tuple[int, int]
 
+_OUT_OF_MEMORY_MESSAGES = (
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "unable to find an engine to execute this computation",
+)
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -32,15 +38,15 @@ def check_memory(
     sizes = [frame_size if crop == "frame" else crop for crop in crops]
     width, height = max((size for size in sizes if size is not None), key=lambda size: size[0] * size[1])
 
-    def step(views: int) -> None:
-        loss = probe(recipe, num_classes, (views, height, width), device, precision)
+    def step(crops: int) -> None:
+        loss = memory_probe(recipe, num_classes, (crops, height, width), device, precision)
         loss.backward()  # type: ignore[no-untyped-call]
 
     check_batch(recipe.batch_size // processes, step, str(device), (width, height), processes)
     torch.cuda.empty_cache()
 
 
-def probe(
+def memory_probe(
     recipe: Recipe, num_classes: int, shape: tuple[int, int, int], device: torch.device, precision: str
 ) -> Tensor:
     """Return the loss of a step that takes as much memory as one of the recipe's.
@@ -50,53 +56,64 @@ def probe(
     Args:
         recipe: Loss and class weights.
         num_classes: Number of classes.
-        shape: Views, height and width.
+        shape: Crops, height and width.
         device: Where.
         precision: fp32, fp16 or bf16.
     """
     network = ERFNet(num_classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    views, height, width = shape
-    images = torch.zeros((views, 3, height, width), device=device).contiguous(memory_format=torch.channels_last)
-    labels = (torch.arange(views * height * width, device=device) % num_classes).view(shape)
+    crops, height, width = shape
+    images = torch.zeros((crops, 3, height, width), device=device).contiguous(memory_format=torch.channels_last)
+    labels = (torch.arange(crops * height * width, device=device) % num_classes).view(shape)
     weights = None if recipe.loss.class_weight_constant is None else torch.ones(num_classes, device=device)
     with torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32"):
         logits = network(images)
     return loss_of(recipe.loss, logits.float(), labels, weights)
 
 
-def check_batch(views: int, step: Callable[[int], None], device: str, crop: Size, processes: int) -> None:
+def check_batch(crops: int, step: Callable[[int], None], device: str, crop: Size, processes: int) -> None:
     """Try a step, and where it runs out of memory, halves of it until one fits.
 
     Args:
-        views: Views of a batch that one process takes.
-        step: Takes a step with so many views.
+        crops: Crops of a batch that one process takes.
+        step: Takes a step with so many crops.
         device: What to call the device in the error.
-        crop: (width, height) of the views, pixels.
+        crop: (width, height) of the crops, pixels.
         processes: How many processes share a batch.
 
     Raises:
         TrainingError: It does not fit; it says what does.
     """
-    fits = views
-    while fits and (complaint := _complaint(step, fits)) is not None:
+    fits = crops
+    while fits and (complaint := _out_of_memory_message(step, fits)) is not None:
         fits //= 2
-    if fits < views:
+    if fits < crops:
         advice = (
             f"--batch-size {fits * processes} fits"
             if fits
             else f"not even one view fits: free the GPU, or set smaller crops in the recipe ({complaint})"
         )
         raise TrainingError(
-            f"Expected {views} views of {crop[0]}x{crop[1]} per step to fit into the memory of {device}, "
+            f"Expected {crops} crops of {crop[0]}x{crop[1]} per step to fit into the memory of {device}, "
             f"got too little; {advice}."
         )
 
 
-def out_in_training(batch_size: int, processes: int, device: str, saved: bool) -> TrainingError:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether an error is, or near the limit may be, for want of the GPU's memory.
+
+    cuDNN, cuBLAS and the driver say it in words of their own, and cuDNN that there is no engine where it got no
+    memory for the engine's work.
+    """
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
+        words in str(error) for words in _OUT_OF_MEMORY_MESSAGES
+    )
+
+
+def out_of_memory_in_training(batch_size: int, processes: int, device: str, saved: bool) -> TrainingError:
     """Return what to say where the memory gives out in the midst of training.
 
     Args:
-        batch_size: Views per step, over all processes.
+        batch_size: Crops per step, over all processes.
         processes: How many processes share a batch.
         device: What to call the device.
         saved: Whether there is a state to go on with.
@@ -110,15 +127,15 @@ def out_in_training(batch_size: int, processes: int, device: str, saved: bool) -
         else f"nothing was saved yet: free the GPU and begin again, or begin {smaller}"
     )
     return TrainingError(
-        f"Expected {batch_size} views per step to fit into the memory of {device}, got too little in the midst of "
+        f"Expected {batch_size} crops per step to fit into the memory of {device}, got too little in the midst of "
         f"training; {advice}."
     )
 
 
-def _complaint(step: Callable[[int], None], views: int) -> str | None:
+def _out_of_memory_message(step: Callable[[int], None], crops: int) -> str | None:
     """Return what the GPU says where it has too little memory for a step; None where the step is taken."""
     try:
-        step(views)
+        step(crops)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

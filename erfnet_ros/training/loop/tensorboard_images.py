@@ -1,4 +1,4 @@
-"""Pictures of a run in TensorBoard: what the network is shown, and what it answers."""
+"""Pictures of a run in TensorBoard: what the network is shown, and what it predictions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.schedule import Plan
-from erfnet_ros.training.data.augmentation import relight
+from erfnet_ros.training.data.augmentation import apply_color_jitter
 from erfnet_ros.training.data.batches import Batch
-from erfnet_ros.training.loop.validation import Watched, answer, frame_of
+from erfnet_ros.training.loop.validation import ValidationSet, answer, frame_of
 from erfnet_ros.visualization.overlay import color_mask
 
 _VIEWS = 6
 _FRAMES = 4
 
 
-class Samples:
+class ImageLogger:
     """Write pictures.
 
     Args:
@@ -32,23 +32,25 @@ class Samples:
     def __init__(self, writer: Any, class_set: ClassSet) -> None:
         self._writer, self._palette = writer, class_set.palette()
 
-    def views(self, step: int, batch: Batch) -> None:
-        """Show the first views of a batch as the network sees them, their labels below."""
-        self._writer.add_image("views", self.sheet(batch), step, dataformats="HWC")
+    def crops(self, step: int, batch: Batch) -> None:
+        """Show the first crops of a batch as the network sees them, their labels below."""
+        self._writer.add_image("crops", self.sheet(batch), step, dataformats="HWC")
 
-    def answers(self, step: int, network: ERFNet, plan: Plan, watched: Watched, device: torch.device) -> None:
-        """Show some watched frames; below them the truth, and below that the network's answer."""
-        numbers = watched.numbers
+    def predictions(
+        self, step: int, network: ERFNet, plan: Plan, validation_set: ValidationSet, device: torch.device
+    ) -> None:
+        """Show some validation frames; below them the truth, and below that the network's answer."""
+        numbers = validation_set.numbers
         for number in numbers[:: max(1, len(numbers) // _FRAMES)][:_FRAMES]:
-            image, truth = frame_of(watched.frames, number)
+            image, truth = frame_of(validation_set.frames, number)
             labels = answer(network, plan, image, device)
             rows = [image.cpu().numpy(), *(self._colored(ids, truth.shape) for ids in (truth, labels))]
             self._writer.add_image(f"frame_{number}", np.concatenate(rows), step, dataformats="HWC")
 
     def sheet(self, batch: Batch) -> Pixels:
-        """Return the first views side by side, (2 H, n W, 3) uint8, their labels below."""
-        images, labels, light = (part[:_VIEWS] for part in batch)
-        seen = (relight(images, light) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        """Return the first crops side by side, (2 H, n W, 3) uint8, their labels below."""
+        images, labels, color_jitter = (part[:_VIEWS] for part in batch)
+        seen = (apply_color_jitter(images, color_jitter) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         columns = [np.concatenate([rgb, self._colored(ids, ids.shape)]) for rgb, ids in zip(seen, labels, strict=True)]
         sheet: Pixels = np.concatenate(columns, 1)
         return sheet

@@ -12,13 +12,12 @@ _LOOK_S = 1.0
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """Means over a period.
 
     Attributes:
-        images_per_second: Views trained on, over all processes.
-        gpu_utilization: Share of the time that this process's GPU was busy, 0..1; None on a CPU, and where nvidia-ml-py
-            or the driver does not say.
+        images_per_second: Crops trained on, over all processes.
+        gpu_utilization: Share of the time that this process's GPU was busy, 0..1; None where it is not known.
     """
 
     images_per_second: float
@@ -32,7 +31,7 @@ class Pace:
         return texts
 
 
-class Meter:
+class ThroughputMeter:
     """Measure one period after the other."""
 
     def __init__(self) -> None:
@@ -63,7 +62,7 @@ class Meter:
             # No nvidia-ml-py, no driver, a part of a GPU (MIG): each raises its own error, and training needs none.
             self._known = False
 
-    def pace(self, images: int) -> Pace:
+    def throughput(self, images: int) -> Throughput:
         """Return the means over the period, at whose end `images` have been trained on."""
         busy = sum(self._busy) / len(self._busy) if self._busy else None
-        return Pace((images - self._images) / max(1e-9, self.seconds), busy)
+        return Throughput((images - self._images) / max(1e-9, self.seconds), busy)

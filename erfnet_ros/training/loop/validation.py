@@ -21,7 +21,7 @@ _PIXELS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class Watched:
+class ValidationSet:
     """What is validated on.
 
     Attributes:
@@ -36,13 +36,15 @@ class Watched:
 
 
 @torch.no_grad()
-def matrix_of(network: ERFNet, plan: Plan, watched: Watched, device: torch.device, numbers: Sequence[int]) -> Tensor:
+def count_pixels(
+    network: ERFNet, plan: Plan, validation_set: ValidationSet, device: torch.device, numbers: Sequence[int]
+) -> Tensor:
     """Count pixels by true class (rows) and answered class (columns).
 
     Args:
         network: In training or evaluation mode; left in evaluation mode.
-        plan: The stage, whose head answers: in an encoder stage at an eighth of the resolution.
-        watched: What to look at.
+        plan: The stage, whose head predictions: in an encoder stage at an eighth of the resolution.
+        validation_set: What to look at.
         device: Where the network is; the precision is that of the caller's autocast.
         numbers: Which of the frames.
 
@@ -54,9 +56,9 @@ def matrix_of(network: ERFNet, plan: Plan, watched: Watched, device: torch.devic
     predict = logits_of(plan)
     # One more for void.
     counts = torch.zeros(classes * classes + 1, dtype=torch.int64, device=device)
-    at_once = _frames_at_once(watched.frames, device)
+    at_once = _frames_at_once(validation_set.frames, device)
     for first in range(0, len(numbers), at_once):
-        images, labels = _gathered(watched.frames, numbers[first : first + at_once], device)
+        images, labels = _gathered(validation_set.frames, numbers[first : first + at_once], device)
         x = images.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
         answer = predict(network, x).argmax(1)
         truth = labels_of(plan, labels).long()
@@ -67,7 +69,7 @@ def matrix_of(network: ERFNet, plan: Plan, watched: Watched, device: torch.devic
 
 
 def with_void_column(matrix: Tensor) -> ConfusionMatrix:
-    """Return the matrix as the metrics read it; a network in training always answers a class."""
+    """Return the matrix as the metrics read it; a network in training always predictions a class."""
     counts: ConfusionMatrix = np.pad(matrix.cpu().numpy(), ((0, 0), (0, 1)))
     return counts
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.training.config.recipe import BUILT_IN, Phase, Recipe, Schedule, load, shortened
+from erfnet_ros.training.config.recipe import BUILT_IN, Phase, Recipe, Schedule, load, with_length
 from erfnet_ros.training.config.schedule import plans
 
 STAGE: dict[str, Any] = {"name": "network", "part": "network", "phases": [{"steps": 10}]}
@@ -48,19 +48,19 @@ def test_the_paper_recipe_is_the_papers() -> None:
         assert (stage.optimizer.weight_decay, stage.optimizer.decayed) == (1e-4, "all")
         assert (stage.optimizer.betas, stage.optimizer.eps) == ((0.9, 0.999), 1e-8)
         assert (stage.schedule.name, stage.schedule.power) == ("poly", 0.9)
-        assert stage.phases == (Phase(epochs=150, crop="frame", mirror=True, shift=2),)
+        assert stage.phases == (Phase(epochs=150, crop="frame", horizontal_flip=True, shift=2),)
 
 
 def test_the_cpu_recipe_is_the_one_that_trained_the_shipped_weights() -> None:
     _, cpu = load("camvid_cpu")
     (stage,) = cpu.stages
-    facts = [(phase.steps, phase.crop, phase.scale, phase.light, phase.dropout) for phase in stage.phases]
+    facts = [(phase.steps, phase.crop, phase.scale, phase.color_jitter, phase.dropout) for phase in stage.phases]
     assert facts == [
         (1500, (240, 176), (0.4, 0.8), 0.4, 0.02),
         (1900, (352, 272), (0.6, 1.5), 0.4, 0.05),
         (400, (480, 360), (0.8, 1.5), 0.25, 0.05),
     ]
-    assert (cpu.batch_size, cpu.average_decay, cpu.loss.overlap_weight) == (8, 0.998, 0.5)
+    assert (cpu.batch_size, cpu.ema_decay, cpu.loss.overlap_weight) == (8, 0.998, 0.5)
     assert cpu.synthetic is not None
     assert cpu.synthetic.per_batch == 1
 
@@ -73,7 +73,7 @@ def test_the_cpu_recipe_is_the_one_that_trained_the_shipped_weights() -> None:
         ({"batch_size": "8"}, "Expected a whole number as test.yaml: batch_size, got '8'"),
         ({"batch_size": True}, "Expected a whole number as test.yaml: batch_size, got True"),
         ({"compile": 1}, "Expected true or false as test.yaml: compile, got 1"),
-        ({"average_decay": math.nan}, "Expected a number or null as test.yaml: average_decay, got nan"),
+        ({"ema_decay": math.nan}, "Expected a number or null as test.yaml: ema_decay, got nan"),
         (
             {"loss": {"name": "dice"}},
             "Expected cross_entropy, ohem, lovasz, focal as test.yaml: loss: name, got 'dice'",
@@ -87,7 +87,7 @@ def test_the_cpu_recipe_is_the_one_that_trained_the_shipped_weights() -> None:
             {"stages": [{**STAGE, "optimizer": {"learning_rate": "fast"}}]},
             "Expected a number as .*: learning_rate, got 'fast'",
         ),
-        ({"average_decay": "nan"}, "Expected a number or null as test.yaml: average_decay, got 'nan'"),
+        ({"ema_decay": "nan"}, "Expected a number or null as test.yaml: ema_decay, got 'nan'"),
         ({"stages": [{"part": "network", "phases": []}]}, r"Expected the key 'name' in test.yaml: stages\[0\]"),
         ({"stages": [{**STAGE, "phases": []}]}, "Expected one phase or more in stage 'network', got none"),
         ({"stages": [{**STAGE, "phases": [{}]}]}, "Expected either steps or epochs in each phase"),
@@ -140,17 +140,17 @@ def test_a_recipe_that_is_no_file_or_no_yaml_is_refused(tmp_path: Path) -> None:
 
 def test_another_length_shortens_phases_warm_up_and_decay_alike() -> None:
     _, further = load("camvid_cpu_further")
-    (stage,) = shortened(further, 400, None).stages
+    (stage,) = with_length(further, 400, None).stages
     assert [phase.steps for phase in stage.phases] == [350, 50]
     assert (stage.schedule.warmup_steps, stage.schedule.decay_steps) == (20, 50)
-    (stage,) = shortened(further, 3, None).stages
+    (stage,) = with_length(further, 3, None).stages
     assert [phase.steps for phase in stage.phases] == [2, 1], "a phase must not vanish by rounding"
     with pytest.raises(
         ParameterError, match="Expected --steps, in which stage 'network' of the recipe counts, got --ep"
     ):
-        shortened(further, None, 3)
+        with_length(further, None, 3)
     with pytest.raises(ParameterError, match=r"Expected --steps of at least 1 for each of the 2 phases .* got 1"):
-        shortened(further, 1, None)
+        with_length(further, 1, None)
 
 
 def test_epochs_become_steps_that_show_every_frame() -> None:
@@ -158,7 +158,7 @@ def test_epochs_become_steps_that_show_every_frame() -> None:
     encoder, network = plans(paper, frames=367)
     assert (encoder.steps_per_epoch, encoder.steps, encoder.first_step) == (62, 150 * 62, 0)
     assert (network.first_step, network.index) == (150 * 62, 1)
-    # One in eight views is synthetic: 7 frames a step.
+    # One in eight crops is synthetic: 7 frames a step.
     _, cpu = load("camvid_cpu")
     assert plans(cpu, frames=367)[0].steps_per_epoch == 53
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from erfnet_ros.core.errors import TrainingError
-from erfnet_ros.training.config.request import Identity, Request, completed
+from erfnet_ros.training.config.request import Request, RunConfig, completed_from
 
-FIRST = Identity(
+FIRST = RunConfig(
     data="camvid",
     split="train+val",
     files="4 frames, 0123",
@@ -52,13 +52,13 @@ RESUMING = Request(
 
 def test_a_resumed_run_validates_and_names_terms_and_command_as_the_first_command_said() -> None:
     """Else a night's weights lose their license, and the page tells a command that repeats nothing."""
-    request = completed(RESUMING, FIRST)
+    request = completed_from(RESUMING, FIRST)
     assert (request.split, request.validate_on, request.license) == ("train+val", "none", "CC BY 4.0")
     assert request.command == FIRST.command
 
 
 def test_what_the_resuming_command_says_counts_and_decides_no_weights() -> None:
-    request = completed(replace(RESUMING, validate_on="test", license=""), FIRST)
+    request = completed_from(replace(RESUMING, validate_on="test", license=""), FIRST)
     assert (request.validate_on, request.license) == ("test", "")
     now = replace(FIRST, validate_on="test", license="", command="erfnet train camvid --resume")
     now.check_same(FIRST, Path("run"))
@@ -68,10 +68,10 @@ def test_what_the_resuming_command_says_counts_and_decides_no_weights() -> None:
 
 def test_a_run_that_began_before_they_were_kept_is_resumed(tmp_path: Path) -> None:
     FIRST.write(tmp_path)
-    assert Identity.read(tmp_path) == FIRST
+    assert RunConfig.read(tmp_path) == FIRST
     old = {name: value for name, value in asdict(FIRST).items() if name not in ("validate_on", "license", "command")}
     (tmp_path / "run.json").write_text(json.dumps(old))
-    before = Identity.read(tmp_path)
+    before = RunConfig.read(tmp_path)
     FIRST.check_same(before, tmp_path)
-    request = completed(RESUMING, before)
+    request = completed_from(RESUMING, before)
     assert (request.validate_on, request.license, request.command) == (None, None, RESUMING.command)

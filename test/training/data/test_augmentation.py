@@ -1,4 +1,4 @@
-"""Views of frames: image and labels stay together, whatever is drawn."""
+"""CropBatch of frames: image and labels stay together, whatever is drawn."""
 
 from __future__ import annotations
 
@@ -14,12 +14,22 @@ from hypothesis import strategies as st
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.training.config.recipe import Phase
 from erfnet_ros.training.data import augmentation
-from erfnet_ros.training.data.augmentation import SPOTS, View, Views, draw_view, relight, spots_of, warp
+from erfnet_ros.training.data.augmentation import (
+    SAMPLES_PER_CLASS,
+    Crop,
+    CropBatch,
+    apply_color_jitter,
+    draw_crop,
+    sample_class_pixels,
+    warp,
+)
 
 SIZE = (64, 48)
-SAME_LIGHT = (1.0, 1.0, 1.0, 1.0)
+NO_JITTER = (1.0, 1.0, 1.0, 1.0)
 WILD_CROP = (40, 32)
-WILD = Phase(steps=1, crop=WILD_CROP, scale=(0.3, 3.0), stretch=0.3, shift=4, rare_share=0.5, light=0.5)
+WILD = Phase(
+    steps=1, crop=WILD_CROP, scale=(0.3, 3.0), aspect_jitter=0.3, shift=4, rare_class_fraction=0.5, color_jitter=0.5
+)
 
 
 def colored_frame(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,16 +38,16 @@ def colored_frame(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(np.stack([ids * 50] * 3, -1))[None], torch.from_numpy(ids)[None]
 
 
-def view(scale: float = 1.0, center: tuple[float, float] = (32, 24), mirror: bool = False) -> View:
-    return View((-scale if mirror else scale, scale), center, SAME_LIGHT)
+def view(scale: float = 1.0, center: tuple[float, float] = (32, 24), horizontal_flip: bool = False) -> Crop:
+    return Crop((-scale if horizontal_flip else scale, scale), center, NO_JITTER)
 
 
 def cut(
-    images: torch.Tensor, labels: torch.Tensor, views: list[View], crop: tuple[int, int]
+    images: torch.Tensor, labels: torch.Tensor, crops: list[Crop], crop: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut views that a phase of any scale may have drawn."""
-    phase = Phase(steps=1, crop=crop, scale=(0.25, 4.0), stretch=0.5)
-    return warp(images, labels, Views.of(views, range(len(views)), images.device), phase)
+    """Cut crops that a phase of any scale may have drawn."""
+    phase = Phase(steps=1, crop=crop, scale=(0.25, 4.0), aspect_jitter=0.5)
+    return warp(images, labels, CropBatch.of(crops, range(len(crops)), images.device), phase)
 
 
 def test_the_whole_frame_in_the_middle_is_the_frame_itself() -> None:
@@ -49,7 +59,7 @@ def test_the_whole_frame_in_the_middle_is_the_frame_itself() -> None:
 
 def test_a_mirrored_view_is_the_frame_mirrored() -> None:
     images, labels = colored_frame()
-    view_images, view_labels = cut(images, labels, [view(mirror=True)], SIZE)
+    view_images, view_labels = cut(images, labels, [view(horizontal_flip=True)], SIZE)
     assert torch.equal(view_images.permute(0, 2, 3, 1), images.flip(2))
     assert torch.equal(view_labels, labels.flip(2))
 
@@ -89,13 +99,13 @@ def test_a_small_view_averages_pixels_instead_of_skipping_them() -> None:
 def test_whatever_is_drawn_labels_are_the_frames_or_void_and_pixels_in_range(seed: int) -> None:
     images, labels = colored_frame(seed)
     random = np.random.default_rng(seed)
-    spots = spots_of(labels[0].numpy(), 5, random)
-    drawn = draw_view(WILD, SIZE, spots, np.ones(5), random)
+    pixel_samples = sample_class_pixels(labels[0].numpy(), 5, random)
+    drawn = draw_crop(WILD, SIZE, pixel_samples, np.ones(5), random)
     view_images, view_labels = cut(images, labels, [drawn], (40, 32))
     assert view_images.shape == (1, 3, 32, 40)
     assert view_labels.shape == (1, 32, 40)
     assert set(view_labels.unique().tolist()) <= {*labels.unique().tolist(), VOID}
-    lit = relight(view_images, torch.tensor([drawn.light]))
+    lit = apply_color_jitter(view_images, torch.tensor([drawn.color_jitter]))
     assert bool(((lit >= 0) & (lit <= 1)).all())
 
 
@@ -103,33 +113,36 @@ def test_a_batch_is_what_its_views_are_one_by_one() -> None:
     """Frames in memory are cut in batches, frames on disk one by one; both must train the same network."""
     frames = [colored_frame(seed) for seed in range(4)]
     random = np.random.default_rng(0)
-    views = [draw_view(WILD, SIZE, spots_of(labels[0].numpy(), 5, random), np.ones(5), random) for _, labels in frames]
+    crops = [
+        draw_crop(WILD, SIZE, sample_class_pixels(labels[0].numpy(), 5, random), np.ones(5), random)
+        for _, labels in frames
+    ]
     images, labels = (torch.cat(parts) for parts in zip(*frames, strict=True))
-    together = cut(images, labels, views, WILD_CROP)
-    for n, one in enumerate(views):
+    together = cut(images, labels, crops, WILD_CROP)
+    for n, one in enumerate(crops):
         alone = cut(*frames[n], [one], WILD_CROP)
         assert torch.equal(together[0][n], alone[0][0])
         assert torch.equal(together[1][n], alone[1][0])
 
 
 @pytest.mark.parametrize(
-    ("scale", "stretch"),
-    # Without stretch and at one scale the window leaves no room but its margin.
+    ("scale", "aspect_jitter"),
+    # Without aspect_jitter and at one scale the window leaves no room but its margin.
     [((0.25, 0.34), 0.2), ((0.4, 0.69), 0.2), ((0.7, 4), 0.2), ((0.263, 0.263), 0), ((0.517, 0.517), 0), ((1, 1), 0)],
 )
 def test_a_view_out_of_a_part_of_its_frame_is_the_view_out_of_the_whole(
-    scale: tuple[float, float], stretch: float
+    scale: tuple[float, float], aspect_jitter: float
 ) -> None:
     """A large frame is not read whole for a small view; at its borders, too, nothing may change."""
     rows, columns = np.indices((300, 400))
     image = torch.from_numpy(np.stack([rows * 0.8, columns * 0.6, (rows + columns) * 0.3], -1).astype(np.uint8))[None]
     labels = torch.from_numpy((rows // 9 + columns // 7).astype(np.uint8) % 200)[None]
-    phase = Phase(steps=1, crop=(20, 16), scale=scale, stretch=stretch, shift=8)
+    phase = Phase(steps=1, crop=(20, 16), scale=scale, aspect_jitter=aspect_jitter, shift=8)
     assert max(augmentation._window(phase, 4, (400, 300))) < 150
     random = np.random.default_rng(0)
     for _ in range(50):
-        drawn = draw_view(phase, (400, 300), None, np.ones(1), random)
-        part = warp(image, labels, Views.of([drawn], [0], image.device), phase)
+        drawn = draw_crop(phase, (400, 300), None, np.ones(1), random)
+        part = warp(image, labels, CropBatch.of([drawn], [0], image.device), phase)
         whole = cut(image, labels, [drawn], (20, 16))
         # Squares that begin elsewhere see the ramp's steps elsewhere; rounding may turn the nearest of two pixels.
         assert int((part[0].int() - whole[0].int()).abs().max()) <= 2
@@ -138,13 +151,13 @@ def test_a_view_out_of_a_part_of_its_frame_is_the_view_out_of_the_whole(
 
 def test_views_keep_their_numbers_and_know_which_shrink_alike() -> None:
     """They travel as one table, of which a frame's number and a scale must come back as they were."""
-    drawn = [view(scale, mirror=scale < 0.5) for scale in (0.4, 1.0, 0.2, 0.6, 2.0)]
-    views = Views.of(drawn, [7, 0, 2**31, 3, 3], torch.device("cpu"))
-    assert [tuple(row) for row in views.scale.tolist()] == [view.scale for view in drawn]
-    assert [tuple(row) for row in views.center.tolist()] == [view.center for view in drawn]
-    assert views.frames.tolist() == [7, 0, 2**31, 3, 3]
-    assert views.squares == ((1, 2), (2, 2), (4, 1))
-    assert views.order.tolist() == [1, 4, 0, 3, 2]
+    drawn = [view(scale, horizontal_flip=scale < 0.5) for scale in (0.4, 1.0, 0.2, 0.6, 2.0)]
+    crops = CropBatch.of(drawn, [7, 0, 2**31, 3, 3], torch.device("cpu"))
+    assert [tuple(row) for row in crops.scale.tolist()] == [view.scale for view in drawn]
+    assert [tuple(row) for row in crops.center.tolist()] == [view.center for view in drawn]
+    assert crops.frames.tolist() == [7, 0, 2**31, 3, 3]
+    assert crops.squares == ((1, 2), (2, 2), (4, 1))
+    assert crops.order.tolist() == [1, 4, 0, 3, 2]
 
 
 def test_rare_classes_are_looked_for() -> None:
@@ -152,11 +165,11 @@ def test_rare_classes_are_looked_for() -> None:
     labels = np.zeros((48, 64), np.uint8)
     labels[10, 50] = 1
     image = torch.zeros((1, 48, 64, 3), dtype=torch.uint8)
-    phase = Phase(steps=1, crop=(16, 16), rare_share=1.0)
+    phase = Phase(steps=1, crop=(16, 16), rare_class_fraction=1.0)
     random = np.random.default_rng(0)
-    spots = spots_of(labels, 2, random)
-    views = [draw_view(phase, SIZE, spots, np.array([1e-9, 1.0]), random) for _ in range(20)]
-    crops = cut(image.expand(20, -1, -1, -1), torch.from_numpy(labels)[None].expand(20, -1, -1), views, (16, 16))[1]
+    pixel_samples = sample_class_pixels(labels, 2, random)
+    crops = [draw_crop(phase, SIZE, pixel_samples, np.array([1e-9, 1.0]), random) for _ in range(20)]
+    crops = cut(image.expand(20, -1, -1, -1), torch.from_numpy(labels)[None].expand(20, -1, -1), crops, (16, 16))[1]
     assert all((crop == 1).any() for crop in crops)
 
 
@@ -164,26 +177,28 @@ def test_spots_are_pixels_of_their_class_and_an_absent_class_has_none() -> None:
     labels = colored_frame()[1][0].numpy().copy()
     labels[labels == 2] = 3
     labels[:5] = VOID
-    spots = spots_of(labels, 6, np.random.default_rng(0))
-    assert spots.shape == (6, SPOTS, 2)
+    pixel_samples = sample_class_pixels(labels, 6, np.random.default_rng(0))
+    assert pixel_samples.shape == (6, SAMPLES_PER_CLASS, 2)
     for class_id in range(6):
-        rows, columns = spots[class_id].T
+        rows, columns = pixel_samples[class_id].T
         if (labels == class_id).any():
             assert (labels[rows, columns] == class_id).all()
         else:
-            assert (spots[class_id] == -1).all()
+            assert (pixel_samples[class_id] == -1).all()
 
 
 def test_frames_of_void_alone_can_be_drawn_from() -> None:
-    spots = spots_of(np.full((48, 64), VOID, np.uint8), 3, np.random.default_rng(0))
-    draw_view(replace(WILD, rare_share=1.0), SIZE, spots, np.ones(3), np.random.default_rng(0))
+    pixel_samples = sample_class_pixels(np.full((48, 64), VOID, np.uint8), 3, np.random.default_rng(0))
+    draw_crop(replace(WILD, rare_class_fraction=1.0), SIZE, pixel_samples, np.ones(3), np.random.default_rng(0))
 
 
 def test_light_changes_as_each_of_its_numbers_says() -> None:
     pixel = torch.tensor([51, 102, 204], dtype=torch.uint8).view(1, 3, 1, 1)
 
-    def lit(*light: float) -> list[float]:
-        values: list[float] = relight(pixel, torch.tensor([light], dtype=torch.float32)).flatten().tolist()
+    def lit(*color_jitter: float) -> list[float]:
+        values: list[float] = (
+            apply_color_jitter(pixel, torch.tensor([color_jitter], dtype=torch.float32)).flatten().tolist()
+        )
         return values
 
     assert lit(1, 1, 1, 1) == pytest.approx([0.2, 0.4, 0.8])
@@ -195,8 +210,8 @@ def test_light_changes_as_each_of_its_numbers_says() -> None:
 
 def test_without_light_scale_and_shift_only_the_mirror_is_drawn() -> None:
     random = np.random.default_rng(0)
-    spots = spots_of(np.zeros((48, 64), np.uint8), 1, random)
-    drawn = {draw_view(Phase(steps=1), SIZE, spots, np.ones(1), random) for _ in range(20)}
+    pixel_samples = sample_class_pixels(np.zeros((48, 64), np.uint8), 1, random)
+    drawn = {draw_crop(Phase(steps=1), SIZE, pixel_samples, np.ones(1), random) for _ in range(20)}
     assert {view.scale for view in drawn} == {(1.0, 1.0), (-1.0, 1.0)}
     assert {view.center for view in drawn} == {(32.0, 24.0)}
-    assert all(math.isclose(part, 1) for view in drawn for part in view.light)
+    assert all(math.isclose(part, 1) for view in drawn for part in view.color_jitter)

@@ -23,17 +23,17 @@ from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.training.config.recipe import Recipe, Synthetic
 from erfnet_ros.training.config.schedule import plans
 from erfnet_ros.training.data import frame_store as frames_module
-from erfnet_ros.training.data.augmentation import Spots
-from erfnet_ros.training.data.batches import Batch, Draw, Share, batches
+from erfnet_ros.training.data.augmentation import ClassPixelSamples
+from erfnet_ros.training.data.batches import Batch, BatchPart, BatchSampler, batches
 from erfnet_ros.training.data.frame_store import (
-    Census,
+    ClassFrequencies,
     DiskFrames,
+    count_classes,
     load_frames,
     read_frame,
     render_streets,
-    take_census,
 )
-from erfnet_ros.training.data_setup import gather, open_watched_split
+from erfnet_ros.training.data_setup import load_training_data, open_validation_split
 
 CPU = torch.device("cpu")
 
@@ -44,7 +44,9 @@ RECIPE = Recipe.from_dict(
             {
                 "name": "network",
                 "part": "network",
-                "phases": [{"steps": 30, "crop": [32, 24], "scale": [0.5, 2], "rare_share": 0.5, "light": 0.4}],
+                "phases": [
+                    {"steps": 30, "crop": [32, 24], "scale": [0.5, 2], "rare_class_fraction": 0.5, "color_jitter": 0.4}
+                ],
             }
         ],
     },
@@ -57,13 +59,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_camvid(tmp_path_factory.mktemp("camvid"), {"train": 6, "val": 2, "test": 2})
 
 
-def drawn(root: Path, recipe: Recipe = RECIPE, place: str = "memory") -> Draw:
-    material = gather(open_dataset("camvid", root, "train"), None, recipe, place, CPU, 1, 1)
-    return Draw(plans(recipe, 6)[0], recipe.seed, material.training, np.ones(len(CAMVID)))
+def drawn(root: Path, recipe: Recipe = RECIPE, place: str = "memory") -> BatchSampler:
+    training_data = load_training_data(open_dataset("camvid", root, "train"), None, recipe, place, CPU, 1, 1)
+    return BatchSampler(plans(recipe, 6)[0], recipe.seed, training_data.training, np.ones(len(CAMVID)))
 
 
-def taken(draw: Draw, first: int, workers: int = 0) -> Iterator[Batch]:
-    yield from batches(draw, lambda: first, workers)
+def taken(sampler: BatchSampler, first: int, workers: int = 0) -> Iterator[Batch]:
+    yield from batches(sampler, lambda: first, workers)
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -71,10 +73,10 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 def test_a_batch_holds_bytes_in_the_shapes_that_it_promises(root: Path) -> None:
-    images, labels, light = next(taken(drawn(root), 0))
+    images, labels, color_jitter = next(taken(drawn(root), 0))
     assert (images.shape, images.dtype) == ((4, 3, 24, 32), torch.uint8)
     assert (labels.shape, labels.dtype) == ((4, 24, 32), torch.uint8)
-    assert (light.shape, light.dtype) == ((4, 4), torch.float32)
+    assert (color_jitter.shape, color_jitter.dtype) == ((4, 4), torch.float32)
 
 
 def test_a_run_that_begins_late_sees_what_the_whole_run_sees_there(root: Path) -> None:
@@ -91,7 +93,7 @@ def test_a_run_that_begins_late_sees_what_the_whole_run_sees_there(root: Path) -
 def test_frames_on_disk_give_the_batches_of_frames_in_memory(
     root: Path, crop: tuple[int, int], scale: tuple[float, float]
 ) -> None:
-    """Small views are cut out of a part of the frame, which must be the same part."""
+    """Small crops are cut out of a part of the frame, which must be the same part."""
     stage = RECIPE.stages[0]
     phase = replace(stage.phases[0], crop=crop, scale=scale, shift=8)
     recipe = replace(RECIPE, stages=(replace(stage, phases=(phase,)),))
@@ -105,17 +107,17 @@ def test_frames_on_disk_are_searched_for_classes_only_where_a_phase_asks_for_the
 ) -> None:
     """To search a frame of 2048x1024 takes 49 ms, for each view."""
     stage = RECIPE.stages[0]
-    phases = tuple(replace(stage.phases[0], steps=2, rare_share=share) for share in (0.0, 0.5))
+    phases = tuple(replace(stage.phases[0], steps=2, rare_class_fraction=share) for share in (0.0, 0.5))
     recipe = replace(RECIPE, stages=(replace(stage, phases=phases),))
     in_memory = list(taken(drawn(root, recipe), 0))
     asked = []
 
-    def noted(frames: DiskFrames, index: int, labels: npt.NDArray[np.uint8]) -> Spots:
+    def noted(frames: DiskFrames, index: int, labels: npt.NDArray[np.uint8]) -> ClassPixelSamples:
         asked.append(index)
-        return spots_in(frames, index, labels)
+        return pixel_samples_in(frames, index, labels)
 
-    spots_in = DiskFrames.spots_in
-    monkeypatch.setattr(DiskFrames, "spots_in", noted)
+    pixel_samples_in = DiskFrames.pixel_samples_in
+    monkeypatch.setattr(DiskFrames, "pixel_samples_in", noted)
     for step, (from_memory, from_disk) in enumerate(zip(in_memory, taken(drawn(root, recipe, "disk"), 0), strict=True)):
         assert same(from_memory, from_disk)
         assert len(asked) == (0 if step < 2 else 4 * (step - 1))
@@ -130,8 +132,8 @@ def test_several_processes_share_out_the_batch_of_one(root: Path) -> None:
 
 
 def test_every_epoch_shows_every_frame_once_in_another_order(root: Path) -> None:
-    draw = drawn(root)
-    shown = [frame for step in range(30) for _, frame, _ in draw.items(step)]
+    sampler = drawn(root)
+    shown = [frame for step in range(30) for _, frame, _ in sampler.items(step)]
     epochs = [shown[begin : begin + 6] for begin in range(0, 120, 6)]
     assert all(sorted(epoch) == list(range(6)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 15
@@ -139,10 +141,10 @@ def test_every_epoch_shows_every_frame_once_in_another_order(root: Path) -> None
 
 def test_synthetic_streets_take_their_share_of_each_batch(root: Path) -> None:
     synthetic = Synthetic(per_batch=1, streets=2, frames=2, every=5)
-    draw = drawn(root, replace(RECIPE, synthetic=synthetic))
-    assert [share for share, _, _ in draw.items(0)] == [0, 0, 0, 1]
-    assert len(draw.batch(0)[0]) == 4
-    streets = draw.shares[1].frames
+    sampler = drawn(root, replace(RECIPE, synthetic=synthetic))
+    assert [share for share, _, _ in sampler.items(0)] == [0, 0, 0, 1]
+    assert len(sampler.batch(0)[0]) == 4
+    streets = sampler.parts[1].frames
     rgb, labels = Street(1001, SIZE).frame(5)
     image, truth = streets.pixels(3)
     assert np.array_equal(image, rgb)
@@ -164,11 +166,15 @@ def test_tall_frames_are_shrunk_with_their_labels(root: Path) -> None:
 
 def test_the_census_counts_known_pixels_by_class(root: Path) -> None:
     data = open_dataset("camvid", root, "train")
-    census = take_census(data, None, 2)
+    class_frequencies = count_classes(data, None, 2)
     truth = np.stack([frame.truth for frame in data if frame.truth is not None])
-    assert census.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
-    assert (census.size, census.commonest_size, census.sizes) == (SIZE, SIZE, {SIZE: 6})
-    assert census.shares.sum() == pytest.approx(1)
+    assert class_frequencies.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
+    assert (class_frequencies.size, class_frequencies.commonest_size, class_frequencies.sizes) == (
+        SIZE,
+        SIZE,
+        {SIZE: 6},
+    )
+    assert class_frequencies.shares.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +189,9 @@ def test_of_several_sizes_the_commonest_stands_for_all_and_of_equals_the_middle_
     sizes: dict[tuple[int, int], int], commonest: tuple[int, int]
 ) -> None:
     """The checkpoint names it as what the network was trained on, and every camera's image is brought to it."""
-    census = Census(np.ones(3, np.int64), sizes)
-    assert census.size is None
-    assert census.commonest_size == commonest
+    class_frequencies = ClassFrequencies(np.ones(3, np.int64), sizes)
+    assert class_frequencies.size is None
+    assert class_frequencies.commonest_size == commonest
 
 
 def test_frames_that_no_checkpoint_can_name_are_refused_before_training(tmp_path: Path) -> None:
@@ -196,7 +202,7 @@ def test_frames_that_no_checkpoint_can_name_are_refused_before_training(tmp_path
     make_folder(root, {})
     data = open_dataset("folder", root, "train")
     with pytest.raises(ParameterError, match=r"8 to 4096 pixels per side, got 4104x16.* set max_frame_height in"):
-        gather(data, None, RECIPE, "auto", CPU, 1, 1)
+        load_training_data(data, None, RECIPE, "auto", CPU, 1, 1)
 
 
 def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path) -> None:
@@ -205,18 +211,18 @@ def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path)
     for kind, suffix in (("images", "jpg"), ("labels", "png")):
         (tmp_path / "larger" / kind / "more" / f"frame_0.{suffix}").rename(root / kind / "train" / f"frame_9.{suffix}")
     data = open_dataset("folder", root, "train")
-    material = gather(data, None, RECIPE, "auto", CPU, 1, 1)
-    assert isinstance(material.training[0].frames, DiskFrames)
-    draw = Draw(plans(RECIPE, 3)[0], 1, material.training, np.ones(3))
-    assert next(taken(draw, 0))[0].shape == (4, 3, 24, 32)
+    training_data = load_training_data(data, None, RECIPE, "auto", CPU, 1, 1)
+    assert isinstance(training_data.training[0].frames, DiskFrames)
+    sampler = BatchSampler(plans(RECIPE, 3)[0], 1, training_data.training, np.ones(3))
+    assert next(taken(sampler, 0))[0].shape == (4, 3, 24, 32)
     with pytest.raises(ParameterError, match=r"Expected frames of one size .* to keep them in memory, got several"):
-        gather(data, None, RECIPE, "memory", CPU, 1, 1)
+        load_training_data(data, None, RECIPE, "memory", CPU, 1, 1)
     stage = RECIPE.stages[0]
     whole = replace(RECIPE, stages=(replace(stage, phases=(replace(stage.phases[0], crop="frame"),)),))
     with pytest.raises(
         ParameterError, match=r"Expected frames of one size .* for the recipe's crop: frame, got several"
     ):
-        gather(data, None, whole, "auto", CPU, 1, 1)
+        load_training_data(data, None, whole, "auto", CPU, 1, 1)
 
 
 def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> None:
@@ -224,16 +230,16 @@ def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> N
     chosen = {
         split: data and data.split
         for split in ("train", "train+val", "train+val+test")
-        if (data := open_watched_split("camvid", root, split, None)) or True
+        if (data := open_validation_split("camvid", root, split, None)) or True
     }
     assert chosen == {"train": "val", "train+val": "test", "train+val+test": None}
-    assert open_watched_split("camvid", root, "train", "none") is None
+    assert open_validation_split("camvid", root, "train", "none") is None
     with pytest.raises(ParameterError, match=r"not trained on, got val of train\+val"):
-        open_watched_split("camvid", root, "train+val", "val")
+        open_validation_split("camvid", root, "train+val", "val")
     cityscapes = make_cityscapes(tmp_path / "cityscapes")
-    assert open_watched_split("cityscapes", cityscapes, "train+val", None) is None, "its test labels hold nothing"
+    assert open_validation_split("cityscapes", cityscapes, "train+val", None) is None, "its test labels hold nothing"
     with pytest.raises(SourceError, match="test"):
-        open_watched_split("cityscapes", cityscapes, "train", "test")
+        open_validation_split("cityscapes", cityscapes, "train", "test")
 
 
 def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_names_the_way_to(
@@ -242,19 +248,19 @@ def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_name
     caplog.set_level("INFO")
     root = make_folder(tmp_path / "one", {"": 1})
     assert len(open_dataset("folder", root, "train")) == 1
-    assert open_watched_split("folder", root, "train", None) is None
+    assert open_validation_split("folder", root, "train", None) is None
     assert "No split with labels is left to validate on" in caplog.text
     (root / "images" / "train").mkdir()
     (root / "images" / "val").mkdir()
     with pytest.raises(SourceError, match=r"found none. '--validate-on none' trains without it"):
-        open_watched_split("folder", root, "train", None)
+        open_validation_split("folder", root, "train", None)
 
 
 def test_shares_in_memory_know_their_size(root: Path) -> None:
     data = open_dataset("camvid", root, "val")
     frames = load_frames(data, SIZE, None, 1, CPU, 1, trained_on=False)
-    assert (frames.size, len(frames), frames.spots) == (SIZE, 2, ())
-    assert len(Share(frames, 2).frames) == 2
+    assert (frames.size, len(frames), frames.pixel_samples) == (SIZE, 2, ())
+    assert len(BatchPart(frames, 2).frames) == 2
     assert np.array_equal(frames.images[1].numpy(), data[1].rgb)
     assert np.array_equal(frames.labels[1].numpy(), data[1].truth)
 

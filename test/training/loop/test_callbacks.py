@@ -24,7 +24,7 @@ from erfnet_ros.training.config.schedule import plans
 from erfnet_ros.training.loop import throughput as meter_module
 from erfnet_ros.training.loop.callbacks import Keeper, StepBar
 from erfnet_ros.training.loop.lightning_module import StageModule
-from erfnet_ros.training.loop.throughput import Meter, Pace
+from erfnet_ros.training.loop.throughput import Throughput, ThroughputMeter
 
 RECIPE = Recipe.from_dict({"stages": [{"name": "network", "part": "network", "phases": [{"steps": 100}]}]}, "test")
 GPU = torch.device("cuda", 0)
@@ -75,7 +75,7 @@ def test_a_signal_saves_the_step_at_hand_and_stops(training: Training, signum: s
 
 
 def test_a_second_sigterm_does_not_end_the_run_before_it_has_saved(training: Training) -> None:
-    """A cluster sends it to the job and to each of its processes."""
+    """A cluster sends it to the setup and to each of its processes."""
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
     training.step()
@@ -129,7 +129,7 @@ def test_the_curves_tell_speed_and_use_of_the_gpu_where_it_is_known(
     assert training.keeper.points[-1].images_per_second == training.logged[-1]["images_per_second"]
     assert training.keeper.points[-1].gpu_utilization is None
     assert "gpu_utilization" not in training.logged[-1]
-    monkeypatch.setattr(Meter, "pace", lambda meter, images: Pace(80.0, 0.5))
+    monkeypatch.setattr(ThroughputMeter, "throughput", lambda meter, images: Throughput(80.0, 0.5))
     for _ in range(50):
         training.step()
     assert training.keeper.points[-1].gpu_utilization == training.logged[-1]["gpu_utilization"] == 0.5
@@ -139,7 +139,7 @@ def test_the_bar_tells_images_per_second(training: Training, monkeypatch: pytest
     """With a bar there are no lines between validations."""
     training.step()
     assert set(StepBar().get_metrics(training.trainer, training.module)) == {"images/s"}
-    monkeypatch.setattr(Meter, "pace", lambda meter, images: Pace(80.0, 0.5))
+    monkeypatch.setattr(ThroughputMeter, "throughput", lambda meter, images: Throughput(80.0, 0.5))
     assert StepBar().get_metrics(training.trainer, training.module) == {"images/s": "80.0", "GPU": "50 %"}
 
 
@@ -152,17 +152,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_a_period_tells_its_own_means(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter((90, 50, 10))
-    monkeypatch.setattr(torch.cuda, "utilization", lambda device: next(answers))
-    meter = Meter()
+    predictions = iter((90, 50, 10))
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: next(predictions))
+    meter = ThroughputMeter()
     for second in (0.5, 1.0, 1.5, 2.0):
         clock(second)
         meter.look(GPU)
-    assert meter.pace(30) == Pace(15.0, 0.7)
+    assert meter.throughput(30) == Throughput(15.0, 0.7)
     meter.begin(30)
     clock(4.0)
     meter.look(GPU)
-    assert meter.pace(40) == Pace(5.0, 0.1)
+    assert meter.throughput(40) == Throughput(5.0, 0.1)
 
 
 def test_a_gpu_that_does_not_say_is_asked_once(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,10 +173,10 @@ def test_a_gpu_that_does_not_say_is_asked_once(clock: Callable[[float], None], m
         raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
 
     monkeypatch.setattr(torch.cuda, "utilization", missing)
-    meter = Meter()
+    meter = ThroughputMeter()
     for second in (1.0, 2.0, 3.0):
         clock(second)
         meter.look(GPU)
         meter.look(torch.device("cpu"))
     assert asked == [GPU]
-    assert meter.pace(6) == Pace(2.0, None)
+    assert meter.throughput(6) == Throughput(2.0, None)

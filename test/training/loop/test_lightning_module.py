@@ -20,12 +20,12 @@ from erfnet_ros.core.errors import SourceError, TrainingError
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Loss, Recipe
 from erfnet_ros.training.config.schedule import Plan, plans
-from erfnet_ros.training.history import Evaluation, FrameResult, History, Point
+from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
 from erfnet_ros.training.loop import memory_check
-from erfnet_ros.training.loop.checkpoint_io import STATE, StateFile, full_disk_told, read_state
+from erfnet_ros.training.loop.checkpoint_io import STATE, StateFile, read_state, report_full_disk
 from erfnet_ros.training.loop.lightning_module import StageModule, labels_of, logits_of, set_dropout
 from erfnet_ros.training.loop.losses import loss_of
-from erfnet_ros.training.loop.memory_check import check_batch, out_in_training, probe
+from erfnet_ros.training.loop.memory_check import check_batch, memory_probe, out_of_memory_in_training
 
 CLASSES = 3
 
@@ -90,7 +90,7 @@ def test_the_encoders_labels_are_the_middle_pixel_of_each_square_and_meet_its_lo
 
 def test_the_average_begins_short_and_settles_at_the_recipes_decay() -> None:
     _, plan = planned()
-    module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.9), None)
+    module = StageModule(ERFNet(CLASSES), plan, recipe(ema_decay=0.9), None)
     assert module.average is not None
     bias = "decoder.output_conv.bias"
     with torch.no_grad():
@@ -107,7 +107,7 @@ def test_the_average_begins_short_and_settles_at_the_recipes_decay() -> None:
 def test_the_average_takes_in_batch_norms_statistics_and_counters() -> None:
     """Else the averaged network would normalize as the untrained one."""
     _, plan = planned()
-    module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None)
+    module = StageModule(ERFNet(CLASSES), plan, recipe(ema_decay=0.0), None)
     module.training_step(batch(), 0)
     module.update_average(1)
     assert module.average is not None
@@ -119,11 +119,11 @@ def test_the_average_takes_in_batch_norms_statistics_and_counters() -> None:
 def test_the_average_follows_a_module_that_was_moved_loaded_and_given_synchronized_norms() -> None:
     """Lightning does all three with a module before its first step; moving it replaces tensors."""
     _, plan = planned()
-    module = StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None)
+    module = StageModule(ERFNet(CLASSES), plan, recipe(ema_decay=0.0), None)
     module.update_average(1)
     # To another device is not to be had everywhere; to another type goes the same way.
     module.double().float()
-    module.load_state_dict(StageModule(ERFNet(CLASSES), plan, recipe(average_decay=0.0), None).state_dict())
+    module.load_state_dict(StageModule(ERFNet(CLASSES), plan, recipe(ema_decay=0.0), None).state_dict())
     module.update_average(2)
     module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     norm = "encoder.initial_block.bn"
@@ -181,13 +181,13 @@ def test_dropout_is_the_recipes_or_the_papers() -> None:
 def test_a_batch_that_is_too_large_names_the_largest_half_that_fits() -> None:
     tried = []
 
-    def step(views: int) -> None:
-        tried.append(views)
-        if views > 3:
+    def step(crops: int) -> None:
+        tried.append(crops)
+        if crops > 3:
             raise torch.OutOfMemoryError("too large")
 
     with pytest.raises(
-        TrainingError, match=r"Expected 12 views of 64x48 per step to fit .* cuda:0.*--batch-size 6 fits"
+        TrainingError, match=r"Expected 12 crops of 64x48 per step to fit .* cuda:0.*--batch-size 6 fits"
     ):
         check_batch(12, step, "cuda:0", (64, 48), processes=2)
     assert tried == [12, 6, 3]
@@ -195,7 +195,7 @@ def test_a_batch_that_is_too_large_names_the_largest_half_that_fits() -> None:
 
 
 def test_where_not_even_one_view_fits_the_error_says_so() -> None:
-    def step(views: int) -> None:
+    def step(crops: int) -> None:
         raise torch.OutOfMemoryError("too large")
 
     with pytest.raises(TrainingError, match=r"not even one view fits: free the GPU.*\(too large\)\.$"):
@@ -212,8 +212,8 @@ def test_where_not_even_one_view_fits_the_error_says_so() -> None:
     ],
 )
 def test_what_libraries_say_for_want_of_memory_counts_as_such(message: str) -> None:
-    def step(views: int) -> None:
-        if views > 1:
+    def step(crops: int) -> None:
+        if crops > 1:
             raise RuntimeError(message)
 
     with pytest.raises(TrainingError, match="--batch-size 1 fits"):
@@ -221,7 +221,7 @@ def test_what_libraries_say_for_want_of_memory_counts_as_such(message: str) -> N
 
 
 def test_another_error_than_want_of_memory_is_not_hidden() -> None:
-    def step(views: int) -> None:
+    def step(crops: int) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="illegal memory access"):
@@ -237,15 +237,15 @@ def test_the_step_that_is_tried_goes_through_every_class(name: str, monkeypatch:
         return loss_of(loss, logits, labels, weights)
 
     monkeypatch.setattr(memory_check, "loss_of", noted)
-    probe(recipe(loss={"name": name}), CLASSES, (2, 16, 24), torch.device("cpu"), "fp32").backward()
+    memory_probe(recipe(loss={"name": name}), CLASSES, (2, 16, 24), torch.device("cpu"), "fp32").backward()
     assert seen == [([0, 1, 2], True)]
 
 
 def test_advice_in_the_midst_of_training_can_be_followed() -> None:
     """A batch of one has no half, and there is nothing to resume before the first save."""
     said = {
-        (views, saved): str(out_in_training(views, processes, "cuda:0", saved))
-        for views, processes in ((8, 2), (1, 1), (2, 2))
+        (crops, saved): str(out_of_memory_in_training(crops, processes, "cuda:0", saved))
+        for crops, processes in ((8, 2), (1, 1), (2, 2))
         for saved in (True, False)
     }
     assert "go on with --resume, or begin anew in another folder with --batch-size 4." in said[8, True]
@@ -270,7 +270,7 @@ def test_a_full_disk_is_told_once_whoever_meets_it(tmp_path: Path, capfd: pytest
     def fill() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    @full_disk_told(tmp_path)
+    @report_full_disk(tmp_path)
     def train() -> None:
         thread = Thread(target=fill)
         thread.start()
@@ -284,7 +284,7 @@ def test_a_full_disk_is_told_once_whoever_meets_it(tmp_path: Path, capfd: pytest
 
 
 def test_another_fault_of_the_system_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="Too many open files"), full_disk_told(tmp_path):
+    with pytest.raises(OSError, match="Too many open files"), report_full_disk(tmp_path):
         raise OSError(errno.EMFILE, "Too many open files")
 
 
@@ -306,12 +306,12 @@ def test_history_and_evaluation_survive_their_files(tmp_path: Path) -> None:
         hardware="2 cores",
         versions={"torch": "2"},
         class_names=("a", "b"),
-        class_shares=(0.25, 0.75),
+        class_frequencies=(0.25, 0.75),
         steps=4,
         images=8,
         seconds=2.0,
         images_per_second=4.0,
-        points=(Point("encoder", 2, 1.5, 0.1, None), Point("network", 4, 1.0, 0.0, 0.5)),
+        points=(CurvePoint("encoder", 2, 1.5, 0.1, None), CurvePoint("network", 4, 1.0, 0.0, 0.5)),
     )
     evaluation = Evaluation("val", {"frames": 1}, (FrameResult("x", 0.5, "frames/best_1.png"),), ())
     assert Evaluation.read(tmp_path) is None
@@ -328,7 +328,7 @@ def test_a_history_that_is_missing_or_damaged_is_refused(tmp_path: Path) -> None
     with pytest.raises(SourceError, match=r"Expected a finished training run with .*history.json"):
         History.read(tmp_path)
     (tmp_path / "history.json").write_text('{"steps": 1}')
-    with pytest.raises(SourceError, match=r"Expected class_names, .* in .*history.json, got steps"):
+    with pytest.raises(SourceError, match=r"Expected .*class_names, .* in .*history.json, got steps"):
         History.read(tmp_path)
     (tmp_path / "history.json").write_text("{")
     with pytest.raises(SourceError, match=r"Expected JSON in .*history.json"):

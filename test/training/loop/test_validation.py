@@ -1,4 +1,4 @@
-"""What a network in training is watched by."""
+"""What a network in training is validation_set by."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import Plan, plans
 from erfnet_ros.training.data.frame_store import DiskFrames, TrainingFrames, load_frames
 from erfnet_ros.training.loop import validation
-from erfnet_ros.training.loop.validation import Watched, answer, matrix_of, with_void_column
+from erfnet_ros.training.loop.validation import ValidationSet, answer, count_pixels, with_void_column
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def network() -> ERFNet:
 
 
 def test_pixels_are_counted_by_true_and_answered_class(frames: TrainingFrames) -> None:
-    found = with_void_column(matrix_of(network(), planned(), Watched(frames, range(5), "val"), CPU, (0, 3)))
+    found = with_void_column(count_pixels(network(), planned(), ValidationSet(frames, range(5), "val"), CPU, (0, 3)))
     expected = np.zeros_like(found)
     for number in (0, 3):
         image, labels = validation.frame_of(frames, number)
@@ -56,10 +56,10 @@ def test_frames_that_are_answered_together_count_as_one_by_one(
     frames: TrainingFrames, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU, which a single small frame does not keep busy."""
-    watched = Watched(frames, range(5), "val")
-    alone = matrix_of(network(), planned(part), watched, CPU, watched.numbers)
+    validation_set = ValidationSet(frames, range(5), "val")
+    alone = count_pixels(network(), planned(part), validation_set, CPU, validation_set.numbers)
     monkeypatch.setattr(validation, "_frames_at_once", lambda *_: 2)
-    together = matrix_of(network(), planned(part), watched, CPU, watched.numbers)
+    together = count_pixels(network(), planned(part), validation_set, CPU, validation_set.numbers)
     assert together.sum(1).tolist() == alone.sum(1).tolist()
     # Sums of another order may turn a tie.
     assert int((together - alone).abs().sum()) <= 8
