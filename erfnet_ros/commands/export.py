@@ -1,17 +1,16 @@
-"""`erfnet export`: a checkpoint as an ONNX file, checked on the spot against PyTorch."""
+"""`erfnet export`: a checkpoint as an ONNX file, compared with PyTorch."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ExportError
 from erfnet_ros.core.image_size import parse_camera_size, parse_input_size
+from erfnet_ros.core.output_files import atomic_output
 
 if TYPE_CHECKING:
     # --help must not wait for torch.
@@ -19,16 +18,16 @@ if TYPE_CHECKING:
 
 _FRAMES_PER_SIZE = 3
 _CAMERA_SIZES = ((1280, 720), (640, 480), (333, 251), (160, 120))
-"""What a graph for any camera size is checked at, beside the size of training: shrinking in blocks and smoothly,
-growing, odd sides."""
+"""Camera sizes that a graph for any size is checked at, besides the training size: shrinking in blocks and smoothly,
+enlarging, odd sides."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0.
 
     Raises:
-        ErfnetError: An option or the checkpoint is of no use, ONNX is not installed, or the graph does not answer as
-            PyTorch does; then there is no file.
+        ErfnetError: An option or the checkpoint is invalid, ONNX is not installed, or the graph does not predict what
+            PyTorch does; then nothing is written.
     """
     options = _parser().parse_args(arguments)
     camera = None if options.size is None else parse_camera_size(options.size)
@@ -47,11 +46,11 @@ def main(arguments: Sequence[str]) -> int:
     agreement = export.agreement(model, Pipeline(loaded, input_size).eval(), _streets(list(sizes)))
     if agreement.worst < export.MIN_AGREEMENT:
         raise ExportError(
-            f"Expected ONNX Runtime to choose PyTorch's class on {100 * export.MIN_AGREEMENT:.1f} % of the pixels "
+            f"Expected ONNX Runtime to predict PyTorch's class on {100 * export.MIN_AGREEMENT:.1f} % of the pixels "
             f"or more, got {_shown(agreement)}; '{options.out}' was not written. "
             f"{'Export with --precision fp32.' if options.precision != 'fp32' else 'Update onnxruntime and torch.'}"
         )
-    write_whole(options.out, model.SerializeToString())
+    write_file(options.out, model.SerializeToString())
     print(f"{options.out}: {_described(camera, input_size)}, {options.precision}, opset {OPSET}")
     print(f"{len(loaded.class_set)} classes ({loaded.class_set.name}): {', '.join(loaded.class_set.names)}")
     print(f"same class as PyTorch in fp32 on {_shown(agreement)}")
@@ -63,21 +62,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="erfnet export",
         description="Write a checkpoint as one ONNX graph: a (1, H, W, 3) uint8 RGB image in, its labels and "
-        "confidences (1, H, W) uint8 out. The graph is run on synthetic streets in ONNX Runtime; where it does not "
-        "choose PyTorch's class on 99.9 % of the pixels, it is refused and nothing is written.",
+        "confidences (1, H, W) uint8 out. The graph is run on synthetic streets in ONNX Runtime; unless it predicts "
+        "PyTorch's class on 99.9 % of the pixels, nothing is written.",
     )
     parser.add_argument(
         "checkpoint", nargs="?", metavar="CHECKPOINT", help=".safetensors file (default: the shipped CamVid weights)"
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx", help="the file to write")
     camera = parser.add_mutually_exclusive_group()
-    camera.add_argument("--size", metavar="WxH", help="the one size of the camera's images, which TensorRT likes best")
+    camera.add_argument("--size", metavar="WxH", help="size of the camera's images; TensorRT is fastest with one size")
     camera.add_argument("--dynamic", action="store_true", help="images of any size (default)")
     parser.add_argument(
         "--input-size",
         default="auto",
         metavar="WxH",
-        help="what the network sees (default: auto, which follows camera and training)",
+        help="size that the network sees (default: auto, from the camera's and the training size)",
     )
     parser.add_argument(
         "--precision", choices=("fp32", "fp16"), default="fp32", help="of the weights and sums (default: fp32)"
@@ -99,7 +98,7 @@ def _described(camera: tuple[int, int] | None, input_size: tuple[int, int] | Non
 
 
 def _shown(agreement: Agreement) -> str:
-    """Return the share of each size, the worst where there are several images of it."""
+    """Return the share of each size; of several images the worst."""
     worst: dict[tuple[int, int], float] = {}
     for size, same in zip(agreement.sizes, agreement.same, strict=True):
         worst[size] = min(same, worst.get(size, 1.0))
@@ -107,18 +106,14 @@ def _shown(agreement: Agreement) -> str:
     return ", ".join(f"{int(same * 1e6) / 1e4:.4f} % at {w}x{h}" for (w, h), same in worst.items())
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Write a file; it is complete or not there.
 
     Raises:
-        ExportError: The disk is full, or the folder may not be written.
+        ExportError: The disk is full, or the folder may not be written to.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        with atomic_output(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise ExportError(f"Cannot write '{path}': {error.strerror}; choose another place.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

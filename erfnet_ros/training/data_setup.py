@@ -1,9 +1,9 @@
-"""What a run is trained and validated on: opened, checked and counted before the first step."""
+"""Training data: splits to train and validate on, opened, checked and counted before the first step."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,10 +18,9 @@ from erfnet_ros.training.data.batches import BatchPart
 from erfnet_ros.training.data.frame_store import (
     ClassFrequencies,
     DiskFrames,
-    TrainingFrames,
+    FrameOptions,
     count_classes,
-    fits_memory,
-    load_frames,
+    open_frames,
     render_streets,
 )
 from erfnet_ros.training.loop.validation import ValidationSet
@@ -36,20 +35,20 @@ class TrainingData:
     Attributes:
         data: The training split.
         class_frequencies: Its pixels by class.
-        training: What each batch is made of; the data set first.
+        parts: What each batch is made of; the data set first.
         validation_set: What to validate on while training; None for nothing.
         validation_data: The split behind it, at its full size; None for nothing.
     """
 
     data: DataSet
     class_frequencies: ClassFrequencies
-    training: tuple[BatchPart, ...]
+    parts: tuple[BatchPart, ...]
     validation_set: ValidationSet | None
     validation_data: DataSet | None
 
     @property
     def class_set(self) -> ClassSet:
-        """What the ids mean."""
+        """Classes of the labels."""
         return self.data.class_set
 
 
@@ -72,7 +71,7 @@ def open_validation_split(kind: str, root: Path, trained_on: str, wanted: str | 
         kind: Kind of data set.
         root: Its folder.
         trained_on: The training split, or several joined by `+`.
-        wanted: A split, `none`, or None for the first of val and test that is there, has labels and is not trained on.
+        wanted: A split, `none`, or None for the first of val and test that exists, has labels and is not trained on.
 
     Raises:
         ParameterError: The split is trained on.
@@ -86,131 +85,73 @@ def open_validation_split(kind: str, root: Path, trained_on: str, wanted: str | 
                 f"Expected to validate on frames that are not trained on, got {wanted} of {trained_on}."
             )
         return open_split(kind, root, wanted)
-    there = open_layout(kind, root).splits
+    available = open_layout(kind, root).splits
     for split in ("val", "test"):
-        if split in there and split not in trained_on.split("+"):
+        if split in available and split not in trained_on.split("+"):
             try:
                 data = open_dataset(kind, root, split)
             except SourceError as error:
                 raise SourceError(f"{error} '--validate-on none' trains without it.") from error
             if data.has_truth:
                 return data
-    log.info("No split with labels is left to validate on: the run goes without, and its checkpoint has no mIoU.")
+    log.info("No split with labels is left to validate on: the checkpoint will have no mIoU.")
     return None
 
 
 def load_training_data(
-    data: DataSet,
-    validation_set: DataSet | None,
-    recipe: Recipe,
-    where: str,
-    device: torch.device,
-    workers: int,
-    processes: int,
+    data: DataSet, validation_data: DataSet | None, recipe: Recipe, options: FrameOptions
 ) -> TrainingData:
-    """Read and count everything.
+    """Read and count all frames.
 
     Args:
         data: The training split.
-        validation_set: The split to validate on, or None.
-        recipe: Shrinks frames, and may ask for synthetic ones.
-        where: memory, disk, or auto: memory where the frames have one size and fit.
-        device: Where the network is trained.
-        workers: Threads and processes that read.
-        processes: Processes on this machine that train together.
+        validation_data: The split to validate on, or None.
+        recipe: Its crops must fit the frames; it may ask for synthetic ones.
+        options: How to read them.
 
     Raises:
         SourceError: A frame cannot be used.
         ParameterError: The recipe does not fit the frames.
     """
     log.info("Reading the %d frames of %s, split %s.", len(data), data.name, data.split)
-    class_frequencies = count_classes(data, recipe.max_frame_height, workers)
-    _warn_about_absent_classes(class_frequencies, data)
-    _check_size(class_frequencies, data)
-    whole = any(phase.crop == "frame" for stage in recipe.stages for phase in stage.phases)
-    if class_frequencies.size is None and (whole or recipe.synthetic is not None):
-        raise ParameterError(
-            f"Expected frames of one size in split {data.split} of {data.name} for the recipe's "
-            f"{'crop: frame' if whole else 'synthetic frames'}, got several; set a crop [width, height]"
-            f"{'' if whole else ' and synthetic: null'}."
-        )
-    real = _frames(data, class_frequencies, recipe, where, device, workers, processes, trained_on=True)
-    shares = [BatchPart(real, recipe.batch_size)]
-    if recipe.synthetic is not None and class_frequencies.size is not None:
-        log.info("Rendering %d synthetic frames.", recipe.synthetic.streets * recipe.synthetic.frames)
-        lies_on = device if not isinstance(real, DiskFrames) else torch.device("cpu")
-        streets = render_streets(
-            recipe.synthetic, data.class_set, class_frequencies.size, recipe.seed, lies_on, workers
-        )
-        count = recipe.synthetic.per_batch
-        shares = [BatchPart(real, recipe.batch_size - count), BatchPart(streets, count)]
-    return TrainingData(
-        data,
-        class_frequencies,
-        tuple(shares),
-        _validation_set(validation_set, data, recipe, where, device, workers, processes),
-        validation_set,
-    )
-
-
-def _validation_set(
-    validation_set: DataSet | None,
-    data: DataSet,
-    recipe: Recipe,
-    where: str,
-    device: torch.device,
-    workers: int,
-    processes: int,
-) -> ValidationSet | None:
-    if validation_set is None:
-        return None
-    if validation_set.class_set.names != data.class_set.names:
-        raise SourceError(
-            f"Expected the classes of {data.split} in {validation_set.split}, "
-            f"got those of {validation_set.class_set.name}."
-        )
-    class_frequencies = count_classes(validation_set, recipe.max_frame_height, workers)
-    frames = _frames(validation_set, class_frequencies, recipe, where, device, workers, processes, trained_on=False)
-    return ValidationSet(frames, spread_evenly(len(validation_set), recipe.validate_frames), validation_set.split)
-
-
-def _frames(
-    data: DataSet,
-    class_frequencies: ClassFrequencies,
-    recipe: Recipe,
-    where: str,
-    device: torch.device,
-    workers: int,
-    processes: int,
-    trained_on: bool,
-) -> TrainingFrames:
-    size = class_frequencies.size
-    if where == "memory" and size is None:
-        raise ParameterError(
-            f"Expected frames of one size in split {data.split} of {data.name} to keep them in memory, got several; "
-            "take --frames disk."
-        )
-    in_memory = where == "memory" or (where == "auto" and fits_memory(len(data), size, device, processes))
-    if in_memory and size is not None:
-        return load_frames(data, size, recipe.max_frame_height, recipe.seed, device, workers, trained_on)
-    return DiskFrames(data, recipe.max_frame_height, recipe.seed, class_frequencies.size)
-
-
-def _check_size(class_frequencies: ClassFrequencies, data: DataSet) -> None:
-    """Refuse frames whose size the run's checkpoint cannot name."""
+    frequencies = count_classes(data, options)
+    absent = [name for name, pixels in zip(data.class_set.names, frequencies.pixels, strict=True) if not pixels]
+    if absent:
+        log.warning(
+            "No pixel of split %s of %s is %s: the network will not learn this.",
+            data.split, data.name, " or ".join(absent),
+        )  # fmt: skip
     try:
-        check_input_size(*class_frequencies.commonest_size)
+        check_input_size(*frequencies.commonest_size)
     except ParameterError as error:
         raise ParameterError(
             f"{error} It is the size of the frames of {data.name}, split {data.split}; "
             "set max_frame_height in the recipe."
         ) from error
-
-
-def _warn_about_absent_classes(class_frequencies: ClassFrequencies, data: DataSet) -> None:
-    absent = [name for name, pixels in zip(data.class_set.names, class_frequencies.pixels, strict=True) if not pixels]
-    if absent:
-        log.warning(
-            "No pixel of split %s of %s is %s: the network will not learn to name it.",
-            data.split, data.name, " or ".join(absent),
-        )  # fmt: skip
+    whole = any(phase.crop == "frame" for stage in recipe.stages for phase in stage.phases)
+    if frequencies.size is None and (whole or recipe.synthetic is not None):
+        raise ParameterError(
+            f"Expected frames of one size in split {data.split} of {data.name} for the recipe's "
+            f"{'crop: frame' if whole else 'synthetic frames'}, got several; set a crop [width, height]"
+            f"{'' if whole else ' and synthetic: null'}."
+        )
+    real = open_frames(data, frequencies.size, options)
+    parts = [BatchPart(real, recipe.batch_size)]
+    if recipe.synthetic is not None and frequencies.size is not None:
+        log.info("Rendering %d synthetic frames.", recipe.synthetic.streets * recipe.synthetic.frames)
+        device = options.device if not isinstance(real, DiskFrames) else torch.device("cpu")
+        streets = render_streets(recipe.synthetic, data.class_set, frequencies.size, replace(options, device=device))
+        count = recipe.synthetic.per_batch
+        parts = [BatchPart(real, recipe.batch_size - count), BatchPart(streets, count)]
+    validation_set = None
+    if validation_data is not None:
+        if validation_data.class_set.names != data.class_set.names:
+            raise SourceError(
+                f"Expected the classes of {data.split} in {validation_data.split}, "
+                f"got those of {validation_data.class_set.name}."
+            )
+        size = count_classes(validation_data, options).size
+        frames = open_frames(validation_data, size, options, sample_pixels=False)
+        numbers = spread_evenly(len(validation_data), recipe.validate_frames)
+        validation_set = ValidationSet(frames, numbers, validation_data.split)
+    return TrainingData(data, frequencies, tuple(parts), validation_set, validation_data)

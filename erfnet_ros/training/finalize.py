@@ -1,4 +1,4 @@
-"""The end of a run: the checkpoint, its score, curves, pictures and report."""
+"""Results of a finished run: checkpoint, evaluation, history and report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.history import Evaluation, FrameResult, History
-from erfnet_ros.training.loop.callbacks import Keeper
+from erfnet_ros.training.loop.curves import TrainingCurves
 from erfnet_ros.training.setup import TrainingSetup
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.overlay import blend
@@ -30,48 +30,46 @@ from erfnet_ros.visualization.overlay import blend
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
-"""The trained weights in the run's folder."""
+"""File of the trained weights, in the run's folder."""
 
 _SHOWN = 3
 _STRIPS = "frames"
 
 
-def finish(setup: TrainingSetup, network: ERFNet, keeper: Keeper) -> None:
+def finish(setup: TrainingSetup, network: ERFNet, curves: TrainingCurves) -> None:
     """Write checkpoint, evaluation, history and report into the run's folder.
 
     Args:
         setup: The run.
         network: Its result.
-        keeper: Its curves.
+        curves: Its curves.
     """
     run = setup.request.run
     path = run / CHECKPOINT
     checkpoint = _checkpoint(setup, network)
-    # Without its score first: a fault while scoring must not cost the weights.
+    # Before it is evaluated: an error in the evaluation must not lose the weights.
     checkpoints.save(checkpoint, path)
     if setup.training_data.validation_data is not None:
         miou = _evaluate(run, path, str(setup.device), setup.training_data.validation_data)
         checkpoints.save(replace(checkpoint, miou=miou), path)
-    _history(setup, keeper).write(run)
+    _history(setup, curves).write(run)
     from erfnet_ros.training.report import write_report
 
     log.info("%s and %s are written.", path, write_report(run))
 
 
 def _checkpoint(setup: TrainingSetup, network: ERFNet) -> Checkpoint:
-    training_data = setup.training_data
-    measured = (
-        "" if training_data.validation_data is None else f"; mIoU measured on {training_data.validation_data.split}"
-    )
+    data = setup.training_data
+    measured = "" if data.validation_data is None else f"; mIoU measured on {data.validation_data.split}"
     text = f"{_data_text(setup)}, recipe {setup.run_config.recipe_name}, seed {setup.recipe.seed}{measured}"
-    # The frames' size and not the crop's: crops are cut at the frames' scale.
-    size, license = training_data.class_frequencies.commonest_size, setup.request.license or ""
-    checkpoint = Checkpoint(training_data.class_set, network.state_dict(), size, text, None, license)
-    return calibrate(checkpoint, calibration_images(training_data.data))
+    # The frames' size, not the crops', which are cut at the frames' scale.
+    size, license = data.class_frequencies.commonest_size, setup.request.license or ""
+    checkpoint = Checkpoint(data.class_set, network.state_dict(), size, text, None, license)
+    return calibrate(checkpoint, calibration_images(data.data))
 
 
 def _evaluate(run: Path, path: Path, device: str, data: DataSet) -> float | None:
-    """Score the written file as a user would run it; return its mIoU."""
+    """Evaluate the written file as a user would run it; return its mIoU."""
     segmenter = Segmenter(path, device=device)
 
     def segment(rgb: Pixels) -> tuple[Pixels, Pixels]:
@@ -104,11 +102,11 @@ def _shown(run: Path, data: DataSet, segmenter: Segmenter, scored: FrameScore, s
     return FrameResult(scored.name, miou, picture.as_posix())
 
 
-def _history(setup: TrainingSetup, keeper: Keeper) -> History:
-    training_data = setup.training_data
+def _history(setup: TrainingSetup, curves: TrainingCurves) -> History:
+    data = setup.training_data
     return History(
         data=_data_text(setup),
-        validated_on=None if training_data.validation_set is None else training_data.validation_set.split,
+        validated_on=None if data.validation_set is None else data.validation_set.split,
         recipe_name=setup.run_config.recipe_name,
         recipe=setup.recipe.to_dict(),
         seed=setup.recipe.seed,
@@ -119,13 +117,13 @@ def _history(setup: TrainingSetup, keeper: Keeper) -> History:
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "lightning")},
         },
-        class_names=training_data.class_set.names,
-        class_frequencies=tuple(training_data.class_frequencies.shares.tolist()),
-        steps=keeper.steps,
-        images=keeper.images,
-        seconds=keeper.seconds,
-        images_per_second=keeper.images / max(keeper.seconds, 1e-9),
-        points=tuple(keeper.points),
+        class_names=data.class_set.names,
+        class_frequencies=tuple(data.class_frequencies.shares.tolist()),
+        steps=curves.steps,
+        images=curves.images,
+        seconds=curves.seconds,
+        images_per_second=curves.images / max(curves.seconds, 1e-9),
+        points=tuple(curves.points),
     )
 
 

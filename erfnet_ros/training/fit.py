@@ -1,4 +1,4 @@
-"""A training run from the request to the report."""
+"""Training run, from the request to the report."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from erfnet_ros.models.checkpoint import build_network
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.request import Request
-from erfnet_ros.training.config.schedule import Plan, plans
+from erfnet_ros.training.config.schedule import plans
 from erfnet_ros.training.data.batches import BatchSampler, batches
 from erfnet_ros.training.finalize import finish
-from erfnet_ros.training.loop.callbacks import Keeper, StepBar, wants_bar
-from erfnet_ros.training.loop.checkpoint_io import STATE, StateFile, read_state
-from erfnet_ros.training.loop.distributed import is_first_process
+from erfnet_ros.training.loop.callbacks import StateSaver, StepBar, wants_bar
+from erfnet_ros.training.loop.checkpoint_io import StateFile, read_state
+from erfnet_ros.training.loop.curves import TrainingCurves
 from erfnet_ros.training.loop.lightning_module import STAGE_KEY, StageModule
 from erfnet_ros.training.loop.losses import class_weights
 from erfnet_ros.training.loop.memory_check import is_out_of_memory, out_of_memory_in_training
 from erfnet_ros.training.loop.tensorboard_images import ImageLogger
-from erfnet_ros.training.setup import TrainingSetup, prepare
+from erfnet_ros.training.setup import TrainingSetup, is_first_process, prepared
 
 log = logging.getLogger(__name__)
 
@@ -37,48 +37,57 @@ def train(request: Request) -> bool:
     """Train to the recipe's end.
 
     Returns:
-        Whether the end was reached; False where someone stopped the run, which can be resumed.
+        Whether the end was reached; False where a signal stopped the run and its state was saved.
 
     Raises:
-        ErfnetError: Something of the request cannot be had, or the run cannot go on.
+        ErfnetError: The request cannot be carried out, or the run cannot continue.
+        KeyboardInterrupt: Ctrl-C outside the training steps, or twice.
     """
     _quiet_lightning()
-    setup = prepare(request)
+    with prepared(request) as setup:
+        return _train(setup)
+
+
+def _train(setup: TrainingSetup) -> bool:
+    request, recipe, data = setup.request, setup.recipe, setup.training_data
     logger = TensorBoardLogger(request.run, name="", version="tensorboard")
-    image_logger = ImageLogger(logger.experiment, setup.training_data.class_set) if is_first_process() else None
-    keeper = Keeper(
-        request.run,
-        setup.training_data.validation_set,
-        request.save_every_s,
-        setup.recipe.validate_every,
-        image_logger,
-        wants_bar(),
+    curves = TrainingCurves(
+        validation_set=data.validation_set,
+        validate_every=recipe.validate_every,
+        image_logger=ImageLogger(logger.experiment, data.class_set) if is_first_process() else None,
+        quiet=wants_bar(),
     )
-    state = read_state(request.run / STATE) if request.resume else None
-    torch.manual_seed(setup.recipe.seed)
-    network = ERFNet(len(setup.training_data.class_set)) if setup.initial is None else build_network(setup.initial)
-    for plan in plans(setup.recipe, len(setup.training_data.data)):
+    saver = StateSaver(request.state, request.save_every_s, curves)
+    callbacks = [curves, saver, *([StepBar(curves)] if wants_bar() else [])]
+    state = read_state(request.state) if request.resume else None
+    weights = None
+    if recipe.loss.class_weight_constant is not None:
+        shares = torch.from_numpy(data.class_frequencies.shares).float()
+        weights = class_weights(shares, recipe.loss.class_weight_constant)
+    torch.manual_seed(recipe.seed)
+    network = ERFNet(len(data.class_set)) if setup.initial is None else build_network(setup.initial)
+    for plan in plans(recipe, len(data.data)):
         if state is not None and plan.index < state[STAGE_KEY]:
             continue
         resumed = state is not None and plan.index == state[STAGE_KEY]
-        module = StageModule(network, plan, setup.recipe, _class_weights(setup))
-        if not _fit(setup, module, keeper, logger, request.run / STATE if resumed else None):
-            log.info("Stopped after step %d; go on with --resume.", keeper.steps)
+        module = StageModule(network, plan, recipe, weights)
+        _fit(setup, module, callbacks, logger, request.state if resumed else None)
+        if saver.stopped:
+            log.info("The state after step %d is saved.", curves.steps)
             return False
         network = module.result()
     logger.finalize("success")
     if is_first_process():
-        finish(setup, network.cpu(), keeper)
+        finish(setup, network.cpu(), curves)
     return True
 
 
 def _fit(
-    setup: TrainingSetup, module: StageModule, keeper: Keeper, logger: TensorBoardLogger, resumed: Path | None
-) -> bool:
-    """Train one stage; tell whether it reached its end."""
+    setup: TrainingSetup, module: StageModule, callbacks: list[Callback], logger: TensorBoardLogger, state: Path | None
+) -> None:
+    """Train one stage, from its beginning or from a state on."""
     request, several = setup.request, setup.request.processes > 1
     gpu = setup.device.type == "cuda"
-    callbacks: list[Callback] = [keeper, StepBar()] if wants_bar() else [keeper]
     trainer = Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=[setup.device.index or 0] if gpu and request.devices == 1 else request.devices,
@@ -86,7 +95,6 @@ def _fit(
         strategy="ddp" if several else "auto",
         sync_batchnorm=several and gpu,
         precision=_LIGHTNING_PRECISIONS[setup.precision],  # type: ignore[arg-type]
-        # What cuDNN learns of a shape in a second pays for itself where few shapes come again and again.
         benchmark=gpu and _has_few_shapes(setup),
         max_steps=module.plan.steps,
         max_epochs=-1,
@@ -101,50 +109,41 @@ def _fit(
         use_distributed_sampler=False,
         default_root_dir=request.run,
     )
-    loader = batches(_sampler(setup, module.plan, trainer), lambda: trainer.global_step, setup.workers)
+    sampler = BatchSampler(
+        plan=module.plan,
+        seed=setup.recipe.seed,
+        parts=setup.training_data.parts,
+        sampling_weights=np.sqrt(1 / np.maximum(setup.training_data.class_frequencies.shares, _RAREST_SHARE)),
+        rank=trainer.global_rank,
+        processes=request.processes,
+    )
+    loader = batches(sampler, lambda: trainer.global_step, setup.workers, pin_memory=gpu)
     try:
-        trainer.fit(module.train(), loader, ckpt_path=resumed)
-    except SIGTERMException:
-        keeper.stopped = True
+        trainer.fit(module.train(), loader, ckpt_path=state)
+    except (SIGTERMException, SystemExit) as error:
+        # Lightning turns a Ctrl-C that `StateSaver` does not handle into exit status 1.
+        raise KeyboardInterrupt from error
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        saved = (request.run / STATE).exists()
+        saved = request.state.exists()
         raise out_of_memory_in_training(setup.recipe.batch_size, request.processes, str(setup.device), saved) from error
-    return not keeper.stopped
 
 
 def _has_few_shapes(setup: TrainingSetup) -> bool:
-    """Tell whether images have few sizes: a phase has one, a folder's frames may have hundreds."""
+    """Tell whether images have few sizes, for which cuDNN's search for the fastest kernels pays.
+
+    Each phase has one size, a folder's validation frames may have hundreds.
+    """
     validation_set = setup.training_data.validation_set
     return validation_set is None or validation_set.frames.size is not None
 
 
-def _sampler(setup: TrainingSetup, plan: Plan, trainer: Trainer) -> BatchSampler:
-    sampling_weights = np.sqrt(1 / np.maximum(setup.training_data.class_frequencies.shares, _RAREST_SHARE))
-    return BatchSampler(
-        plan,
-        setup.recipe.seed,
-        setup.training_data.training,
-        sampling_weights,
-        trainer.global_rank,
-        setup.request.processes,
-    )
-
-
-def _class_weights(setup: TrainingSetup) -> torch.Tensor | None:
-    constant = setup.recipe.loss.class_weight_constant
-    if constant is None:
-        return None
-    return class_weights(torch.from_numpy(setup.training_data.class_frequencies.shares).float(), constant)
-
-
 def _quiet_lightning() -> None:
-    """Leave out what Lightning says of itself; its errors stay."""
+    """Hide Lightning's own log lines and two of its warnings; its errors stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not is_first_process():
-        # The first process speaks for all.
         logging.getLogger("erfnet_ros").setLevel(logging.ERROR)
     for message in (".*does not have many workers.*", ".*LeafSpec.*is deprecated.*"):
         warnings.filterwarnings("ignore", message)

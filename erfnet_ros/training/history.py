@@ -1,15 +1,15 @@
-"""What a training run leaves behind for its report: `history.json` and `evaluation.json` in the run's folder."""
+"""Files of a training run that its report is made of: `history.json` and `evaluation.json`."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from erfnet_ros.core.errors import SourceError
+from erfnet_ros.core.output_files import atomic_output
 
 HISTORY = "history.json"
 EVALUATION = "evaluation.json"
@@ -17,7 +17,7 @@ EVALUATION = "evaluation.json"
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One place on the curves.
+    """One point of the curves.
 
     Attributes:
         stage: Name of the recipe's stage, such as encoder or network.
@@ -40,22 +40,22 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class History:
-    """How a run went.
+    """Course of a run.
 
     Attributes:
-        data: What was trained on, in words: data set, split, number of frames.
+        data: Training data in words: data set, split, number of frames.
         validated_on: Name of the split behind `val_miou`; None where there was no validation.
         recipe_name: Name of the recipe (paper, modern, or a file's stem).
-        recipe: The recipe as its YAML file spells it, in plain mappings and lists, with the command line's overrides.
-        seed: What every random choice followed from.
-        command: The command line, with which the run can be repeated.
-        hardware: What it ran on, such as "2 cores of AMD EPYC" or "1 x NVIDIA H100".
+        recipe: The recipe in plain mappings and lists, with the command line's overrides.
+        seed: Of all random choices.
+        command: The command line that repeats the run.
+        hardware: Hardware, such as "2 cores of AMD EPYC" or "1 x NVIDIA H100".
         versions: Version by library name (erfnet_ros, torch, lightning, python).
         class_names: Names of the classes, by id.
         class_frequencies: Share of the training split's known pixels by class, 0..1, summing to 1.
         steps: Optimization steps taken.
         images: Crops trained on.
-        seconds: Time spent in training steps, over all resumptions; validation and start-up left out.
+        seconds: Time spent in training steps, over all resumptions; without validation and startup.
         images_per_second: `images / seconds`.
         points: The curves, in order of steps.
     """
@@ -101,7 +101,7 @@ class FrameResult:
     Attributes:
         name: The frame's name.
         miou: mIoU of this frame alone, 0..1.
-        picture: PNG strip relative to the run's folder: camera image, truth and answer side by side.
+        picture: PNG strip relative to the run's folder: camera image, ground truth and prediction.
     """
 
     name: str
@@ -111,7 +111,7 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the finished checkpoint scores.
+    """Score of the finished checkpoint.
 
     Attributes:
         split: The split that was scored.
@@ -145,17 +145,16 @@ class Evaluation:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write beside and rename, so that no reader ever sees half a file.
+    """Write a JSON file; it is complete or not there.
 
     Raises:
         SourceError: The file cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     try:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        with atomic_output(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise SourceError(
             f"Cannot write {path}: {error.strerror}; free some space or choose another folder."
         ) from error

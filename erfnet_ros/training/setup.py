@@ -1,27 +1,28 @@
-"""A training request, checked against the machine, the data and the run's folder before the first step."""
+"""Training setup: a request checked against the machine, the data and the run's folder."""
 
 from __future__ import annotations
 
-import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import CheckpointError, EngineError, TrainingError
+from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.inference.device import pick_device, pick_floats
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.request import Request, RunConfig, completed_from, file_hash, fingerprint, recipe_of
-from erfnet_ros.training.data.frame_store import default_workers
+from erfnet_ros.training.data.frame_store import FrameOptions, default_workers
 from erfnet_ros.training.data_setup import TrainingData, load_training_data, open_split, open_validation_split
-from erfnet_ros.training.loop.checkpoint_io import STATE, read_state, remove_partial_states
-from erfnet_ros.training.loop.distributed import is_first_process, local_rank
+from erfnet_ros.training.loop.checkpoint_io import read_state, remove_partial_states
 from erfnet_ros.training.loop.memory_check import check_memory
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class TrainingSetup:
         run_config: What decides the result.
         recipe: How to train.
         training_data: What to train and validate on.
-        initial: Weights to begin with; None from scratch.
-        device: Where; of several GPUs this process's.
+        initial: Weights to start from; None from scratch.
+        device: The device of this process.
         precision: fp32, fp16 or bf16.
         workers: Processes that read frames.
     """
@@ -49,11 +50,12 @@ class TrainingSetup:
     workers: int
 
 
-def prepare(request: Request) -> TrainingSetup:
-    """Check a request and make the run's folder its own.
+@contextmanager
+def prepared(request: Request) -> Iterator[TrainingSetup]:
+    """Check a request, lock the run's folder and read the data.
 
     Raises:
-        ErfnetError: Something of it cannot be had.
+        ErfnetError: The request cannot be carried out.
     """
     before = RunConfig.read(request.run) if request.resume else None
     request = request if before is None else completed_from(request, before)
@@ -61,45 +63,62 @@ def prepare(request: Request) -> TrainingSetup:
     device, precision = _machine(request, before)
     data = open_split(request.kind, request.root, request.split or "train")
     initial = None if request.init is None else _initial(request.init, data.class_set)
-    init_hash = file_hash(request.init) if request.init is not None else before.init if before else None
     run_config = RunConfig(
         data=request.kind,
         split=data.split,
         files=fingerprint(data),
         recipe_name=name,
         recipe=recipe.to_dict(),
-        init=init_hash,
+        init=file_hash(request.init) if request.init is not None else before.init if before else None,
         precision=precision,
         processes=request.processes,
         validate_on=request.validate_on,
         license=request.license,
         command=request.command,
     )
-    if before is not None:
-        run_config.check_same(before, request.run)
-        read_state(request.run / STATE)
-    validation_set = open_validation_split(request.kind, request.root, data.split, request.validate_on)
-    workers = default_workers() if request.workers is None else request.workers
-    training_data = load_training_data(data, validation_set, recipe, request.frames, device, workers, request.devices)
-    check_memory(
-        recipe, training_data.class_frequencies.size, len(data.class_set), device, precision, request.processes
-    )
-    if is_first_process():
-        # Other processes come later: the first one starts them.
-        if before is None:
-            _create_run_folder(request.run, run_config)
-        remove_partial_states(request.run)
-    return TrainingSetup(request, run_config, recipe, training_data, initial, device, precision, workers)
+    validation_data = open_validation_split(request.kind, request.root, data.split, request.validate_on)
+    workers = default_workers(request.devices) if request.workers is None else request.workers
+    options = FrameOptions(device, recipe.max_frame_height, recipe.seed, request.frames, workers, request.devices)
+    # The first process starts the others, which write nothing.
+    with locked_output_folder(request.run) if is_first_process() else nullcontext():
+        if before is not None:
+            run_config.check_same(before, request.run)
+            read_state(request.state)
+        elif is_first_process() and request.state.exists():
+            raise TrainingError(
+                f"Expected a new folder for a new run, got {request.run}, which holds a run; "
+                "continue that one with --resume, or choose another folder."
+            )
+        training_data = load_training_data(data, validation_data, recipe, options)
+        check_memory(
+            recipe,
+            frame_size=training_data.class_frequencies.size,
+            num_classes=len(data.class_set),
+            device=device,
+            precision=precision,
+            processes=request.processes,
+        )
+        if is_first_process():
+            if before is None:
+                run_config.write(request.run)
+            remove_partial_states(request.run)
+        yield TrainingSetup(request, run_config, recipe, training_data, initial, device, precision, workers)
+
+
+def is_first_process() -> bool:
+    """Tell whether this process logs and writes for all that train together; known before Lightning connects them."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _machine(request: Request, before: RunConfig | None) -> tuple[torch.device, str]:
     """Return device and precision; a GPU trains in bf16 where it can, whose range needs no loss scaling."""
     device = pick_device(request.device)
-    there = torch.cuda.device_count() if device.type == "cuda" else request.devices
-    if request.devices > there:
-        raise EngineError(f"Expected --devices of {there} or less, as many GPUs as are here, got {request.devices}.")
+    available = torch.cuda.device_count() if device.type == "cuda" else request.devices
+    if request.devices > available:
+        raise EngineError(f"Expected --devices of {available} or less, the number of GPUs, got {request.devices}.")
     if device.type == "cuda" and request.devices > 1:
-        device = torch.device("cuda", local_rank())
+        # As Lightning, torchrun or SLURM number the processes of a machine.
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))))
     asked = request.precision if before is None or request.precision != "auto" else before.precision
     if asked == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         asked = "bf16"
@@ -110,20 +129,7 @@ def _initial(path: Path, class_set: ClassSet) -> Checkpoint:
     checkpoint = checkpoints.load(path)
     if checkpoint.class_set.names != class_set.names:
         raise CheckpointError(
-            f"Expected a checkpoint of the {len(class_set)} classes of {class_set.name} to begin with, got "
+            f"Expected a checkpoint of the {len(class_set)} classes of {class_set.name} to start from, got "
             f"{len(checkpoint.class_set)} classes ({checkpoint.class_set.name}) in {path}; leave out --init."
         )
     return checkpoint
-
-
-def _create_run_folder(run: Path, run_config: RunConfig) -> None:
-    if (run / STATE).exists():
-        raise TrainingError(
-            f"Expected a new folder for a new run, got {run} with a run in it; "
-            "go on with that by --resume, or choose another folder."
-        )
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"Cannot make the folder {run}: {error.strerror}; choose another --out.") from error
-    run_config.write(run)

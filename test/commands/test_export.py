@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from erfnet_ros.commands.cli import main as erfnet
-from erfnet_ros.commands.export import main, write_whole
+from erfnet_ros.commands.export import main, write_file
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import CheckpointError, ExportError, ParameterError
 from erfnet_ros.data.synthetic.street import Street
@@ -106,7 +106,7 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_file(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(ExportError, match=r"Cannot write '.*a\.onnx': File too large; choose another place"):
-            write_whole(path, bytes(5000))
+            write_file(path, bytes(5000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,7 @@ TWO_STAGES = {
     "batch_size": 2,
     "ema_decay": 0.9,
     "validate_every": 4,
-    "loss": {"name": "cross_entropy", "overlap_weight": 0.5},
+    "loss": {"overlap_weight": 0.5},
     "stages": [
         {"name": "encoder", "part": "encoder", "phases": [{"steps": 5, "crop": [32, 32], "shift": 2}]},
         {
@@ -85,24 +84,13 @@ def train(kind: str, data: Path, run: Path, *options: str) -> int:
     return main(["train", kind, "--data", str(data), "--out", str(run), "--device", "cpu", "--workers", "1", *options])
 
 
-def started(arguments: Sequence[str]) -> subprocess.Popen[str]:
+def started(*arguments: str) -> subprocess.Popen[str]:
     """Start `erfnet train` as a process with as many threads as this one: sums depend on how they are split."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [
-        sys.executable,
-        "-m",
-        "erfnet_ros.commands.cli",
-        "train",
-        *arguments,
-        "--device",
-        "cpu",
-        "--workers",
-        "1",
-    ]
+    program = [sys.executable, str(ROOT / "scripts" / "erfnet"), "train"]
     return subprocess.Popen(
-        command,
+        [*program, *arguments, "--device", "cpu"],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -125,14 +113,17 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
-    tmp_path: Path, recipe: Path, camvid: Path, whole: Path, how: signal.Signals
+    tmp_path: Path, recipe: Path, camvid: Path, whole: Path, how: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise a night's run would have to begin again after a power cut, or be another experiment."""
+    """Otherwise a night's run would have to start again after a power cut, or be another experiment."""
     parts = tmp_path / "parts"
     arguments = ["camvid", "--data", str(camvid), "--out", str(parts), "--recipe", str(recipe), "--save-every", "0"]
     # Ctrl-C and SIGTERM to a group reach the processes that read frames, too.
-    with started([*arguments, "--frames", "memory" if how == signal.SIGKILL else "disk"]) as process:
+    frames = ["--workers", "1", "--frames", "memory" if how == signal.SIGKILL else "disk"]
+    with started(*arguments, *frames) as process:
         wait_for(parts / "state.ckpt", process)
+        assert train("camvid", camvid, parts, "--resume") == 2, "two runs would write into one folder"
+        assert f"no other run uses, got '{parts}'" in capsys.readouterr().err
         os.killpg(process.pid, how)
         output = process.communicate(timeout=DEADLINE_S)[0]
     assert "Traceback" not in output, output
@@ -141,7 +132,8 @@ def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit
 
     if how == signal.SIGTERM:
         before = torch.load(parts / "state.ckpt", weights_only=True)["global_step"]
-        assert f"Stopped after step {before}" in output, "what was told to be saved was not"
+        assert f"The state after step {before} is saved" in output
+        assert "Stopped; continue with --resume." in output
     assert train("camvid", camvid, parts, "--resume") == 0
     expected, resumed = weights(whole), weights(parts)
     assert expected.keys() == resumed.keys()
@@ -149,22 +141,44 @@ def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit
     assert (whole / "checkpoint.safetensors").read_bytes() == (parts / "checkpoint.safetensors").read_bytes()
     assert History.read(whole).points == History.read(parts).points
     assert "--save-every 0" in History.read(parts).command, "a repetition needs the first command"
-    assert list(parts.glob("*.partial")) == [], "what was half written stays and fills the disk"
+    assert list(parts.glob("*.partial")) == [], "temporary files stay and fill the disk"
+
+
+@pytest.mark.parametrize("to_all", [True, False])
+def test_ctrl_c_while_streets_are_rendered_ends_the_run_within_seconds(
+    tmp_path: Path, camvid: Path, to_all: bool
+) -> None:
+    """A terminal's Ctrl-C reaches the rendering processes, `kill -INT` the run alone."""
+    run, recipe = tmp_path / "run", tmp_path / "streets.yaml"
+    recipe.write_text(yaml.safe_dump({**TWO_STAGES, "synthetic": {"streets": 10_000, "frames": 1}}))
+    arguments = ["camvid", "--data", str(camvid), "--out", str(run), "--recipe", str(recipe)]
+    with started(*arguments, "--workers", "2") as process:
+        output = iter(process.stdout or [])
+        assert any("Rendering 10000 synthetic frames" in line for line in output)
+        (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+        interrupted = time.monotonic()
+        rest = "".join(output)
+    assert time.monotonic() - interrupted < 10, "it takes 3 s on an idle machine"
+    assert (process.returncode, rest) == (
+        130,
+        "erfnet train: Stopped before the first state was saved; start again with the same command.\n",
+    )
+    assert list(run.iterdir()) == []
 
 
 def test_two_processes_save_before_they_leave_at_sigterm(tmp_path: Path, camvid: Path) -> None:
-    """Else "go on with --resume" would be said of a run that is hours behind."""
+    """Else "continue with --resume" would be said of a run that is hours behind."""
     run, recipe = tmp_path / "run", tmp_path / "endless.yaml"
     stage = {"name": "network", "part": "network", "phases": [{"steps": 100_000, "crop": [16, 16]}]}
     recipe.write_text(yaml.safe_dump({"batch_size": 2, "stages": [stage]}))
     arguments = ["camvid", "--data", str(camvid), "--out", str(run), "--recipe", str(recipe), "--save-every", "0"]
-    with started([*arguments, "--devices", "2", "--validate-on", "none"]) as process:
+    with started(*arguments, "--devices", "2", "--validate-on", "none") as process:
         wait_for(run / "state.ckpt", process)
         process.terminate()
         output = process.communicate(timeout=DEADLINE_S)[0]
     assert process.returncode == 130, output
     saved = torch.load(run / "state.ckpt", weights_only=True)["global_step"]
-    assert f"Stopped after step {saved}; go on with --resume" in output
+    assert f"The state after step {saved} is saved" in output
 
 
 def test_frames_on_disk_train_the_same_weights_as_frames_in_memory(
@@ -233,7 +247,7 @@ def test_a_checkpoint_of_another_class_count_is_refused_before_training(
     state = ERFNet(len(CITYSCAPES)).state_dict()
     checkpoints.save(checkpoints.Checkpoint(CITYSCAPES, state, SIZE, "nothing", None, ""), other)
     assert _train_one_step(tmp_path / "run", camvid, "--init", str(other)) == 2
-    assert "Expected a checkpoint of the 11 classes of camvid to begin with, got 19" in capsys.readouterr().err
+    assert "Expected a checkpoint of the 11 classes of camvid to start from, got 19" in capsys.readouterr().err
 
 
 def test_nothing_to_resume_is_an_error(tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,7 +265,7 @@ def test_only_the_same_run_is_resumed_and_a_finished_one_is_not_overwritten(
     assert _train_one_step(run, other, "--resume") == 2
     assert "files was '4 frames, " in capsys.readouterr().err
     assert _train_one_step(run, camvid) == 2
-    assert f"Expected a new folder for a new run, got {run} with a run in it" in capsys.readouterr().err
+    assert f"Expected a new folder for a new run, got {run}, which holds a run" in capsys.readouterr().err
     before = (run / "checkpoint.safetensors").read_bytes()
     assert _train_one_step(run, camvid, "--resume") == 0
     assert (run / "checkpoint.safetensors").read_bytes() == before, "a finished run has nothing left to train"
@@ -291,12 +305,12 @@ def test_a_full_disk_while_saving_is_an_error_and_leaves_the_state_before(
     """The second save is refused by a limit on the size of files, which is what a full disk does to a write."""
     run = tmp_path / "run"
     arguments = ["camvid", "--data", str(camvid), "--out", str(run), "--recipe", str(recipe), "--save-every", "0"]
-    with started(arguments) as process:
+    with started(*arguments) as process:
         wait_for(run / "state.ckpt", process)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
         output = process.communicate(timeout=DEADLINE_S)[0]
     assert process.returncode == 2, output
-    assert f"Cannot write {run / 'state.ckpt'}: File too large; the state saved before is unharmed" in output
+    assert f"Cannot write {run / 'state.ckpt'}: File too large; the state saved before is intact" in output
     assert torch.load(run / "state.ckpt", weights_only=True)["global_step"] >= 1
     assert list(run.glob("*.partial")) == []
 
@@ -320,7 +334,7 @@ def test_a_full_disk_under_tensorboard_is_an_error_too(
 
     monkeypatch.setattr(ImageLogger, "crops", full)
     assert _train_one_step(tmp_path / "run", camvid) == 2
-    error = f"Cannot write {tmp_path / 'run'}: No space left on device; no state was saved yet. Make room"
+    error = f"Cannot write {tmp_path / 'run'}: No space left on device; no state was saved yet. Free some space"
     assert error in capsys.readouterr().err
 
 
@@ -331,7 +345,7 @@ def test_a_class_without_a_pixel_is_named_once(tmp_path: Path, caplog: pytest.Lo
     (data / "classes.yaml").write_text(yaml.safe_dump(classes))
     assert _train_one_step(tmp_path / "run", data, kind="folder") == 0
     told = [record.getMessage() for record in caplog.records if "unicorn" in record.getMessage()]
-    assert told == ["No pixel of split train of own is unicorn: the network will not learn to name it."]
+    assert told == ["No pixel of split train of own is unicorn: the network will not learn this."]
 
 
 def _train_one_step(run: Path, data: Path, *options: str, kind: str = "camvid") -> int:

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training run's result, besides the data."""
+"""Training recipes: everything except the data that decides a run's result."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from erfnet_ros.core.config_schema import build, ranged, read_mapping
 from erfnet_ros.core.errors import ParameterError
 
 BUILT_IN = ("paper", "modern", "camvid_cpu", "camvid_cpu_further", "camvid_cpu_finish")
+DEFAULT = "modern"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Some steps at one crop size; early phases may be small and cheap.
+    """Steps at one crop size; early phases may be small and cheap.
 
     Attributes:
-        steps: Length in optimization steps; null where `epochs` says it.
-        epochs: Length in passes over the training frames; null where `steps` says it.
-        crop: (width, height) of every view in pixels, or `frame` for whole frames.
+        steps: Length in optimization steps; null where `epochs` is given.
+        epochs: Length in passes over the training frames; null where `steps` is given.
+        crop: (width, height) of the crops in pixels, or `frame` for whole frames.
         scale: Smallest and largest magnification of the frame; drawn log-uniformly.
         aspect_jitter: Largest change of the aspect ratio, as a natural logarithm of the factor on each axis.
         shift: Largest shift along each axis, whole pixels.
-        horizontal_flip: Whether half of the crops are mirrored.
+        horizontal_flip: Whether half of the crops are flipped left to right.
         rare_class_fraction: Share of the crops that are centered near a pixel of one of the frame's rarer classes.
         color_jitter: Largest relative change of brightness, contrast and saturation.
         dropout: Rate of all the encoder's dropout layers; null keeps the paper's 0.3 and 0.03.
@@ -75,7 +76,7 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate's course.
+    """Learning rate over a stage.
 
     Attributes:
         name: `poly`: (1 - epoch / epochs) ** power, a step down after each epoch; `cosine`: half a cosine to zero;
@@ -116,21 +117,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimized.
+    """Class-weighted cross-entropy, which may have an overlap term.
 
     Attributes:
-        name: See `erfnet_ros.training.loop.losses`.
-        class_weight_constant: c of the weights 1 / ln(c + p); null weighs all classes alike. Not read by lovasz.
+        class_weight_constant: c of the weights 1 / ln(c + p); null gives all classes the same weight.
         overlap_weight: Weight of one minus the soft IoU, added to it.
-        hard_share: Share of the pixels, the worst ones, that ohem learns from.
-        focusing: Gamma of the focal loss.
     """
 
-    name: Literal["cross_entropy", "ohem", "lovasz", "focal"] = "cross_entropy"
     class_weight_constant: float | None = ranged(1.0001, 10.0, 1.10)
     overlap_weight: float = ranged(0.0, 100.0, 0.0)
-    hard_share: float = ranged(0.01, 1.0, 0.25)
-    focusing: float = ranged(0.0, 10.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -159,14 +154,14 @@ class Recipe:
     Attributes:
         stages: In order.
         batch_size: Crops per step, over all devices.
-        seed: What every random choice follows from.
+        seed: Of all random choices.
         max_frame_height: Taller frames are shrunk to this height, pixels, before anything else; null keeps them.
         loss: What is minimized.
         ema_decay: Decay per step of the running average of the weights that is validated and kept; null keeps
             the last weights.
         synthetic: Synthetic frames in every batch; null for none.
         validate_every: Steps between two validations.
-        validate_frames: Look at so many frames of the validation split, evenly spread, while training; null at all.
+        validate_frames: Number of frames to validate on while training, evenly spread over the split; null for all.
         compile: Whether the network is compiled: faster after a minute's wait.
     """
 
@@ -204,7 +199,7 @@ class Recipe:
 
         Args:
             content: Mappings and lists, as a YAML file holds them.
-            where: What to call the content in an error.
+            where: Name of the content in an error.
 
         Raises:
             ParameterError: A key is unknown or missing, or a value has the wrong type or is out of range.
@@ -224,7 +219,7 @@ def load(name_or_path: str) -> tuple[str, Recipe]:
     path = _built_in(name_or_path) if name_or_path in BUILT_IN else Path(name_or_path)
     if not path.is_file():
         raise ParameterError(
-            f"Expected {', '.join(BUILT_IN)} or a YAML file as recipe, got '{name_or_path}', which is no file."
+            f"Expected {', '.join(BUILT_IN)} or a YAML file as recipe, got '{name_or_path}', which does not exist."
         )
     return path.stem, Recipe.from_dict(read_mapping(path), str(path))
 
@@ -253,8 +248,7 @@ def _stage_with_length(stage: Stage, unit: str, wanted: int) -> Stage:
         raise ParameterError(f"Expected --{other}, in which stage '{stage.name}' of the recipe counts, got --{unit}.")
     if wanted < len(lengths):
         raise ParameterError(
-            f"Expected --{unit} of at least 1 for each of the {len(lengths)} phases of stage '{stage.name}', "
-            f"got {wanted}."
+            f"Expected --{unit} of {len(lengths)} or more, one for each phase of stage '{stage.name}', got {wanted}."
         )
     ends = [round(wanted * sum(lengths[: n + 1]) / sum(lengths)) for n in range(len(lengths))]
     # Rounding must not swallow a short phase.
@@ -270,13 +264,13 @@ def _stage_with_length(stage: Stage, unit: str, wanted: int) -> Stage:
 
 
 def _built_in(name: str) -> Path:
-    """Return where a recipe lies: config/ in a checkout, share/erfnet_ros/config/ where it is installed."""
+    """Return the path of a recipe: config/ in a checkout, share/erfnet_ros/config/ where it is installed."""
     package = Path(erfnet_ros.__file__).resolve().parent
     places = [package.parent / "config", *(parent / "share" / "erfnet_ros" / "config" for parent in package.parents)]
     for place in places:
         if (place / "training" / f"{name}.yaml").is_file():
             return place / "training" / f"{name}.yaml"
-    raise ParameterError(f"The recipe '{name}' is not installed beside {package}; give the path of its YAML file.")
+    raise ParameterError(f"The recipe '{name}' is not installed with {package}; give the path of its YAML file.")
 
 
 def _plain(value: Any) -> Any:

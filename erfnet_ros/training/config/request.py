@@ -1,4 +1,4 @@
-"""What the user of `erfnet train` asked for, and what of it decides the result."""
+"""Training request, and the configuration of a run that it must match to resume it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from typing import Any
 
 from erfnet_ros.core.errors import ParameterError, TrainingError
 from erfnet_ros.data.datasets import DataSet
-from erfnet_ros.training.config.recipe import Recipe, load, with_length
+from erfnet_ros.training.config.recipe import DEFAULT, Recipe, load, with_length
 from erfnet_ros.training.history import write_json
 
 RUN_CONFIG = "run.json"
-"""Says in the run's folder what the run is: only the same may be resumed."""
+"""The run's configuration, in the run's folder: only the same may be resumed."""
 
-_UNDECIDING = ("validate_on", "license", "command")
+STATE = "state.ckpt"
+"""The state to resume from, in the run's folder."""
+
+_MAY_DIFFER = ("validate_on", "license", "command")
 """What may differ where a run is resumed."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The command line of `erfnet train`; see its help. None leaves a choice to the run or to the default."""
+    """Options of `erfnet train`; see its help. None leaves a choice to the resumed run or to the default."""
 
     kind: str
     root: Path
@@ -49,8 +52,13 @@ class Request:
 
     @property
     def processes(self) -> int:
-        """How many processes train together."""
+        """Number of processes that train together."""
         return self.devices * self.nodes
+
+    @property
+    def state(self) -> Path:
+        """File of the state to resume from."""
+        return self.run / STATE
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class RunConfig:
             TrainingError: They differ; it says in what.
         """
         old, new = _flat(asdict(before)), _flat(asdict(self))
-        deciding = sorted((old.keys() | new.keys()) - {*_UNDECIDING})
+        deciding = sorted((old.keys() | new.keys()) - {*_MAY_DIFFER})
         differing = [name for name in deciding if old.get(name) != new.get(name)]
         if differing:
             told = "; ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in differing[:4])
@@ -142,12 +150,14 @@ def recipe_of(request: Request, before: RunConfig | None) -> tuple[str, Recipe]:
         ParameterError: The recipe is none, or an override does not fit it.
     """
     if request.recipe is not None or before is None:
-        name, recipe = load(request.recipe or "modern")
+        name, recipe = load(request.recipe or DEFAULT)
         recipe = with_length(recipe, request.steps, request.epochs)
     else:
         name, recipe = before.recipe_name, Recipe.from_dict(before.recipe, f"the run in {request.run}")
         if request.steps is not None or request.epochs is not None:
-            raise ParameterError("Expected --recipe beside --steps or --epochs to compare with the run, got none.")
+            raise ParameterError(
+                "Expected --recipe together with --steps or --epochs to compare with the run, got none."
+            )
     if request.batch_size is not None:
         recipe = replace(recipe, batch_size=request.batch_size)
     if request.seed is not None:

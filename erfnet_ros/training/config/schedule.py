@@ -1,4 +1,4 @@
-"""A stage of a recipe on a data set of a known size: which phase and which learning rate each step has."""
+"""Plan of a training stage: the phase and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from erfnet_ros.training.config.recipe import Phase, Recipe, Stage
 
 @dataclass(frozen=True)
 class Plan:
-    """Where each step of a stage belongs.
+    """Steps of a stage.
 
     Attributes:
         stage: What is planned.

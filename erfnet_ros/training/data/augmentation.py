@@ -64,7 +64,7 @@ class CropBatch:
 
     @classmethod
     def of(cls, crops: Sequence[Crop], frames: Sequence[int], device: torch.device) -> CropBatch:
-        """Bring crops to a device in one copy: a GPU stops at each, and a step has little else to wait for."""
+        """Bring crops to a device in one copy: each copy makes a GPU wait."""
         sides = [_square(abs(crop.scale[0] * crop.scale[1]) ** 0.5) for crop in crops]
         order = sorted(range(len(crops)), key=sides.__getitem__)
         # A frame's number, too, is exact in float64.
@@ -83,7 +83,7 @@ def sample_class_pixels(
     labels: npt.NDArray[np.uint8], num_classes: int, random: np.random.Generator
 ) -> ClassPixelSamples:
     """Draw `SAMPLES_PER_CLASS` pixels of each class in labels (H, W), so that crops find a class without searching."""
-    pixel_samples = np.full((num_classes, SAMPLES_PER_CLASS, 2), -1, np.int16)
+    samples = np.full((num_classes, SAMPLES_PER_CLASS, 2), -1, np.int16)
     flat = labels.ravel()
     order = np.argsort(flat, kind="stable")
     ends = np.cumsum(np.bincount(flat, minlength=256))
@@ -91,15 +91,15 @@ def sample_class_pixels(
         begin = ends[class_id - 1] if class_id else 0
         if ends[class_id] > begin:
             picked = order[random.integers(begin, ends[class_id], SAMPLES_PER_CLASS)]
-            pixel_samples[class_id, :, 0], pixel_samples[class_id, :, 1] = np.divmod(picked, labels.shape[1])
-    return pixel_samples
+            samples[class_id, :, 0], samples[class_id, :, 1] = np.divmod(picked, labels.shape[1])
+    return samples
 
 
 def draw_crop(
     phase: Phase,
     frame_size: tuple[int, int],
-    pixel_samples: ClassPixelSamples | None,
-    sampling_weights: npt.NDArray[np.float64],
+    samples: ClassPixelSamples | None,
+    weights: npt.NDArray[np.float64],
     random: np.random.Generator,
 ) -> Crop:
     """Draw one crop.
@@ -107,15 +107,15 @@ def draw_crop(
     Args:
         phase: How far a crop may differ from its frame.
         frame_size: (width, height) of the frame, pixels.
-        pixel_samples: Where the frame's classes are; not needed where `rare_class_fraction` is 0.
-        sampling_weights: (C,) relative probability that a crop is centered on the class.
+        samples: Where the frame's classes are; not needed where `rare_class_fraction` is 0.
+        weights: (C,) relative probability that a crop is centered on the class.
         random: Source of all random numbers.
     """
     width, height = crop_size(phase, frame_size)
     scale = math.exp(random.uniform(math.log(phase.scale[0]), math.log(phase.scale[1])))
     aspect = math.exp(random.uniform(-phase.aspect_jitter, phase.aspect_jitter))
     scale_x, scale_y = scale * aspect, scale / aspect
-    x, y = _center(phase, frame_size, (width / scale_x, height / scale_y), pixel_samples, sampling_weights, random)
+    x, y = _center(phase, frame_size, (width / scale_x, height / scale_y), samples, weights, random)
     shift_x, shift_y = random.integers(-phase.shift, phase.shift + 1, 2)
     flip = -1.0 if phase.horizontal_flip and random.random() < 0.5 else 1.0
     brightness, contrast, saturation = (
@@ -138,16 +138,16 @@ def _center(
     phase: Phase,
     frame_size: tuple[int, int],
     extent: tuple[float, float],
-    pixel_samples: ClassPixelSamples | None,
-    sampling_weights: npt.NDArray[np.float64],
+    samples: ClassPixelSamples | None,
+    weights: npt.NDArray[np.float64],
     random: np.random.Generator,
 ) -> tuple[float, float]:
     """Draw the frame's point (x, y) that comes to the middle of a crop that covers `extent` frame pixels."""
     wanted = (random.uniform(0, frame_size[0]), random.uniform(0, frame_size[1]))
     rare = random.random() < phase.rare_class_fraction
-    if rare and pixel_samples is not None and len(present := np.flatnonzero(pixel_samples[:, 0, 0] >= 0)):
-        class_id = random.choice(present, p=sampling_weights[present] / sampling_weights[present].sum())
-        row, column = (int(part) for part in pixel_samples[class_id, random.integers(SAMPLES_PER_CLASS)])
+    if rare and samples is not None and len(present := np.flatnonzero(samples[:, 0, 0] >= 0)):
+        class_id = random.choice(present, p=weights[present] / weights[present].sum())
+        row, column = (int(part) for part in samples[class_id, random.integers(SAMPLES_PER_CLASS)])
         # Not always in the very middle: the network must not learn that rare things are there.
         wanted = (
             column + 0.5 + random.uniform(-0.4, 0.4) * extent[0],

@@ -1,4 +1,4 @@
-"""The batch of each step. Seed and step alone decide it, so that a resumed run sees the same."""
+"""Batches: each depends on seed and step alone, so that a resumed run sees the same."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BatchPart:
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """What decides the batches of a stage.
+    """Draws the batches of a stage.
 
     Attributes:
         plan: The stage.
@@ -101,13 +101,16 @@ class BatchSampler:
         return *warp(images, labels, crops, phase), crops.color_jitter
 
 
-def batches(sampler: BatchSampler, first_step: Callable[[], int], workers: int) -> _MemoryBatches | DataLoader[Batch]:
+def batches(
+    sampler: BatchSampler, first_step: Callable[[], int], workers: int, *, pin_memory: bool = False
+) -> _MemoryBatches | DataLoader[Batch]:
     """Return an iterable over the batches from a step on to the stage's end.
 
     Args:
-        sampler: What decides them.
+        sampler: Draws them.
         first_step: Asked when the iteration begins: where the stage stands then.
         workers: Processes that decode and cut, where frames are not in memory.
+        pin_memory: Whether a GPU trains, to which pinned memory is copied without waiting.
     """
     if all(isinstance(part.frames, MemoryFrames) for part in sampler.parts):
         return _MemoryBatches(sampler, first_step)
@@ -116,13 +119,13 @@ def batches(sampler: BatchSampler, first_step: Callable[[], int], workers: int) 
         batch_sampler=_Steps(sampler, first_step),
         num_workers=workers,
         worker_init_fn=_start_worker,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
     )
 
 
 class _MemoryBatches:
-    """Batches of frames in memory, each made when it is asked for."""
+    """Batches of frames in memory, each made when it is requested."""
 
     def __init__(self, sampler: BatchSampler, first_step: Callable[[], int]) -> None:
         self._sampler, self._first_step = sampler, first_step
@@ -133,7 +136,7 @@ class _MemoryBatches:
 
 
 class _Steps:
-    """For each step the keys of its crops."""
+    """Keys of the crops of each step."""
 
     def __init__(self, sampler: BatchSampler, first_step: Callable[[], int]) -> None:
         self._sampler, self._first_step = sampler, first_step

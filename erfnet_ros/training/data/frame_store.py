@@ -1,12 +1,14 @@
-"""Frames to train on: a small data set whole in the device's memory, a large one read as it is needed."""
+"""Frames to train on: all in the device's memory, or read from the disk when they are needed."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -28,9 +30,30 @@ from erfnet_ros.training.data.augmentation import ClassPixelSamples, sample_clas
 T = TypeVar("T")
 
 _MEMORY_SHARE = 0.5
-"""Frames may take this much of the free memory: the network needs some too."""
+"""Share of the free memory that frames may take: the network needs some too."""
 
 _WINDOW = 32
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """How frames are read.
+
+    Attributes:
+        device: Where the network is trained.
+        max_height: Taller frames are shrunk to this height, pixels; None keeps them.
+        seed: Of the class pixel samples.
+        place: memory, disk, or auto: memory where the frames have one size and fit.
+        workers: Threads or processes that read and render.
+        processes: Processes on this machine that train together.
+    """
+
+    device: torch.device
+    max_height: int | None = None
+    seed: int = 1
+    place: str = "auto"
+    workers: int = 1
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -60,13 +83,13 @@ class MemoryFrames:
         return self.images[index].cpu().numpy(), self.labels[index].cpu().numpy()
 
     def pixel_samples_in(self, index: int, labels: Pixels) -> ClassPixelSamples:
-        """Return where one frame's classes are; `labels` are the frame's."""
+        """Return the samples of one frame, whose `labels` are not needed here."""
         return self.pixel_samples[index]
 
 
 @dataclass(frozen=True)
 class DiskFrames:
-    """Frames that are decoded whenever they are needed.
+    """Frames that are decoded each time they are needed.
 
     Attributes:
         data: The data set.
@@ -97,7 +120,7 @@ TrainingFrames = MemoryFrames | DiskFrames
 
 @dataclass(frozen=True)
 class ClassFrequencies:
-    """What a split holds.
+    """Number of pixels of each class in a split, and sizes of its frames.
 
     Attributes:
         pixels: (C,) int64 number of pixels by class, void left out.
@@ -145,7 +168,7 @@ def read_frame(data: DataSet, index: int, max_height: int | None) -> tuple[Pixel
     return rgb.astype(np.uint8, copy=False), truth.astype(np.uint8, copy=False)
 
 
-def count_classes(data: DataSet, max_height: int | None, workers: int) -> ClassFrequencies:
+def count_classes(data: DataSet, options: FrameOptions) -> ClassFrequencies:
     """Decode every frame once and count its pixels, so that no bad file stops a run later.
 
     Raises:
@@ -153,12 +176,12 @@ def count_classes(data: DataSet, max_height: int | None, workers: int) -> ClassF
     """
 
     def count(index: int) -> tuple[npt.NDArray[np.int64], tuple[int, int]]:
-        _, labels = read_frame(data, index, max_height)
+        _, labels = read_frame(data, index, options.max_height)
         return np.bincount(labels.ravel(), minlength=VOID + 1), (labels.shape[1], labels.shape[0])
 
     pixels = np.zeros(VOID + 1, np.int64)
     sizes: Counter[tuple[int, int]] = Counter()
-    for counts, size in _map_in_threads(count, len(data), workers):
+    for counts, size in _map_in_threads(count, len(data), options.workers):
         pixels += counts
         sizes[size] += 1
     pixels = pixels[: len(data.class_set)]
@@ -167,54 +190,74 @@ def count_classes(data: DataSet, max_height: int | None, workers: int) -> ClassF
     return ClassFrequencies(pixels, sizes)
 
 
-def fits_memory(frames: int, size: tuple[int, int] | None, device: torch.device, processes: int) -> bool:
-    """Tell whether frames of one size fit into half of the memory that is free, in each of the processes here."""
-    if size is None:
-        return False
-    free = (
-        torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available / processes
-    )
+def open_frames(
+    data: DataSet, size: tuple[int, int] | None, options: FrameOptions, *, sample_pixels: bool = True
+) -> TrainingFrames:
+    """Read a split into memory, or leave it on the disk, as `options` say.
+
+    Args:
+        data: The split.
+        size: (width, height) of all frames, pixels; None where they differ.
+        options: How to read.
+        sample_pixels: Whether to find class pixel samples, which training needs and validation does not.
+
+    Raises:
+        ParameterError: Frames of several sizes cannot be kept in memory.
+        TrainingError: The memory is too small for them.
+    """
+    if options.place == "memory" and size is None:
+        raise ParameterError(
+            f"Expected frames of one size in split {data.split} of {data.name} to keep them in memory, got several; "
+            "use --frames disk."
+        )
+    if size is not None and (
+        options.place == "memory" or (options.place == "auto" and _fits_memory(len(data), size, options))
+    ):
+        return _load_frames(data, size, options, sample_pixels)
+    return DiskFrames(data, options.max_height, options.seed, size)
+
+
+def _fits_memory(frames: int, size: tuple[int, int], options: FrameOptions) -> bool:
+    """Tell whether frames fit into half of the memory that is free, in each of the processes here."""
+    if options.device.type == "cuda":
+        free = torch.cuda.mem_get_info(options.device)[0]
+    else:
+        free = psutil.virtual_memory().available // options.processes
     return frames * size[0] * size[1] * 4 <= _MEMORY_SHARE * free
 
 
-def load_frames(
-    data: DataSet,
-    size: tuple[int, int],
-    max_height: int | None,
-    seed: int,
-    device: torch.device,
-    workers: int,
-    trained_on: bool,
-) -> MemoryFrames:
-    """Read a whole split, whose frames have one size, into the device's memory.
-
-    Raises:
-        TrainingError: The memory does not hold them.
-    """
+def _load_frames(data: DataSet, size: tuple[int, int], options: FrameOptions, sample_pixels: bool) -> MemoryFrames:
     classes = len(data.class_set)
-    images, labels = _allocate_frames(len(data), size, device)
+    width, height = size
+    try:
+        images = torch.empty((len(data), height, width, 3), dtype=torch.uint8, device=options.device)
+        labels = torch.empty((len(data), height, width), dtype=torch.uint8, device=options.device)
+    except RuntimeError as error:
+        # A GPU's is a torch.cuda.OutOfMemoryError, a CPU's a plain RuntimeError.
+        raise TrainingError(
+            f"Expected {len(data)} frames of {width}x{height} ({len(data) * width * height * 4 / 1e9:.1f} GB) to fit "
+            f"into the memory of {options.device}, got too little; use --frames disk."
+        ) from error
 
     def read(index: int) -> ClassPixelSamples | None:
-        image, truth = read_frame(data, index, max_height)
+        image, truth = read_frame(data, index, options.max_height)
         images[index], labels[index] = torch.from_numpy(image), torch.from_numpy(truth)
-        return _pixel_samples(truth, classes, seed, index) if trained_on else None
+        return _pixel_samples(truth, classes, options.seed, index) if sample_pixels else None
 
-    pixel_samples = tuple(part for part in _map_in_threads(read, len(data), workers) if part is not None)
-    return MemoryFrames(images, labels, pixel_samples)
+    samples = tuple(part for part in _map_in_threads(read, len(data), options.workers) if part is not None)
+    return MemoryFrames(images, labels, samples)
 
 
 def render_streets(
-    recipe: Synthetic, class_set: ClassSet, size: tuple[int, int], seed: int, device: torch.device, workers: int
+    synthetic: Synthetic, class_set: ClassSet, size: tuple[int, int], options: FrameOptions
 ) -> MemoryFrames:
     """Render the synthetic frames that a recipe asks for.
 
     Args:
-        recipe: Which streets and frames.
-        class_set: The data set's; the streets know CamVid's classes alone.
+        synthetic: Which streets and frames.
+        class_set: The data set's; the streets have CamVid's classes.
         size: (width, height) of the frames, pixels.
-        seed: Of the pixel samples.
-        device: Where the frames shall lie.
-        workers: Processes that render.
+        options: Device of the frames, processes that render, and the seed.
 
     Raises:
         ParameterError: The class set is another one.
@@ -224,38 +267,29 @@ def render_streets(
             f"Expected the classes of camvid for synthetic frames, got those of {class_set.name}; "
             "set synthetic: null in the recipe."
         )
-    seeds = range(recipe.first_seed, recipe.first_seed + recipe.streets)
-    indices = tuple(range(0, recipe.frames * recipe.every, recipe.every))
+    seeds = range(synthetic.first_seed, synthetic.first_seed + synthetic.streets)
+    indices = tuple(range(0, synthetic.frames * synthetic.every, synthetic.every))
     tasks = [(street, size, indices) for street in seeds]
-    if workers > 1 and len(tasks) > workers:
-        with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+    if options.workers > 1 and len(tasks) > options.workers:
+        # Ctrl-C reaches all processes of a terminal; the workers end without a traceback.
+        on_start = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        with ProcessPoolExecutor(options.workers, get_context("forkserver"), on_start) as pool:
             drives = list(pool.map(_render, tasks))
     else:
         drives = [_render(task) for task in tasks]
     images = np.concatenate([images for images, _ in drives])
     labels = np.concatenate([labels for _, labels in drives])
     # Another seed than the real frames' of the same number.
-    pixel_samples = tuple(_pixel_samples(part, len(class_set), seed + 1, index) for index, part in enumerate(labels))
-    return MemoryFrames(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), pixel_samples)
+    samples = tuple(_pixel_samples(part, len(class_set), options.seed + 1, index) for index, part in enumerate(labels))
+    return MemoryFrames(
+        torch.from_numpy(images).to(options.device), torch.from_numpy(labels).to(options.device), samples
+    )
 
 
-def default_workers() -> int:
-    """Return how many processes or threads this process may well use."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _allocate_frames(frames: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return memory for images (N, H, W, 3) and labels (N, H, W), uint8."""
-    width, height = size
-    try:
-        images = torch.empty((frames, height, width, 3), dtype=torch.uint8, device=device)
-        return images, torch.empty((frames, height, width), dtype=torch.uint8, device=device)
-    except RuntimeError as error:
-        # A GPU's is a torch.cuda.OutOfMemoryError, a CPU's a plain RuntimeError.
-        raise TrainingError(
-            f"Expected {frames} frames of {width}x{height} ({frames * width * height * 4 / 1e9:.1f} GB) to fit into "
-            f"the memory of {device}, got too little; take --frames disk."
-        ) from error
+def default_workers(processes: int) -> int:
+    """Return how many workers each of the `processes` that train on this machine may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(16, cores // processes))
 
 
 def _render(task: tuple[int, tuple[int, int], Sequence[int]]) -> tuple[Pixels, Pixels]:
@@ -272,7 +306,7 @@ def _pixel_samples(labels: Pixels, classes: int, seed: int, index: int) -> Class
 def _map_in_threads(work: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
     """Yield `work(0)`, `work(1)`, ... in order; OpenCV decodes outside Python's lock.
 
-    Few at a time: what is yielded may be large.
+    A few at a time, as what is yielded may be large.
     """
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for begin in range(0, count, _WINDOW):

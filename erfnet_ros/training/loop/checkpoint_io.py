@@ -1,4 +1,4 @@
-"""The state of a training run on disk: whole or not there, and never unpickled but for tensors."""
+"""File of a run's state: written atomically, read without unpickling anything but tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +15,38 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from erfnet_ros.core.errors import TrainingError
-
-STATE = "state.ckpt"
-"""The file in the run's folder."""
+from erfnet_ros.core.output_files import atomic_output
+from erfnet_ros.training.config.request import STATE
 
 
 class StateFile(CheckpointIO):
-    """How Lightning writes and reads its checkpoints here."""
+    """Lightning's checkpoint reader and writer."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write beside and rename.
+        """Write a temporary file and rename it.
 
         Raises:
             TrainingError: The file cannot be written; the one before is still there.
         """
         path = Path(path)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         content = io.BytesIO()
         torch.save(checkpoint, content)
         try:
-            with partial.open("wb") as file:
+            with atomic_output(path) as partial, partial.open("wb") as file:
                 file.write(content.getbuffer())
                 file.flush()
-                # A machine that loses power may else keep the rename and lose the bytes.
+                # Else a power cut may keep the rename and lose the bytes.
                 os.fsync(file.fileno())
-            os.replace(partial, path)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
             raise cannot_write(path, error, path) from error
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read what `save_checkpoint` wrote, tensors and plain containers alone, whatever `weights_only` says.
+        """Read what `save_checkpoint` wrote; `weights_only` is taken as true.
 
         Raises:
-            TrainingError: The file is missing, damaged, or another program's.
+            TrainingError: The file is missing, damaged, or of another program.
         """
         return read_state(Path(path))
 
@@ -61,15 +56,15 @@ class StateFile(CheckpointIO):
 
 
 def cannot_write(path: Path, error: OSError, state: Path) -> TrainingError:
-    """Return what to tell of a file or folder that could not be written, and of the run's state."""
-    unharmed = "the state saved before is unharmed. Make room and go on with --resume."
-    what_now = unharmed if state.exists() else "no state was saved yet. Make room and begin again."
-    return TrainingError(f"Cannot write {path}: {error.strerror}; {what_now}")
+    """Return the error of a file or folder that cannot be written, with what to do."""
+    unharmed = "the state saved before is intact. Free some space and continue with --resume."
+    advice = unharmed if state.exists() else "no state was saved yet. Free some space and start again."
+    return TrainingError(f"Cannot write {path}: {error.strerror}; {advice}")
 
 
 @contextmanager
-def report_full_disk(run: Path) -> Iterator[None]:
-    """Tell a full disk as one error, whoever meets it: TensorBoard's curves and pictures, Lightning, the report.
+def report_full_disk(state: Path) -> Iterator[None]:
+    """Report a full disk as one error, whoever writes: TensorBoard, Lightning or the report.
 
     Raises:
         TrainingError: Something could not be written into the run's folder.
@@ -87,7 +82,7 @@ def report_full_disk(run: Path) -> Iterator[None]:
     except OSError as error:
         if not _is_full(error):
             raise
-        raise cannot_write(run, error, run / STATE) from error
+        raise cannot_write(state.parent, error, state) from error
     finally:
         threading.excepthook = hook
 
@@ -97,7 +92,7 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def remove_partial_states(run: Path) -> None:
-    """Delete what a killed process left half written."""
+    """Delete temporary files of a killed process."""
     for partial in run.glob(f"{STATE}.*.partial"):
         partial.unlink(missing_ok=True)
 
@@ -106,7 +101,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a state into the CPU's memory.
 
     Raises:
-        TrainingError: The file is missing, damaged, or another program's.
+        TrainingError: The file is missing, damaged, or of another program.
     """
     if not path.is_file():
         raise TrainingError(
@@ -116,7 +111,11 @@ def read_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch.load raises nearly anything on a file that is not its own, and its text advises to load it unsafely.
-        raise TrainingError(f"Expected a state of this program in {path}, got something else; begin anew.") from error
+        raise TrainingError(
+            f"Expected a state of 'erfnet train' in {path}, got something else; start a new run."
+        ) from error
     if not isinstance(state, dict):
-        raise TrainingError(f"Expected a state of this program in {path}, got {type(state).__name__}; begin anew.")
+        raise TrainingError(
+            f"Expected a state of 'erfnet train' in {path}, got {type(state).__name__}; start a new run."
+        )
     return state

@@ -1,4 +1,4 @@
-"""One stage of training as Lightning sees it: network, running average, loss, optimizer and learning rate."""
+"""Lightning module of one training stage: network, weight average, loss, optimizer and learning rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ from erfnet_ros.training.loop.losses import loss_of
 log = logging.getLogger(__name__)
 
 STAGE_KEY = "erfnet_stage"
-"""Where a saved state says which of the recipe's stages it belongs to."""
+"""Key of a saved state for the number of the recipe's stage that it belongs to."""
 
 
 class StageModule(LightningModule):
@@ -53,12 +52,12 @@ class StageModule(LightningModule):
             self.average = _channels_last(ERFNet(network.num_classes))
             self.average.load_state_dict(network.state_dict())
             self.average.requires_grad_(False)
-        self._averaged: _Averaged | None = None
+        self._averaged: tuple[list[Tensor], list[Tensor]] | None = None
         for parameter in network.parameters():
             parameter.requires_grad_(True)
-        # What takes no part gets no gradient, and several processes would wait for it.
-        idle = network.encoder.output_conv if plan.stage.part == "network" else network.decoder
-        idle.requires_grad_(False)
+        # Several processes would wait for the gradient of a part that gets none.
+        unused = network.encoder.output_conv if plan.stage.part == "network" else network.decoder
+        unused.requires_grad_(False)
         predict = logits_of(plan)
         # The function, not the network: a compiled module would list the network's weights a second time.
         self._predict = _compiled(predict) if recipe.compile else predict
@@ -76,36 +75,37 @@ class StageModule(LightningModule):
             return loss_of(self.recipe.loss, logits.float(), labels_of(self.plan, labels).long(), self.weights)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Let dropout, too, follow from seed and step alone; set the phase's dropout."""
+        """Set the phase's dropout rate, and seed it by the step alone, so that a resumed run draws the same."""
         step = self.global_step
         self.network.train()
         set_dropout(self.network, self.plan.phase(step).dropout)
         torch.manual_seed(_mixed(self.recipe.seed, self.plan.index, step, self.global_rank))
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
-        """Take the step, and its weights into the running average."""
+        """Take the step and update the weight average."""
         super().optimizer_step(*arguments, **options)
         self.update_average(self.global_step + 1)
+
+    def on_train_start(self) -> None:
+        """List the tensors of average and network, which takes longer than to average them.
+
+        Neither is moved or replaced from here on.
+        """
+        if self.average is not None:
+            pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+            averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+            self._averaged = list(averages), list(values)
 
     @torch.no_grad()
     def update_average(self, steps: int) -> None:
         """Move the average towards the weights after `steps` steps; nothing where the recipe keeps none."""
-        if self.average is None or self.recipe.ema_decay is None:
-            return
-        # It starts as a short average, so that the random first weights are forgotten.
-        decay = min(self.recipe.ema_decay, (1 + steps) / (10 + steps))
-        if self._averaged is None:
-            self._averaged = _Averaged.of(self.average, self.network)
-        torch._foreach_lerp_(self._averaged.means, self._averaged.values, 1 - decay)
-        torch._foreach_copy_(self._averaged.mean_counters, self._averaged.counters)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """Move or convert, as `to` does; it puts other tensors into the place of those that were listed."""
-        self._averaged = None
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self._averaged is not None and self.recipe.ema_decay is not None:
+            # It starts as a short average, to forget the random first weights.
+            decay = min(self.recipe.ema_decay, (1 + steps) / (10 + steps))
+            torch._foreach_lerp_(*self._averaged, 1 - decay)
 
     def configure_optimizers(self) -> Any:
-        """Return optimizer and learning rate, both by step."""
+        """Return the optimizer and its learning rate schedule, by step."""
         optimizer = self._optimizer()
         return {
             "optimizer": optimizer,
@@ -113,7 +113,7 @@ class StageModule(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which stage the state belongs to."""
+        """Save which stage the state belongs to."""
         checkpoint[STAGE_KEY] = self.plan.index
 
     def _optimizer(self) -> Optimizer:
@@ -128,38 +128,15 @@ class StageModule(LightningModule):
         return kind(groups, options.learning_rate, options.betas, options.eps)
 
 
-@dataclass(frozen=True)
-class _Averaged:
-    """The tensors of average and network, each list in the same order: to find them takes longer than to average.
-
-    Attributes:
-        means: The average's weights and statistics.
-        values: The network's.
-        mean_counters: The average's counters of batches.
-        counters: The network's.
-    """
-
-    means: list[Tensor]
-    values: list[Tensor]
-    mean_counters: list[Tensor]
-    counters: list[Tensor]
-
-    @classmethod
-    def of(cls, average: ERFNet, network: ERFNet) -> _Averaged:
-        values = network.state_dict()
-        means = average.state_dict()
-        floats = [name for name, value in values.items() if value.is_floating_point()]
-        counters = [name for name, value in values.items() if not value.is_floating_point()]
-        return cls(
-            [means[name] for name in floats],
-            [values[name] for name in floats],
-            [means[name] for name in counters],
-            [values[name] for name in counters],
-        )
+def stage_of(module: LightningModule) -> StageModule:
+    """Return a module, which Lightning hands to callbacks, as what it is."""
+    if not isinstance(module, StageModule):
+        raise TypeError(f"Expected a StageModule, got {type(module).__name__}.")
+    return module
 
 
 def logits_of(plan: Plan) -> Callable[[ERFNet, Tensor], Tensor]:
-    """Return what maps network and images (N, 3, H, W) to logits; at an eighth of the size in an encoder stage."""
+    """Return the function from network and images (N, 3, H, W) to logits, for the encoder at an eighth of the size."""
     if plan.stage.part == "encoder":
         return lambda network, images: network.encoder.predict(pad_to_stride(images))
     return lambda network, images: network(images)
@@ -183,16 +160,16 @@ def set_dropout(network: ERFNet, rate: float | None) -> None:
 
 
 def _compiled(predict: Callable[[ERFNet, Tensor], Tensor]) -> Callable[[ERFNet, Tensor], Tensor]:
-    """Compile what PyTorch needs a C++ compiler for (on a GPU Triton a C compiler, which comes with it)."""
+    """Compile, which needs a C++ compiler (on a GPU Triton needs a C compiler, which comes with it)."""
     names = (os.environ.get("CXX"), "g++", "clang++")
     if not any(name and shutil.which(name) for name in names):
-        log.warning("Found no C++ compiler, so compile: true of the recipe is left out; install g++ to train faster.")
+        log.warning("Found no C++ compiler, so the recipe's compile: true is ignored; install g++ to train faster.")
         return predict
     return torch.compile(predict, dynamic=False)
 
 
 def _mixed(*numbers: int) -> int:
-    """Return a seed of 63 bits in which every one of the numbers counts."""
+    """Return a seed of 63 bits from numbers."""
     mixed = 0
     for number in numbers:
         # The multiplier and increment of Knuth's MMIX generator.
@@ -201,6 +178,6 @@ def _mixed(*numbers: int) -> int:
 
 
 def _channels_last(network: ERFNet) -> ERFNet:
-    """Store kernels as both cuDNN's and oneDNN's fast convolutions read them."""
+    """Store kernels in the layout of cuDNN's and oneDNN's fast convolutions."""
     converted: ERFNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return converted

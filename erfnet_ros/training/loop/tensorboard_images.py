@@ -14,7 +14,7 @@ from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.schedule import Plan
 from erfnet_ros.training.data.augmentation import apply_color_jitter
 from erfnet_ros.training.data.batches import Batch
-from erfnet_ros.training.loop.validation import ValidationSet, answer, frame_of
+from erfnet_ros.training.loop.validation import ValidationSet, frame_of, predict
 from erfnet_ros.visualization.overlay import color_mask
 
 _VIEWS = 6
@@ -22,7 +22,7 @@ _FRAMES = 4
 
 
 class ImageLogger:
-    """Write pictures.
+    """Writes images.
 
     Args:
         writer: A `torch.utils.tensorboard.SummaryWriter`.
@@ -39,11 +39,11 @@ class ImageLogger:
     def predictions(
         self, step: int, network: ERFNet, plan: Plan, validation_set: ValidationSet, device: torch.device
     ) -> None:
-        """Show some validation frames; below them the truth, and below that the network's answer."""
+        """Show some validation frames; below them the ground truth, and below that the prediction."""
         numbers = validation_set.numbers
         for number in numbers[:: max(1, len(numbers) // _FRAMES)][:_FRAMES]:
             image, truth = frame_of(validation_set.frames, number)
-            labels = answer(network, plan, image, device)
+            labels = predict(network, plan, image, device)
             rows = [image.cpu().numpy(), *(self._colored(ids, truth.shape) for ids in (truth, labels))]
             self._writer.add_image(f"frame_{number}", np.concatenate(rows), step, dataformats="HWC")
 

@@ -1,4 +1,4 @@
-"""Watch a network while it trains: mIoU over whole frames."""
+"""Validation of a network during training, on whole frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from erfnet_ros.training.data.frame_store import MemoryFrames, TrainingFrames
 from erfnet_ros.training.loop.lightning_module import labels_of, logits_of
 
 _PIXELS_AT_ONCE = 2**22
-"""So many are answered together on a GPU: 24 frames of CamVid, 2 of Cityscapes; enough to keep it busy."""
+"""Pixels that a GPU segments together: 24 frames of CamVid, 2 of Cityscapes; enough to keep it busy."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ValidationSet:
 
     Attributes:
         frames: The split's frames.
-        numbers: Which of them are looked at.
+        numbers: Which of them are segmented.
         split: The split's name.
     """
 
@@ -39,12 +39,12 @@ class ValidationSet:
 def count_pixels(
     network: ERFNet, plan: Plan, validation_set: ValidationSet, device: torch.device, numbers: Sequence[int]
 ) -> Tensor:
-    """Count pixels by true class (rows) and answered class (columns).
+    """Count pixels by true class (rows) and predicted class (columns).
 
     Args:
         network: In training or evaluation mode; left in evaluation mode.
         plan: The stage, whose head predictions: in an encoder stage at an eighth of the resolution.
-        validation_set: What to look at.
+        validation_set: The frames.
         device: Where the network is; the precision is that of the caller's autocast.
         numbers: Which of the frames.
 
@@ -53,16 +53,16 @@ def count_pixels(
     """
     network.eval()
     classes = network.num_classes
-    predict = logits_of(plan)
+    logits = logits_of(plan)
     # One more for void.
     counts = torch.zeros(classes * classes + 1, dtype=torch.int64, device=device)
     at_once = _frames_at_once(validation_set.frames, device)
     for first in range(0, len(numbers), at_once):
         images, labels = _gathered(validation_set.frames, numbers[first : first + at_once], device)
         x = images.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
-        answer = predict(network, x).argmax(1)
+        predicted = logits(network, x).argmax(1)
         truth = labels_of(plan, labels).long()
-        pairs = torch.where(truth == VOID, classes * classes, truth * classes + answer).flatten()
+        pairs = torch.where(truth == VOID, classes * classes, truth * classes + predicted).flatten()
         # Not bincount: on a GPU it waits for the largest of the numbers.
         counts.scatter_add_(0, pairs, torch.ones_like(pairs))
     return counts[:-1].view(classes, classes)
@@ -75,15 +75,15 @@ def with_void_column(matrix: Tensor) -> ConfusionMatrix:
 
 
 @torch.no_grad()
-def answer(network: ERFNet, plan: Plan, image: Tensor, device: torch.device) -> Tensor:
-    """Return the class ids (H', W') uint8 that the stage's head gives an image (H, W, 3) uint8."""
+def predict(network: ERFNet, plan: Plan, image: Tensor, device: torch.device) -> Tensor:
+    """Return the class ids (H', W') uint8 that the stage's head predicts for an image (H, W, 3) uint8."""
     network.eval()
     x = image.to(device).permute(2, 0, 1)[None].float().div_(255).contiguous(memory_format=torch.channels_last)
     return logits_of(plan)(network, x).argmax(1)[0].byte()
 
 
 def _frames_at_once(frames: TrainingFrames, device: torch.device) -> int:
-    """Return how many frames are answered together: on a GPU many small ones of one size, elsewhere one."""
+    """Return how many frames are segmented together: on a GPU many small ones of one size, elsewhere one."""
     if device.type != "cuda" or frames.size is None:
         return 1
     return max(1, _PIXELS_AT_ONCE // (frames.size[0] * frames.size[1]))
@@ -99,7 +99,7 @@ def _gathered(frames: TrainingFrames, numbers: Sequence[int], device: torch.devi
 
 
 def frame_of(frames: TrainingFrames, number: int) -> tuple[Tensor, Tensor]:
-    """Return image (H, W, 3) and labels (H, W) of a frame, uint8, wherever they lie."""
+    """Return image (H, W, 3) and labels (H, W) of a frame, uint8, on their own device."""
     if isinstance(frames, MemoryFrames):
         return frames.images[number], frames.labels[number]
     image, labels = frames.pixels(number)

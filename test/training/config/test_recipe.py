@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.training.config.recipe import BUILT_IN, Phase, Recipe, Schedule, load, with_length
+from erfnet_ros.training.config.recipe import BUILT_IN, Loss, Phase, Recipe, Schedule, load, with_length
 from erfnet_ros.training.config.schedule import plans
 
 STAGE: dict[str, Any] = {"name": "network", "part": "network", "phases": [{"steps": 10}]}
@@ -42,7 +42,7 @@ def test_the_paper_recipe_is_the_papers() -> None:
     _, paper = load("paper")
     assert [stage.part for stage in paper.stages] == ["encoder", "network"]
     assert paper.batch_size == 6
-    assert (paper.loss.name, paper.loss.class_weight_constant) == ("cross_entropy", 1.10)
+    assert paper.loss == Loss(1.10)
     for stage in paper.stages:
         assert (stage.optimizer.name, stage.optimizer.learning_rate) == ("adam", 5e-4)
         assert (stage.optimizer.weight_decay, stage.optimizer.decayed) == (1e-4, "all")
@@ -75,8 +75,8 @@ def test_the_cpu_recipe_is_the_one_that_trained_the_shipped_weights() -> None:
         ({"compile": 1}, "Expected true or false as test.yaml: compile, got 1"),
         ({"ema_decay": math.nan}, "Expected a number or null as test.yaml: ema_decay, got nan"),
         (
-            {"loss": {"name": "dice"}},
-            "Expected cross_entropy, ohem, lovasz, focal as test.yaml: loss: name, got 'dice'",
+            {"stages": [{**STAGE, "schedule": {"name": "step"}}]},
+            "Expected poly, cosine, constant_then_cosine as .*: name, got 'step'",
         ),
         ({"stages": []}, "Expected one stage or more in the recipe, got none"),
         (
@@ -149,7 +149,7 @@ def test_another_length_shortens_phases_warm_up_and_decay_alike() -> None:
         ParameterError, match="Expected --steps, in which stage 'network' of the recipe counts, got --ep"
     ):
         with_length(further, None, 3)
-    with pytest.raises(ParameterError, match=r"Expected --steps of at least 1 for each of the 2 phases .* got 1"):
+    with pytest.raises(ParameterError, match=r"Expected --steps of 2 or more, one for each phase of .*, got 1"):
         with_length(further, 1, None)
 
 

@@ -1,4 +1,4 @@
-"""The batch of a step: fixed by seed and step, shared out among processes, every frame in its turn."""
+"""Batches: decided by seed and step, divided among processes, every frame in its turn."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from erfnet_ros.training.data.batches import Batch, BatchPart, BatchSampler, bat
 from erfnet_ros.training.data.frame_store import (
     ClassFrequencies,
     DiskFrames,
+    FrameOptions,
     count_classes,
-    load_frames,
+    open_frames,
     read_frame,
     render_streets,
 )
@@ -60,8 +61,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drawn(root: Path, recipe: Recipe = RECIPE, place: str = "memory") -> BatchSampler:
-    training_data = load_training_data(open_dataset("camvid", root, "train"), None, recipe, place, CPU, 1, 1)
-    return BatchSampler(plans(recipe, 6)[0], recipe.seed, training_data.training, np.ones(len(CAMVID)))
+    training_data = load_training_data(
+        open_dataset("camvid", root, "train"), None, recipe, FrameOptions(CPU, place=place)
+    )
+    return BatchSampler(plans(recipe, 6)[0], recipe.seed, training_data.parts, np.ones(len(CAMVID)))
 
 
 def taken(sampler: BatchSampler, first: int, workers: int = 0) -> Iterator[Batch]:
@@ -153,7 +156,7 @@ def test_synthetic_streets_take_their_share_of_each_batch(root: Path) -> None:
 
 def test_synthetic_streets_are_refused_for_other_classes_than_camvids() -> None:
     with pytest.raises(ParameterError, match="Expected the classes of camvid for synthetic frames, got those of citys"):
-        render_streets(Synthetic(), CITYSCAPES, SIZE, 1, CPU, 1)
+        render_streets(Synthetic(), CITYSCAPES, SIZE, FrameOptions(CPU))
 
 
 def test_tall_frames_are_shrunk_with_their_labels(root: Path) -> None:
@@ -166,7 +169,7 @@ def test_tall_frames_are_shrunk_with_their_labels(root: Path) -> None:
 
 def test_the_census_counts_known_pixels_by_class(root: Path) -> None:
     data = open_dataset("camvid", root, "train")
-    class_frequencies = count_classes(data, None, 2)
+    class_frequencies = count_classes(data, FrameOptions(CPU, workers=2))
     truth = np.stack([frame.truth for frame in data if frame.truth is not None])
     assert class_frequencies.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
     assert (class_frequencies.size, class_frequencies.commonest_size, class_frequencies.sizes) == (
@@ -202,7 +205,7 @@ def test_frames_that_no_checkpoint_can_name_are_refused_before_training(tmp_path
     make_folder(root, {})
     data = open_dataset("folder", root, "train")
     with pytest.raises(ParameterError, match=r"8 to 4096 pixels per side, got 4104x16.* set max_frame_height in"):
-        load_training_data(data, None, RECIPE, "auto", CPU, 1, 1)
+        load_training_data(data, None, RECIPE, FrameOptions(CPU, place="auto"))
 
 
 def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path) -> None:
@@ -211,18 +214,18 @@ def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path)
     for kind, suffix in (("images", "jpg"), ("labels", "png")):
         (tmp_path / "larger" / kind / "more" / f"frame_0.{suffix}").rename(root / kind / "train" / f"frame_9.{suffix}")
     data = open_dataset("folder", root, "train")
-    training_data = load_training_data(data, None, RECIPE, "auto", CPU, 1, 1)
-    assert isinstance(training_data.training[0].frames, DiskFrames)
-    sampler = BatchSampler(plans(RECIPE, 3)[0], 1, training_data.training, np.ones(3))
+    training_data = load_training_data(data, None, RECIPE, FrameOptions(CPU, place="auto"))
+    assert isinstance(training_data.parts[0].frames, DiskFrames)
+    sampler = BatchSampler(plans(RECIPE, 3)[0], 1, training_data.parts, np.ones(3))
     assert next(taken(sampler, 0))[0].shape == (4, 3, 24, 32)
     with pytest.raises(ParameterError, match=r"Expected frames of one size .* to keep them in memory, got several"):
-        load_training_data(data, None, RECIPE, "memory", CPU, 1, 1)
+        load_training_data(data, None, RECIPE, FrameOptions(CPU, place="memory"))
     stage = RECIPE.stages[0]
     whole = replace(RECIPE, stages=(replace(stage, phases=(replace(stage.phases[0], crop="frame"),)),))
     with pytest.raises(
         ParameterError, match=r"Expected frames of one size .* for the recipe's crop: frame, got several"
     ):
-        load_training_data(data, None, whole, "auto", CPU, 1, 1)
+        load_training_data(data, None, whole, FrameOptions(CPU, place="auto"))
 
 
 def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> None:
@@ -258,7 +261,7 @@ def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_name
 
 def test_shares_in_memory_know_their_size(root: Path) -> None:
     data = open_dataset("camvid", root, "val")
-    frames = load_frames(data, SIZE, None, 1, CPU, 1, trained_on=False)
+    frames = open_frames(data, SIZE, FrameOptions(CPU), sample_pixels=False)
     assert (frames.size, len(frames), frames.pixel_samples) == (SIZE, 2, ())
     assert len(BatchPart(frames, 2).frames) == 2
     assert np.array_equal(frames.images[1].numpy(), data[1].rgb)
@@ -283,7 +286,7 @@ def test_frames_are_not_held_twice_while_they_are_read_into_memory(root: Path, m
         return image, np.full((4, 8), index % 11, np.uint8)
 
     monkeypatch.setattr(frames_module, "read_frame", read)
-    frames = load_frames(Many(), (8, 4), None, 1, CPU, 1, trained_on=False)  # type: ignore[arg-type]
+    frames = open_frames(Many(), (8, 4), FrameOptions(CPU), sample_pixels=False)  # type: ignore[arg-type]
     assert frames.images[:, 0, 0, 0].tolist() == list(range(200))
     assert max(held) < 50
 
@@ -295,5 +298,5 @@ def test_frames_that_the_memory_does_not_hold_are_one_error_with_the_way_out(
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(torch, "empty", empty)
-    with pytest.raises(TrainingError, match=r"Expected 2 frames of 64x48 .* memory of cpu, .* take --frames disk"):
-        load_frames(open_dataset("camvid", root, "val"), SIZE, None, 1, CPU, 1, trained_on=False)
+    with pytest.raises(TrainingError, match=r"Expected 2 frames of 64x48 .* memory of cpu, .* use --frames disk"):
+        open_frames(open_dataset("camvid", root, "val"), SIZE, FrameOptions(CPU, place="memory"))

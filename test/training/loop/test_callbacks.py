@@ -1,4 +1,4 @@
-"""How a run is followed: signals, what is saved and what not, how fast it goes."""
+"""Training curves, saved states and signals, under Lightning's own trainer."""
 
 from __future__ import annotations
 
@@ -16,156 +16,165 @@ import pytest
 pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')")
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader
 
 from erfnet_ros.core.errors import TrainingError
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import plans
-from erfnet_ros.training.loop import throughput as meter_module
-from erfnet_ros.training.loop.callbacks import Keeper, StepBar
+from erfnet_ros.training.data.batches import Batch
+from erfnet_ros.training.loop import curves as curves_module
+from erfnet_ros.training.loop.callbacks import StateSaver, StepBar
+from erfnet_ros.training.loop.checkpoint_io import StateFile, read_state
+from erfnet_ros.training.loop.curves import Throughput, ThroughputMeter, TrainingCurves
 from erfnet_ros.training.loop.lightning_module import StageModule
-from erfnet_ros.training.loop.throughput import Throughput, ThroughputMeter
 
-RECIPE = Recipe.from_dict({"stages": [{"name": "network", "part": "network", "phases": [{"steps": 100}]}]}, "test")
 GPU = torch.device("cuda", 0)
 
 
+class AtStep(Callback):
+    """Does something to the module before a step, 1 being the first."""
+
+    def __init__(self, actions: dict[int, Callable[[StageModule], object]]) -> None:
+        self.actions = actions
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.actions.get(trainer.global_step + 1, lambda module: None)(pl_module)  # type: ignore[arg-type]
+
+
 class Training:
-    """A keeper and as much of Lightning's trainer as it looks at."""
+    """A small network in training by Lightning."""
 
-    def __init__(self, run: Path, save_every_s: float = 3600.0) -> None:
-        self.keeper = Keeper(run, None, save_every_s, 500, None, quiet=True)
-        self.module = StageModule(ERFNet(3), plans(RECIPE, 8)[0], RECIPE, None)
-        self.saved: list[int] = []
-        self.logged: list[dict[str, float]] = []
-        self.trainer: Any = SimpleNamespace(
-            global_step=0,
-            world_size=1,
-            received_sigterm=False,
-            should_stop=False,
-            is_global_zero=True,
-            lightning_module=self.module,
-            loggers=[SimpleNamespace(log_metrics=lambda curves, step: self.logged.append(curves))],
-            callbacks=[self.keeper],
-            save_checkpoint=lambda path: self.saved.append(self.trainer.global_step),
+    def __init__(self, run: Path, *, steps: int = 3, save_every_s: float = 3600.0) -> None:
+        stage = {"name": "network", "part": "network", "phases": [{"steps": steps}]}
+        recipe = Recipe.from_dict({"batch_size": 2, "stages": [stage]}, "test")
+        self.state = run / "state.ckpt"
+        self.curves = TrainingCurves()
+        self.saver = StateSaver(self.state, save_every_s, self.curves)
+        self.module = StageModule(ERFNet(3), plans(recipe, 2)[0], recipe, None)
+        self.run, self.steps = run, steps
+
+    def fit(self, actions: dict[int, Callable[[StageModule], object]] | None = None) -> None:
+        torch.manual_seed(0)
+        images, labels = torch.randint(0, 256, (2, 3, 16, 16)), torch.randint(0, 3, (2, 16, 16))
+        batch: Batch = (images.byte(), labels.byte(), torch.ones(2, 4))
+        trainer = Trainer(
+            accelerator="cpu",
+            max_steps=self.steps,
+            callbacks=[AtStep(actions or {}), self.curves, self.saver],
+            plugins=[StateFile()],
+            logger=CSVLogger(self.run, flush_logs_every_n_steps=1),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
         )
-        self.keeper.on_train_start(self.trainer, self.module)
+        trainer.fit(self.module, DataLoader([batch] * self.steps, batch_size=None))  # type: ignore[arg-type]
 
-    def step(self, loss: float = 1.0) -> None:
-        self.trainer.global_step += 1
-        self.keeper.on_train_batch_end(self.trainer, self.module, {"loss": torch.tensor(loss)}, None, 0)
-
-
-@pytest.fixture
-def training(tmp_path: Path) -> Any:
-    training = Training(tmp_path)
-    yield training
-    training.keeper.on_train_end(training.trainer, training.module)
+    @property
+    def saved_step(self) -> int:
+        step: int = read_state(self.state)["global_step"]
+        return step
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_the_step_at_hand_and_stops(training: Training, signum: signal.Signals) -> None:
-    """Lightning's own way with SIGTERM ends several processes before anything is saved."""
-    training.step()
-    os.kill(os.getpid(), signum)
-    training.step()
-    assert training.saved == [2]
-    assert training.keeper.stopped
-    assert training.trainer.should_stop
+def send(*signums: signal.Signals) -> Callable[[StageModule], object]:
+    return lambda module: [os.kill(os.getpid(), signum) for signum in signums]
 
 
-def test_a_second_sigterm_does_not_end_the_run_before_it_has_saved(training: Training) -> None:
-    """A cluster sends it to the setup and to each of its processes."""
-    for _ in range(2):
-        os.kill(os.getpid(), signal.SIGTERM)
-    training.step()
-    assert training.saved == [1]
-
-
-def test_the_handlers_from_before_are_given_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signums", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGTERM, signal.SIGTERM)])
+def test_a_signal_saves_the_current_step_stops_and_gives_the_handlers_back(
+    tmp_path: Path, signums: tuple[signal.Signals, ...]
+) -> None:
+    """Lightning's own SIGTERM handler stops before anything is saved; a cluster sends SIGTERM twice."""
     before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
     training = Training(tmp_path)
-    assert signal.getsignal(signal.SIGTERM) not in before
-    training.keeper.on_exception(training.trainer, training.module, RuntimeError())
+    training.fit({2: send(*signums)})
+    assert training.saved_step == 2
+    assert training.saver.stopped
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit):
+        training.fit({2: send(signal.SIGINT, signal.SIGINT)})
+    assert not training.state.exists()
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_a_run_in_another_thread_leaves_signals_alone(tmp_path: Path) -> None:
     """Only the main thread may set handlers."""
     before = signal.getsignal(signal.SIGTERM)
-    made: list[Training] = []
-    thread = Thread(target=lambda: made.append(Training(tmp_path)))
+    training = Training(tmp_path, steps=1)
+    thread = Thread(target=training.fit)
     thread.start()
     thread.join()
-    assert made
+    assert training.saved_step == 1
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run_before_the_state_is_overwritten(tmp_path: Path) -> None:
-    """Saves go by time, and the last good state is all that is left of such a run."""
-    training = Training(tmp_path, save_every_s=0.0)
-    training.step()
-    with pytest.raises(TrainingError, match="Expected a finite loss, got nan before step 2; lower learning_rate in"):
-        training.step(math.nan)
-    assert training.saved == [1]
-    training.keeper.on_train_end(training.trainer, training.module)
+def test_a_loss_that_is_not_finite_stops_the_run_at_once_and_keeps_the_state_before(tmp_path: Path) -> None:
+    """Else a diverged run trains on for hours, and overwrites the last state that was good."""
+    training = Training(tmp_path, steps=30, save_every_s=0.0)
+    with pytest.raises(TrainingError, match=r"Expected a finite loss, got nan at step 3: .* lower learning_rate in"):
+        training.fit({3: lambda module: torch.nn.init.constant_(module.network.decoder.output_conv.bias, math.nan)})
+    assert training.saved_step == 2
 
 
 def test_weights_that_a_step_broke_are_not_saved(tmp_path: Path) -> None:
     training = Training(tmp_path, save_every_s=0.0)
-    with torch.no_grad():
-        training.module.network.decoder.output_conv.bias[0] = math.inf
-    with pytest.raises(TrainingError, match="Expected finite weights after step 1, got others; lower learning_rate"):
-        training.step()
-    assert training.saved == []
-    training.keeper.on_train_end(training.trainer, training.module)
+    with pytest.raises(TrainingError, match=r"Expected finite weights after step 2: .* lower learning_rate"):
+        # No loss sees the encoder's head, which only the encoder's stage trains.
+        training.fit({2: lambda module: torch.nn.init.constant_(module.network.encoder.output_conv.bias, math.inf)})
+    assert training.saved_step == 1
 
 
-def test_the_curves_tell_speed_and_use_of_the_gpu_where_it_is_known(
-    training: Training, monkeypatch: pytest.MonkeyPatch
+def test_the_curves_hold_speed_and_use_of_the_gpu_where_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(50):
-        training.step()
-    assert training.keeper.points[-1].images_per_second == training.logged[-1]["images_per_second"]
-    assert training.keeper.points[-1].gpu_utilization is None
-    assert "gpu_utilization" not in training.logged[-1]
-    monkeypatch.setattr(ThroughputMeter, "throughput", lambda meter, images: Throughput(80.0, 0.5))
-    for _ in range(50):
-        training.step()
-    assert training.keeper.points[-1].gpu_utilization == training.logged[-1]["gpu_utilization"] == 0.5
+    training = Training(tmp_path, steps=1)
+    training.fit()
+    (point,) = training.curves.points
+    assert point.images_per_second is not None
+    assert point.gpu_utilization is None
+    (log,) = tmp_path.rglob("metrics.csv")
+    assert log.read_text().splitlines()[0].split(",") == ["images_per_second", "learning_rate", "loss", "step"]
+    assert set(StepBar(training.curves).get_metrics(None, training.module)) == {"images/s"}  # type: ignore[arg-type]
 
-
-def test_the_bar_tells_images_per_second(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a bar there are no lines between validations."""
-    training.step()
-    assert set(StepBar().get_metrics(training.trainer, training.module)) == {"images/s"}
     monkeypatch.setattr(ThroughputMeter, "throughput", lambda meter, images: Throughput(80.0, 0.5))
-    assert StepBar().get_metrics(training.trainer, training.module) == {"images/s": "80.0", "GPU": "50 %"}
+    training = Training(tmp_path, steps=1)
+    training.fit()
+    assert training.curves.points[0].gpu_utilization == 0.5
+    assert training.curves.throughput.texts() == {"images/s": "80.0", "GPU": "50 %"}
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Set the meter's clock, which begins at 0."""
     now = [0.0]
-    monkeypatch.setattr(meter_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(curves_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return lambda seconds: now.__setitem__(0, seconds)
 
 
-def test_a_period_tells_its_own_means(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    predictions = iter((90, 50, 10))
-    monkeypatch.setattr(torch.cuda, "utilization", lambda device: next(predictions))
+def test_a_period_has_its_own_means(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    utilization = iter((90, 50, 10))
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: next(utilization))
     meter = ThroughputMeter()
     for second in (0.5, 1.0, 1.5, 2.0):
         clock(second)
-        meter.look(GPU)
+        meter.sample_gpu(GPU)
     assert meter.throughput(30) == Throughput(15.0, 0.7)
     meter.begin(30)
     clock(4.0)
-    meter.look(GPU)
+    meter.sample_gpu(GPU)
     assert meter.throughput(40) == Throughput(5.0, 0.1)
 
 
-def test_a_gpu_that_does_not_say_is_asked_once(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_whose_utilization_is_unknown_is_asked_once(
+    clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def missing(device: torch.device) -> int:
@@ -176,7 +185,7 @@ def test_a_gpu_that_does_not_say_is_asked_once(clock: Callable[[float], None], m
     meter = ThroughputMeter()
     for second in (1.0, 2.0, 3.0):
         clock(second)
-        meter.look(GPU)
-        meter.look(torch.device("cpu"))
+        meter.sample_gpu(GPU)
+        meter.sample_gpu(torch.device("cpu"))
     assert asked == [GPU]
     assert meter.throughput(6) == Throughput(2.0, None)

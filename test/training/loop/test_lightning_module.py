@@ -1,4 +1,4 @@
-"""What one step of a stage does, and how a run is kept."""
+"""One step of a stage, and the files of a run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')"
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import SourceError, TrainingError
 from erfnet_ros.models.erfnet import ERFNet
-from erfnet_ros.training.config.recipe import Loss, Recipe
+from erfnet_ros.training.config.recipe import Recipe
+from erfnet_ros.training.config.request import STATE
 from erfnet_ros.training.config.schedule import Plan, plans
 from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
-from erfnet_ros.training.loop import memory_check
-from erfnet_ros.training.loop.checkpoint_io import STATE, StateFile, read_state, report_full_disk
+from erfnet_ros.training.loop.checkpoint_io import StateFile, read_state, report_full_disk
 from erfnet_ros.training.loop.lightning_module import StageModule, labels_of, logits_of, set_dropout
-from erfnet_ros.training.loop.losses import loss_of
-from erfnet_ros.training.loop.memory_check import check_batch, memory_probe, out_of_memory_in_training
+from erfnet_ros.training.loop.memory_check import check_batch, out_of_memory_in_training
 
 CLASSES = 3
 
@@ -54,27 +54,17 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return images, torch.randint(0, CLASSES, (2, 20, 28), dtype=torch.uint8), torch.ones(2, 4)
 
 
-def trained_parameters(plan: Plan) -> set[str]:
-    """Return which parameters a step of the stage's loss reaches."""
-    module = StageModule(ERFNet(CLASSES), plan, recipe(), None)
-    module.training_step(batch(), 0).backward()
-    return {name for name, parameter in module.network.named_parameters() if parameter.grad is not None}
-
-
-def test_the_encoder_stage_trains_the_encoder_and_its_head_and_the_network_stage_all_but_that_head() -> None:
+def test_each_stage_trains_its_part_and_nothing_waits_for_a_gradient() -> None:
+    """Several processes wait for the gradient of each parameter; one that never comes stops them all."""
     names = {name for name, _ in ERFNet(CLASSES).named_parameters()}
     head = {name for name in names if name.startswith("encoder.output_conv")}
-    encoder, network = planned()
-    assert trained_parameters(encoder) == {name for name in names if name.startswith("encoder")}
-    assert trained_parameters(network) == names - head
-
-
-def test_every_parameter_that_may_train_is_reached_by_the_loss() -> None:
-    """Several processes wait for each parameter's gradient; one that never comes stops them all."""
-    for plan in planned():
+    encoder_names = {name for name in names if name.startswith("encoder")}
+    for plan, expected in zip(planned(), (encoder_names, names - head), strict=True):
         module = StageModule(ERFNet(CLASSES), plan, recipe(), None)
-        wanted = {name for name, parameter in module.network.named_parameters() if parameter.requires_grad}
-        assert wanted == trained_parameters(plan)
+        module.training_step(batch(), 0).backward()
+        reached = {name for name, parameter in module.network.named_parameters() if parameter.grad is not None}
+        may_train = {name for name, parameter in module.network.named_parameters() if parameter.requires_grad}
+        assert reached == may_train == expected
 
 
 def test_the_encoders_labels_are_the_middle_pixel_of_each_square_and_meet_its_logits() -> None:
@@ -88,53 +78,45 @@ def test_the_encoders_labels_are_the_middle_pixel_of_each_square_and_meet_its_lo
     assert labels_of(network, labels) is labels
 
 
-def test_the_average_begins_short_and_settles_at_the_recipes_decay() -> None:
-    _, plan = planned()
-    module = StageModule(ERFNet(CLASSES), plan, recipe(ema_decay=0.9), None)
-    assert module.average is not None
+@pytest.fixture
+def averaging() -> StageModule:
+    """A module whose average is that of the weights, with the decay of a long run."""
+    module = StageModule(ERFNet(CLASSES), planned()[1], recipe(ema_decay=0.9), None)
+    module.on_train_start()
+    return module
+
+
+def test_the_average_begins_short_and_settles_at_the_recipes_decay(averaging: StageModule) -> None:
     bias = "decoder.output_conv.bias"
+    average = averaging.result()
     with torch.no_grad():
-        module.average.get_parameter(bias).zero_()
-        module.network.get_parameter(bias).fill_(1.0)
-    module.update_average(1)
+        average.get_parameter(bias).zero_()
+        averaging.network.get_parameter(bias).fill_(1.0)
+    averaging.update_average(1)
     expected = 1 - 2 / 11
-    assert module.average.get_parameter(bias).tolist() == pytest.approx([expected] * CLASSES)
-    module.update_average(10_000)
-    assert module.average.get_parameter(bias).tolist() == pytest.approx([expected + 0.1 * (1 - expected)] * CLASSES)
-    assert module.result() is module.average
+    assert average.get_parameter(bias).tolist() == pytest.approx([expected] * CLASSES)
+    averaging.update_average(10_000)
+    assert average.get_parameter(bias).tolist() == pytest.approx([expected + 0.1 * (1 - expected)] * CLASSES)
+    assert average is averaging.average
 
 
-def test_the_average_takes_in_batch_norms_statistics_and_counters() -> None:
-    """Else the averaged network would normalize as the untrained one."""
-    _, plan = planned()
-    module = StageModule(ERFNet(CLASSES), plan, recipe(ema_decay=0.0), None)
-    module.training_step(batch(), 0)
-    module.update_average(1)
-    assert module.average is not None
-    for name, value in module.network.state_dict().items():
-        assert torch.equal(module.average.state_dict()[name], value), name
-    assert module.network.state_dict()["encoder.initial_block.bn.num_batches_tracked"] == 1
-
-
-def test_the_average_follows_a_module_that_was_moved_loaded_and_given_synchronized_norms() -> None:
-    """Lightning does all three with a module before its first step; moving it replaces tensors."""
-    _, plan = planned()
-    module = StageModule(ERFNet(CLASSES), plan, recipe(ema_decay=0.0), None)
-    module.update_average(1)
-    # To another device is not to be had everywhere; to another type goes the same way.
-    module.double().float()
-    module.load_state_dict(StageModule(ERFNet(CLASSES), plan, recipe(ema_decay=0.0), None).state_dict())
-    module.update_average(2)
-    module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    norm = "encoder.initial_block.bn"
-    with torch.no_grad():
-        module.network.get_buffer(f"{norm}.running_mean").fill_(3.0)
-        module.network.get_buffer(f"{norm}.num_batches_tracked").fill_(5)
-        module.network.get_parameter(f"{norm}.weight").fill_(7.0)
-    module.update_average(3)
-    assert module.average is not None
-    for name, value in module.network.state_dict().items():
-        assert torch.equal(module.average.state_dict()[name], value), name
+def test_the_average_is_pytorchs_over_weights_and_batch_norms_statistics(averaging: StageModule) -> None:
+    """Without the statistics the averaged network would normalize as the untrained one."""
+    expected = AveragedModel(averaging.network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    expected.update_parameters(averaging.network)
+    for seed in (1, 2):
+        averaging.training_step(batch(seed), 0)
+        with torch.no_grad():
+            for parameter in averaging.network.parameters():
+                parameter.add_(0.1)
+        averaging.update_average(10_000)
+        expected.update_parameters(averaging.network)
+    states = expected.module.state_dict()
+    assert all(
+        torch.equal(value, states[name])
+        for name, value in averaging.result().state_dict().items()
+        if value.is_floating_point()
+    )
 
 
 def test_without_an_average_the_network_itself_is_kept() -> None:
@@ -152,7 +134,7 @@ def test_without_a_compiler_a_recipe_that_compiles_trains_uncompiled_and_says_so
     monkeypatch.delenv("CXX", raising=False)
     _, plan = planned()
     StageModule(ERFNet(CLASSES), plan, recipe(compile=True), None).training_step(batch(), 0).backward()
-    assert "Found no C++ compiler, so compile: true of the recipe is left out" in caplog.text
+    assert "Found no C++ compiler, so the recipe's compile: true is ignored" in caplog.text
 
 
 def test_only_kernels_decay_unless_the_recipe_says_all() -> None:
@@ -187,19 +169,19 @@ def test_a_batch_that_is_too_large_names_the_largest_half_that_fits() -> None:
             raise torch.OutOfMemoryError("too large")
 
     with pytest.raises(
-        TrainingError, match=r"Expected 12 crops of 64x48 per step to fit .* cuda:0.*--batch-size 6 fits"
+        TrainingError, match=r"Expected room for 12 crops per step of 64x48 .*cuda:0.*--batch-size 6, which fits"
     ):
-        check_batch(12, step, "cuda:0", (64, 48), processes=2)
+        check_batch(12, step, "64x48 in the memory of cuda:0", processes=2)
     assert tried == [12, 6, 3]
-    check_batch(3, step, "cuda:0", (64, 48), processes=1)
+    check_batch(3, step, "64x48 in the memory of cuda:0", processes=1)
 
 
-def test_where_not_even_one_view_fits_the_error_says_so() -> None:
+def test_where_not_even_one_crop_fits_the_error_says_so() -> None:
     def step(crops: int) -> None:
         raise torch.OutOfMemoryError("too large")
 
-    with pytest.raises(TrainingError, match=r"not even one view fits: free the GPU.*\(too large\)\.$"):
-        check_batch(2, step, "cuda:0", (64, 48), processes=1)
+    with pytest.raises(TrainingError, match=r"not even one crop fits: free the GPU.*\(too large\)\.$"):
+        check_batch(2, step, "64x48 in the memory of cuda:0", processes=1)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +198,8 @@ def test_what_libraries_say_for_want_of_memory_counts_as_such(message: str) -> N
         if crops > 1:
             raise RuntimeError(message)
 
-    with pytest.raises(TrainingError, match="--batch-size 1 fits"):
-        check_batch(2, step, "cuda:0", (64, 48), processes=1)
+    with pytest.raises(TrainingError, match="--batch-size 1, which fits"):
+        check_batch(2, step, "64x48 in the memory of cuda:0", processes=1)
 
 
 def test_another_error_than_want_of_memory_is_not_hidden() -> None:
@@ -225,20 +207,7 @@ def test_another_error_than_want_of_memory_is_not_hidden() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        check_batch(2, step, "cuda:0", (64, 48), processes=1)
-
-
-@pytest.mark.parametrize("name", ["cross_entropy", "ohem", "focal", "lovasz"])
-def test_the_step_that_is_tried_goes_through_every_class(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def noted(loss: Loss, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-        seen.append((sorted(set(labels.flatten().tolist())), weights is not None))
-        return loss_of(loss, logits, labels, weights)
-
-    monkeypatch.setattr(memory_check, "loss_of", noted)
-    memory_probe(recipe(loss={"name": name}), CLASSES, (2, 16, 24), torch.device("cpu"), "fp32").backward()
-    assert seen == [([0, 1, 2], True)]
+        check_batch(2, step, "64x48 in the memory of cuda:0", processes=1)
 
 
 def test_advice_in_the_midst_of_training_can_be_followed() -> None:
@@ -248,9 +217,9 @@ def test_advice_in_the_midst_of_training_can_be_followed() -> None:
         for crops, processes in ((8, 2), (1, 1), (2, 2))
         for saved in (True, False)
     }
-    assert "go on with --resume, or begin anew in another folder with --batch-size 4." in said[8, True]
-    assert "nothing was saved yet: free the GPU and begin again, or begin with --batch-size 4." in said[8, False]
-    assert "--resume, or begin anew in another folder with smaller crops in the recipe." in said[1, True]
+    assert "continue with --resume, or start a new run in another folder with --batch-size 4." in said[8, True]
+    assert "nothing was saved yet: free the GPU and start again, or start with --batch-size 4." in said[8, False]
+    assert "--resume, or start a new run in another folder with smaller crops in the recipe." in said[1, True]
     assert all("--batch-size 0" not in text for text in said.values())
     assert all("--resume" not in text for (_, saved), text in said.items() if not saved)
 
@@ -259,7 +228,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) ->
     """Here the folder is gone; a full disk is the same error (see test_training_run.py)."""
     StateFile().save_checkpoint({"step": 1}, tmp_path / "state.ckpt")
     assert read_state(tmp_path / "state.ckpt") == {"step": 1}
-    with pytest.raises(TrainingError, match=r"Cannot write .*no state was saved yet. Make room and begin again"):
+    with pytest.raises(TrainingError, match=r"Cannot write .*no state was saved yet. Free some space and start again"):
         StateFile().save_checkpoint({"step": 2}, tmp_path / "gone" / "state.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["state.ckpt"]
 
@@ -270,7 +239,7 @@ def test_a_full_disk_is_told_once_whoever_meets_it(tmp_path: Path, capfd: pytest
     def fill() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    @report_full_disk(tmp_path)
+    @report_full_disk(tmp_path / STATE)
     def train() -> None:
         thread = Thread(target=fill)
         thread.start()
@@ -278,20 +247,20 @@ def test_a_full_disk_is_told_once_whoever_meets_it(tmp_path: Path, capfd: pytest
         fill()
 
     (tmp_path / STATE).touch()
-    with pytest.raises(TrainingError, match=r"Cannot write .*: No space left on device; the state saved before is unh"):
+    with pytest.raises(TrainingError, match=r"Cannot write .*: No space left on device; the state saved before is int"):
         train()
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_another_fault_of_the_system_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="Too many open files"), report_full_disk(tmp_path):
+    with pytest.raises(OSError, match="Too many open files"), report_full_disk(tmp_path / STATE):
         raise OSError(errno.EMFILE, "Too many open files")
 
 
 @pytest.mark.parametrize("content", [b"", b"no state", b"\x80\x02N."])
 def test_a_file_that_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.ckpt").write_bytes(content)
-    with pytest.raises(TrainingError, match=r"Expected a state of this program in .*state.ckpt"):
+    with pytest.raises(TrainingError, match=r"Expected a state of .erfnet train. in .*state.ckpt"):
         read_state(tmp_path / "state.ckpt")
 
 

@@ -16,9 +16,9 @@ from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import Plan, plans
-from erfnet_ros.training.data.frame_store import DiskFrames, TrainingFrames, load_frames
+from erfnet_ros.training.data.frame_store import DiskFrames, FrameOptions, TrainingFrames, open_frames
 from erfnet_ros.training.loop import validation
-from erfnet_ros.training.loop.validation import ValidationSet, answer, count_pixels, with_void_column
+from erfnet_ros.training.loop.validation import ValidationSet, count_pixels, predict, with_void_column
 
 CPU = torch.device("cpu")
 
@@ -32,9 +32,7 @@ def planned(part: str = "network") -> Plan:
 @pytest.fixture(scope="module", params=["memory", "disk"])
 def frames(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainingFrames:
     data = open_dataset("camvid", make_camvid(tmp_path_factory.mktemp("camvid"), {"val": 5}), "val")
-    if request.param == "disk":
-        return DiskFrames(data, None, 1, SIZE)
-    return load_frames(data, SIZE, None, 1, CPU, 1, trained_on=False)
+    return open_frames(data, SIZE, FrameOptions(CPU, place=request.param), sample_pixels=False)
 
 
 def network() -> ERFNet:
@@ -47,7 +45,7 @@ def test_pixels_are_counted_by_true_and_answered_class(frames: TrainingFrames) -
     expected = np.zeros_like(found)
     for number in (0, 3):
         image, labels = validation.frame_of(frames, number)
-        expected += confusion_matrix(labels.numpy(), answer(network(), planned(), image, CPU).numpy(), len(CAMVID))
+        expected += confusion_matrix(labels.numpy(), predict(network(), planned(), image, CPU).numpy(), len(CAMVID))
     assert np.array_equal(found, expected)
 
 
