@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from erfnet_ros.inference.pytorch.cuda import is_out_of_memory
 from erfnet_ros.models.checkpoint import build_network
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.request import Request
@@ -23,7 +24,7 @@ from erfnet_ros.training.loop.checkpoint_io import StateFile, read_state
 from erfnet_ros.training.loop.curves import TrainingCurves
 from erfnet_ros.training.loop.lightning_module import STAGE_KEY, StageModule
 from erfnet_ros.training.loop.losses import class_weights
-from erfnet_ros.training.loop.memory_check import is_out_of_memory, out_of_memory_in_training
+from erfnet_ros.training.loop.memory_check import out_of_memory_in_training
 from erfnet_ros.training.loop.tensorboard_images import ImageLogger
 from erfnet_ros.training.setup import TrainingSetup, is_first_process, prepared
 

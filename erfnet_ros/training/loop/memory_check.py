@@ -7,20 +7,13 @@ from collections.abc import Callable
 import torch
 
 from erfnet_ros.core.errors import TrainingError
+from erfnet_ros.inference.pytorch.cuda import is_out_of_memory
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.loop.losses import loss_of
 
 Size = tuple[int, int]
 
-_OUT_OF_MEMORY_MESSAGES = (
-    "CUDA error: out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
-    # What cuDNN says where it gets no memory for an engine's workspace.
-    "unable to find an engine to execute this computation",
-)
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -73,13 +66,6 @@ def check_batch(crops: int, step: Callable[[int], None], where: str, processes: 
             else f"not even one crop fits: free the GPU, or set smaller crops in the recipe ({message})"
         )
         raise TrainingError(f"Expected room for {crops} crops per step of {where}, got too little; {advice}.")
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an error means, or near the limit may mean, that the GPU's memory is too small."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
-        message in str(error) for message in _OUT_OF_MEMORY_MESSAGES
-    )
 
 
 def out_of_memory_in_training(batch_size: int, processes: int, device: str, saved: bool) -> TrainingError:
