@@ -82,7 +82,7 @@ def _evaluate(run: Path, path: Path, device: str, data: DataSet) -> float | None
         name: tuple(_shown(run, data, segmenter, frame, f"{name}_{n + 1}") for n, frame in enumerate(frames))
         for name, frames in (("best", best), ("worst", worst))
     }
-    Evaluation(data.split, measurement.score.to_dict(), shown["best"], shown["worst"]).write(run)
+    Evaluation(data.split, measurement.score, shown["best"], shown["worst"]).write(run)
     figures = measurement.score.figures()
     if figures.miou is not None:
         log.info("mIoU on %s: %.2f %% over %d frames.", data.split, 100 * figures.miou, figures.frames)
@@ -108,7 +108,7 @@ def _history(setup: TrainingSetup, curves: TrainingCurves) -> History:
         data=_data_text(setup),
         validated_on=None if data.validation_set is None else data.validation_set.split,
         recipe_name=setup.run_config.recipe_name,
-        recipe=setup.recipe.to_dict(),
+        recipe=setup.recipe,
         seed=setup.recipe.seed,
         command=setup.request.command,
         hardware=_hardware(setup),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from erfnet_ros.core.config_schema import decode, encode
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.core.output_files import atomic_output
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.training.config.recipe import Recipe
+
+T = TypeVar("T")
 
 HISTORY = "history.json"
 EVALUATION = "evaluation.json"
@@ -46,7 +51,7 @@ class History:
         data: Training data in words: data set, split, number of frames.
         validated_on: Name of the split behind `val_miou`; None where there was no validation.
         recipe_name: Name of the recipe (paper, modern, or a file's stem).
-        recipe: The recipe in plain mappings and lists, with the command line's overrides.
+        recipe: The recipe, with the command line's overrides.
         seed: Of all random choices.
         command: The command line that repeats the run.
         hardware: Hardware, such as "2 cores of AMD EPYC" or "1 x NVIDIA H100".
@@ -63,7 +68,7 @@ class History:
     data: str
     validated_on: str | None
     recipe_name: str
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     seed: int
     command: str
     hardware: str
@@ -78,20 +83,17 @@ class History:
 
     def write(self, run: Path) -> None:
         """Write `history.json`; the file is complete or not there."""
-        write_json(run / HISTORY, asdict(self))
+        write_json(run / HISTORY, self)
 
     @classmethod
     def read(cls, run: Path) -> History:
         """Read `history.json` of a run's folder.
 
         Raises:
-            SourceError: The file is missing or not what `write` writes.
+            SourceError: The file is missing or not JSON.
+            ParameterError: It is not what `write` writes.
         """
-        content = _read_json(run / HISTORY, {field.name for field in fields(cls)})
-        for name in ("class_names", "class_frequencies"):
-            content[name] = tuple(content[name])
-        content["points"] = tuple(CurvePoint(**point) for point in content["points"])
-        return cls(**content)
+        return _read(cls, run / HISTORY)
 
 
 @dataclass(frozen=True)
@@ -115,42 +117,38 @@ class Evaluation:
 
     Attributes:
         split: The split that was scored.
-        score: `Score.to_dict()`; read it with `Score.from_dict`.
+        score: Its pixel counts.
         best: Frames of the highest mIoU, best first.
         worst: Frames of the lowest mIoU, worst first.
     """
 
     split: str
-    score: Mapping[str, Any]
+    score: Score
     best: tuple[FrameResult, ...]
     worst: tuple[FrameResult, ...]
 
     def write(self, run: Path) -> None:
         """Write `evaluation.json`; the file is complete or not there."""
-        write_json(run / EVALUATION, asdict(self))
+        write_json(run / EVALUATION, self)
 
     @classmethod
     def read(cls, run: Path) -> Evaluation | None:
         """Read `evaluation.json` of a run's folder; None where the run evaluated nothing.
 
         Raises:
-            SourceError: The file is there and not what `write` writes.
+            SourceError: The file is not JSON.
+            ParameterError: It is not what `write` writes.
         """
-        if not (run / EVALUATION).exists():
-            return None
-        content = _read_json(run / EVALUATION, {field.name for field in fields(cls)})
-        for name in ("best", "worst"):
-            content[name] = tuple(FrameResult(**frame) for frame in content[name])
-        return cls(**content)
+        return _read(cls, run / EVALUATION) if (run / EVALUATION).exists() else None
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file; it is complete or not there.
+def write_json(path: Path, content: object) -> None:
+    """Write a dataclass as JSON; it is complete or not there.
 
     Raises:
         SourceError: The file cannot be written.
     """
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    text = json.dumps(encode(content), indent=1, allow_nan=False) + "\n"
     try:
         with atomic_output(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -160,16 +158,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _read_json(path: Path, expected: set[str]) -> dict[str, Any]:
+def _read(kind: type[T], path: Path) -> T:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return decode(kind, json.loads(path.read_text(encoding="utf-8")), str(path))
     except OSError as error:
         raise SourceError(
             f"Expected a finished training run with {path}, got: {error.strerror}; train first."
         ) from error
     except ValueError as error:
         raise SourceError(f"Expected JSON in {path}, got: {error}; train again.") from error
-    if not isinstance(content, dict) or set(content) != expected:
-        found = ", ".join(sorted(content)) if isinstance(content, dict) else type(content).__name__
-        raise SourceError(f"Expected {', '.join(sorted(expected))} in {path}, got {found}; train again.")
-    return content

@@ -1,4 +1,4 @@
-"""The page of a training run: curves, score by class, best and worst frames, and how to get the same again."""
+"""HTML report of a training run: curves, score by class, best and worst frames, provenance."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from erfnet_ros import __version__
+from erfnet_ros.core.config_schema import encode
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
 from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
@@ -23,7 +24,7 @@ PAGE = "report.html"
 
 
 def write_report(run: Path) -> Path:
-    """Write `report.html` into a run's folder out of its history and, where there is one, its evaluation.
+    """Write `report.html` into a run's folder, from its history and its evaluation, if it has one.
 
     Returns:
         The page's path.
@@ -38,25 +39,24 @@ def write_report(run: Path) -> Path:
 
 def build_page(run: Path, history: History, evaluation: Evaluation | None) -> Page:
     """Return the page; see `write_report`."""
-    score = None if evaluation is None else Score.from_dict(evaluation.score)
-    figures = None if score is None else score.figures()
+    figures = None if evaluation is None else evaluation.score.figures()
     sections = [Section("Curves", _curves(history))]
     notes = []
-    if evaluation is None or score is None or figures is None:
-        notes.append(Note("Nothing was evaluated, so its score is not known; see 'erfnet evaluate'.", "fair"))
+    if evaluation is None or figures is None:
+        notes.append(Note("Nothing was evaluated, so the score is unknown; see 'erfnet evaluate'.", "fair"))
     else:
-        sections += [_score_section(score, figures, evaluation.split), _frames_section(run, evaluation)]
+        sections += [_score_section(evaluation.score, figures, evaluation.split), _frames_section(run, evaluation)]
         if figures.absent:
             absent = figures.absent_classes()
             notes.append(Note(f"Without ground truth, and so left out of the means: {absent}."))
-    sections += [_data_section(history), _origin_section(history)]
+    sections += [_data_section(history), _provenance_section(history)]
     return Page(
         title=f"Training: {history.recipe_name} on {history.data}",
         subtitle=f"{history.hardware}, seed {history.seed}",
         tiles=_tiles(history, figures, None if evaluation is None else evaluation.split),
         sections=sections,
         notes=notes,
-        footer=f"Written by erfnet_ros {__version__}. This file holds everything that it shows.",
+        footer=f"Written by erfnet_ros {__version__}. This file is self-contained.",
     )
 
 
@@ -70,15 +70,9 @@ def _tiles(history: History, figures: Figures | None, split: str | None) -> list
             Tile("boundary F-score", percent(figures.boundary_f)),
             Tile("calibration error", percent(figures.calibration_error), "confidence against hits"),
         ]
-    validation_set = [point.val_miou for point in history.points if point.val_miou is not None]
-    if validation_set:
-        tiles.append(
-            Tile(
-                "best validation_set mIoU",
-                percent(max(validation_set), 2),
-                f"on {history.validated_on}, while training",
-            )
-        )
+    mious = [point.val_miou for point in history.points if point.val_miou is not None]
+    if mious:
+        tiles.append(Tile("best mIoU while training", percent(max(mious), 2), f"on {history.validated_on}"))
     last = number(history.points[-1].loss, 3) if history.points else UNKNOWN
     return [
         *tiles,
@@ -90,13 +84,13 @@ def _tiles(history: History, figures: Figures | None, split: str | None) -> list
 
 
 def _curves(history: History) -> list[Block]:
-    """Return loss, validation_set mIoU and learning rate over steps, a line for each stage."""
+    """Return loss, validation mIoU and learning rate over steps, a line for each stage."""
     if not history.points:
         return []
     blocks: list[Block] = [curves(_by_stage(history, "loss"), "Training loss", "loss", x_label="step")]
-    validation_set = _by_stage(history, "val_miou")
-    if any((~np.isnan(line.y)).any() for line in validation_set):
-        blocks.append(curves(validation_set, f"mIoU on {history.validated_on}", "mIoU", x_label="step", share=True))
+    mious = _by_stage(history, "val_miou")
+    if any((~np.isnan(line.y)).any() for line in mious):
+        blocks.append(curves(mious, f"mIoU on {history.validated_on}", "mIoU", x_label="step", share=True))
     blocks.append(curves(_by_stage(history, "learning_rate"), "Learning rate", "rate", x_label="step"))
     return blocks
 
@@ -135,7 +129,7 @@ def _frames_section(run: Path, evaluation: Evaluation) -> Section:
 
 
 def _picture(run: Path, word: str, frame: FrameResult) -> Block:
-    """Return a frame's strip; one that is missing is named in its place."""
+    """Return a frame's strip, or a note where it is missing."""
     title = f"{word}: {frame.name}"
     try:
         return Picture(file_uri(run / frame.picture), title, f"mIoU {percent(frame.miou)} of this frame alone")
@@ -148,12 +142,12 @@ def _data_section(history: History) -> Section:
 
     caption = "Pixels with a class, in the training split."
     chart = class_bars(history.class_names, history.class_frequencies, "Share of each class", caption=caption)
-    recipe = yaml.safe_dump(dict(history.recipe), sort_keys=False, default_flow_style=None, width=72)
+    recipe = yaml.safe_dump(encode(history.recipe), sort_keys=False, default_flow_style=None, width=72)
     code = Code(recipe.rstrip(), "Recipe", "As a file, this is what --recipe takes.")
     return Section("Data and recipe", [chart, code])
 
 
-def _origin_section(history: History) -> Section:
+def _provenance_section(history: History) -> Section:
     facts = {
         "command": history.command,
         "data": history.data,
@@ -161,4 +155,4 @@ def _origin_section(history: History) -> Section:
         "hardware": history.hardware,
         **{f"version: {name}": text for name, text in history.versions.items()},
     }
-    return Section("How to get the same again", [Facts([(name, (text,)) for name, text in facts.items()])])
+    return Section("How to repeat this run", [Facts([(name, (text,)) for name, text in facts.items()])])

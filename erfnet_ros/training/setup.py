@@ -68,7 +68,7 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
         split=data.split,
         files=fingerprint(data),
         recipe_name=name,
-        recipe=recipe.to_dict(),
+        recipe=recipe,
         init=file_hash(request.init) if request.init is not None else before.init if before else None,
         precision=precision,
         processes=request.processes,

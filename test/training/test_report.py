@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +13,16 @@ import yaml
 from support import browser
 
 from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.config_schema import build
 from erfnet_ros.core.errors import ErfnetError, SourceError
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.training.config.recipe import Recipe, load
 from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
 from erfnet_ros.training.report import build_page, write_report
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.html.elements import Code, Page
 
-RECIPE = {
-    "batch_size": 6,
-    "stages": [
-        {"name": "encoder", "phases": [{"epochs": 2, "crop": [64, 48]}]},
-        {"name": "network", "clip_norm": None},
-    ],
-}
+_, RECIPE = load("paper")
 
 
 def history() -> History:
@@ -65,7 +62,7 @@ def evaluation(run: Path) -> Evaluation:
     write_png(run / "worst_1.png", labeled_strip(Sample("worst", rgb, truth, labels, rgb), CAMVID))
     return Evaluation(
         "val",
-        score.to_dict(),
+        score,
         best=(FrameResult("0001", miou, "lost.png"),),
         worst=(FrameResult("0002", miou, "worst_1.png"),),
     )
@@ -82,11 +79,11 @@ def test_the_page_is_written_from_the_files_of_the_run(tmp_path: Path) -> None:
     path = write_report(tmp_path)
     assert path == tmp_path / "report.html"
     found = browser.Document(path.read_text(encoding="utf-8"))
-    miou = Score.from_dict(evaluation(tmp_path).score).figures().miou
+    miou = evaluation(tmp_path).score.figures().miou
     for text in (
         "Training: paper on camvid, split train (367 frames)",
         f"mIoU {100 * miou:.2f} % val, 1 frames",
-        "best validation_set mIoU 55.00 %",
+        "best mIoU while training 55.00 %",
         "Worst: 0002",
         "Best: 0001: Cannot read the picture",
         "erfnet train camvid --data camvid --out run",
@@ -106,7 +103,7 @@ def test_each_stage_has_a_line_of_its_own(tmp_path: Path) -> None:
 def test_the_recipe_on_the_page_can_be_used_as_a_file(tmp_path: Path) -> None:
     page = build_page(tmp_path, history(), None)
     code = next(block for section in page.sections for block in section.blocks if isinstance(block, Code))
-    assert yaml.safe_load(code.text) == RECIPE
+    assert build(Recipe, yaml.safe_load(code.text), "page") == RECIPE
 
 
 def test_without_evaluation_the_page_says_that_the_score_is_not_known(tmp_path: Path) -> None:
@@ -130,6 +127,8 @@ def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
 
 def test_damaged_counts_are_an_error(tmp_path: Path) -> None:
     history().write(tmp_path)
-    replace(evaluation(tmp_path), score={"frames": 1}).write(tmp_path)
+    evaluation(tmp_path).write(tmp_path)
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "score": {"frames": 1}}))
     with pytest.raises(ErfnetError, match="damaged"):
         write_report(tmp_path)

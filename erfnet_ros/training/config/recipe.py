@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import erfnet_ros
 from erfnet_ros.core.config_schema import build, ranged, read_mapping
@@ -189,23 +189,6 @@ class Recipe:
                 f"Expected synthetic.per_batch below batch_size {self.batch_size}, got {self.synthetic.per_batch}."
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` reads, in plain mappings and lists."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, content: Any, where: str) -> Recipe:
-        """Read a recipe.
-
-        Args:
-            content: Mappings and lists, as a YAML file holds them.
-            where: Name of the content in an error.
-
-        Raises:
-            ParameterError: A key is unknown or missing, or a value has the wrong type or is out of range.
-        """
-        return build(cls, content, where)
-
 
 def load(name_or_path: str) -> tuple[str, Recipe]:
     """Read a recipe by its built-in name or from a YAML file.
@@ -221,7 +204,7 @@ def load(name_or_path: str) -> tuple[str, Recipe]:
         raise ParameterError(
             f"Expected {', '.join(BUILT_IN)} or a YAML file as recipe, got '{name_or_path}', which does not exist."
         )
-    return path.stem, Recipe.from_dict(read_mapping(path), str(path))
+    return path.stem, build(Recipe, read_mapping(path), str(path))
 
 
 def with_length(recipe: Recipe, steps: int | None, epochs: int | None) -> Recipe:
@@ -271,9 +254,3 @@ def _built_in(name: str) -> Path:
         if (place / "training" / f"{name}.yaml").is_file():
             return place / "training" / f"{name}.yaml"
     raise ParameterError(f"The recipe '{name}' is not installed with {package}; give the path of its YAML file.")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, tuple) else value

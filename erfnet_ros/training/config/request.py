@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from erfnet_ros.core.config_schema import build, decode, encode
 from erfnet_ros.core.errors import ParameterError, TrainingError
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.training.config.recipe import DEFAULT, Recipe, load, with_length
@@ -63,27 +64,27 @@ class Request:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's result, and what else its first command said.
+    """Settings that decide a run's result, and other options of its first command.
 
     Attributes:
         data: Kind of data set.
         split: What is trained on.
-        files: Number of frames, and a hash over names and sizes of their files.
+        files: See `fingerprint`.
         recipe_name: Name of the recipe.
         recipe: Its content, overrides applied.
-        init: Hash of the checkpoint to begin with; None from scratch.
+        init: Hash of the checkpoint to start from; None from scratch.
         precision: fp32, fp16 or bf16.
-        processes: How many processes train together: each normalizes its own part of a batch.
-        validate_on: What to validate on, as asked for; decides no weights, and neither do the two below.
-        license: Terms of the weights; None where nothing was said.
-        command: The command line; None in a run that began before it was kept.
+        processes: Number of processes that train together: each normalizes its own part of a batch.
+        validate_on: Option --validate-on, which decides no weights, and neither do the two below.
+        license: License of the weights, or None.
+        command: The first command line.
     """
 
     data: str
     split: str
     files: str
     recipe_name: str
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     init: str | None
     precision: str
     processes: int
@@ -93,25 +94,26 @@ class RunConfig:
 
     def write(self, run: Path) -> None:
         """Write it into the run's folder."""
-        write_json(run / RUN_CONFIG, asdict(self))
+        write_json(run / RUN_CONFIG, self)
 
     @classmethod
     def read(cls, run: Path) -> RunConfig:
-        """Read it out of the run's folder.
+        """Read it from the run's folder.
 
         Raises:
-            TrainingError: There is none.
+            TrainingError: There is none, or it is damaged.
         """
+        path = run / RUN_CONFIG
         try:
-            return cls(**json.loads((run / RUN_CONFIG).read_text(encoding="utf-8")))
+            return decode(cls, json.loads(path.read_text(encoding="utf-8")), str(path))
         except OSError as error:
             raise TrainingError(
                 f"Expected an interrupted run in {run} to resume, found no {RUN_CONFIG} ({error.strerror}); "
-                "check --out, or leave out --resume to begin one."
+                "check --out, or leave out --resume to start a new one."
             ) from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, ParameterError) as error:
             raise TrainingError(
-                f"Expected {run / RUN_CONFIG} as this program writes it, got: {error}; begin anew."
+                f"Expected {path} as 'erfnet train' writes it, got: {error}; start a new run."
             ) from error
 
     def check_same(self, before: RunConfig, run: Path) -> None:
@@ -120,20 +122,20 @@ class RunConfig:
         Raises:
             TrainingError: They differ; it says in what.
         """
-        old, new = _flat(asdict(before)), _flat(asdict(self))
+        old, new = _flat(encode(before)), _flat(encode(self))
         deciding = sorted((old.keys() | new.keys()) - {*_MAY_DIFFER})
         differing = [name for name in deciding if old.get(name) != new.get(name)]
         if differing:
-            told = "; ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in differing[:4])
+            shown = "; ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in differing[:4])
             more = f" (and {len(differing) - 4} more)" if len(differing) > 4 else ""
             raise TrainingError(
-                f"Expected the run in {run} to be resumed as it began, got: {told}{more}. "
-                "Leave out what differs, or begin another run in another folder."
+                f"Expected the run in {run} to be resumed with its first settings, got: {shown}{more}. "
+                "Leave out what differs, or start another run in another folder."
             )
 
 
 def completed_from(request: Request, before: RunConfig) -> Request:
-    """Return a request to resume; what it leaves open is as the run began, and the command is the first one."""
+    """Return a request to resume, completed with the options of the first command, and with that command."""
     return replace(
         request,
         split=request.split or before.split,
@@ -144,16 +146,16 @@ def completed_from(request: Request, before: RunConfig) -> Request:
 
 
 def recipe_of(request: Request, before: RunConfig | None) -> tuple[str, Recipe]:
-    """Return name and recipe that the request means; what it leaves open is as in the run that is resumed.
+    """Return the name and the recipe that a request asks for, or else those of the run that is resumed.
 
     Raises:
-        ParameterError: The recipe is none, or an override does not fit it.
+        ParameterError: The recipe is invalid, or an override does not fit it.
     """
     if request.recipe is not None or before is None:
         name, recipe = load(request.recipe or DEFAULT)
         recipe = with_length(recipe, request.steps, request.epochs)
     else:
-        name, recipe = before.recipe_name, Recipe.from_dict(before.recipe, f"the run in {request.run}")
+        name, recipe = before.recipe_name, before.recipe
         if request.steps is not None or request.epochs is not None:
             raise ParameterError(
                 "Expected --recipe together with --steps or --epochs to compare with the run, got none."
@@ -162,18 +164,18 @@ def recipe_of(request: Request, before: RunConfig | None) -> tuple[str, Recipe]:
         recipe = replace(recipe, batch_size=request.batch_size)
     if request.seed is not None:
         recipe = replace(recipe, seed=request.seed)
-    # Once more through the checks of a file: the overrides are the user's, too.
-    recipe = Recipe.from_dict(recipe.to_dict(), f"recipe {name}")
+    # The overrides are the user's, too, and so checked as a file is.
+    recipe = build(Recipe, encode(recipe), f"recipe {name}")
     if recipe.batch_size % request.processes:
         raise ParameterError(
-            f"Expected a batch size that the {request.processes} processes can share, got {recipe.batch_size}; "
-            "take a multiple with --batch-size."
+            f"Expected a batch size that the {request.processes} processes can share evenly, got {recipe.batch_size}; "
+            f"set a multiple of {request.processes} with --batch-size."
         )
     return name, recipe
 
 
 def fingerprint(data: DataSet) -> str:
-    """Return the number of frames, and a hash over names and sizes of their files, wherever they lie."""
+    """Return the number of frames, and a hash over names and sizes of their files, whatever folder they are in."""
     digest = hashlib.sha256()
     for entry in data.entries():
         for path in (entry.image, entry.label):

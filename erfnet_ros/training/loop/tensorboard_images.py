@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
@@ -14,7 +13,7 @@ from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.schedule import Plan
 from erfnet_ros.training.data.augmentation import apply_color_jitter
 from erfnet_ros.training.data.batches import Batch
-from erfnet_ros.training.loop.validation import ValidationSet, frame_of, predict
+from erfnet_ros.training.loop.validation import ValidationSet, predict
 from erfnet_ros.visualization.overlay import color_mask
 
 _VIEWS = 6
@@ -42,21 +41,23 @@ class ImageLogger:
         """Show some validation frames; below them the ground truth, and below that the prediction."""
         numbers = validation_set.numbers
         for number in numbers[:: max(1, len(numbers) // _FRAMES)][:_FRAMES]:
-            image, truth = frame_of(validation_set.frames, number)
-            labels = predict(network, plan, image, device)
-            rows = [image.cpu().numpy(), *(self._colored(ids, truth.shape) for ids in (truth, labels))]
+            image, truth = validation_set.frames.pixels(number)
+            predicted = predict(network, plan, image, device)
+            rows = [image, *(self._colored(ids, truth.shape) for ids in (truth, predicted))]
             self._writer.add_image(f"frame_{number}", np.concatenate(rows), step, dataformats="HWC")
 
     def sheet(self, batch: Batch) -> Pixels:
         """Return the first crops side by side, (2 H, n W, 3) uint8, their labels below."""
         images, labels, color_jitter = (part[:_VIEWS] for part in batch)
         seen = (apply_color_jitter(images, color_jitter) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        columns = [np.concatenate([rgb, self._colored(ids, ids.shape)]) for rgb, ids in zip(seen, labels, strict=True)]
+        columns = [
+            np.concatenate([rgb, self._colored(ids, ids.shape)])
+            for rgb, ids in zip(seen, labels.cpu().numpy(), strict=True)
+        ]
         sheet: Pixels = np.concatenate(columns, 1)
         return sheet
 
-    def _colored(self, labels: Tensor, shape: torch.Size) -> Pixels:
+    def _colored(self, labels: Pixels, shape: tuple[int, ...]) -> Pixels:
         """Return labels in colors, each pixel repeated to fill (H, W) where they are smaller."""
-        rows = torch.arange(shape[0]) * labels.shape[0] // shape[0]
-        columns = torch.arange(shape[1]) * labels.shape[1] // shape[1]
-        return color_mask(labels.cpu()[rows][:, columns].numpy(), self._palette)
+        rows, columns = (np.arange(size) * small // size for size, small in zip(shape, labels.shape, strict=True))
+        return color_mask(labels[np.ix_(rows, columns)], self._palette)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erfnet_ros.core.array_types import VOID, ConfusionMatrix
+from erfnet_ros.core.array_types import VOID, ConfusionMatrix, Pixels
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.schedule import Plan
 from erfnet_ros.training.data.augmentation import to_device
@@ -75,11 +75,21 @@ def with_void_column(matrix: Tensor) -> ConfusionMatrix:
 
 
 @torch.no_grad()
-def predict(network: ERFNet, plan: Plan, image: Tensor, device: torch.device) -> Tensor:
+def predict(network: ERFNet, plan: Plan, image: Pixels, device: torch.device) -> Pixels:
     """Return the class ids (H', W') uint8 that the stage's head predicts for an image (H, W, 3) uint8."""
     network.eval()
-    x = image.to(device).permute(2, 0, 1)[None].float().div_(255).contiguous(memory_format=torch.channels_last)
-    return logits_of(plan)(network, x).argmax(1)[0].byte()
+    x = (
+        torch.from_numpy(image)
+        .to(device)
+        .permute(2, 0, 1)[None]
+        .float()
+        .div_(255)
+        .contiguous(memory_format=torch.channels_last)
+    )
+    labels: Pixels = (
+        logits_of(plan)(network, x.contiguous(memory_format=torch.channels_last)).argmax(1)[0].byte().cpu().numpy()
+    )
+    return labels
 
 
 def _frames_at_once(frames: TrainingFrames, device: torch.device) -> int:
@@ -96,11 +106,3 @@ def _gathered(frames: TrainingFrames, numbers: Sequence[int], device: torch.devi
         return frames.images[index].to(device), frames.labels[index].to(device)
     images, labels = zip(*(frames.pixels(number) for number in numbers), strict=True)
     return to_device(torch.from_numpy(np.stack(images)), device), to_device(torch.from_numpy(np.stack(labels)), device)
-
-
-def frame_of(frames: TrainingFrames, number: int) -> tuple[Tensor, Tensor]:
-    """Return image (H, W, 3) and labels (H, W) of a frame, uint8, on their own device."""
-    if isinstance(frames, MemoryFrames):
-        return frames.images[number], frames.labels[number]
-    image, labels = frames.pixels(number)
-    return torch.from_numpy(image), torch.from_numpy(labels)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from erfnet_ros.core.config_schema import build, encode
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.training.config.recipe import BUILT_IN, Loss, Phase, Recipe, Schedule, load, with_length
 from erfnet_ros.training.config.schedule import plans
@@ -21,7 +22,7 @@ STAGE: dict[str, Any] = {"name": "network", "part": "network", "phases": [{"step
 
 
 def recipe(**changes: Any) -> Recipe:
-    return Recipe.from_dict({"stages": [STAGE], **changes}, "test.yaml")
+    return build(Recipe, {"stages": [STAGE], **changes}, "test.yaml")
 
 
 def test_every_recipe_that_is_shipped_has_its_name() -> None:
@@ -34,7 +35,7 @@ def test_every_recipe_that_ships_loads_and_survives_a_round_trip(name: str) -> N
     """A run keeps its recipe as plain mappings and is resumed from them."""
     found, loaded = load(name)
     assert found == name
-    assert Recipe.from_dict(loaded.to_dict(), "round trip") == loaded
+    assert build(Recipe, encode(loaded), "round trip") == loaded
 
 
 def test_the_paper_recipe_is_the_papers() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from erfnet_ros.core.config_schema import encode
 from erfnet_ros.core.errors import TrainingError
+from erfnet_ros.training.config.recipe import load
 from erfnet_ros.training.config.request import Request, RunConfig, completed_from
 
 FIRST = RunConfig(
@@ -16,7 +18,7 @@ FIRST = RunConfig(
     split="train+val",
     files="4 frames, 0123",
     recipe_name="modern",
-    recipe={"seed": 1},
+    recipe=load("modern")[1],
     init=None,
     precision="fp32",
     processes=1,
@@ -69,7 +71,7 @@ def test_what_the_resuming_command_says_counts_and_decides_no_weights() -> None:
 def test_a_run_that_began_before_they_were_kept_is_resumed(tmp_path: Path) -> None:
     FIRST.write(tmp_path)
     assert RunConfig.read(tmp_path) == FIRST
-    old = {name: value for name, value in asdict(FIRST).items() if name not in ("validate_on", "license", "command")}
+    old = {name: value for name, value in encode(FIRST).items() if name not in ("validate_on", "license", "command")}
     (tmp_path / "run.json").write_text(json.dumps(old))
     before = RunConfig.read(tmp_path)
     FIRST.check_same(before, tmp_path)

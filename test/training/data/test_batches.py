@@ -17,6 +17,7 @@ import torch
 from support.small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
 
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
+from erfnet_ros.core.config_schema import build
 from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.data.datasets import open_dataset
 from erfnet_ros.data.synthetic.street import Street
@@ -38,7 +39,8 @@ from erfnet_ros.training.data_setup import load_training_data, open_validation_s
 
 CPU = torch.device("cpu")
 
-RECIPE = Recipe.from_dict(
+RECIPE = build(
+    Recipe,
     {
         "batch_size": 4,
         "stages": [

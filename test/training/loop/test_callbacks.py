@@ -20,6 +20,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from erfnet_ros.core.config_schema import build
 from erfnet_ros.core.errors import TrainingError
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
@@ -49,7 +50,7 @@ class Training:
 
     def __init__(self, run: Path, *, steps: int = 3, save_every_s: float = 3600.0) -> None:
         stage = {"name": "network", "part": "network", "phases": [{"steps": steps}]}
-        recipe = Recipe.from_dict({"batch_size": 2, "stages": [stage]}, "test")
+        recipe = build(Recipe, {"batch_size": 2, "stages": [stage]}, "test")
         self.state = run / "state.ckpt"
         self.curves = TrainingCurves()
         self.saver = StateSaver(self.state, save_every_s, self.curves)

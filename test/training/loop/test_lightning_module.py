@@ -17,7 +17,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from erfnet_ros.core.array_types import VOID
-from erfnet_ros.core.errors import SourceError, TrainingError
+from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.config_schema import build
+from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
+from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.request import STATE
@@ -40,7 +43,7 @@ def recipe(**changes: Any) -> Recipe:
         },
         {"name": "network", "part": "network", "phases": [{"steps": 2, "dropout": 0.1}]},
     ]
-    return Recipe.from_dict({"stages": stages, **changes}, "test")
+    return build(Recipe, {"stages": stages, **changes}, "test")
 
 
 def planned() -> tuple[Plan, Plan]:
@@ -269,7 +272,7 @@ def test_history_and_evaluation_survive_their_files(tmp_path: Path) -> None:
         data="camvid, split train (2 frames)",
         validated_on="val",
         recipe_name="paper",
-        recipe=recipe().to_dict(),
+        recipe=recipe(),
         seed=1,
         command="erfnet train camvid",
         hardware="2 cores",
@@ -282,12 +285,15 @@ def test_history_and_evaluation_survive_their_files(tmp_path: Path) -> None:
         images_per_second=4.0,
         points=(CurvePoint("encoder", 2, 1.5, 0.1, None), CurvePoint("network", 4, 1.0, 0.0, 0.5)),
     )
-    evaluation = Evaluation("val", {"frames": 1}, (FrameResult("x", 0.5, "frames/best_1.png"),), ())
+    evaluation = Evaluation("val", Score(CAMVID), (FrameResult("x", 0.5, "frames/best_1.png"),), ())
     assert Evaluation.read(tmp_path) is None
     history.write(tmp_path)
     evaluation.write(tmp_path)
     assert History.read(tmp_path) == history
-    assert Evaluation.read(tmp_path) == evaluation
+    read = Evaluation.read(tmp_path)
+    assert read is not None
+    assert (read.split, read.best, read.worst) == (evaluation.split, evaluation.best, evaluation.worst)
+    assert read.score.to_dict() == evaluation.score.to_dict()
     with pytest.raises(ValueError, match="Out of range float"):
         replace(history, seconds=float("nan")).write(tmp_path)
     assert History.read(tmp_path) == history
@@ -297,7 +303,7 @@ def test_a_history_that_is_missing_or_damaged_is_refused(tmp_path: Path) -> None
     with pytest.raises(SourceError, match=r"Expected a finished training run with .*history.json"):
         History.read(tmp_path)
     (tmp_path / "history.json").write_text('{"steps": 1}')
-    with pytest.raises(SourceError, match=r"Expected .*class_names, .* in .*history.json, got steps"):
+    with pytest.raises(ParameterError, match=r"Expected the key .data. in .*history.json, got only steps"):
         History.read(tmp_path)
     (tmp_path / "history.json").write_text("{")
     with pytest.raises(SourceError, match=r"Expected JSON in .*history.json"):

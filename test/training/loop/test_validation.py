@@ -11,6 +11,7 @@ import torch
 from support.small_datasets import SIZE, make_camvid
 
 from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.config_schema import build
 from erfnet_ros.data.datasets import open_dataset
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix
 from erfnet_ros.models.erfnet import ERFNet
@@ -26,7 +27,7 @@ CPU = torch.device("cpu")
 def planned(part: str = "network") -> Plan:
     # Whatever comes first, a recipe ends with the whole network.
     stages = [{"name": name, "part": name, "phases": [{"steps": 1}]} for name in dict.fromkeys((part, "network"))]
-    return plans(Recipe.from_dict({"stages": stages}, "test"), frames=5)[0]
+    return plans(build(Recipe, {"stages": stages}, "test"), frames=5)[0]
 
 
 @pytest.fixture(scope="module", params=["memory", "disk"])
@@ -44,8 +45,8 @@ def test_pixels_are_counted_by_true_and_answered_class(frames: TrainingFrames) -
     found = with_void_column(count_pixels(network(), planned(), ValidationSet(frames, range(5), "val"), CPU, (0, 3)))
     expected = np.zeros_like(found)
     for number in (0, 3):
-        image, labels = validation.frame_of(frames, number)
-        expected += confusion_matrix(labels.numpy(), predict(network(), planned(), image, CPU).numpy(), len(CAMVID))
+        image, labels = frames.pixels(number)
+        expected += confusion_matrix(labels, predict(network(), planned(), image, CPU), len(CAMVID))
     assert np.array_equal(found, expected)
 
 
