@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("kind", metavar="DATASET", help="camvid, cityscapes or folder (docs/training.md)")
     parser.add_argument("--data", dest="root", type=Path, required=True, metavar="DIR", help="the data set's folder")
     parser.add_argument("--out", dest="run", type=Path, required=True, metavar="RUN", help="output folder of the run")
-    what = parser.add_argument_group("what to train")
+    what = parser.add_argument_group("training")
     what.add_argument("--recipe", metavar="NAME", help=f"{', '.join(BUILT_IN)} or a YAML file (default: {DEFAULT})")
     what.add_argument("--split", metavar="SPLIT", help="train, or train+val (default: train)")
     what.add_argument(
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--batch-size", type=int, metavar="N", help="crops per step, over all devices")
     what.add_argument("--seed", type=int, metavar="N", help="seed of all random choices")
     what.add_argument("--license", metavar="TEXT", help="license of the weights, kept in the checkpoint")
-    where = parser.add_argument_group("where to train")
+    where = parser.add_argument_group("hardware")
     where.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
     where.add_argument("--precision", default="auto", help=f"{', '.join(FLOATS)} (default: auto)")
     where.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs, or processes on a CPU (default: 1)")

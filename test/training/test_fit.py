@@ -232,7 +232,7 @@ def test_the_cityscapes_layout_trains_with_the_papers_recipe_is_evaluated_and_ex
 
 
 def test_a_checkpoint_to_begin_with_is_where_training_begins(tmp_path: Path, camvid: Path, one_step: Path) -> None:
-    """One step at a tiny rate must end beside the weights that it began with."""
+    """One step at a tiny rate must end near the weights that it started from."""
     first = one_step / "checkpoint.safetensors"
     assert _train_one_step(tmp_path / "further", camvid, "--init", str(first), "--seed", "5") == 0
     before = checkpoints.load(first).state_dict["decoder.output_conv.weight"]
@@ -315,15 +315,22 @@ def test_a_full_disk_while_saving_is_an_error_and_leaves_the_state_before(
     assert list(run.glob("*.partial")) == []
 
 
-def test_frames_of_several_sizes_leave_a_checkpoint_of_the_commonest(tmp_path: Path) -> None:
-    """With the last crop's size a camera's image would be shrunk far below the scale that was trained on."""
+def test_frames_of_several_sizes_leave_a_checkpoint_of_the_commonest_and_an_absent_class_is_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the last crop's size a camera's image would be shrunk far below the scale of the training."""
     data = make_folder(tmp_path / "own", {"train": 2})
     make_folder(tmp_path / "larger", {"train": 4}, (80, 64))
     for kind, suffix in (("images", "jpg"), ("labels", "png")):
         name = Path(kind) / "train" / f"frame_3.{suffix}"
         (tmp_path / "larger" / name).rename(data / name)
+    classes = yaml.safe_load((data / "classes.yaml").read_text())
+    classes["classes"].append({"name": "unicorn", "color": [255, 0, 255]})
+    (data / "classes.yaml").write_text(yaml.safe_dump(classes))
     assert _train_one_step(tmp_path / "run", data, kind="folder") == 0
     assert checkpoints.load(tmp_path / "run" / "checkpoint.safetensors").input_size == SIZE
+    told = [record.getMessage() for record in caplog.records if "unicorn" in record.getMessage()]
+    assert told == ["No pixel of split train of own is unicorn: the network will not learn this."]
 
 
 def test_a_full_disk_under_tensorboard_is_an_error_too(
@@ -336,16 +343,6 @@ def test_a_full_disk_under_tensorboard_is_an_error_too(
     assert _train_one_step(tmp_path / "run", camvid) == 2
     error = f"Cannot write {tmp_path / 'run'}: No space left on device; no state was saved yet. Free some space"
     assert error in capsys.readouterr().err
-
-
-def test_a_class_without_a_pixel_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = make_folder(tmp_path / "own", {"train": 3})
-    classes = yaml.safe_load((data / "classes.yaml").read_text())
-    classes["classes"].append({"name": "unicorn", "color": [255, 0, 255]})
-    (data / "classes.yaml").write_text(yaml.safe_dump(classes))
-    assert _train_one_step(tmp_path / "run", data, kind="folder") == 0
-    told = [record.getMessage() for record in caplog.records if "unicorn" in record.getMessage()]
-    assert told == ["No pixel of split train of own is unicorn: the network will not learn this."]
 
 
 def _train_one_step(run: Path, data: Path, *options: str, kind: str = "camvid") -> int:

@@ -32,7 +32,7 @@ class Crop:
     """Place of one crop in its frame, and its color jitter.
 
     Attributes:
-        scale: (x, y) magnification; x is negative where the crop is mirrored.
+        scale: (x, y) magnification; x is negative where the crop is flipped.
         center: (x, y) of the frame that comes to the crop's middle, pixels from the frame's upper left corner.
         color_jitter: Factors of brightness, contrast and saturation, and the exponent gamma.
     """
@@ -157,7 +157,7 @@ def _center(
 
 
 def _inside(center: float, extent: float, size: int) -> float:
-    """Move a crop's center so that the crop lies inside the frame, or covers it evenly where it is larger."""
+    """Move a crop's center so that the crop is inside the frame, or centered on it where it is larger."""
     if extent >= size:
         return size / 2
     return min(max(center, extent / 2), size - extent / 2)
@@ -195,7 +195,7 @@ def warp(images: Tensor, labels: Tensor, crops: CropBatch, phase: Phase) -> tupl
         grid = _grid(scale, center, (width, height), (pixels.shape[3] * side, pixels.shape[2] * side))
         bilinear = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False)
         crop_images[members] = bilinear.round_().byte()
-        # What lies outside is read as 0, so void is made the zero.
+        # grid_sample reads 0 outside the frame, so void is mapped to 0.
         known = (VOID - _cut(labels, members, corner, window)).unsqueeze(1).float()
         grid = _grid(scale, center, (width, height), window)
         nearest = F.grid_sample(known, grid, "nearest", "zeros", align_corners=False)[:, 0]
@@ -223,7 +223,7 @@ def apply_color_jitter(images: Tensor, color_jitter: Tensor) -> Tensor:
 
 
 def _grid(scale: Tensor, center: Tensor, crop: tuple[int, int], frame_size: tuple[int, int]) -> Tensor:
-    """Return where the pixels of crops lie in their frames, (N, height, width, 2) in -1..1, for grid_sample."""
+    """Return the positions of the crops' pixels in their frames, (N, height, width, 2) in -1..1, for grid_sample."""
     width, height = crop
     x = center[:, :1] + (torch.arange(width, device=center.device) + 0.5 - width / 2) / scale[:, :1]
     y = center[:, 1:] + (torch.arange(height, device=center.device) + 0.5 - height / 2) / scale[:, 1:]
@@ -235,8 +235,7 @@ def _grid(scale: Tensor, center: Tensor, crop: tuple[int, int], frame_size: tupl
 def _window(phase: Phase, side: int, frame_size: tuple[int, int]) -> tuple[int, int]:
     """Return (width, height) of what is cut out of a frame for any crop of a phase: a small part of a large frame.
 
-    One size for all crops with squares of one side, so that what is computed of a crop does not depend on the crops
-    beside it, and neither on where its frame lies.
+    One size for all crops with squares of one side, so that a crop does not depend on its batch.
     """
     smallest = max(phase.scale[0], _SMALLEST[side]) * math.exp(-phase.aspect_jitter)
     width, height = (

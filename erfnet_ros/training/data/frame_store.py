@@ -111,7 +111,7 @@ class DiskFrames:
         return read_frame(self.data, index, self.max_height)
 
     def pixel_samples_in(self, index: int, labels: Pixels) -> ClassPixelSamples:
-        """Return where one frame's classes are, found in its `labels`, which takes as long as to cut a view."""
+        """Return where one frame's classes are, found in its `labels`, which takes as long as to cut a crop."""
         return _pixel_samples(labels, len(self.data.class_set), self.seed, index)
 
 

@@ -50,11 +50,8 @@ class ImageLogger:
         """Return the first crops side by side, (2 H, n W, 3) uint8, their labels below."""
         images, labels, color_jitter = (part[:_VIEWS] for part in batch)
         seen = (apply_color_jitter(images, color_jitter) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        columns = [
-            np.concatenate([rgb, self._colored(ids, ids.shape)])
-            for rgb, ids in zip(seen, labels.cpu().numpy(), strict=True)
-        ]
-        sheet: Pixels = np.concatenate(columns, 1)
+        pairs = zip(seen, labels.cpu().numpy(), strict=True)
+        sheet: Pixels = np.concatenate([np.concatenate([rgb, self._colored(ids, ids.shape)]) for rgb, ids in pairs], 1)
         return sheet
 
     def _colored(self, labels: Pixels, shape: tuple[int, ...]) -> Pixels:

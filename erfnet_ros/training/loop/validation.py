@@ -78,17 +78,9 @@ def with_void_column(matrix: Tensor) -> ConfusionMatrix:
 def predict(network: ERFNet, plan: Plan, image: Pixels, device: torch.device) -> Pixels:
     """Return the class ids (H', W') uint8 that the stage's head predicts for an image (H, W, 3) uint8."""
     network.eval()
-    x = (
-        torch.from_numpy(image)
-        .to(device)
-        .permute(2, 0, 1)[None]
-        .float()
-        .div_(255)
-        .contiguous(memory_format=torch.channels_last)
-    )
-    labels: Pixels = (
-        logits_of(plan)(network, x.contiguous(memory_format=torch.channels_last)).argmax(1)[0].byte().cpu().numpy()
-    )
+    pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
+    x = pixels.float().div_(255).contiguous(memory_format=torch.channels_last)
+    labels: Pixels = logits_of(plan)(network, x).argmax(1)[0].byte().cpu().numpy()
     return labels
 
 

@@ -194,7 +194,7 @@ def test_the_rate_warms_up_and_falls_by_half_a_cosine(schedule: Schedule, expect
 
 @pytest.mark.parametrize("package", ["lib/python3/site-packages", "local/lib/python3/dist-packages", "checkout"])
 def test_the_recipes_are_found_where_an_installation_puts_them(tmp_path: Path, package: str) -> None:
-    """pip and colcon put them under share/ of the prefix; a checkout has them beside the package."""
+    """pip and colcon put them under share/ of the prefix; a checkout has them next to the package."""
     root = Path(__file__).resolve().parents[3]
     config = tmp_path / ("checkout/config" if package == "checkout" else "share/erfnet_ros/config")
     shutil.copytree(root / "config" / "training", config / "training")
