@@ -170,7 +170,7 @@ def test_a_foreign_type_travels_with_its_own_definition(tmp_path: Path) -> None:
         writer.add("/x", "arm_msgs/msg/Weights", definition)
         weights = np.array([1.5, 2.5], np.float32)
         written = STORE.types["sensor_msgs/msg/Temperature"]  # Only its header is looked at.
-        body = bytes(STORE.serialize_cdr(written(header(5, "base"), 0.0, 0.0), "sensor_msgs/msg/Temperature"))[:20]
+        body = bytes(STORE.serialize_cdr(written(header(5, "arm"), 0.0, 0.0), "sensor_msgs/msg/Temperature"))[:20]
         writer.write("/x", 5, body + b"\x02\x00\x00\x00" + weights.tobytes())
     with BagReader(tmp_path / "first") as reader, BagWriter(tmp_path / "second") as writer:
         for declaration in reader.declarations:
