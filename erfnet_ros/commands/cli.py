@@ -1,18 +1,21 @@
-"""The `erfnet` command."""
+"""The `erfnet` command: options, errors and interrupts of all its subcommands."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import logging
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.inference.engine import DEVICES, PRECISIONS
-from erfnet_ros.inference.factory import ENGINES
 
 _ROS = "ROS 2 and the built package: source ROS 2 and the workspace, or use 'make demo', which brings its own"
 
@@ -49,16 +52,33 @@ _FORWARDED = {
 """Commands that are modules of their own with a `main(arguments) -> exit status`: module, what it needs, help."""
 
 
+_RESUMABLE = {
+    "evaluate-bag": "run the same command again to go on where it stopped",
+}
+"""How to go on after an interrupt where the command does not start over; training has a handler of its own."""
+
+_EXIT_S = 2.5
+"""A command ends so soon after an interrupt, even where native code or a thread holds it."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 where some inputs failed, 2 for an error, 130 when interrupted."""
+    """Run the command; return its exit status: 0, 1 where some inputs failed, 2 for an error.
+
+    An interrupt ends the process with status 130.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        _limit_interrupts(arguments)
     try:
+        if not arguments:
+            _parser().print_help()
+            return 0
         # Their options are their own, --help included.
-        if arguments and arguments[0] in _FORWARDED:
+        if arguments[0] in _FORWARDED:
             with_option = [name for option in arguments[1:] if (name := f"{arguments[0]} {option}") in _FORWARDED]
             return _run_forwarded([*with_option, arguments[0]][0], arguments[1:])
         options = _parser().parse_args(arguments)
-        # What was chosen for want of something better is said once, beside the results.
+        # The notes of an engine are printed with the results.
         logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
@@ -66,10 +86,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"erfnet: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        _exit_interrupted(arguments)
+
+
+def _limit_interrupts(arguments: Sequence[str]) -> None:
+    """End the process `_EXIT_S` after SIGINT at the latest, unless the command handles the signal itself."""
+    # Python runs signal handlers in the main thread, between two instructions: not while native code computes.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while True:
+            (number,) = os.read(reader, 1)
+            if number == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                time.sleep(_EXIT_S)
+                _exit_interrupted(arguments)
+
+    threading.Thread(target=watch, name="interrupts", daemon=True).start()
+
+
+def _exit_interrupted(arguments: Sequence[str]) -> NoReturn:
+    """Tell how to go on, and end the process without waiting for threads that still compute."""
+    name = arguments[0] if arguments else ""
+    hint = _RESUMABLE.get(name, "run the same command again to start over")
+    print(f"erfnet {name}: interrupted; {hint}.", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:
+    from erfnet_ros.inference.factory import add_engine_options
+
     parser = argparse.ArgumentParser(prog="erfnet", description="ERFNet semantic segmentation.")
     parser.add_argument("--version", action="version", version=f"erfnet_ros {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -80,10 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image file, or folder of images")
     segment.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for masks and overlays")
     segment.add_argument("--checkpoint", metavar="FILE", help=".safetensors file (default: the shipped CamVid weights)")
-    segment.add_argument("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: auto)")
-    segment.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
-    segment.add_argument("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
-    segment.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
+    add_engine_options(segment)
+    segment.add_argument(
+        "--input-size", default="auto", metavar="WxH", help="size that the network sees (default: auto)"
+    )
     segment.add_argument("--threshold", type=float, default=0.0, help="pixels below this confidence become void (0..1)")
     segment.add_argument("--alpha", type=float, default=0.5, help="weight of the colors in the overlay (0..1)")
     segment.set_defaults(run=_segment)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from erfnet_ros.core.errors import ClassSetError, ParameterError, SourceError
 from erfnet_ros.core.output_files import LOCK, locked_output_folder
 from erfnet_ros.core.progress import Progress
-from erfnet_ros.inference.engine import DEVICES, PRECISIONS
-from erfnet_ros.inference.factory import ENGINES
+from erfnet_ros.inference.factory import add_engine_options
 
 if TYPE_CHECKING:
     # Torch and OpenCV are slow to import, and --help needs neither.
@@ -102,9 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", metavar="FILE", help=".safetensors file (default: the shipped CamVid weights)")
     parser.add_argument("--split", help="split, or several joined by + (default: test; val where its truth is secret)")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N frames, evenly spread (default: all)")
-    parser.add_argument("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: auto)")
-    parser.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
-    parser.add_argument("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
+    add_engine_options(parser)
     parser.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
     parser.add_argument(
         "--protocol",

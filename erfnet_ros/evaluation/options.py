@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
 from erfnet_ros.evaluation.settings import DEFAULT_TOLERANCE_S, MAX_TOLERANCE_S, Settings
-from erfnet_ros.inference.engine import DEVICES, PRECISIONS
-from erfnet_ros.inference.factory import ENGINES
+from erfnet_ros.inference.factory import add_engine_options
 
 if TYPE_CHECKING:
     # OpenCV and PyTorch are slow to import, and --help needs neither.
@@ -43,9 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="largest distance between the stamps of image and truth, seconds (default: %(default)s)",
     )
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=".safetensors file (default: the shipped one)")
-    parser.add_argument("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: auto)")
-    parser.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
-    parser.add_argument("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
+    add_engine_options(parser)
     parser.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
     parser.add_argument("--threshold", type=float, default=0.0, help="pixels below this confidence become void (0..1)")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="result.json of another run, set beside this one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import pkgutil
 from dataclasses import replace
@@ -9,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from erfnet_ros.core.errors import DeviceError, EngineError
-from erfnet_ros.inference.engine import Engine, EngineRequest
+from erfnet_ros.inference.engine import DEVICES, PRECISIONS, Engine, EngineRequest
 
 if TYPE_CHECKING:
     # Launch files read the engines' names, and must not wait for torch.
@@ -25,6 +26,12 @@ _CLASSES = {
 """The class of each engine, imported when it is wanted. PyTorch is always there; the others are optional."""
 
 ENGINES = ("auto", *_CLASSES)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add --engine, --device and --precision."""
+    for name, choices in (("engine", ", ".join(ENGINES)), ("device", DEVICES), ("precision", ", ".join(PRECISIONS))):
+        parser.add_argument(f"--{name}", default="auto", help=f"{choices} (default: auto)")
 
 
 def engine_type(name: str) -> EngineType:

@@ -1,4 +1,4 @@
-"""`erfnet benchmark`: the engines of this machine against the authors' way."""
+"""`erfnet benchmark`: compares the engines of this machine with the original PyTorch code."""
 
 from __future__ import annotations
 
@@ -12,20 +12,32 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from erfnet_ros.commands.benchmark.options import ISA, camera_sizes, make_parser, node_minutes, positive
 from erfnet_ros.core.errors import ErfnetError, ParameterError
+from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.inference.engine import DEVICES, PRECISIONS
+from erfnet_ros.inference.factory import ENGINES
 
 if TYPE_CHECKING:
     from erfnet_ros.commands.benchmark.statistics import Report
 
-_QUICK_ROUNDS = 3
+_ENGINES_HELP = (
+    f"only these engines, of {', '.join(ENGINES[1:])}, each with or without a precision of {', '.join(PRECISIONS[1:])}"
+)
+
+SIZES = "480x360,640x480,1024x512,1920x1080"
+
+ISA = {"avx2": "AVX2", "avx512": "AVX512_CORE", "vnni": "AVX512_CORE_VNNI"}
+"""Values of ONEDNN_MAX_CPU_ISA by which oneDNN imitates an older processor."""
+
+_RUNS, _QUICK_RUNS = 20, 3
+_DAY_MIN = 1440
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print; return the exit status: 0, 2 for an error, 130 when interrupted."""
+    """Measure, print; return the exit status."""
     options = make_parser().parse_args(arguments)
     if options.isa and os.environ.get("ONEDNN_MAX_CPU_ISA") != ISA[options.isa]:
-        return _in_imitated_processor(arguments, ISA[options.isa])
+        return _run_limited(arguments, ISA[options.isa])
     report = measure_engines(options)
     write_json(asdict(report), options.json)
     return 0
@@ -39,7 +51,7 @@ def measure_engines(options: argparse.Namespace) -> Report:
     """
     node_minutes(options)
     sizes = camera_sizes(options.sizes)
-    batch, rounds = positive("batch", options.batch), positive("rounds", options.rounds)
+    batch, runs = positive("batch", options.batch), positive("runs", options.runs)
     for path in (options.json, options.markdown, options.plot):
         _check_place(path)
     from erfnet_ros.commands.benchmark.plot import write_plot
@@ -53,7 +65,7 @@ def measure_engines(options: argparse.Namespace) -> Report:
         device=options.device,
         cameras=sizes,
         batch=batch,
-        rounds=min(rounds, _QUICK_ROUNDS) if options.quick else rounds,
+        runs=min(runs, _QUICK_RUNS) if options.quick else runs,
         data=options.data,
         startup_times=not options.quick,
         quick=options.quick,
@@ -68,7 +80,7 @@ def measure_engines(options: argparse.Namespace) -> Report:
 
 
 def write_json(content: Mapping[str, Any], path: Path | None) -> None:
-    """Write figures, where a file was named.
+    """Write the statistics, where a file was named.
 
     Raises:
         ErfnetError: It cannot be written.
@@ -90,10 +102,77 @@ def _check_place(path: Path | None) -> None:
         raise ParameterError(f"Expected a file in a folder that exists, got '{path}'; make the folder first.")
 
 
-def _in_imitated_processor(arguments: Sequence[str], isa: str) -> int:
-    """Run the command again where torch finds the switch when it is loaded: it reads it only then."""
+def _run_limited(arguments: Sequence[str], isa: str) -> int:
+    """Run the command again with oneDNN's switch, which it reads only when torch is loaded."""
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": isa}
     if isa == "AVX2":
         # PyTorch's own kernels have a switch of their own.
         environment["ATEN_CPU_CAPABILITY"] = "avx2"
     return subprocess.call([sys.executable, "-m", "erfnet_ros.commands.cli", "benchmark", *arguments], env=environment)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="erfnet benchmark",
+        description="Compare the engines of this machine with the original PyTorch code, in interleaved runs; "
+        "with ROS 2 also measure the node and the transport of images.",
+    )
+    parser.add_argument("--engines", default="", metavar="A,B:PRECISION", help=_ENGINES_HELP)
+    parser.add_argument("--device", default="auto", help=f"{DEVICES} (default: %(default)s)")
+    parser.add_argument("--sizes", default=SIZES, metavar="WxH,...", help="camera image sizes (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=1, help="images in one run (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=_RUNS, help="runs of each engine (default: %(default)s)")
+    parser.add_argument("--data", default="synthetic", metavar="DIR", help="folder of images (default: a drawn street)")
+    parser.add_argument("--checkpoint", default="", metavar="FILE", help="weights (default: those that are shipped)")
+    parser.add_argument("--isa", choices=ISA, help="limit oneDNN to the instructions of an older processor")
+    parser.add_argument("--quick", action="store_true", help="3 runs, no startup times: a first look")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the statistics to FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the times")
+    ros = parser.add_argument_group("with ROS 2", "measured instead of the engines, unless --all is given")
+    ros.add_argument("--node", action="store_true", help="time that the node adds to the engine's")
+    ros.add_argument("--transport", action="store_true", help="large images from one process to another")
+    ros.add_argument("--all", action="store_true", help="engines, node and transport")
+    ros.add_argument("--seconds", type=float, default=5.0, help="of each transport turn (default: %(default)g)")
+    ros.add_argument("--frames", type=int, default=40, help="of each size for the node (default: %(default)s)")
+    ros.add_argument("--minutes", type=float, default=0.0, help="with --node: also run it so long, for its memory")
+    return parser
+
+
+def node_minutes(options: argparse.Namespace) -> float:
+    """Return how long the node is to run at a camera's rate; 0 where that was not asked for.
+
+    Raises:
+        ParameterError: It is negative or above a day, or the node is not measured.
+    """
+    minutes: float = options.minutes
+    if not 0 <= minutes <= _DAY_MIN:
+        raise ParameterError(f"Expected --minutes from 0 to {_DAY_MIN}, got {minutes:g}.")
+    if minutes and not (options.node or options.all):
+        raise ParameterError(f"Expected --minutes with --node or --all, got --minutes {minutes:g} without.")
+    return minutes
+
+
+def camera_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Return the sizes of `WxH,WxH`.
+
+    Raises:
+        ParameterError: One is no size.
+    """
+    sizes = [parse_input_size(part.strip()) for part in text.split(",")]
+    found = tuple(dict.fromkeys(size for size in sizes if size))
+    if len(found) != len(sizes):
+        raise ParameterError(f"Expected --sizes to be different sizes such as 640x480,1920x1080, got '{text}'.")
+    return found
+
+
+def positive(name: str, number: int) -> int:
+    """Return an option's number.
+
+    Raises:
+        ParameterError: It is below 1.
+    """
+    if number < 1:
+        raise ParameterError(f"Expected --{name} of 1 or more, got {number}.")
+    return number

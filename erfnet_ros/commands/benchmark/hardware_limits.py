@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
-from erfnet_ros.commands.benchmark.statistics import Limits, Machine
-from erfnet_ros.core.system_info import processor, version_of
+from erfnet_ros.commands.benchmark.statistics import Limits, Machine, describe_machine
+from erfnet_ros.core.system_info import version_of
 from erfnet_ros.inference.device import has_bf16_units
-from erfnet_ros.inference.pytorch.onednn import ISA_VARIABLE, has_int8_units
+from erfnet_ros.inference.pytorch.onednn import has_int8_units
 
 _PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13")
 _TURNS = 8
 
 
-def describe_machine(device: torch.device) -> Machine:
-    """Return the processor, the GPU where one is used, and the versions that the figures depend on."""
+def describe_device(device: torch.device) -> Machine:
+    """Return this machine with the GPU, where one is used, and the versions that the measurements depend on."""
     versions = {name: version for name in _PACKAGES if (version := version_of(name))}
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    isa = os.environ.get(ISA_VARIABLE, "")
-    return Machine(processor(), len(os.sched_getaffinity(0)), gpu, isa, os.getloadavg()[0], versions)
+    return describe_machine(versions, torch.cuda.get_device_name(device) if device.type == "cuda" else "")
 
 
 def measure_limits(device: torch.device, quick: bool) -> Limits:

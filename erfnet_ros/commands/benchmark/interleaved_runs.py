@@ -24,7 +24,7 @@ _PAUSE_S = 0.02
 def run_interleaved(
     candidates: Sequence[Candidate],
     frames: Sequence[Sequence[Pixels]],
-    rounds: int,
+    runs: int,
     say: Callable[[str], None],
 ) -> list[list[float]]:
     """Return the milliseconds of each candidate's runs; everybody runs once a round, in another order each time.
@@ -32,13 +32,13 @@ def run_interleaved(
     Args:
         candidates: Who runs, warmed up.
         frames: For each workload, batches of images, taken one after another.
-        rounds: How many runs each does.
+        runs: How many runs each does.
         say: Takes a line on what is going on.
     """
     measured: list[list[float]] = [[] for _ in candidates]
     shuffler = random.Random(0)
-    for number in range(rounds):
-        say(f"round {number + 1} of {rounds}")
+    for number in range(runs):
+        say(f"run {number + 1} of {runs}")
         for index in shuffler.sample(range(len(candidates)), len(candidates)):
             candidate = candidates[index]
             batches = frames[candidate.workload]

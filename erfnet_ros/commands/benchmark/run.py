@@ -8,7 +8,7 @@ from pathlib import Path
 
 from erfnet_ros.commands.benchmark import interleaved_runs
 from erfnet_ros.commands.benchmark.candidates import authors_way, choose, open_engines
-from erfnet_ros.commands.benchmark.hardware_limits import best_of, describe_machine, measure_limits
+from erfnet_ros.commands.benchmark.hardware_limits import best_of, describe_device, measure_limits
 from erfnet_ros.commands.benchmark.network_only import networks_alone
 from erfnet_ros.commands.benchmark.startup_time import measure_startup
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Size, StartupTime, Unavailable
@@ -31,7 +31,7 @@ class Plan:
         device: auto, cpu, cuda or cuda:N.
         cameras: (width, height) of the images.
         batch: Images in one run.
-        rounds: How often each engine runs each workload.
+        runs: How often each engine runs each workload.
         data: Source of frames, as `sources.open_source` takes it.
         startup_times: Whether engines are also started in processes of their own.
         quick: Whether the machine's limits are only estimated.
@@ -42,7 +42,7 @@ class Plan:
     device: str
     cameras: tuple[Size, ...]
     batch: int
-    rounds: int
+    runs: int
     data: str
     startup_times: bool
     quick: bool
@@ -62,7 +62,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
     pairs = choose(plan.engines)
     checkpoint = on_single_thread(checkpoints.load, plan.checkpoint)
     device = pick_device(plan.device)
-    machine = describe_machine(device)
+    machine = describe_device(device)
     workloads = make_workloads(checkpoint, plan.cameras, plan.batch)
     frames = [read_frames(plan.data, checkpoint, workload, _BATCHES) for workload in workloads]
     say("limits of the machine")
@@ -74,7 +74,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
             candidate.run(candidate.prepare(frames[candidate.workload][0]))
         everybody = [*authors, *opened.candidates]
         alone, missing = networks_alone(checkpoint, opened.candidates, workloads)
-        measured = interleaved_runs.run_interleaved([*everybody, *alone], frames, plan.rounds, say)
+        measured = interleaved_runs.run_interleaved([*everybody, *alone], frames, plan.runs, say)
         limits = best_of(limits, on_single_thread(measure_limits, device, plan.quick))
         agreed = interleaved_runs.agreements(everybody, checkpoint, workloads, frames, say)
         failed, notes = opened.failed(), opened.notes()

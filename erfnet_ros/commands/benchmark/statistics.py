@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from erfnet_ros.core.system_info import processor
 
 Size = tuple[int, int]
 
@@ -182,6 +185,12 @@ class Machine:
     isa: str
     load: float
     software: dict[str, str]
+
+
+def describe_machine(software: dict[str, str], gpu: str = "") -> Machine:
+    """Return this machine as it is now."""
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return Machine(processor(), len(os.sched_getaffinity(0)), gpu, isa, os.getloadavg()[0], software)
 
 
 @dataclass(frozen=True)

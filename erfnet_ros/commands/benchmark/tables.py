@@ -23,7 +23,7 @@ _ITS_PRECISION = "\0"
 
 def as_text(report: Report) -> str:
     """Return the report for a terminal."""
-    head = [_machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
+    head = [machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
     parts = ["\n".join(head)]
     parts += [f"{table.title}\n{_aligned(table)}" for table in _tables(report)]
     if lines := _sentences(report):
@@ -33,7 +33,7 @@ def as_text(report: Report) -> str:
 
 def as_markdown(report: Report) -> str:
     """Return the report for a page of documentation."""
-    head = [_machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
+    head = [machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
     parts = ["\n".join(f"- {render.escape(line)}" for line in head)]
     parts += [f"**{render.escape(table.title)}**\n\n{render.table(table)}" for table in _tables(report)]
     if lines := _sentences(report):
@@ -71,7 +71,7 @@ def _workload_table(workload: Workload, rows: Sequence[Row]) -> Table:
         ]
         for row in rows
     ]
-    title = f"{workload.text} ({workload.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} rounds)"
+    title = f"{workload.text} ({workload.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} runs)"
     return Table(columns, [[Cell(text) for text in line] for line in lines], title)
 
 
@@ -109,7 +109,7 @@ def _startup_table(startup_times: Sequence[StartupTime]) -> Table:
     return Table(columns, [[Cell(text) for text in line] for line in lines], title)
 
 
-def _machine_line(machine: Machine) -> str:
+def machine_line(machine: Machine) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine.software.items())
     gpu = f", {machine.gpu}" if machine.gpu else ""
     isa = f", oneDNN held to {machine.isa}" if machine.isa else ""

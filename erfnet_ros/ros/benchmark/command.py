@@ -1,26 +1,26 @@
-"""`erfnet benchmark --node`, `--transport` and `--all`: what ROS adds to the engines' times."""
+"""`erfnet benchmark --node`, `--transport` and `--all`: node and image transport."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from erfnet_ros.commands.benchmark.command import measure_engines, write_json
-from erfnet_ros.commands.benchmark.options import make_parser, node_minutes
-from erfnet_ros.core.errors import ErfnetError, ParameterError
+from erfnet_ros.commands.benchmark.command import make_parser, measure_engines, node_minutes, write_json
+from erfnet_ros.commands.benchmark.statistics import describe_machine
+from erfnet_ros.commands.benchmark.tables import machine_line
+from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, latency_statistics
 from erfnet_ros.ros.benchmark import endurance, transport
-from erfnet_ros.ros.benchmark.endurance import EnduranceFigures, measure_endurance
-from erfnet_ros.ros.benchmark.transport import TransportFigures, measure_transport
+from erfnet_ros.ros.benchmark.endurance import Endurance, measure_endurance
+from erfnet_ros.ros.benchmark.transport import TransportStatistics, measure_transport
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine
-from erfnet_ros.ros.harness.environment import Machine, describe_machine
 from erfnet_ros.ros.harness.file_camera import camera_playback
 from erfnet_ros.ros.harness.harness import NodeHarness
-from erfnet_ros.ros.harness.node_process import own_node
-from erfnet_ros.ros.harness.output_recorder import Arrival
+from erfnet_ros.ros.harness.node_process import NodeConfig, ros_versions
+from erfnet_ros.ros.harness.output_recorder import Arrival, read_header
 from erfnet_ros.ros.transport import keep_large_blocks
 
 NODE_SIZES = ((640, 480), (1920, 1080))
@@ -32,15 +32,15 @@ _WARM_UP = 3
 
 
 @dataclass(frozen=True)
-class NodeFigures:
-    """What the node does to frames of one size, mask and confidence being read.
+class NodeStatistics:
+    """Times of the node for frames of one size, with a subscriber of mask and confidence.
 
     Attributes:
         width: Of the image, pixels.
         height: Of the image, pixels.
         frames: How many were measured, one at a time.
-        overhead_ms: Callback begin to last image published, less the engine's own time.
-        inference_ms: The engine's own time.
+        overhead_ms: Begin of the callback to last image published, less the time of the engine.
+        inference_ms: Time of the engine.
         latency_ms: Stamp to mask received in another process.
     """
 
@@ -53,97 +53,89 @@ class NodeFigures:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what was asked for, print it; return the exit status."""
+    """Measure what the options ask for, print it; return 0.
+
+    Raises:
+        ErfnetError: An option cannot be used, a file cannot be written, or a process ended.
+    """
     options = make_parser().parse_args(argv)
     exit_on_signals()
-    try:
-        if options.isa:
-            raise ParameterError("Expected --isa with the engines alone, got it with --node, --transport or --all.")
-        minutes = node_minutes(options)
-        keep_large_blocks()
-        keep_to_this_machine()
-        machine = describe_machine()
-        print("\n".join(_machine_lines(machine)), flush=True)
-        report: dict[str, Any] = {"machine": asdict(machine)}
-        if options.all:
-            report["engines"] = asdict(measure_engines(options))
-        if options.transport or options.all:
-            transport = measure_transport(options.seconds)
-            print("\n".join(_transport_lines(transport)), flush=True)
-            report["transport"] = [asdict(figures) for figures in transport]
-        if options.node or options.all:
-            parameters = {"checkpoint": str(Path(options.checkpoint).resolve())} if options.checkpoint else {}
-            node = [measure_node(width, height, options.frames, parameters) for width, height in NODE_SIZES]
-            print("\n".join(_node_lines(node)), flush=True)
-            report["node"] = [asdict(figures) for figures in node]
-            if minutes:
-                endurance = measure_endurance(minutes, parameters)
-                print("\n".join(_endurance_lines(endurance)), flush=True)
-                report["endurance"] = asdict(endurance)
-        write_json(report, options.json)
-    except (ErfnetError, OSError) as error:
-        print(f"erfnet benchmark: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("erfnet benchmark: interrupted; everything is stopped.", file=sys.stderr)
-        return 130
+    if options.isa:
+        raise ParameterError("Expected --isa with the engines alone, got it with --node, --transport or --all.")
+    minutes = node_minutes(options)
+    keep_large_blocks()
+    keep_to_this_machine()
+    machine = describe_machine({"torch": metadata.version("torch"), **ros_versions()})
+    print(machine_line(machine), flush=True)
+    report: dict[str, Any] = {"machine": asdict(machine)}
+    if options.all:
+        report["engines"] = asdict(measure_engines(options))
+    if options.transport or options.all:
+        rows = measure_transport(options.seconds)
+        print("\n".join(_transport_lines(rows)), flush=True)
+        report["transport"] = [asdict(row) for row in rows]
+    if options.node or options.all:
+        parameters = {"checkpoint": str(Path(options.checkpoint).resolve())} if options.checkpoint else {}
+        node = [measure_node(width, height, options.frames, parameters) for width, height in NODE_SIZES]
+        print("\n".join(_node_lines(node)), flush=True)
+        report["node"] = [asdict(row) for row in node]
+        if minutes:
+            run = measure_endurance(minutes, parameters)
+            print("\n".join(_endurance_lines(run)), flush=True)
+            report["endurance"] = asdict(run)
+    write_json(report, options.json)
     return 0
 
 
-def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, str]) -> NodeFigures:
+def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, str | float]) -> NodeStatistics:
     """Send frames of one size to the real node, each after the answer to the one before.
 
     Args:
         width: Of the image, pixels.
         height: Of the image, pixels.
         frames: How many to measure.
-        parameters: The node's.
+        parameters: Of the node.
     """
-    statistics: list[Any] = []
+    statistics: dict[int, Any] = {}
 
     def keep(index: int, arrival: Arrival) -> None:
         if arrival.topic == "statistics":
-            statistics.append(arrival.message)
+            statistics[read_header(arrival.message)[0]] = arrival.message
 
-    camera = ["--source", "synthetic", "--size", f"{width}x{height}", "--frames", str(_DISTINCT)]
-    with NodeHarness(own_node(parameters), camera_playback(camera), _NODE_TOPICS, keep) as harness:
+    camera = camera_playback(size=f"{width}x{height}", frames=_DISTINCT)
+    with NodeHarness(NodeConfig(parameters), camera, _NODE_TOPICS, keep) as harness:
         harness.wait_until_ready()
         for index in range(_WARM_UP + frames):
+            if index == _WARM_UP:
+                harness.start_window()
             harness.play([index % _DISTINCT], lambda: None)
-    measured = statistics[_WARM_UP:]
-    return NodeFigures(
+    measured = [statistics[sent.stamp_ns] for sent in harness.tracker.sent if sent.stamp_ns in statistics]
+    return NodeStatistics(
         width,
         height,
         len(measured),
         latency_statistics([message.total_ms - message.inference_ms for message in measured]),
         latency_statistics([message.inference_ms for message in measured]),
-        latency_statistics(harness.tracker.latencies_ms[_WARM_UP:]),
+        latency_statistics(harness.tracker.latencies_ms),
     )
 
 
-def _machine_lines(machine: Machine) -> list[str]:
-    return [
-        f"machine     {machine.processor}, {machine.cores} cores, load {machine.load:.1f}",
-        f"software    PyTorch {machine.pytorch}, ROS 2 {machine.ros}, {machine.middleware}",
-    ]
-
-
-def _transport_lines(figures: Sequence[TransportFigures]) -> list[str]:
+def _transport_lines(rows: Sequence[TransportStatistics]) -> list[str]:
     size = f"{transport.WIDTH}x{transport.HEIGHT} rgb8 at {transport.RATE_HZ} Hz"
     lines = ["", f"Transport, {size}, best effort, camera and subscriber as two processes, engine left out:"]
     lines.append(f"  {'':<28}{'received / sent':>16}{'median':>12}{'p99':>12}")
-    for row in figures:
-        lines.append(f"  {row.setting:<28}{f'{row.received} / {row.sent}':>16}{_cells(row.transport_ms)}")
+    for row in rows:
+        lines.append(f"  {row.transport:<28}{f'{row.received} / {row.sent}':>16}{_cells(row.transport_ms)}")
     return lines
 
 
-def _node_lines(figures: Sequence[NodeFigures]) -> list[str]:
+def _node_lines(rows: Sequence[NodeStatistics]) -> list[str]:
     lines = [
         "",
         "Node, mask and confidence read, one frame at a time (overhead: callback to published, less the engine):",
     ]
     lines.append(f"  {'':<12}{'':>20}{'median':>12}{'p99':>12}")
-    for row in figures:
+    for row in rows:
         size = f"{row.width}x{row.height}"
         lines.append(f"  {size:<12}{'overhead':>20}{_cells(row.overhead_ms)}")
         lines.append(f"  {'':<12}{'engine':>20}{_cells(row.inference_ms)}")
@@ -151,14 +143,14 @@ def _node_lines(figures: Sequence[NodeFigures]) -> list[str]:
     return lines
 
 
-def _endurance_lines(figures: EnduranceFigures) -> list[str]:
+def _endurance_lines(run: Endurance) -> list[str]:
     camera = f"{endurance.WIDTH}x{endurance.HEIGHT} at {endurance.RATE_HZ} Hz"
-    counts = f"{figures.answered} of {figures.sent} frames answered"
-    lines = ["", f"Node over {figures.minutes:g} min, {camera}, {counts}; its memory, and stamp to mask read:"]
+    counts = f"{run.answered} of {run.sent} frames answered"
+    lines = ["", f"Node over {run.minutes:g} min, {camera}, {counts}; its memory, and stamp to mask read:"]
     lines.append(f"  {'':<14}{'memory':>12}{'median':>12}{'p99':>12}")
     for name, part in (("first tenth", 0), ("last tenth", -1)):
-        memory = f"{figures.memory_mb[part]:.0f} MB"
-        lines.append(f"  {name:<14}{memory:>12}{_cells(figures.latency_ms[part])}")
+        memory = f"{run.memory_mb[part]:.0f} MB"
+        lines.append(f"  {name:<14}{memory:>12}{_cells(run.latency_ms[part])}")
     return lines
 
 
@@ -166,7 +158,3 @@ def _cells(values: LatencyStatistics | None) -> str:
     if values is None:
         return f"{'-':>12}{'-':>12}"
     return f"{f'{values.p50:.2f} ms':>12}{f'{values.p99:.2f} ms':>12}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""How many images arrive and how soon, camera and subscriber as two processes, the engine left out."""
+"""Transport benchmark: images from a camera to a subscriber in another process, without an engine."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ _DISTINCT = 4
 """Frames that are rendered; the transport does not know that it has seen them before."""
 
 _WARM_UP = 5
+_TURNS = 2
 _TIMEOUT_S = 60.0
 _SETTLE_S = 0.5
 """After the camera's last frame, for what is still on its way."""
 
 
 @dataclass(frozen=True)
-class TransportFigures:
-    """What came of one way to carry images.
+class TransportStatistics:
+    """Statistics of one way to transport images.
 
     Attributes:
-        setting: Which way.
+        transport: Which way.
         sent: Images published.
         received: Images that arrived.
         transport_ms: Stamp, set right before publication, to the subscriber's callback; None where nothing arrived.
     """
 
-    setting: str
+    transport: str
     sent: int
     received: int
     transport_ms: LatencyStatistics | None
@@ -46,28 +47,18 @@ class TransportFigures:
 class _Pair:
     """A camera and a receiver in a domain of their own."""
 
-    def __init__(self, stack: ExitStack, setting: str, environment: dict[str, str]) -> None:
-        self._setting = setting
+    def __init__(self, stack: ExitStack, transport: str, environment: dict[str, str]) -> None:
+        self._transport = transport
         self._sent: list[int] = []
         self._arrived: dict[int, int] = {}
-        camera = [
-            "--source",
-            "synthetic",
-            "--size",
-            f"{WIDTH}x{HEIGHT}",
-            "--frames",
-            str(_DISTINCT),
-            "--rate",
-            str(RATE_HZ),
-        ]
+        size = f"{WIDTH}x{HEIGHT}"
+        camera = camera_playback(size=size, frames=_DISTINCT, rate=RATE_HZ, reliability="best_effort")
         receiver = [sys.executable, "-m", "erfnet_ros.ros.benchmark.transport_receiver", CAMERA_TOPIC]
         self._receiver = stack.enter_context(ChildProcess("receiver", receiver, environment, self._read))
-        self._camera = stack.enter_context(
-            PlayerProcess(camera_playback([*camera, "--reliability", "best_effort"]), self._note_sent, environment)
-        )
+        self._camera = stack.enter_context(PlayerProcess(camera, self._note_sent, environment))
 
     def warm_up(self) -> None:
-        """Bring both ends to know each other; does not count."""
+        """Wait for discovery; does not count."""
         self.play(_WARM_UP)
         self._sent.clear()
         self._arrived.clear()
@@ -82,10 +73,10 @@ class _Pair:
         while time.monotonic() < settled:
             self._check(deadline)
 
-    def figures(self) -> TransportFigures:
-        """Return what came of all that was played since the warm-up."""
+    def statistics(self) -> TransportStatistics:
+        """Return the statistics of everything played since the warm-up."""
         taken_ms = [(self._arrived[stamp] - stamp) / 1e6 for stamp in self._sent if stamp in self._arrived]
-        return TransportFigures(self._setting, len(self._sent), len(taken_ms), latency_statistics(taken_ms))
+        return TransportStatistics(self._transport, len(self._sent), len(taken_ms), latency_statistics(taken_ms))
 
     def _check(self, deadline: float) -> None:
         time.sleep(0.02)
@@ -103,12 +94,11 @@ class _Pair:
             self._arrived[entry["stamp_ns"]] = entry["at_ns"]
 
 
-def measure_transport(seconds: float, rounds: int = 2) -> tuple[TransportFigures, TransportFigures]:
-    """Measure with the package's transport and with the middleware's own, in turns.
+def measure_transport(seconds: float) -> tuple[TransportStatistics, TransportStatistics]:
+    """Measure with the package's profile and without, in turns.
 
     Args:
         seconds: Length of each turn.
-        rounds: Turns for each of the two.
     """
     with_profile = child_environment()
     without = {name: value for name, value in with_profile.items() if name not in PROFILE_VARIABLES}
@@ -121,7 +111,7 @@ def measure_transport(seconds: float, rounds: int = 2) -> tuple[TransportFigures
         )
         for pair in pairs:
             pair.warm_up()
-        for _ in range(rounds):
+        for _ in range(_TURNS):
             for pair in pairs:
                 pair.play(frames)
-        return pairs[0].figures(), pairs[1].figures()
+        return pairs[0].statistics(), pairs[1].statistics()

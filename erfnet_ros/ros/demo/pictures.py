@@ -1,47 +1,72 @@
-"""Score and pictures of a run, once everything is back."""
+"""Score and pictures of a demo run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from erfnet_ros.core.array_types import ConfusionMatrix
+from erfnet_ros.core.array_types import ConfusionMatrix, Pixels
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.errors import ErfnetError, SourceError
+from erfnet_ros.core.errors import ErfnetError, ImageError, SourceError
 from erfnet_ros.data.frame_sources import Source
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
-from erfnet_ros.ros.demo.mask_store import MaskStore
+from erfnet_ros.ros.harness.message_store import MessageStore
 from erfnet_ros.visualization.contact_sheet import Sample, VideoWriter, contact_sheet, write_png
 
 _PICTURES = 8
 """Frames shown on the contact sheet, and as overlays of their own."""
 
 
+_ENCODINGS = {
+    "mask": (".png", (cv2.IMWRITE_PNG_COMPRESSION, 1)),
+    # JPEG of high quality, whose colors have the resolution of the brightness.
+    "overlay": (
+        ".jpg",
+        (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ),
+}
+"""How the outputs of a run are stored: a mask without loss."""
+
+
+def store_output(store: MessageStore, topic: str, index: int, pixels: Pixels) -> None:
+    """Store the mask, (H, W) uint8 class ids, or the overlay, (H, W, 3) uint8 RGB, of a frame.
+
+    Raises:
+        ImageError: OpenCV cannot encode it.
+    """
+    suffix, options = _ENCODINGS[topic]
+    ok, data = cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels), options)
+    if not ok:
+        raise ImageError(f"Expected an image that {suffix} can hold, got shape {pixels.shape}.")
+    store.put(topic, index, data.tobytes())
+
+
 class Results:
-    """What came back, frame by frame.
+    """Outputs of the node, frame by frame.
 
     Args:
         source: What the camera played.
         class_set: Of the checkpoint that the node ran.
-        store: Masks and overlays as the node published them.
+        store: Masks and overlays, from `store_output`.
 
     Raises:
         ErfnetError: No frame is complete.
     """
 
-    def __init__(self, source: Source, class_set: ClassSet, store: MaskStore) -> None:
+    def __init__(self, source: Source, class_set: ClassSet, store: MessageStore) -> None:
         self._source = source
         self._class_set = class_set
         self._store = store
-        self.frames = store.complete()
+        self.frames = sorted(store.frames(*_ENCODINGS))
         if not self.frames:
             raise ErfnetError(
                 "Expected mask and overlay of at least one frame, got none; see node.log in the output folder."
             )
 
     def score(self) -> ConfusionMatrix | None:
-        """Hold every mask against the truth, each frame once; None where the source has no truth."""
+        """Compare the masks with the ground truth, each frame once; None where the source has none."""
         if not self._source.has_truth:
             return None
         return sum((self._confusion(index) for index in self.frames[1:]), self._confusion(self.frames[0]))
@@ -63,7 +88,7 @@ class Results:
         write_png(out / "contact_sheet.png", contact_sheet(samples, self._class_set, title, subtitle))
         with VideoWriter(out / "video.mp4", max(1.0, rate_hz * len(self.frames) / len(self._source))) as video:
             for index in self.frames:
-                video.write(self._store.overlay(index))
+                video.write(self._read("overlay", index))
 
     def _confusion(self, index: int) -> ConfusionMatrix:
         frame = self._source[index]
@@ -71,12 +96,18 @@ class Results:
             raise SourceError(
                 f"Expected labels for frame '{frame.name}', got none; add them, or remove the labels folder."
             )
-        return confusion_matrix(frame.truth, self._store.labels(index), len(self._class_set))
+        return confusion_matrix(frame.truth, self._read("mask", index), len(self._class_set))
 
     def _sample(self, index: int) -> Sample:
-        frame, labels = self._source[index], self._store.labels(index)
+        frame, labels = self._source[index], self._read("mask", index)
         caption = frame.name
         if frame.truth is not None:
             miou = mean_iou(confusion_matrix(frame.truth, labels, len(self._class_set)))
             caption += "" if miou is None else f", mIoU {100 * miou:.0f} %"
-        return Sample(caption, frame.rgb, frame.truth, labels, self._store.overlay(index))
+        return Sample(caption, frame.rgb, frame.truth, labels, self._read("overlay", index))
+
+    def _read(self, topic: str, index: int) -> Pixels:
+        """Return what was stored: class ids, or RGB."""
+        data = np.frombuffer(self._store.get(topic, index), np.uint8)
+        pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)
+        return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1])

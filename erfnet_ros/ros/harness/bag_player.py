@@ -1,170 +1,112 @@
-"""Play the images of a bag over DDS, serialized as they lie there, at the pace at which they were recorded.
+"""Bag player: publishes the images of a rosbag, byte for byte, at the pace at which they were recorded.
 
-Run it with `python -m erfnet_ros.ros.harness.bag_player BAG --topic /camera/image_raw --rate 0.5`. It is called
-bag_player, in the namespace /replay, and publishes the topic under its own name, which ROS arguments remap as usual.
+Run it with `python -m erfnet_ros.ros.harness.bag_player BAG --topic /camera/image_raw --rate 0.5`. Its node is
+/camera/bag_player; it publishes the topic under its own name, which ROS arguments remap as usual. An image whose stamp
+was published before gets the next free nanosecond: masks are matched with their images by stamp.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
-import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import rclpy
-from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
+from erfnet_ros.core.errors import BagError, ParameterError
+from erfnet_ros.core.pipelining import Prefetcher
+from erfnet_ros.data.bags.reader import BagReader, Message
+from erfnet_ros.data.bags.topics import Topic, find_topic
+from erfnet_ros.ros.harness.output_recorder import read_header, with_stamp
+from erfnet_ros.ros.harness.playback import ImagePlayer, Log, player_parser, run_player
 
-from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.data.bags.reader import BagReader
-from erfnet_ros.data.bags.topics import find_topic
-from erfnet_ros.ros.harness.child_process import exit_on_signals
-from erfnet_ros.ros.harness.message_fields import read_header
-from erfnet_ros.ros.harness.playback import Played, Sent, wait_for_reader
-from erfnet_ros.ros.harness.prefetch import Ahead, OnBroken
-from erfnet_ros.ros.transport import keep_large_blocks
+MODULE = "erfnet_ros.ros.harness.bag_player"
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_MAX_RATE = 1000.0
 
-AHEAD_BYTES = 256 << 20
+_AHEAD_BYTES = 256 << 20
 """Memory for messages read ahead; the rest of the bag is read while it is played."""
 
-MAX_RATE = 1000.0
 
-OnSent = Callable[[Sent], None]
-
-
-class BagPlayer(Node):
-    """Publish the messages of one topic.
+class BagPlayer(ImagePlayer):
+    """Player of one topic of a bag.
 
     Args:
-        message_type: Such as "sensor_msgs/msg/Image".
-        topic: Name to publish under.
-        reliability: Of the publisher.
+        reader: The open bag.
+        topic: Its topic of images.
+        options: Of the command line.
     """
 
-    def __init__(self, message_type: str, topic: str, reliability: ReliabilityPolicy) -> None:
-        super().__init__("bag_player", namespace="/replay")
-        # As a camera's driver does: an image that was not taken gives way to the next.
-        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
-        self._publisher = self.create_publisher(_message_class(message_type), topic, profile)
+    def __init__(self, reader: BagReader, topic: Topic, options: argparse.Namespace) -> None:
+        package, _, name = topic.type.split("/")
+        message_type = getattr(importlib.import_module(f"{package}.msg"), name)
+        super().__init__("bag_player", message_type, topic.name, topic.count, options)
+        self._reader, self._topic, self._rate = reader, topic, options.rate
+        self._stamps: set[int] = set()
+        first = next(reader.messages([topic.name]), None)
+        self._depth = max(1, _AHEAD_BYTES // len(first.data)) if first else 1
 
-    def wait_for_subscriber(self, timeout_s: float) -> None:
-        """Wait until somebody reads the topic; see `wait_for_reader`."""
-        wait_for_reader(self._publisher, timeout_s)
+    def frames(self, indexes: Iterable[int], log: Log) -> Generator[tuple[int, float, Message], None, None]:
+        """Yield index, seconds after the image before, and message; see `ImagePlayer`."""
+        filled, last_ns = threading.Event(), None
+        with Prefetcher(partial(self._read, frozenset(indexes), filled, log), self._depth) as messages:
+            filled.wait()
+            for index, message in messages:
+                yield index, 0.0 if last_ns is None else (message.time_ns - last_ns) / 1e9 / self._rate, message
+                last_ns = message.time_ns
 
-    def play(self, messages: Ahead, rate: float, on_sent: OnSent) -> Played:
-        """Publish messages, their bytes as they are, at the pace of the bag's time.
+    def stamp(self, content: Message) -> tuple[bytes, int]:
+        """Return the bytes to publish, and their stamp, which no image before had."""
+        data, stamp_ns = content.data, read_header(content.data)[0]
+        if stamp_ns in self._stamps:
+            while stamp_ns in self._stamps:
+                stamp_ns += 1
+            data = with_stamp(data, stamp_ns)
+        self._stamps.add(stamp_ns)
+        return data, stamp_ns
 
-        Args:
-            messages: In the order of publication.
-            rate: Replay speed, 1.0 being the bag's own; a message that is late is sent at once and delays those behind.
-            on_sent: Called with a `Sent` right after a message was published.
-        """
-        first_s = last_s = due_s = time.monotonic()
-        published, last_bag_ns = 0, None
-        for index, message in messages:
-            gap_s = 0.0 if last_bag_ns is None else (message.time_ns - last_bag_ns) / 1e9 / rate
-            last_bag_ns = message.time_ns
-            due_s = max(due_s + gap_s, time.monotonic())
-            time.sleep(max(0.0, due_s - time.monotonic()))
-            last_s = time.monotonic()
-            first_s = last_s if not published else first_s
-            # Of this thread: by the clock it would hold what others do once they have the image.
-            before_ns, at_ns = time.thread_time_ns(), time.time_ns()
-            self._publisher.publish(message.data)
-            taken_ms = (time.thread_time_ns() - before_ns) / 1e6
-            on_sent(Sent(index, read_header(message.data)[0], at_ns, taken_ms))
-            published += 1
-        return Played(published, (published - 1) / (last_s - first_s) if published > 1 and last_s > first_s else 0.0)
+    def _read(self, indexes: frozenset[int], filled: threading.Event, log: Log) -> Iterator[tuple[int, Message]]:
+        """Yield these messages; set `filled` when as many as may wait were taken, or none follows."""
+        count = 0
+        try:
+            for index, message in enumerate(self._reader.messages([self._topic.name])):
+                if count == len(indexes):
+                    return
+                if index not in indexes:
+                    continue
+                count += 1
+                try:
+                    # A subscriber fails on bytes that are no message.
+                    self._reader.decode(message)
+                except BagError as error:
+                    log(index=index, broken=str(error))
+                    continue
+                if count > self._depth:
+                    filled.set()
+                yield index, message
+        finally:
+            filled.set()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play until the bag is over; return the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    options = _parser().parse_args(remove_ros_args(["bag_player", *arguments])[1:])
-    keep_large_blocks()
-    exit_on_signals()
-    # Started in the background, a process inherits that it ignores SIGINT.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    # The thread that reads must not hold up the one that is due.
+    """Play the bag; return the exit status."""
+    # The thread that reads must not delay the one that publishes.
     sys.setswitchinterval(0.0005)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        with BagReader(options.bag) as reader:
-            topic = find_topic(reader, options.topic, IMAGE_TYPES, "image")
-            player = BagPlayer(topic.type, topic.name, ReliabilityPolicy[options.reliability.upper()])
-            indexes = range(topic.count)
-            if options.on_request:
-                _play_on_request(player, reader, topic.name, len(indexes), options)
-            else:
-                played = _play(player, reader, topic.name, indexes, options, lambda sent: None, _complain)
-                print(f"Published {played.published} messages at {played.rate_hz:.2f} Hz.")
-    except ErfnetError as error:
-        print(f"bag_player: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    parser = player_parser(MODULE, "Publish the images of a rosbag, byte for byte, at the pace of the recording.")
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, or a .mcap or .db3 file")
+    parser.add_argument("--topic", help="of the images (default: the only one)")
+    parser.add_argument("--rate", type=replay_rate, default=1.0, help="replay speed (default: 1, as recorded)")
+    return run_player("bag_player", parser, _open, argv)
 
 
-def _play(
-    player: BagPlayer,
-    reader: BagReader,
-    topic: str,
-    indexes: Sequence[int],
-    options: argparse.Namespace,
-    on_sent: OnSent,
-    on_broken: OnBroken,
-) -> Played:
-    messages = Ahead(reader, topic, indexes, AHEAD_BYTES, on_broken)
-    try:
-        if options.wait:
-            player.wait_for_subscriber(options.wait)
-        messages.wait_until_filled()
-        return player.play(messages, options.rate, on_sent)
-    finally:
-        messages.stop()
-
-
-def _play_on_request(
-    player: BagPlayer, reader: BagReader, topic: str, length: int, options: argparse.Namespace
-) -> None:
-    """Play each list of indexes that comes in as a line of JSON, and log every message as a line of JSON."""
-
-    def log(**fields: object) -> None:
-        # One write a line: the reading thread writes too.
-        sys.stdout.write(json.dumps(fields) + "\n")
-        sys.stdout.flush()
-
-    def on_sent(sent: Sent) -> None:
-        log(**asdict(sent))
-
-    def on_broken(index: int, reason: str) -> None:
-        log(index=index, broken=reason)
-
-    log(ready=length)
-    for line in sys.stdin:
-        log(**asdict(_play(player, reader, topic, json.loads(line), options, on_sent, on_broken)))
-
-
-def _complain(index: int, reason: str) -> None:
-    print(f"bag_player: left out message {index}: {reason}", file=sys.stderr)
-
-
-def _message_class(message_type: str) -> Any:
-    package, _, name = message_type.split("/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
+@contextmanager
+def _open(options: argparse.Namespace) -> Iterator[BagPlayer]:
+    with BagReader(options.bag) as reader:
+        yield BagPlayer(reader, find_topic(reader, options.topic, _IMAGE_TYPES, "image"), options)
 
 
 def replay_rate(text: str) -> float:
@@ -177,29 +119,11 @@ def replay_rate(text: str) -> float:
         rate = float(text)
     except ValueError:
         rate = 0.0
-    if not 0 < rate <= MAX_RATE:
+    if not 0 < rate <= _MAX_RATE:
         raise ParameterError(
-            f"Expected a replay speed above 0 and up to {MAX_RATE:g} as --rate (1 is the bag's own), got '{text}'."
+            f"Expected a replay speed above 0 and up to {_MAX_RATE:g} as --rate (1 plays as recorded), got '{text}'."
         )
     return rate
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m erfnet_ros.ros.harness.bag_player",
-        description="Play the images of a bag, serialized as they lie there.",
-    )
-    parser.add_argument("bag", type=Path, help="rosbag2 folder, or a .mcap or .db3 file")
-    parser.add_argument("--topic", help="of the images (default: the only one that there is)")
-    parser.add_argument("--rate", type=replay_rate, default=1.0, help="replay speed, 1 being the bag's own")
-    parser.add_argument("--reliability", choices=("reliable", "best_effort"), default="reliable", help="of the images")
-    parser.add_argument(
-        "--wait", type=float, default=0.0, help="wait this many seconds for a subscriber; 0: do not wait"
-    )
-    parser.add_argument(
-        "--on-request", action="store_true", help="read lists of indexes from standard input, log JSON lines"
-    )
-    return parser
 
 
 if __name__ == "__main__":

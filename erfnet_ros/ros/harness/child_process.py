@@ -1,4 +1,4 @@
-"""The processes that demo and benchmark start, and what they must not leave behind."""
+"""Child processes of demo, live evaluation and benchmark, which never outlive the program that starts them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import IO, TypeVar, cast
 
 from erfnet_ros.core.errors import ErfnetError
@@ -22,7 +22,8 @@ PACKAGE = "erfnet_ros"
 
 _TAIL_LINES = 12
 _STOP_STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
-"""Signal and the seconds that it has to work, from polite to certain."""
+_HURRIED_STOP_STEPS = ((signal.SIGINT, 0.7), (signal.SIGKILL, 2.0))
+"""Signal and the seconds that it has to work."""
 
 _PR_SET_PDEATHSIG = 1
 """Option number of prctl(2): the signal that the kernel sends when the parent is gone."""
@@ -78,8 +79,11 @@ class ChildProcess:
     def __enter__(self: _Child) -> _Child:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Whoever interrupts a program does not want to wait for what it has started.
+        self.stop(_STOP_STEPS if kind is None or issubclass(kind, Exception) else _HURRIED_STOP_STEPS)
 
     @property
     def pid(self) -> int:
@@ -117,9 +121,9 @@ class ChildProcess:
             self._process.wait(5)
             self.check_alive()
 
-    def stop(self) -> None:
-        """End the process and all that it started, politely at first; idempotent."""
-        for number, patience_s in _STOP_STEPS:
+    def stop(self, steps: Sequence[tuple[signal.Signals, float]] = _STOP_STEPS) -> None:
+        """End the process and all that it started; idempotent."""
+        for number, patience_s in steps:
             if self._process.poll() is not None:
                 break
             _signal_group(self.pid, number)

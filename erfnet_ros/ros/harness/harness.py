@@ -1,10 +1,11 @@
-"""The real node, a player of images and a recorder, each a process of its own, talking over DDS."""
+"""Node harness: runs the real node and an image player as processes, and records what the node publishes over DDS."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from types import TracebackType
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -12,13 +13,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from erfnet_ros.ros import diagnostic_keys
+from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError
 from erfnet_ros.ros.harness.frame_tracker import FrameTracker
-from erfnet_ros.ros.harness.message_fields import NodeCounts, read_header, read_statistics
 from erfnet_ros.ros.harness.node_process import NodeConfig
-from erfnet_ros.ros.harness.output_recorder import Arrival, OutputRecorder
-from erfnet_ros.ros.harness.playback import Playback, Played, PlayerProcess, Sent
+from erfnet_ros.ros.harness.output_recorder import Arrival, NodeCounts, OutputRecorder, read_header, read_statistics
+from erfnet_ros.ros.harness.playback import Playback, Played, PlayerProcess
 
 _READY_TIMEOUT_S = 180.0
 """A cold disk, an engine to load and a busy machine included."""
@@ -54,7 +54,6 @@ class NodeHarness:
     Attributes:
         tracker: What was sent and what came back.
         counts_before: What the node had counted when the harness was ready.
-        sent: Every image that was published since the harness is ready, in order.
         node: The node's process; None where somebody else started it.
         player: The player's process.
         recorder: What hears the node.
@@ -71,8 +70,7 @@ class NodeHarness:
         self._counted = self.counts_before = NodeCounts()
         self._rejected_before = 0
         self._start_s = self._alone_s = time.monotonic()
-        self._warm = False
-        self.sent: list[Sent] = []
+        self._measuring = False
         self.tracker = FrameTracker(playback.frame_id, topics)
 
     def __enter__(self) -> NodeHarness:
@@ -81,7 +79,7 @@ class NodeHarness:
             if self._node.parameters is not None:
                 command = self._node.command(self._playback)
                 self.node = stack.enter_context(ChildProcess("node", command, log=self._node.log))
-            self.player = stack.enter_context(PlayerProcess(self._playback, self._note_sent))
+            self.player = stack.enter_context(PlayerProcess(self._playback, self.tracker.note_sent))
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
             stack.callback(rclpy.try_shutdown)
             recorder = OutputRecorder(self._topics, self._receive, self._node.namespace, self._raw)
@@ -92,13 +90,25 @@ class NodeHarness:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
 
     @property
     def counts(self) -> NodeCounts:
         """What the node says that became of its frames, since the harness is ready."""
         return self._counted - self.counts_before
+
+    def node_pid(self) -> int:
+        """Return the process id of the node that this harness started.
+
+        Raises:
+            ProcessError: Somebody else started the node.
+        """
+        if self.node is None:
+            raise ProcessError(f"Expected a node of this harness, got one that runs already in {self._node.namespace}.")
+        return self.node.pid
 
     def wait_until_ready(self) -> None:
         """Wait until the node has answered a first frame, which does not count.
@@ -114,21 +124,25 @@ class NodeHarness:
             self._spin()
             # A frame that was refused needs no patience.
             patience_s = 0.0 if self._rejected() - self._rejected_before == asked else _ASK_AGAIN_S
-            if self.player.length is not None and self._node_listens() and time.monotonic() > asked_s + patience_s:
+            # While a frame waits for its subscriber, another would only queue up behind it, and answer too late.
+            is_free = self.player.length is not None and (not asked or self.player.played is not None)
+            if is_free and self._node_listens() and time.monotonic() > asked_s + patience_s:
                 asked_s = time.monotonic()
-                self.player.request([asked % min(self.player.length, _FIRST_FRAMES)])
+                self.player.request([asked % min(self.player.length or 1, _FIRST_FRAMES)])
                 if not asked:
                     self._rejected_before = self._rejected()
                 asked += 1
             self._check_health(asked)
             if time.monotonic() > deadline:
                 raise self._late()
-        if asked > 1:
-            self._wait_for_quiet()
         self.settle_counts()
+        self.start_window()
+
+    def start_window(self) -> None:
+        """Count anew: what answers an image that was sent before is left out of everything that is counted."""
         self.counts_before = self._counted
-        self.tracker.forget()
-        self._warm = True
+        self.tracker.start_window()
+        self._measuring = True
 
     def play(self, indexes: Sequence[int], on_progress: Callable[[], None]) -> Played:
         """Play frames and wait for what comes of them.
@@ -168,9 +182,9 @@ class NodeHarness:
         asked_s = time.monotonic()
         while self.recorder.heard_s < asked_s:
             self._spin()
-        figures = self.recorder.figures()
-        if all(key in figures for key in diagnostic_keys.FRAME_COUNTS):
-            self._counted = NodeCounts(*(int(figures[key]) for key in diagnostic_keys.FRAME_COUNTS))
+        values = self.recorder.diagnostic_values()
+        if all(key in values for key in keys.FRAME_COUNTS):
+            self._count(NodeCounts(*(int(values[key]) for key in keys.FRAME_COUNTS)))
 
     def _spin(self) -> None:
         self._executor.spin_once(timeout_sec=0.05)
@@ -180,14 +194,6 @@ class NodeHarness:
             self.node.check_alive()
         elif self.recorder.diagnostics is not None and time.monotonic() - self.recorder.heard_s > _SILENCE_S:
             raise ProcessError(f"The node in {self._node.namespace} says nothing any more; has it been stopped?")
-
-    def _wait_for_quiet(self) -> None:
-        """Let the answers to frames pass that were asked for again."""
-        answers, quiet_s = self.tracker.frames_out, time.monotonic()
-        while time.monotonic() - quiet_s < _ASK_AGAIN_S / 2:
-            self._spin()
-            if self.tracker.frames_out != answers:
-                answers, quiet_s = self.tracker.frames_out, time.monotonic()
 
     def _check_health(self, asked: int) -> None:
         """Raise where the node says that nothing will come of it."""
@@ -228,7 +234,7 @@ class NodeHarness:
         return self.recorder.count_publishers(self._playback.topic)
 
     def _rejected(self) -> int:
-        return int(self.recorder.figures().get(diagnostic_keys.FRAMES_REJECTED, "0"))
+        return int(self.recorder.diagnostic_values().get(keys.FRAMES_REJECTED, "0"))
 
     def _late(self) -> ProcessError:
         message = f"is not ready after {_READY_TIMEOUT_S:g} s."
@@ -238,7 +244,7 @@ class NodeHarness:
             return ProcessError(
                 f"No segmentation node in {self._node.namespace} {message} Check namespace and ROS_DOMAIN_ID."
             )
-        state = self.recorder.figures().get(diagnostic_keys.STATE, "silent")
+        state = self.recorder.diagnostic_values().get(keys.STATE, "silent")
         topic = self._playback.topic
         return ProcessError(self._words(f"The node {message} It is {state}; the images are on {topic}."))
 
@@ -247,21 +253,20 @@ class NodeHarness:
 
     def _node_listens(self) -> bool:
         # The node subscribes anew once it has seen the player's reliability; a frame sent before that would be lost.
-        if self.recorder.figures().get(diagnostic_keys.STATE) != diagnostic_keys.SEGMENTING:
+        if self.recorder.diagnostic_values().get(keys.STATE) != keys.SEGMENTING:
             return False
         readers = self.recorder.get_subscriptions_info_by_topic(self._playback.topic)
         return any(reader.qos_profile.reliability == ReliabilityPolicy.RELIABLE for reader in readers)
 
-    def _note_sent(self, sent: Sent) -> None:
-        self.tracker.sent(sent.index, sent.stamp_ns, sent.published_ns)
-        if self._warm:
-            self.sent.append(sent)
-
     def _receive(self, arrival: Arrival) -> None:
-        counts = self._warm
+        measuring = self._measuring
         if arrival.topic == "statistics":
-            self._counted = NodeCounts.of(read_statistics(arrival.message))
+            self._count(NodeCounts.of(read_statistics(arrival.message)))
         stamp_ns, frame_id = read_header(arrival.message)
-        index = self.tracker.received(arrival.topic, stamp_ns, frame_id, arrival.at_ns)
-        if index is not None and counts:
+        index = self.tracker.note_output(arrival.topic, stamp_ns, frame_id, arrival.at_ns)
+        if index is not None and measuring:
             self._keep(index, arrival)
+
+    def _count(self, counts: NodeCounts) -> None:
+        # Statistics and diagnostics may overtake each other, and the counts never fall.
+        self._counted = max(self._counted, counts, key=lambda each: each.total)

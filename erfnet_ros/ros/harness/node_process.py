@@ -1,8 +1,9 @@
-"""Which segmentation node a harness uses, and how it is started."""
+"""Node process: the segmentation node that a harness starts, or finds running."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 
-from erfnet_ros.ros import diagnostic_keys
+from erfnet_ros.core.system_info import version_of
+from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.harness.child_process import ProcessError, node_command
 from erfnet_ros.ros.harness.output_recorder import NAMESPACE, OutputRecorder
 from erfnet_ros.ros.harness.playback import Playback
@@ -46,20 +48,11 @@ class NodeConfig:
         return command
 
 
-def own_node(parameters: Mapping[str, str | float], log: Path | None = None) -> NodeConfig:
-    """Return a node that the harness starts and stops."""
-    return NodeConfig(parameters, log)
-
-
 _TIMEOUT_S = 180.0
-"""A node that is being started beside this program loads its engine first."""
-
+"""A node that is started at the same time loads its engine first."""
 
 _ASK_AGAIN_S = 5.0
-
-
 _NAMES = ("checkpoint", "input_size", "confidence_threshold", "image_transport")
-
 
 _Found = TypeVar("_Found")
 
@@ -141,16 +134,22 @@ def _topic(recorder: OutputRecorder) -> str | None:
     status = recorder.diagnostics
     if status is not None and status.level == DiagnosticStatus.ERROR:
         raise ProcessError(f"The node is up, but: {status.message}")
-    figures = recorder.figures()
-    if cameras := figures.get(diagnostic_keys.CAMERAS):
+    values = recorder.diagnostic_values()
+    if cameras := values.get(keys.CAMERAS):
         raise ProcessError(
             f"Expected a node of one camera, got one of several ({cameras}); start another node for the "
             "evaluation, without the parameter cameras."
         )
-    return figures.get(diagnostic_keys.IMAGE_TOPIC)
+    return values.get(keys.IMAGE_TOPIC)
 
 
 def _read(topic: str, values: Any) -> RunningNode:
     checkpoint, size, threshold, transport = values
     compressed = transport.string_value == "compressed"
     return RunningNode(topic, checkpoint.string_value, size.string_value, threshold.double_value, compressed)
+
+
+def ros_versions() -> dict[str, str]:
+    """Return the versions that measurements over DDS depend on."""
+    distribution = os.environ.get("ROS_DISTRO") or f"rclpy {version_of('ros-rclpy', 'rclpy') or 'of unknown version'}"
+    return {"ros": distribution, "middleware": rclpy.get_rmw_implementation_identifier()}

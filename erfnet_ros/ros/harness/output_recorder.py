@@ -1,8 +1,9 @@
-"""Hear what the segmentation node says, as a program on the robot would."""
+"""Output recorder: subscribes to the segmentation node as a program on the robot would."""
 
 from __future__ import annotations
 
 import queue
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,10 +14,11 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
 from erfnet_ros.msg import SegmentationStatistics
-from erfnet_ros.ros.diagnostic_keys import STATUS_NAME
+from erfnet_ros.ros import diagnostic_keys as keys
 
 NAMESPACE = "/segmentation"
 
@@ -26,10 +28,10 @@ TYPES: dict[str, Any] = {
     "overlay": Image,
     "statistics": SegmentationStatistics,
 }
-"""Output topics that can be listened to."""
+"""Output topics that can be recorded."""
 
 _WAITING_OUTPUTS = 64
-"""Outputs that may wait for the keeping thread; then the subscriptions wait, and the oldest outputs are lost."""
+"""Outputs that may wait for the worker thread; then the subscriptions wait, and the oldest outputs are lost."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,41 @@ class Arrival:
     message: Any
 
 
+@dataclass(frozen=True)
+class NodeCounts:
+    """Frames as the node counts them itself.
+
+    Attributes:
+        processed: Segmented and published.
+        dropped: Skipped for a newer one.
+        rejected: Bad input.
+    """
+
+    processed: int = 0
+    dropped: int = 0
+    rejected: int = 0
+
+    @classmethod
+    def of(cls, statistics: Any) -> NodeCounts:
+        """Return the counts in a SegmentationStatistics message."""
+        return cls(statistics.frames_processed, statistics.frames_dropped, statistics.frames_rejected)
+
+    @property
+    def total(self) -> int:
+        """Frames that the node knows of."""
+        return self.processed + self.dropped + self.rejected
+
+    def __sub__(self, earlier: NodeCounts) -> NodeCounts:
+        return NodeCounts(
+            self.processed - earlier.processed, self.dropped - earlier.dropped, self.rejected - earlier.rejected
+        )
+
+
 OnOutput = Callable[[Arrival], None]
 
 
 class OutputRecorder(Node):
-    """Subscribe to outputs of the node and hand them, with the time at which they came in, to a thread of its own.
+    """Subscribe to outputs of the node and hand them, with their time of arrival, to a worker thread.
 
     Args:
         topics: Names out of `TYPES`.
@@ -84,7 +116,7 @@ class OutputRecorder(Node):
             self.create_subscription(TYPES[topic], f"{namespace}/{topic}", receive, profile, raw=raw)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._receive_diagnostics, 10)
         self._subscribe_label_info()
-        self._worker = threading.Thread(target=self._keep, name="outputs", daemon=True)
+        self._worker = threading.Thread(target=self._work, name="outputs", daemon=True)
         self._worker.start()
 
     def __enter__(self) -> OutputRecorder:
@@ -95,9 +127,14 @@ class OutputRecorder(Node):
         self._worker.join()
         self.destroy_node()
 
-    def figures(self) -> dict[str, str]:
-        """Return the figures of the node's newest diagnostics; empty before the first."""
+    def diagnostic_values(self) -> dict[str, str]:
+        """Return keys and values of the node's newest diagnostics; empty before the first."""
         return {pair.key: pair.value for pair in self.diagnostics.values} if self.diagnostics else {}
+
+    def engine(self) -> str:
+        """Return engine, device and precision of the node, in words."""
+        values = self.diagnostic_values()
+        return f"{values[keys.ENGINE]} on {values[keys.DEVICE]} in {values[keys.PRECISION]}"
 
     def check(self) -> None:
         """Raise what went wrong on the thread, if anything did."""
@@ -110,7 +147,7 @@ class OutputRecorder(Node):
         received_ns = info.get("received_timestamp") or None
         self._waiting.put(Arrival(topic, at_ns, received_ns, message))
 
-    def _keep(self) -> None:
+    def _work(self) -> None:
         while (arrival := self._waiting.get()) is not None:
             if self._failure is not None:
                 continue
@@ -122,8 +159,8 @@ class OutputRecorder(Node):
 
     def _receive_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            # The cameras of a node that has several speak for themselves.
-            if status.name == f"{self._namespace}/{STATUS_NAME}":
+            # A node of several cameras has a status for each of them as well.
+            if status.name == f"{self._namespace}/{keys.STATUS_NAME}":
                 self.diagnostics, self.heard_s = status, time.monotonic()
 
     def _subscribe_label_info(self) -> None:
@@ -141,3 +178,26 @@ class OutputRecorder(Node):
 
     def _receive_label_info(self, message: Any) -> None:
         self.class_names = tuple(entry.class_name for entry in message.class_map)
+
+
+def read_header(message: Any) -> tuple[int, str]:
+    """Return stamp (ns) and frame id of a message, or of its serialized bytes, that begins with a header."""
+    if not isinstance(message, bytes):
+        stamp = message.header.stamp
+        return stamp.sec * 1_000_000_000 + stamp.nanosec, message.header.frame_id
+    order = "<" if message[1] & 1 else ">"
+    seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", message, 4)
+    return seconds * 1_000_000_000 + nanoseconds, message[16 : 16 + max(0, length - 1)].decode(errors="replace")
+
+
+def read_statistics(message: Any) -> SegmentationStatistics:
+    """Return statistics, serialized or not."""
+    if not isinstance(message, bytes):
+        return message
+    return deserialize_message(message, SegmentationStatistics)
+
+
+def with_stamp(message: bytes, stamp_ns: int) -> bytes:
+    """Return a serialized message with another stamp (ns) in its header."""
+    order = "<" if message[1] & 1 else ">"
+    return message[:4] + struct.pack(f"{order}iI", *divmod(stamp_ns, 1_000_000_000)) + message[12:]

@@ -1,11 +1,10 @@
-"""`erfnet evaluate-bag --live`: score the real node, as a robot gets it, on rosbags that are replayed over DDS."""
+"""`erfnet evaluate-bag --live`: scores the real node on rosbags that are replayed over DDS."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import signal
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -23,7 +22,7 @@ _CHOICES = ("engine", "device", "precision", "input_size")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `erfnet evaluate-bag --live`; return its exit status: 0, 1 where --require does not hold, 130 interrupted.
+    """Run `erfnet evaluate-bag --live`; return its exit status: 0, or 1 where --require does not hold.
 
     Raises:
         ErfnetError: Bags, truth, checkpoint, options or outputs are not usable, or a process ended.
@@ -32,14 +31,6 @@ def main(arguments: Sequence[str]) -> int:
     exit_on_signals()
     # Started in the background, a program inherits that it ignores SIGINT, by which launch would stop it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return _run(options, shlex.join(["erfnet", "evaluate-bag", *arguments]))
-    except KeyboardInterrupt:
-        print("erfnet evaluate-bag: interrupted; everything is stopped.", file=sys.stderr)
-        return 130
-
-
-def _run(options: argparse.Namespace, command: str) -> int:
     rate = replay_rate(options.rate)
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     if options.node_running:
@@ -60,7 +51,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         rate=rate,
         running_in=options.namespace if options.node_running else None,
         storage=options.storage if options.output_bag else None,
-        command=command,
+        command=shlex.join(["erfnet", "evaluate-bag", *arguments]),
         started=started,
     )
     with locked_output_folder(options.out):
@@ -83,17 +74,15 @@ def _refuse_choices(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="erfnet evaluate-bag",
-        description="Replay rosbags over DDS to the real segmentation node, score what comes back and how late, and "
+        description="Replay rosbags over DDS to the real segmentation node, score its masks and their latency, and "
         "write a report.",
     )
     add_options(parser)
     parser.add_argument("--boundaries", action="store_true", help="score outlines as well")
-    parser.add_argument(
-        "--output-bag", action="store_true", help="write masks beside the original topics into DIR/bags"
-    )
+    parser.add_argument("--output-bag", action="store_true", help="write masks and the original topics into DIR/bags")
     parser.add_argument("--storage", choices=STORAGES, default="mcap", help="of the output bag (default: mcap)")
     live = parser.add_argument_group("live")
-    live.add_argument("--rate", default="1", metavar="R", help="replay speed, 1 being the bag's own (default: 1)")
+    live.add_argument("--rate", default="1", metavar="R", help="replay speed (default: 1, as recorded)")
     live.add_argument(
         "--node-running",
         action="store_true",

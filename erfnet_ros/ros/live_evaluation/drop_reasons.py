@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from erfnet_ros.evaluation.results.frame_records import DROPPED, REJECTED
-from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.harness.output_recorder import NodeCounts
 
 PASSED_OVER = "a newer image came before the node took it"
 LOST_BEFORE = "lost on the way to the node"

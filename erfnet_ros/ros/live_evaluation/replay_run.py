@@ -15,14 +15,13 @@ from erfnet_ros.core.errors import BagError, EvaluationError
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.metadata import Usage
-from erfnet_ros.ros import diagnostic_keys
+from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.harness.harness import NodeHarness
-from erfnet_ros.ros.harness.message_fields import NodeCounts, read_statistics
+from erfnet_ros.ros.harness.message_store import MessageStore
 from erfnet_ros.ros.harness.node_process import NodeConfig
-from erfnet_ros.ros.harness.output_recorder import Arrival
+from erfnet_ros.ros.harness.output_recorder import Arrival, NodeCounts, read_statistics
 from erfnet_ros.ros.harness.playback import Playback, Sent
 from erfnet_ros.ros.harness.resource_usage import UsageMeter, find_node
-from erfnet_ros.ros.live_evaluation.message_store import MessageStore
 
 COLLECTED = ("mask", "confidence", "statistics")
 
@@ -134,7 +133,7 @@ def record(
     playback: Playback,
     images: int,
     store: MessageStore,
-    on_ready: Callable[[Mapping[str, str]], None],
+    on_ready: Callable[[str], None],
     show: Callable[[int, int], None],
 ) -> Recording:
     """Play a bag to the node and keep what comes back.
@@ -144,7 +143,7 @@ def record(
         playback: The bag's player.
         images: Images in the bag.
         store: Where masks and confidences go, still serialized.
-        on_ready: Called with the node's diagnostics when it has answered a first image.
+        on_ready: Called with the node's engine, in words, when it has answered a first image.
         show: Told now and then how many images were published, and how many answered.
 
     Raises:
@@ -154,7 +153,7 @@ def record(
     with ExitStack() as stack:
         harness = stack.enter_context(NodeHarness(node, playback, COLLECTED, collector.keep, raw=True))
         harness.wait_until_ready()
-        on_ready(harness.recorder.figures())
+        on_ready(harness.recorder.engine())
         meter = _meter(harness)
         if meter is not None:
             stack.callback(meter.stop)
@@ -166,7 +165,7 @@ def record(
     # The recorder's thread has ended with the harness: nothing is on its way any more.
     status = harness.recorder.diagnostics
     return Recording(
-        sent=tuple(harness.sent),
+        sent=tuple(harness.tracker.sent),
         arrived_ns=collector.arrived_ns,
         taken_ms=tuple(collector.taken_ms),
         reports={index: counts - harness.counts_before for index, counts in collector.absolute.items()},
@@ -175,7 +174,7 @@ def record(
         broken=dict(harness.player.broken),
         mismatched=harness.tracker.mismatched,
         class_names=collector.class_names,
-        figures=harness.recorder.figures(),
+        figures=harness.recorder.diagnostic_values(),
         complaint=status.message if status is not None and harness.counts.rejected else "",
         playing_s=harness.tracker.playing_s,
         usage=usage,
@@ -203,7 +202,7 @@ def _meter(harness: NodeHarness) -> UsageMeter | None:
     if found is None:
         return None
     try:
-        return UsageMeter(found, harness.recorder.figures().get(diagnostic_keys.DEVICE, "cpu"))
+        return UsageMeter(found, harness.recorder.diagnostic_values().get(keys.DEVICE, "cpu"))
     except psutil.Error:
         # It has just ended, which the harness tells better, or belongs to another user.
         return None

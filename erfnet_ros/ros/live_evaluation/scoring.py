@@ -25,8 +25,8 @@ from erfnet_ros.evaluation.results.accumulator import Accumulator, Prediction
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.inference.segmenter import Segmentation, StageTimes
+from erfnet_ros.ros.harness.message_store import MessageStore
 from erfnet_ros.ros.live_evaluation.drop_reasons import REFUSED, DropReason, drop_reasons
-from erfnet_ros.ros.live_evaluation.message_store import MessageStore
 from erfnet_ros.ros.live_evaluation.replay_run import Recording
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,10 +27,9 @@ from erfnet_ros.evaluation.write_reports import write_reports
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.ros import diagnostic_keys as keys
-from erfnet_ros.ros.harness.environment import describe_machine
-from erfnet_ros.ros.harness.node_process import NodeConfig, RunningNode, ask_node, own_node
+from erfnet_ros.ros.harness.message_store import MessageStore
+from erfnet_ros.ros.harness.node_process import NodeConfig, RunningNode, ask_node, ros_versions
 from erfnet_ros.ros.harness.playback import Playback
-from erfnet_ros.ros.live_evaluation.message_store import MessageStore
 from erfnet_ros.ros.live_evaluation.replay_run import Recording, playback_of, record
 from erfnet_ros.ros.live_evaluation.result import live_result
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
@@ -122,8 +120,7 @@ class _Session:
         total, what = found.metadata.frames, "Starting" if node.parameters is not None else "Waiting for"
         print(f"{what} the node (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}) ...", flush=True)
 
-        def on_ready(figures: Mapping[str, str]) -> None:
-            engine = f"{figures[keys.ENGINE]} on {figures[keys.DEVICE]} in {figures[keys.PRECISION]}"
+        def on_ready(engine: str) -> None:
             pace = f"at {self._plan.rate:g} times its pace on {playback.topic}"
             print(f"Playing {total} images of {found.metadata.name} {pace} to {engine}.", flush=True)
 
@@ -166,7 +163,7 @@ def _own_node(settings: Settings, log: Path) -> NodeConfig:
     }
     if settings.checkpoint is not None:
         parameters["checkpoint"] = str(settings.checkpoint)
-    return own_node(parameters, log)
+    return NodeConfig(parameters, log)
 
 
 def _settings_of(running: RunningNode, settings: Settings) -> Settings:
@@ -200,6 +197,4 @@ def _provenance(plan: Plan, settings: Settings, engine: EngineMetadata, checkpoi
     # The node may run on another machine, whose GPU nobody here can name.
     here = engine if torch.cuda.is_available() else replace(engine, device="cpu")
     source = provenance(settings, here, checkpoint, plan.command, plan.started, 0.0, plan.rate)
-    machine = describe_machine()
-    versions = {**source.versions, "ros": machine.ros, "middleware": machine.middleware}
-    return replace(source, device=engine.device, versions=versions)
+    return replace(source, device=engine.device, versions={**source.versions, **ros_versions()})

@@ -15,12 +15,11 @@ import torch
 
 from erfnet_ros.commands.benchmark import command, hardware_limits
 from erfnet_ros.commands.benchmark.candidates import Candidate, Opened, choose
-from erfnet_ros.commands.benchmark.cold_start import used_gpu_memory_mb
+from erfnet_ros.commands.benchmark.command import camera_sizes, make_parser, node_minutes
 from erfnet_ros.commands.benchmark.hardware_limits import best_of, measure_limits
 from erfnet_ros.commands.benchmark.interleaved_runs import make_networks, make_rows, run_interleaved
 from erfnet_ros.commands.benchmark.network_only import networks_alone
-from erfnet_ros.commands.benchmark.options import camera_sizes, make_parser, node_minutes
-from erfnet_ros.commands.benchmark.startup_time import measure_startup
+from erfnet_ros.commands.benchmark.startup_time import measure_startup, used_gpu_memory_mb
 from erfnet_ros.commands.benchmark.statistics import (
     AUTHORS,
     Limits,

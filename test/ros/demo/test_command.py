@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from support.erfnet_process import ROOT, ErfnetProcess
 
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.inference.segmenter import Segmenter
@@ -184,28 +186,51 @@ def test_a_device_that_is_not_there_is_said_in_one_message(start: type[Demo], ch
     demo = start("--checkpoint", str(checkpoint), "--device", "cuda:77", "--out", str(tmp_path))
     status, output = demo.finish()
     assert status == 2
-    assert "erfnet demo: The node is up, but: Not configured: Device 'cuda:77'" in output
+    assert "erfnet: error: The node is up, but: Not configured: Device 'cuda:77'" in output
     assert "Traceback" not in output
     demo.assert_nothing_is_left()
 
 
-def test_a_missing_source_is_said_in_one_message(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
-    demo = start("--source", str(tmp_path / "nowhere"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out"))
+def test_a_missing_source_is_refused_before_anything_is_started_or_replaced(
+    start: type[Demo], checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "summary.json").write_text("of the last run")
+    demo = start("--source", str(tmp_path / "nowhere"), "--checkpoint", str(checkpoint), "--out", str(tmp_path))
     status, output = demo.finish()
     assert status == 2
-    assert "nowhere" in output
-    assert "Traceback" not in output
+    assert output.startswith("erfnet: error: Expected 'synthetic', 'synthetic:SEED', a folder of images or a video")
+    assert len(output.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
     demo.assert_nothing_is_left()
 
 
-def test_ctrl_c_stops_node_and_camera(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
+def test_a_folder_that_another_run_writes_to_is_refused(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
+    """Two runs would mix their results, and both end with 0."""
+    with locked_output_folder(tmp_path):
+        status, output = start("--checkpoint", str(checkpoint), "--out", str(tmp_path)).finish()
+    assert status == 2
+    assert output.startswith("erfnet: error: Expected an output folder that no other run uses")
+    assert len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("moment", ["Starting the node", "Playing"])
+def test_ctrl_c_stops_node_and_camera_and_keeps_the_last_results(
+    start: type[Demo], checkpoint: Path, tmp_path: Path, moment: str
+) -> None:
+    (tmp_path / "summary.json").write_text("of the last run")
     demo = start("--checkpoint", str(checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
-    demo.wait_for("Playing")
+    demo.wait_for(moment)
+    begin_s = time.monotonic()
     demo.process.send_signal(signal.SIGINT)
     status, output = demo.finish()
+    # 3 s, and as much again where the machine is busy.
+    assert time.monotonic() - begin_s < 6
     assert status == 130, output
-    assert "interrupted" in output
+    assert output.endswith("erfnet demo: interrupted; run the same command again to start over.\n")
+    assert "Traceback" not in output
     demo.assert_nothing_is_left()
+    assert {path.name for path in tmp_path.iterdir()} <= {"summary.json", "node.log"}
+    assert (tmp_path / "summary.json").read_text() == "of the last run"
 
 
 def test_a_node_that_dies_ends_the_demo_with_its_last_words(

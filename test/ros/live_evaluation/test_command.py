@@ -199,7 +199,7 @@ def test_ctrl_c_stops_everything_although_a_shell_started_it_in_the_background(
     live.process.send_signal(signal.SIGINT)
     status, output = live.finish()
     assert status == 130, output
-    assert "interrupted; everything is stopped" in output
+    assert "erfnet evaluate-bag: interrupted; run the same command again" in output
     assert "Traceback" not in output
     live.assert_nothing_is_left()
 

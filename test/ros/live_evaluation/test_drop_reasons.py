@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from erfnet_ros.evaluation.results.frame_records import DROPPED, REJECTED
-from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.harness.output_recorder import NodeCounts
 from erfnet_ros.ros.live_evaluation.drop_reasons import (
     LOST_BEFORE,
     LOST_BEHIND,

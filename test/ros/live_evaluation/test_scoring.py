@@ -26,10 +26,10 @@ from erfnet_ros.evaluation.metadata import Usage
 from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED
 from erfnet_ros.evaluation.results.result import Result
-from erfnet_ros.ros.harness.message_fields import NodeCounts
+from erfnet_ros.ros.harness.message_store import MessageStore
+from erfnet_ros.ros.harness.output_recorder import NodeCounts
 from erfnet_ros.ros.harness.playback import Sent
 from erfnet_ros.ros.live_evaluation.drop_reasons import PASSED_OVER
-from erfnet_ros.ros.live_evaluation.message_store import MessageStore
 from erfnet_ros.ros.live_evaluation.replay_run import NODE_STAGES, Recording
 from erfnet_ros.ros.live_evaluation.result import live_result
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.ros.live_evaluation.message_store import MessageStore
+from erfnet_ros.ros.harness.message_store import MessageStore
 
 LIMIT = resource.getrlimit(resource.RLIMIT_FSIZE)
 

@@ -1,4 +1,4 @@
-"""Serialized messages of a run, compressed on the disk until they are scored."""
+"""Message store: outputs of a run, compressed on the disk until they are scored or drawn."""
 
 from __future__ import annotations
 

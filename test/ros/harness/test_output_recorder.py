@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from erfnet_ros.data.bags.message_types import IMAGE, typestore
 from erfnet_ros.data.bags.messages import header, image
-from erfnet_ros.ros.harness.message_fields import read_header, read_statistics
+from erfnet_ros.ros.harness.output_recorder import read_header, read_statistics
 
 STAMP_NS = 1_700_000_000_123_456_789
 
