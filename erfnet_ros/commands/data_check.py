@@ -1,4 +1,4 @@
-"""`erfnet data check DIR`: is this data set fit to train on, and what does it hold?"""
+"""Command `erfnet data check`: count what a data set holds and name what cannot be used."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.data.datasets import KINDS, Entry, Layout, detect_kind, open_layout
 from erfnet_ros.data.datasets.validate import DataSetCheck, SplitCheck, check_dataset
+from erfnet_ros.data.frame_sources import spread_evenly
 from erfnet_ros.data.image_files import read_rgb
 from erfnet_ros.visualization.contact_sheet import Sample, contact_sheet, write_png
 from erfnet_ros.visualization.overlay import blend
@@ -115,15 +116,10 @@ def _sheet(layout: Layout, splits: Sequence[SplitCheck]) -> Pixels:
     samples = [
         _sample(layout, split.split, split.usable[index])
         for split in shown
-        for index in _spread(len(split.usable), max(1, _SHEET_FRAMES // len(shown)))
+        for index in spread_evenly(len(split.usable), max(1, _SHEET_FRAMES // len(shown)))
     ]
     frames = sum(len(split.usable) for split in splits)
     return contact_sheet(samples, layout.class_set, layout.name, f"{len(samples)} of {frames} frames")
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """Return up to `wanted` indices below `count`, evenly spread, ends included."""
-    return sorted({round(position) for position in np.linspace(0, count - 1, wanted)})
 
 
 def _sample(layout: Layout, split: str, entry: Entry) -> Sample:

@@ -148,18 +148,19 @@ class _TopicAccumulator:
     def info(self) -> TopicInfo:
         stamped = self.by_stamp.ticks > 0
         clock = self.by_stamp if stamped else self.by_bag
+        several = clock.ticks > 1
         return TopicInfo(
-            self.topic.name,
-            self.topic.type,
-            self.count,
-            "stamp" if stamped else "bag",
-            clock.rate_hz(),
-            None if clock.ticks < 2 else clock.gap_ns / 1e9,
-            None if clock.ticks < 2 else (clock.gap_at_ns - clock.first_ns) / 1e9,
-            clock.backwards,
-            self.unstamped,
-            self.unreadable,
-            self.image,
+            name=self.topic.name,
+            type=self.topic.type,
+            count=self.count,
+            clock="stamp" if stamped else "bag",
+            rate_hz=clock.rate_hz(),
+            largest_gap_s=clock.gap_ns / 1e9 if several else None,
+            gap_at_s=(clock.gap_at_ns - clock.first_ns) / 1e9 if several else None,
+            out_of_order=clock.backwards,
+            unstamped=self.unstamped,
+            unreadable=self.unreadable,
+            image=self.image,
         )
 
     def _check_image(self, reader: BagReader, message: Message) -> None:

@@ -14,16 +14,7 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Tile:
-    """A headline number.
-
-    Attributes:
-        label: What it is.
-        value: The number with its unit, as it is shown.
-        note: A few words below it.
-        verdict: Whether the number is good.
-        change: The difference to another run, with its sign; empty without one.
-        change_verdict: Whether the difference is for the better.
-    """
+    """A headline number with its unit; `change` is the signed difference to another run, empty without one."""
 
     label: str
     value: str
@@ -35,13 +26,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell.
-
-    Attributes:
-        text: What stands in it.
-        verdict: The color of the text.
-        color: A small square of this color (R, G, B) stands before the text: a class as the masks show it.
-    """
+    """A table's cell; `color` (R, G, B) is shown as a small square before the text."""
 
     text: str
     verdict: Verdict = "plain"

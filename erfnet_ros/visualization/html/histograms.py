@@ -8,22 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from erfnet_ros.visualization.html import svg
 from erfnet_ros.visualization.html.elements import Chart
-from erfnet_ros.visualization.html.svg import (
-    ACCENT,
-    FAINT,
-    GRID,
-    HALF_WIDTH,
-    INK,
-    OTHER,
-    PLATE,
-    drawing,
-    legend_above,
-    new_figure,
-    percent_axis,
-    plain_text,
-    to_svg,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,26 +45,28 @@ def histogram(
     others = None if other is None else np.asarray(other, np.float64)
     pool = own if others is None else np.concatenate([own, others])
     edges = _edges(pool)
-    with drawing():
-        figure = new_figure(HALF_WIDTH, 290)
+    with svg.drawing():
+        figure = svg.new_figure(svg.HALF_WIDTH, 290)
         axes = figure.add_subplot()
-        axes.stairs(_shares(own, edges), edges, fill=True, color=ACCENT, label=plain_text(runs[0], 40))
+        axes.stairs(_shares(own, edges), edges, fill=True, color=svg.ACCENT, label=svg.plain_text(runs[0], 40))
         if others is not None:
-            axes.stairs(_shares(others, edges), edges, color=OTHER, linewidth=1.6, label=plain_text(runs[1], 40))
-            axes.legend(**legend_above(2))
+            axes.stairs(
+                _shares(others, edges), edges, color=svg.OTHER, linewidth=1.6, label=svg.plain_text(runs[1], 40)
+            )
+            axes.legend(**svg.legend_above(2))
         top = axes.get_ylim()[1]
         axes.set_ylim(0, top * (1.08 + 0.085 * len(marks)))
         axes.set_xlim(edges[0], edges[-1])
         _mark_values(axes, marks, top)
         axes.set_xlabel(unit)
         axes.grid(axis="y")
-        percent_axis(axes, "y")
+        svg.percent_axis(axes, "y")
         axes.set_ylabel("share of frames")
-        svg = to_svg(figure, title)
+        drawn = svg.to_svg(figure, title)
     beyond = int((pool > edges[-1]).sum())
     if beyond:
         caption = f"{caption} The last bar holds all beyond the axis ({beyond}).".strip()
-    return Chart(svg, title, caption)
+    return Chart(drawn, title, caption)
 
 
 def _edges(pool: Floats) -> Floats:
@@ -102,7 +90,7 @@ def _mark_values(axes: Axes, marks: Mapping[str, float], top: float) -> None:
     heights = [top * (1.05 + 0.085 * (len(marks) - number - 1)) for number in range(len(marks))]
     for value, height in zip(marks.values(), heights, strict=True):
         if value <= high:
-            axes.vlines(value, 0, height, color=INK, linewidth=1)
+            axes.vlines(value, 0, height, color=svg.INK, linewidth=1)
     for (name, value), height in zip(marks.items(), heights, strict=True):
         place = min(value, high)
         left = place > (low + high) / 2
@@ -113,8 +101,8 @@ def _mark_values(axes: Axes, marks: Mapping[str, float], top: float) -> None:
             textcoords="offset points",
             ha="right" if left else "left",
             va="center_baseline",
-            color=INK,
-            bbox=PLATE,
+            color=svg.INK,
+            bbox=svg.PLATE,
         )
 
 
@@ -136,28 +124,28 @@ def calibration_chart(
     share = weights / weights.sum()
     known = [(x, y) for x, y in zip(confidence, accuracy, strict=True) if x is not None and y is not None]
     sure, right = np.array(known, np.float64).T
-    with drawing():
-        figure = new_figure(HALF_WIDTH, 360)
+    with svg.drawing():
+        figure = svg.new_figure(svg.HALF_WIDTH, 360)
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3.2, 1)})
-        upper.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="perfect")
-        upper.vlines(sure, right, sure, color=OTHER, linewidth=1.4)
-        upper.plot(sure, right, color=ACCENT, marker="o", markersize=5, label="measured")
+        upper.plot([0, 1], [0, 1], color=svg.FAINT, linewidth=1, linestyle=(0, (4, 3)), label="perfect")
+        upper.vlines(sure, right, sure, color=svg.OTHER, linewidth=1.4)
+        upper.plot(sure, right, color=svg.ACCENT, marker="o", markersize=5, label="measured")
         upper.set_ylim(0, 1.03)
         upper.set_xlim(0, 1)
         upper.set_ylabel("pixels right")
         upper.grid()
         upper.legend(loc="upper left")
-        percent_axis(upper, "y")
+        svg.percent_axis(upper, "y")
         edges = np.linspace(0, 1, len(weights) + 1)
-        lower.bar((edges[:-1] + edges[1:]) / 2, share, width=0.9 / len(weights), color=ACCENT)
+        lower.bar((edges[:-1] + edges[1:]) / 2, share, width=0.9 / len(weights), color=svg.ACCENT)
         lower.set_ylabel("pixels")
         lower.set_xlabel("confidence")
         lower.grid(axis="y")
-        lower.spines["bottom"].set_color(GRID)
-        percent_axis(lower, "y")
-        percent_axis(lower, "x")
+        lower.spines["bottom"].set_color(svg.GRID)
+        svg.percent_axis(lower, "y")
+        svg.percent_axis(lower, "x")
         caption = (
             "Below the dashed line the network is surer than it is right, above it less sure. "
             "The bars show how many pixels stand behind each point."
         )
-        return Chart(to_svg(figure, title), title, caption)
+        return Chart(svg.to_svg(figure, title), title, caption)

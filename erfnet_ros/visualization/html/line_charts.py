@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from erfnet_ros.visualization.html import svg
 from erfnet_ros.visualization.html.elements import Chart
-from erfnet_ros.visualization.html.svg import (
-    BAD,
-    FULL_WIDTH,
-    HALF_WIDTH,
-    SERIES,
-    drawing,
-    legend_above,
-    new_figure,
-    percent_axis,
-    plain_text,
-    to_svg,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,32 +54,32 @@ def timeline(
         share: The values are 0..1 and are shown in percent.
     """
     end = max([*(float(line.x[-1]) for line in series if len(line.x)), *events, 1e-6])
-    with drawing():
-        figure = new_figure(FULL_WIDTH, 330 if event else 230)
+    with svg.drawing():
+        figure = svg.new_figure(svg.FULL_WIDTH, 330 if event else 230)
         if event:
             upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
         else:
             upper, lower = figure.add_subplot(), None
-        for line, color in zip(series, SERIES, strict=False):
+        for line, color in zip(series, svg.SERIES, strict=False):
             times, least, middle, greatest = _slices(line)
             upper.fill_between(times, least, greatest, color=color, alpha=0.25, linewidth=0)
-            upper.plot(times, middle, color=color, linewidth=1.4, label=plain_text(line.name, 40))
+            upper.plot(times, middle, color=color, linewidth=1.4, label=svg.plain_text(line.name, 40))
         upper.set_ylabel(unit)
         upper.set_ylim(bottom=0)
         if share:
-            percent_axis(upper, "y")
+            svg.percent_axis(upper, "y")
             upper.set_ylim(top=min(1.0, upper.get_ylim()[1]))
         upper.set_xlim(0, end)
         upper.grid(axis="y")
         if len(series) > 1:
-            upper.legend(**legend_above(len(series)))
+            upper.legend(**svg.legend_above(len(series)))
         if lower is not None:
             _draw_events(lower, events, event, end)
         (lower or upper).set_xlabel("seconds")
-        svg = to_svg(figure, title)
+        drawn = svg.to_svg(figure, title)
     if any(len(line.x) > _SLICES for line in series):
         caption = f"{caption} Line: median of a slice of time; band: from its least to its greatest value."
-    return Chart(svg, title, caption.strip(), wide=True)
+    return Chart(drawn, title, caption.strip(), wide=True)
 
 
 def _draw_events(axes: Axes, events: Sequence[float], event: str, end: float) -> None:
@@ -98,7 +87,7 @@ def _draw_events(axes: Axes, events: Sequence[float], event: str, end: float) ->
     from matplotlib.ticker import MaxNLocator
 
     edges = np.linspace(0, end, _EVENT_SLICES + 1)
-    axes.stairs(np.histogram(np.asarray(events), edges)[0], edges, fill=True, color=BAD)
+    axes.stairs(np.histogram(np.asarray(events), edges)[0], edges, fill=True, color=svg.BAD)
     axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
     axes.set_ylabel(event)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
@@ -128,23 +117,23 @@ def curves(series: Sequence[Series], title: str, y_label: str, *, x_label: str =
         x_label: The same for x.
         share: The values are 0..1 and are shown in percent.
     """
-    with drawing():
-        figure = new_figure(HALF_WIDTH, 280)
+    with svg.drawing():
+        figure = svg.new_figure(svg.HALF_WIDTH, 280)
         axes = figure.add_subplot()
-        for line, color in zip(series, SERIES, strict=False):
+        for line, color in zip(series, svg.SERIES, strict=False):
             known = ~np.isnan(line.y)
             marker = "o" if known.sum() < 12 else None
             axes.plot(
-                line.x[known], line.y[known], color=color, marker=marker, markersize=4, label=plain_text(line.name)
+                line.x[known], line.y[known], color=color, marker=marker, markersize=4, label=svg.plain_text(line.name)
             )
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.grid()
         if share:
             axes.set_ylim(0, 1)
-            percent_axis(axes, "y")
+            svg.percent_axis(axes, "y")
         elif all((line.y[~np.isnan(line.y)] >= 0).all() for line in series):
             axes.set_ylim(bottom=0)
         if len(series) > 1:
             axes.legend()
-        return Chart(to_svg(figure, title), title)
+        return Chart(svg.to_svg(figure, title), title)
