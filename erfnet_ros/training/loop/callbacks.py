@@ -101,6 +101,10 @@ class StepBar(RichProgressBar):
         """Number of steps of the stage."""
         return self.trainer.max_steps
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Return the text before the bar; Lightning's counts epochs, which have no end here."""
+        return stage_of(self.trainer.lightning_module).plan.stage.name
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the throughput, shown after the bar."""
         return dict(self._curves.throughput.texts())
