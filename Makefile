@@ -33,6 +33,7 @@ build: env ## Build the ROS package into install/
 
 demo: build ## Segment a camera over DDS, write demo_output/ (SOURCE=folder or video, DEMO_ARGS=...)
 	@$(ENTER) && erfnet demo --out demo_output $(if $(SOURCE),--source "$(SOURCE)") $(DEMO_ARGS)
+	@echo; echo "To run erfnet yourself, enter this environment:"; echo "  $(ENTER)"; echo "  erfnet --help"
 
 test: build ## Run the tests (TEST_ARGS=...)
 	@$(ENTER) && $(if $(TEST_ARGS),python -m pytest $(TEST_ARGS),tools/test.sh)

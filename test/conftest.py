@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from erfnet_ros.ros.transport import profile_settings
+
 ROOT = Path(__file__).resolve().parents[1]
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
+os.environ.update(profile_settings(ROOT / "config" / "fastdds.xml"))
 
 # What tests build must not be found in the user's own cache, nor taken from it.
 _cache = tempfile.TemporaryDirectory(prefix="erfnet_ros_tests_")

@@ -22,6 +22,11 @@ MALLOC_VARIABLES = {
 """The same as `keep_large_blocks`, for the environment of a process that does not call it."""
 
 
+def profile_variable() -> str:
+    """Return the environment variable by which this ROS distribution gives Fast DDS its profiles."""
+    return PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in _WITH_FAST_DDS_2]
+
+
 def profile_settings(profile: Path | str) -> dict[str, str]:
     """Return the environment that makes Fast DDS use `profile`; empty where the user has set a profile already.
 
@@ -29,7 +34,7 @@ def profile_settings(profile: Path | str) -> dict[str, str]:
     """
     if any(os.environ.get(name) for name in PROFILE_VARIABLES):
         return {}
-    return {PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in _WITH_FAST_DDS_2]: str(profile)}
+    return {profile_variable(): str(profile)}
 
 
 def keep_large_blocks() -> bool:
@@ -58,6 +63,6 @@ def missing_profile(implementation: str) -> str | None:
         return None
     return (
         "Fast DDS runs with its default shared memory, which loses most images above 0.5 MB: set "
-        f"{next(iter(profile_settings('')))} to config/fastdds.xml of this package, for the camera as well "
+        f"{profile_variable()} to config/fastdds.xml of this package, for the camera as well "
         "(segment.launch.py does it for the node)."
     )

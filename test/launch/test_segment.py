@@ -23,6 +23,7 @@ from sensor_msgs.msg import Image
 from support.live_node import Client, NodeProcess, client_of, image_message
 
 from erfnet_ros.ros.node.parameters import PARAMETERS
+from erfnet_ros.ros.transport import profile_variable
 
 LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "segment.launch.py"
 
@@ -87,14 +88,14 @@ def test_arguments_reach_the_node_and_those_not_given_leave_the_file_its_say(tmp
         "precision": "fp32",
         "image": "/front/image",
     }
-    with launched(arguments, {"FASTDDS_DEFAULT_PROFILES_FILE": ""}) as process, client_of(process) as client:
+    with launched(arguments, {profile_variable(): ""}) as process, client_of(process) as client:
         client.reach("active")
         names = ("overlay_alpha", "max_rate", "input_size", "precision")
         assert parameters_of(client, *names) == [(3, 0.25), (3, 7.0), (4, "320x240"), (4, "fp32")]
         camera = client.camera("/front/image")
         client.send(camera, image_message(np.zeros((64, 96, 3), np.uint8)), client.listen("mask", Image))
         environments = [e for e in environment_of_node() if e.get("ROS_DOMAIN_ID") == str(process.domain)]
-        assert environments[0]["FASTDDS_DEFAULT_PROFILES_FILE"].endswith("config/fastdds.xml")
+        assert environments[0][profile_variable()].endswith("config/fastdds.xml")
         assert environments[0]["MALLOC_MMAP_THRESHOLD_"] == str(256 << 20)
 
 
@@ -111,11 +112,11 @@ def test_a_profile_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     own = tmp_path / "own.xml"
     own.write_text((LAUNCH_FILE.parents[1] / "config" / "fastdds.xml").read_text())
     arguments = {"autostart": "false", "checkpoint": "123"}
-    with launched(arguments, {"FASTDDS_DEFAULT_PROFILES_FILE": str(own)}) as process, client_of(process) as client:
+    with launched(arguments, {profile_variable(): str(own)}) as process, client_of(process) as client:
         assert client.state() == "unconfigured"
         assert parameters_of(client, "checkpoint", "autostart") == [(4, "123"), (1, False)]
         environments = [e for e in environment_of_node() if e.get("ROS_DOMAIN_ID") == str(process.domain)]
-        assert environments[0]["FASTDDS_DEFAULT_PROFILES_FILE"] == str(own)
+        assert environments[0][profile_variable()] == str(own)
 
 
 @pytest.mark.parametrize(

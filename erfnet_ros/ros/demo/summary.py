@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
+from erfnet_ros.ros.transport import profile_variable
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,7 @@ class Summary:
                 f"each time and dropped {self.dropped}."
             )
         if self.lost:
-            notes.append(
-                f"{self.lost} frames got lost between camera and node; is FASTDDS_DEFAULT_PROFILES_FILE set for both?"
-            )
+            notes.append(f"{self.lost} frames got lost between camera and node; is {profile_variable()} set for both?")
         return notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -178,6 +179,7 @@ class NodeHarness:
             ProcessError: A process ended, or the node gets its images from somebody else as well.
         """
         self._check_alone()
+        self._check_single_node()
         # Statistics come with a mask only, and do not tell of a frame that was refused after the last one.
         asked_s = time.monotonic()
         while self.recorder.heard_s < asked_s:
@@ -196,7 +198,8 @@ class NodeHarness:
             raise ProcessError(f"The node in {self._node.namespace} says nothing any more; has it been stopped?")
 
     def _check_health(self, asked: int) -> None:
-        """Raise where the node says that nothing will come of it."""
+        """Raise where nothing will come of waiting."""
+        self._check_single_node()
         status = self.recorder.diagnostics
         if status is None:
             return
@@ -228,6 +231,15 @@ class NodeHarness:
             raise ProcessError(
                 f"Expected this replay alone to publish {topic}, got {publishers} publishers; "
                 "stop the camera, or the other replay."
+            )
+
+    def _check_single_node(self) -> None:
+        """Raise where several nodes answer: each image would be counted twice."""
+        nodes = self.recorder.count_publishers(f"{self._node.namespace}/mask")
+        if nodes > 1:
+            raise ProcessError(
+                f"Expected one segmentation node in ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}, got {nodes}, "
+                "which all answer the same images; stop the others, or set another ROS_DOMAIN_ID."
             )
 
     def _publishers(self) -> int:

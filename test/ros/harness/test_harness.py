@@ -1,4 +1,4 @@
-"""The harness measures the node alone: what others do to it must not be taken for its own doing."""
+"""The harness measures one node alone: other programs in its domain must not change the result."""
 
 from __future__ import annotations
 
@@ -15,30 +15,40 @@ from rclpy.context import Context
 from sensor_msgs.msg import Image
 from support.bag_samples import TOPIC, write_bag
 
+from erfnet_ros.ros.harness.bag_player import MODULE
 from erfnet_ros.ros.harness.child_process import ProcessError
 from erfnet_ros.ros.harness.harness import NodeHarness
 from erfnet_ros.ros.harness.node_process import NodeConfig
 from erfnet_ros.ros.harness.playback import Playback
 
 DOMAIN = 1 + (os.getpid() + 33) % 101
+MASK = "/segmentation/mask"
 
 
-def test_a_camera_that_still_publishes_to_a_running_node_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("topics", "said"),
+    [
+        ([TOPIC], f"Expected this replay alone to publish {TOPIC}, got 2 publishers"),
+        ([MASK, MASK], f"Expected one segmentation node in ROS_DOMAIN_ID {DOMAIN}, got 2, which all answer"),
+    ],
+)
+def test_other_cameras_and_nodes_in_the_domain_are_an_error(
+    topics: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its images would take the node's time, and their drops would be counted as ours."""
+    """Their images would take the node's time, and their masks would be counted as its own."""
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
-    playback = Playback("player", "erfnet_ros.ros.harness.bag_player", (str(write_bag(tmp_path / "bag", 2)),), TOPIC)
+    playback = Playback("player", MODULE, (str(write_bag(tmp_path / "bag", 2)),), TOPIC)
     context = Context()
     rclpy.init(context=context, domain_id=DOMAIN)
-    camera = rclpy.create_node("camera", context=context)
+    other = rclpy.create_node("other", context=context)
     try:
-        camera.create_publisher(Image, TOPIC, 1)
-        with NodeHarness(NodeConfig(None), playback, ("mask", "statistics"), lambda index, arrival: None) as harness:
-            with pytest.raises(ProcessError, match=f"Expected this replay alone to publish {TOPIC}, got 2 publishers"):
-                harness.wait_until_ready()
-            assert harness.node is None
-            assert harness.player.length == 2
+        publishers = [other.create_publisher(Image, topic, 1) for topic in topics]
+        with (
+            NodeHarness(NodeConfig(None), playback, ("mask", "statistics"), lambda index, arrival: None) as harness,
+            pytest.raises(ProcessError, match=said),
+        ):
+            harness.wait_until_ready()
+        assert len(publishers) == len(topics)
     finally:
-        camera.destroy_node()
+        other.destroy_node()
         rclpy.shutdown(context=context)

@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 from support.live_node import client_of, image_message, running_node
 
 from erfnet_ros.ros.node.parameters import PARAMETERS
+from erfnet_ros.ros.transport import profile_variable
 
 RGB = np.full((64, 96, 3), 90, np.uint8)
 
@@ -82,8 +83,8 @@ def test_remapping_and_namespace_are_those_of_the_command_line() -> None:
 
 def test_the_missing_large_image_transport_is_told_once() -> None:
     """Without it nearly all full-HD images are lost in silence."""
-    with running_node(environment={"FASTDDS_DEFAULT_PROFILES_FILE": ""}) as node, client_of(node) as client:
+    with running_node(environment={profile_variable(): ""}) as node, client_of(node) as client:
         client.reach("active")
-        status = client.diagnosis(lambda s: "FASTDDS_DEFAULT_PROFILES_FILE" in s.message, "a word on the transport")
+        status = client.diagnosis(lambda s: profile_variable() in s.message, "a word on the transport")
         assert status.level == b"\x01"
         assert node.log().count("Fast DDS runs with its default shared memory") == 1
