@@ -1,4 +1,4 @@
-"""Who is measured: the authors' way, and every engine in every precision that this machine has."""
+"""Benchmark candidates: the original PyTorch code, and every engine in every precision that this machine has."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def wall_ms(work: Callable[[], object]) -> float:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Who runs one workload.
+    """One engine for one workload.
 
     `prepare` turns a batch of images into what `run` takes, outside the time that `clock` measures.
     """
@@ -69,8 +69,8 @@ def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
-def authors_way(checkpoint: Checkpoint, device: torch.device, workload: Workload, index: int) -> Candidate:
-    """Return what the authors' evaluation does: their network as it was trained, in fp32, a float image at a time.
+def reference_candidate(checkpoint: Checkpoint, device: torch.device, workload: Workload, index: int) -> Candidate:
+    """Return the original PyTorch code: the network as it was trained, in fp32, a float image at a time.
 
     It is given the images resized and as floats, and answers at the network's size: less than the engines do.
     """
@@ -94,8 +94,8 @@ class Opened:
     """The engines that run here, and those that do not.
 
     Attributes:
-        candidates: Who runs which workload.
-        unavailable: Who does not run.
+        candidates: One for each engine and workload.
+        unavailable: Engines that do not run.
         engines: Each with its word, its precision and the device that it began on.
     """
 
@@ -131,7 +131,7 @@ def open_engines(
     isa: str,
     say: Callable[[str], None],
 ) -> Opened:
-    """Open the engines and let each run every workload twice; who cannot is listed with the reason.
+    """Open the engines and run every workload twice; those that cannot are listed with the reason.
 
     Args:
         checkpoint: What they run.
@@ -139,13 +139,13 @@ def open_engines(
         device: The user's word.
         workloads: What they are to run.
         frames: For each workload, batches of images.
-        isa: What oneDNN is held to, or nothing.
-        say: Takes a line on what is going on.
+        isa: Instructions that oneDNN is limited to; empty for all.
+        say: Called with each line of progress.
     """
     opened = Opened([], [], [])
     for name, precision in pairs:
         say(f"opening {name} {precision}")
-        if reason := _senseless(name, isa):
+        if reason := _why_pointless(name, isa):
             opened.unavailable.append(Unavailable(name, precision, reason))
             continue
         kept: dict[Size | None, Engine] = {}
@@ -168,8 +168,8 @@ def open_engines(
     return opened
 
 
-def _senseless(engine: str, isa: str) -> str:
-    """Return why an engine says nothing of a processor that oneDNN is to imitate; empty where it does."""
+def _why_pointless(engine: str, isa: str) -> str:
+    """Return why an engine tells nothing about the processor that oneDNN imitates; empty where it does."""
     if isa and engine in OWN_KERNELS:
-        return f"it does not compute with oneDNN, which alone is held to {isa}"
+        return f"it does not compute with oneDNN, which alone is limited to {isa}"
     return ""

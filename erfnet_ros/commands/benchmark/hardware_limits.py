@@ -1,4 +1,4 @@
-"""What this machine is, and what its memory and multipliers reach."""
+"""Hardware limits: copy rate and matrix product rate of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time everybody in turn: what else the machine does hits all alike."""
+"""Interleaved runs: candidates are timed in turns, so that other load on the machine affects all alike."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def run_interleaved(
     runs: int,
     say: Callable[[str], None],
 ) -> list[list[float]]:
-    """Return the milliseconds of each candidate's runs; everybody runs once a round, in another order each time.
+    """Return the milliseconds of each candidate's runs; each runs once a round, in another order each time.
 
     Args:
-        candidates: Who runs, warmed up.
+        candidates: Engines, warmed up.
         frames: For each workload, batches of images, taken one after another.
         runs: How many runs each does.
-        say: Takes a line on what is going on.
+        say: Called with each line of progress.
     """
     measured: list[list[float]] = [[] for _ in candidates]
     shuffler = random.Random(0)
@@ -87,7 +87,7 @@ def make_rows(
     workloads: Sequence[Workload],
     limits: Limits,
 ) -> list[Row]:
-    """Turn times into rows, by workload, the authors' way first and then the fastest."""
+    """Turn times into rows, by workload, the original PyTorch code first and then the fastest."""
     figures = [times(values) for values in measured]
     authors = {
         candidate.workload: found.p50

@@ -1,4 +1,4 @@
-"""The network alone on a GPU, timed by the GPU's own clock: scaled image in, scores out, and nothing around it."""
+"""Network-only benchmark on a GPU, timed by the GPU: from the scaled image to the scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as a picture: a bar for each engine at each size."""
+"""Plot of the benchmark report: a bar for each engine at each size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole benchmark of engines: interleaved runs, agreement, startup times, limits."""
+"""Benchmark of engines: interleaved runs, agreement with fp32, startup times, limits of the machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from erfnet_ros.commands.benchmark import interleaved_runs
-from erfnet_ros.commands.benchmark.candidates import authors_way, choose, open_engines
+from erfnet_ros.commands.benchmark.candidates import choose, open_engines, reference_candidate
 from erfnet_ros.commands.benchmark.hardware_limits import best_of, describe_device, measure_limits
 from erfnet_ros.commands.benchmark.network_only import networks_alone
 from erfnet_ros.commands.benchmark.startup_time import measure_startup
@@ -53,7 +53,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
 
     Args:
         plan: What is measured.
-        say: Takes a line on what is going on.
+        say: Called with each line of progress.
 
     Raises:
         ErfnetError: Checkpoint, frames, device or a word of the plan are of no use. Engines that are not to be had are
@@ -69,7 +69,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
     limits = on_single_thread(measure_limits, device, plan.quick)
     opened = open_engines(checkpoint, pairs, plan.device, workloads, frames, machine.isa, say)
     try:
-        authors = [authors_way(checkpoint, device, workload, index) for index, workload in enumerate(workloads)]
+        authors = [reference_candidate(checkpoint, device, workload, index) for index, workload in enumerate(workloads)]
         for candidate in authors:
             candidate.run(candidate.prepare(frames[candidate.workload][0]))
         everybody = [*authors, *opened.candidates]

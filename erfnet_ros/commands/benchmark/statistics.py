@@ -1,4 +1,4 @@
-"""What a benchmark finds, as plain data: each has the form that JSON gives it."""
+"""Statistics of a benchmark, as plain data in the form that JSON has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from erfnet_ros.core.system_info import processor
 Size = tuple[int, int]
 
 AUTHORS = "authors"
-"""Name of the row that all others are held against."""
+"""Name of the row of the original PyTorch code, with which all others are compared."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class Row:
         device: "cpu" or "cuda:N".
         workload: Index of the workload.
         times: From the images on the host to labels and confidences on the host.
-        speedup: How many times faster than the authors' way, by the medians.
+        speedup: How many times faster than the original PyTorch code, by the medians.
         fps: Images a second, by the median.
         share: Share of the machine's matrix rate that the network reaches, 0..1; None where no rate was measured.
-        agreement: Share of pixels with the class that PyTorch chooses in fp32, 0..1; None for the authors' way, which
-            answers at the network's size.
+        agreement: Share of pixels with the class that PyTorch chooses in fp32, 0..1; None for the original
+            PyTorch code, which answers at the network's size.
     """
 
     engine: str
@@ -144,7 +144,7 @@ class Unavailable:
 
 @dataclass(frozen=True)
 class Note:
-    """What an engine chose for want of something better, or what else its times depend on, in a sentence."""
+    """A note of an engine on its choices, or on what else its times depend, in a sentence."""
 
     engine: str
     precision: str
@@ -174,7 +174,7 @@ class Machine:
         processor: Its name.
         cores: How many this process may use.
         gpu: Its name; empty without one.
-        isa: What oneDNN was held to; empty where it may use all that the processor has.
+        isa: Instructions that oneDNN was limited to; empty for all that the processor has.
         load: Load average before the run: whether the machine was at rest.
         software: Versions by name.
     """

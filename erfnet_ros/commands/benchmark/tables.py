@@ -1,4 +1,4 @@
-"""The report as tables: on a terminal, and in Markdown."""
+"""Tables of the benchmark report, for a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def as_markdown(report: Report) -> str:
 
 def engine_name(engine: str, precision: str) -> str:
     """Return a row's name."""
-    return "the authors' way, fp32" if engine == AUTHORS else f"{engine} {precision}"
+    return "original PyTorch code, fp32" if engine == AUTHORS else f"{engine} {precision}"
 
 
 def _tables(report: Report) -> list[Table]:
@@ -57,7 +57,7 @@ def _tables(report: Report) -> list[Table]:
 
 
 def _workload_table(workload: Workload, rows: Sequence[Row]) -> Table:
-    titles = ("median", "p99", "images/s", "times faster", "of the matrix rate", "agrees with fp32")
+    titles = ("median", "p99", "images/s", "times faster", "of the matrix rate", "agreement with fp32")
     columns = [Column("engine", numeric=False), *(Column(title) for title in titles)]
     lines = [
         [
@@ -112,7 +112,7 @@ def _startup_table(startup_times: Sequence[StartupTime]) -> Table:
 def machine_line(machine: Machine) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine.software.items())
     gpu = f", {machine.gpu}" if machine.gpu else ""
-    isa = f", oneDNN held to {machine.isa}" if machine.isa else ""
+    isa = f", oneDNN limited to {machine.isa}" if machine.isa else ""
     cores = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
     return f"machine: {machine.processor}, {cores}{gpu}{isa}, load {machine.load:.1f}; {versions}"
 

@@ -1,4 +1,4 @@
-"""What is segmented: sizes of image and network, the work that they are, and the frames."""
+"""Benchmark workloads: sizes of image and network, their number of operations, and the frames."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_frames(spec: str, checkpoint: Checkpoint, workload: Workload, number: i
 
     Args:
         spec: What `sources.open_source` opens; synthetic frames are rendered at the camera's size, others resized.
-        checkpoint: Its class set reads the labels that may lie beside images.
+        checkpoint: Its class set reads the labels that a folder may have.
         workload: Size and batch.
         number: How many batches.
 

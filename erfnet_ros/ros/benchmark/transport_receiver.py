@@ -1,4 +1,4 @@
-"""Half of the transport benchmark: subscribe to images as the node does, and log when each came in."""
+"""Receiver of the transport benchmark: subscribes to images as the node does, and logs their arrival."""
 
 from __future__ import annotations
 

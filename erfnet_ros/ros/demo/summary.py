@@ -1,4 +1,4 @@
-"""What a demo run came to: summary.json and the lines for people."""
+"""Summary of a demo run: summary.json and the lines for people."""
 
 from __future__ import annotations
 

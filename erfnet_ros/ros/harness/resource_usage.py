@@ -1,4 +1,4 @@
-"""What a process takes while it runs: processor, memory, and the GPU where there is one."""
+"""Resource usage of a process: processor, memory, and the GPU where there is one."""
 
 from __future__ import annotations
 

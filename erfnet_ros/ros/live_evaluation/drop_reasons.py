@@ -1,4 +1,4 @@
-"""Why an image was not answered, out of what the node counts."""
+"""Drop reasons: why an image was not answered, from the counts of the node."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from erfnet_ros.evaluation.results.frame_records import DROPPED, REJECTED
 from erfnet_ros.ros.harness.output_recorder import NodeCounts
 
-PASSED_OVER = "a newer image came before the node took it"
+SKIPPED = "a newer image came before the node took it"
 LOST_BEFORE = "lost on the way to the node"
-LOST_BEHIND = "its mask was lost on the way back"
+LOST_AFTER = "its mask was lost on the way back"
 REFUSED = "refused by the node"
 
 
 @dataclass(frozen=True)
 class DropReason:
-    """What became of an image without an answer.
+    """Outcome of an image without an answer.
 
     Attributes:
         outcome: dropped or rejected.
@@ -34,17 +34,17 @@ def drop_reasons(
     final: NodeCounts,
     unreadable: Collection[int],
 ) -> dict[int, DropReason]:
-    """Return what became of every image without an answer.
+    """Return the drop reason of every image without an answer.
 
-    Between two answered images the node's counts tell how many of those in between it passed over, refused, and
-    answered in vain; what it never counted did not reach it. Of images that lie between the same two answers the
-    unreadable ones are taken for the refused.
+    The difference of the node's counts between two answered images tells how many in between it skipped, refused, or
+    answered with a mask that did not arrive. Images that it never counted did not reach it. Between the same two
+    answers, the unreadable images are taken for the refused ones.
 
     Args:
         sent: Images in the order of publication.
-        answered: Those whose mask came back.
-        reports: By image, what the node had counted when it was done with it, that image included.
-        final: What it had counted in the end.
+        answered: Images whose mask arrived.
+        reports: By image, counts of the node after that image.
+        final: Counts of the node in the end.
         unreadable: Images that cannot be decoded.
     """
     found: dict[int, DropReason] = {}
@@ -80,7 +80,7 @@ def _reasons_in(
     refused = sorted(gap, key=lambda index: index not in unreadable)[: max(0, rejected)]
     found = {index: DropReason(REJECTED, REFUSED) for index in refused}
     rest = [index for index in gap if index not in found]
-    reasons = [LOST_BEHIND] * max(0, vain) + [PASSED_OVER] * max(0, dropped)
+    reasons = [LOST_AFTER] * max(0, vain) + [SKIPPED] * max(0, dropped)
     reasons += [LOST_BEFORE] * len(rest)
     found.update({index: DropReason(DROPPED, reason) for index, reason in zip(rest, reasons, strict=False)})
     return found

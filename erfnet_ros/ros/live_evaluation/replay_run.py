@@ -1,4 +1,4 @@
-"""One bag played to the live node, and everything that came back."""
+"""Replay of one bag to the real node, recording everything that it publishes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NODE_STAGES = ("preprocess", "inference", "postprocess", "total")
 
 @dataclass(frozen=True)
 class Recording:
-    """What came of a replay, before anything is scored.
+    """Recording of a replay, before anything is scored.
 
     Attributes:
         sent: The images as they were published, in order.
@@ -39,14 +39,14 @@ class Recording:
             this program had.
         taken_ms: How long each mask then waited until this program had it, which no latency holds; empty where the
             middleware does not say when it received a message.
-        reports: By image, what the node had counted when it was done with it.
-        stages_ms: What the node says of its own stages, by name, a value for each image.
-        counts: What the node had counted in the end.
+        reports: By image, counts of the node after that image.
+        stages_ms: Times that the node measured, by stage, a value for each image.
+        counts: Counts of the node in the end.
         broken: Images that were not published, for their bytes are no message, with the reason.
         mismatched: Outputs that belong to no image.
         class_names: Classes as the node names them; None where no statistics came.
-        figures: The node's diagnostics: engine, device, precision and more.
-        complaint: What the node had to say of the input in the end; "" where nothing was wrong.
+        diagnostics: Keys and values of the node's diagnostics.
+        last_error: Newest message of the node on rejected input; "" where nothing was rejected.
         playing_s: First publication to last mask, seconds.
         usage: Of the node; None where its process is not known.
         harness_percent: Processor that player and recorder took, 100 being a core.
@@ -61,8 +61,8 @@ class Recording:
     broken: Mapping[int, str]
     mismatched: int
     class_names: tuple[str, ...] | None
-    figures: Mapping[str, str]
-    complaint: str
+    diagnostics: Mapping[str, str]
+    last_error: str
     playing_s: float
     usage: Usage | None
     harness_percent: float
@@ -70,7 +70,7 @@ class Recording:
 
 @dataclass
 class _OutputCollector:
-    """Take the node's outputs in as they come, on the recorder's thread."""
+    """Store the outputs of the node, on the recorder's thread."""
 
     store: MessageStore
     arrived_ns: dict[int, int] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class _OutputCollector:
     class_names: tuple[str, ...] | None = None
 
     def keep(self, index: int, arrival: Arrival) -> None:
-        """Keep one output of image `index`."""
+        """Store one output of image `index`."""
         if arrival.topic == "statistics":
             self._note(index, read_statistics(arrival.message))
             return
@@ -136,7 +136,7 @@ def record(
     on_ready: Callable[[str], None],
     show: Callable[[int, int], None],
 ) -> Recording:
-    """Play a bag to the node and keep what comes back.
+    """Play a bag to the node and record its outputs.
 
     Args:
         node: The node.
@@ -144,7 +144,7 @@ def record(
         images: Images in the bag.
         store: Where masks and confidences go, still serialized.
         on_ready: Called with the node's engine, in words, when it has answered a first image.
-        show: Told now and then how many images were published, and how many answered.
+        show: Called now and then with the numbers of images published and answered.
 
     Raises:
         ProcessError: Node or player ended, or did not do their part; says which and why.
@@ -174,8 +174,8 @@ def record(
         broken=dict(harness.player.broken),
         mismatched=harness.tracker.mismatched,
         class_names=collector.class_names,
-        figures=harness.recorder.diagnostic_values(),
-        complaint=status.message if status is not None and harness.counts.rejected else "",
+        diagnostics=harness.recorder.diagnostic_values(),
+        last_error=status.message if status is not None and harness.counts.rejected else "",
         playing_s=harness.tracker.playing_s,
         usage=usage,
         harness_percent=harness_percent,
@@ -183,14 +183,14 @@ def record(
 
 
 class _HarnessClock:
-    """Keep account of what this process and the player take."""
+    """Processor time of this process and the player."""
 
     def __init__(self, player: int) -> None:
         self._processes = (psutil.Process(), psutil.Process(player))
         self._start_s, self._start_cpu_s = time.monotonic(), self._cpu_s()
 
     def read(self) -> float:
-        """Return the processor taken since the beginning, 100 being a core."""
+        """Return the processor use since the beginning, 100 being a core."""
         return 100 * (self._cpu_s() - self._start_cpu_s) / max(time.monotonic() - self._start_s, 1e-9)
 
     def _cpu_s(self) -> float:

@@ -1,4 +1,4 @@
-"""The result of a live evaluation, out of what each bag came to."""
+"""Result of a live evaluation, combined from its bags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from erfnet_ros.evaluation.offline.job import job_result
 from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.results.result import LIVE, Result
-from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_BEFORE, LOST_BEHIND, PASSED_OVER
+from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_AFTER, LOST_BEFORE, SKIPPED
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore
 
 _PACE_KEPT = 1.05
@@ -36,7 +36,7 @@ def live_result(
     source: Provenance,
     folder: Path,
 ) -> Result:
-    """Add up what came of the bags, and write the pictures.
+    """Combine the scores of the bags, and write the pictures.
 
     Args:
         scores: One per bag, in the order of the report.
@@ -130,9 +130,9 @@ def _notes(scores: Sequence[LiveScore], records: Sequence[FrameRecord], rate: fl
     notes = [_harness_note(scores)]
     dropped = [record.reason for record in records if record.outcome == DROPPED]
     if dropped:
-        counts = {reason: dropped.count(reason) for reason in (PASSED_OVER, LOST_BEFORE, LOST_BEHIND)}
+        counts = {reason: dropped.count(reason) for reason in (SKIPPED, LOST_BEFORE, LOST_AFTER)}
         told = ", ".join(
-            f"{count} because {reason}" if reason == PASSED_OVER else f"{count} {reason}"
+            f"{count} because {reason}" if reason == SKIPPED else f"{count} {reason}"
             for reason, count in counts.items()
             if count
         )
@@ -145,7 +145,7 @@ def _notes(scores: Sequence[LiveScore], records: Sequence[FrameRecord], rate: fl
 
 
 def _harness_note(scores: Sequence[LiveScore]) -> str:
-    """Say what is measured, and what the measuring adds to it."""
+    """Return what is measured, and what measuring adds to it."""
     added = latency_statistics(
         [sent.publish_ms for score in scores for sent in score.recording.sent if sent.publish_ms is not None]
     )
@@ -186,8 +186,8 @@ def _bag_notes(score: LiveScore, rate: float) -> list[str]:
     counts = recording.counts
     if counts.rejected > rejected or counts.processed < answered:
         notes.append(
-            f"The node counts {counts.processed} images segmented, {counts.dropped} passed over and {counts.rejected} "
-            f"refused, which does not fit the {answered} masks that came back; does somebody else send it images?"
+            f"The node counts {counts.processed} images segmented, {counts.dropped} skipped and {counts.rejected} "
+            f"refused, which does not fit the {answered} masks that came back; does another program send it images?"
         )
     if recording.usage is None:
         notes.append("What the node took was not measured: its process was not found on this machine.")

@@ -1,4 +1,4 @@
-"""What a replay came to: masks held against truth, lateness counted, every image accounted for."""
+"""Scoring of a replay: accuracy of the masks, streaming accuracy, and the outcome of every image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_frames import BagFrame, read_steps
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan
-from erfnet_ros.evaluation.inputs.ground_truth import FolderGroundTruth, GroundTruth, TopicGroundTruth
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.evaluation.metrics.streaming_score import latest_arrived, streaming_score
 from erfnet_ros.evaluation.offline.output_bag import OutputBag, OutputPlan
@@ -32,13 +31,13 @@ from erfnet_ros.ros.live_evaluation.replay_run import Recording
 
 @dataclass(frozen=True)
 class LiveScore:
-    """One bag's figures.
+    """Scores of one bag.
 
     Attributes:
         scan: Of the bag.
         recording: Of its replay.
         accumulator: Of the masks that came back, with a record for every image.
-        streaming: Score with lateness counted; None without truth.
+        streaming: Streaming score, in which a late mask is a wrong one; None without ground truth.
         latencies_ms: Publication to mask received, in the order of the images.
         ages_ms: At each image's publication, how long ago the image of the newest mask was published.
     """
@@ -105,10 +104,8 @@ def score_recording(
     found = drop_reasons(order, answered, recording.reports, recording.counts, unreadable)
     accumulator.records = [_record(record, published, arrived, found, recording) for record in accumulator.records]
     latencies = tuple((at_ns - published[index]) / 1e6 for index, at_ns in arrived.items())
-    streaming = None
-    if scan.matches is not None:
-        moments = [index for index in usable if index in published]
-        streaming = _streaming(scan, class_set, moments, published, arrived, store)
+    moments = [index for index in usable if index in published]
+    streaming = _streaming(scan, class_set, moments, published, arrived, store)
     return LiveScore(scan, recording, accumulator, streaming, latencies, _ages(published, arrived))
 
 
@@ -157,8 +154,8 @@ def _record(
     drop = found[record.index]
     reason = drop.reason
     if reason == REFUSED:
-        # The node says of one image what was wrong with it, and of others that there were more.
-        said = record.reason or recording.complaint
+        # The node tells the reason of one image, and counts the others.
+        said = record.reason or recording.last_error
         reason = f"{REFUSED}: {said}" if said else REFUSED
     return replace(record, outcome=drop.outcome, reason=reason)
 
@@ -181,12 +178,14 @@ def _streaming(
     published: dict[int, int],
     arrived: dict[int, int],
     store: MessageStore,
-) -> Score:
-    """Score at the publication of each image that has a truth the newest mask that was there."""
+) -> Score | None:
+    """Score the newest mask at the publication of each image that has ground truth; None without ground truth."""
     ground_truth_of = {index: truth for index in moments if (truth := scan.ground_truth_of(index)) is not None}
     indexes = list(arrived)
     with BagReader(scan.path) as reader:
-        truths = _truths(scan, reader, class_set, list(ground_truth_of.values()))
+        truths = scan.open_ground_truth(reader, class_set)
+        if truths is None:
+            return None
         return streaming_score(
             class_set,
             [published[index] for index in ground_truth_of],
@@ -194,10 +193,3 @@ def _streaming(
             list(arrived.values()),
             lambda place: _pixels(store, "mask", indexes[place]),
         )
-
-
-def _truths(scan: BagScan, reader: BagReader, class_set: ClassSet, needed: list[int]) -> GroundTruth:
-    if scan.truth is not None:
-        return TopicGroundTruth(reader, scan.truth.name, class_set, needed)
-    assert scan.ground_truth_dir is not None
-    return FolderGroundTruth(scan.ground_truth_dir, class_set)

@@ -1,4 +1,4 @@
-"""A live evaluation from its bags to its exit status."""
+"""Live evaluation session: replays all bags, scores them and writes the report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STORE = ".masks_"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """What to evaluate, and how.
 
     Attributes:
         bags: Paths.
@@ -71,7 +71,7 @@ def evaluate(plan: Plan) -> int:
     """
     settings, node = plan.preparation.settings, None
     for left in plan.folder.glob(f"{_STORE}*"):
-        # Of a run that was killed.
+        # Left over from a run that was killed.
         shutil.rmtree(left, ignore_errors=True)
     running: RunningNode | None = None
     if plan.running_in is not None:
@@ -81,7 +81,7 @@ def evaluate(plan: Plan) -> int:
     checkpoint = checkpoints.load(settings.checkpoint)
     check_classes(plan.preparation.requirements, checkpoint.class_set)
     scans = [_scan(bag, settings, checkpoint) for bag in plan.bags]
-    # What cannot be replayed is known before the first of them is.
+    # Whether all bags can be replayed is known before the first is played.
     playbacks = [_playback(found, plan.rate, running) for found in scans]
     session = _Session(plan, settings, checkpoint, node or _own_node(settings, plan.folder / _LOG))
     scores = [session.evaluate(*both) for both in enumerate(zip(scans, playbacks, strict=True))]
@@ -92,7 +92,7 @@ def evaluate(plan: Plan) -> int:
 
 
 class _Session:
-    """What all bags of a run have in common."""
+    """State that all bags of a run share."""
 
     def __init__(self, plan: Plan, settings: Settings, checkpoint: Checkpoint, node: NodeConfig) -> None:
         self._plan, self._settings, self._checkpoint, self._node = plan, settings, checkpoint, node
@@ -187,14 +187,14 @@ def _check_classes(recording: Recording, checkpoint: Checkpoint) -> None:
 
 
 def _engine(recording: Recording, settings: Settings) -> EngineMetadata:
-    figures = recording.figures
+    figures = recording.diagnostics
     notes = (figures[keys.NOTES],) if figures.get(keys.NOTES) else ()
     digest = checkpoint_sha256(settings.checkpoint)
     return EngineMetadata(figures[keys.ENGINE], figures[keys.PRECISION], figures[keys.DEVICE], digest, notes)
 
 
 def _provenance(plan: Plan, settings: Settings, engine: EngineMetadata, checkpoint: Checkpoint) -> Provenance:
-    # The node may run on another machine, whose GPU nobody here can name.
+    # The node may run on another machine with another GPU.
     here = engine if torch.cuda.is_available() else replace(engine, device="cpu")
     source = provenance(settings, here, checkpoint, plan.command, plan.started, 0.0, plan.rate)
     return replace(source, device=engine.device, versions={**source.versions, **ros_versions()})

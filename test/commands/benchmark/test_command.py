@@ -61,7 +61,7 @@ def measured(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_authors_way_is_row_one_and_all_others_are_held_against_it(measured: Path) -> None:
+def test_the_original_code_is_row_one_and_all_others_are_compared_with_it(measured: Path) -> None:
     first, second = json.loads((measured / "run.json").read_text())["rows"]
     assert (first["engine"], first["precision"], first["speedup"]) == ("authors", "fp32", 1.0)
     assert (second["engine"], second["precision"], second["device"]) == ("pytorch", "fp32", "cpu")
@@ -117,7 +117,7 @@ def test_a_note_of_several_engines_of_one_kind_is_said_once() -> None:
 def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:
     text = (measured / "run.md").read_text()
     assert "| engine | median | p99 |" in text
-    assert "| the authors' way, fp32 |" in text
+    assert "| original PyTorch code, fp32 |" in text
     assert "| pytorch fp32 |" in text
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from erfnet_ros.evaluation.results.frame_records import DROPPED, REJECTED
 from erfnet_ros.ros.harness.output_recorder import NodeCounts
 from erfnet_ros.ros.live_evaluation.drop_reasons import (
+    LOST_AFTER,
     LOST_BEFORE,
-    LOST_BEHIND,
-    PASSED_OVER,
     REFUSED,
+    SKIPPED,
     DropReason,
     drop_reasons,
 )
@@ -26,15 +26,15 @@ def reasons(*arguments: object) -> dict[int, str]:
 def test_images_that_the_node_passed_over_lie_between_those_it_reported() -> None:
     reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(2, 2, 0)}
     assert drop_reasons(range(4), {0, 3}, reports, NodeCounts(2, 2, 0), ()) == {
-        1: DropReason(DROPPED, PASSED_OVER),
-        2: DropReason(DROPPED, PASSED_OVER),
+        1: DropReason(DROPPED, SKIPPED),
+        2: DropReason(DROPPED, SKIPPED),
     }
 
 
 def test_an_image_that_cannot_be_decoded_is_the_one_that_was_refused() -> None:
     reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(2, 1, 1)}
     found = drop_reasons(range(4), {0, 3}, reports, NodeCounts(2, 1, 1), {2})
-    assert found == {1: DropReason(DROPPED, PASSED_OVER), 2: DropReason(REJECTED, REFUSED)}
+    assert found == {1: DropReason(DROPPED, SKIPPED), 2: DropReason(REJECTED, REFUSED)}
 
 
 def test_an_image_that_the_node_never_counted_was_lost_before_it() -> None:
@@ -44,13 +44,13 @@ def test_an_image_that_the_node_never_counted_was_lost_before_it() -> None:
 
 def test_an_image_that_the_node_segmented_in_vain_lost_its_mask_on_the_way_back() -> None:
     reports = {0: NodeCounts(1, 0, 0), 2: NodeCounts(3, 0, 0)}
-    assert reasons(range(3), {0, 2}, reports, NodeCounts(3, 0, 0), ()) == {1: LOST_BEHIND}
+    assert reasons(range(3), {0, 2}, reports, NodeCounts(3, 0, 0), ()) == {1: LOST_AFTER}
 
 
 def test_lost_statistics_make_no_mask_lost() -> None:
     """Image 1 was answered; only its statistics did not come."""
     reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(3, 1, 0)}
-    assert reasons(range(4), {0, 1, 3}, reports, NodeCounts(3, 1, 0), ()) == {2: PASSED_OVER}
+    assert reasons(range(4), {0, 1, 3}, reports, NodeCounts(3, 1, 0), ()) == {2: SKIPPED}
 
 
 def test_images_behind_the_last_answer_are_told_by_the_final_counts() -> None:
@@ -71,6 +71,6 @@ def test_the_reasons_add_up_to_what_the_node_counted(story: list[str]) -> None:
     found = reasons(range(len(story)), reports.keys(), reports, final, unreadable)
     assert len(found) + counts["answered"] == len(story)
     assert {index for index, reason in found.items() if reason == REFUSED} == unreadable
-    assert Counter(found.values())[PASSED_OVER] == counts["dropped"]
+    assert Counter(found.values())[SKIPPED] == counts["dropped"]
     assert Counter(found.values())[LOST_BEFORE] == counts["lost"]
-    assert LOST_BEHIND not in found.values()
+    assert LOST_AFTER not in found.values()

@@ -29,7 +29,7 @@ from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.ros.harness.message_store import MessageStore
 from erfnet_ros.ros.harness.output_recorder import NodeCounts
 from erfnet_ros.ros.harness.playback import Sent
-from erfnet_ros.ros.live_evaluation.drop_reasons import PASSED_OVER
+from erfnet_ros.ros.live_evaluation.drop_reasons import SKIPPED
 from erfnet_ros.ros.live_evaluation.replay_run import NODE_STAGES, Recording
 from erfnet_ros.ros.live_evaluation.result import live_result
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
@@ -68,8 +68,8 @@ def recording(late_ms: Mapping[int, float]) -> Recording:
         broken={},
         mismatched=0,
         class_names=CAMVID.names,
-        figures={},
-        complaint="",
+        diagnostics={},
+        last_error="",
         playing_s=1.2,
         usage=Usage(50.0, 400.0, 300.0),
         harness_percent=5.0,
@@ -137,7 +137,7 @@ def test_dropping_a_third_costs_streaming_accuracy_alone(found: BagScan, tmp_pat
     assert (told.frames.images, told.frames.answered, told.frames.dropped) == (12, 8, 4)
     assert told.dropped == 4 / 12
     assert [record.outcome for record in told.records[:3]] == [ANSWERED, DROPPED, ANSWERED]
-    assert told.records[1].reason == PASSED_OVER
+    assert told.records[1].reason == SKIPPED
     assert any("Of 12 images 4 were dropped: 4 because a newer image came" in note for note in told.notes)
 
 
@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_said(found: BagScan, tmp_path: Path) -> None:
     notes = " ".join(result(score(found, odd, tmp_path), folder=tmp_path).notes)
     assert "2 outputs of the node belonged to no image" in notes
     assert "The replay took 3.3 s instead of 1.1 s" in notes
-    assert "does somebody else send it images?" in notes
+    assert "does another program send it images?" in notes
     assert "the middleware does not tell it" in notes
     assert "its process was not found" in notes
 
