@@ -157,6 +157,12 @@ class Client(Node):
         self.destroy_node()
 
 
+def free_domain() -> int:
+    """Return a domain for one test: nodes of the same name, and other runs on this machine, never meet."""
+    # Above 101 ports may be taken.
+    return 1 + next(_domains) % 101
+
+
 class NodeProcess:
     """The node's process and what it wrote."""
 
@@ -169,9 +175,7 @@ class NodeProcess:
         self._start(command, environment)
 
     def _start(self, command: list[str], environment: Mapping[str, str]) -> None:
-        # A domain of its own: nodes of the same name, and other runs on this machine, never meet. Above 101 ports may
-        # be taken.
-        self.domain = 1 + next(_domains) % 101
+        self.domain = free_domain()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         inherited = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
         local = {"ROS_DOMAIN_ID": str(self.domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

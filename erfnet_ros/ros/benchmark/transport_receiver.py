@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from erfnet_ros.ros.node.image_subscription import newest_only
+from erfnet_ros.ros.node.camera import newest_only
 from erfnet_ros.ros.transport import keep_large_blocks
 
 

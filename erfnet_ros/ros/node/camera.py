@@ -1,93 +1,180 @@
-"""One camera of the node: where its images come from, where the results go, and what became of its frames."""
+"""One camera of the node: its subscription, its publishers, and counts of its frames."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError
-from erfnet_ros.ros.node.image_subscription import CameraInput
-from erfnet_ros.ros.node.publishers import Outputs
+from erfnet_ros.ros.node.publishers import CameraPublishers
+from erfnet_ros.ros.rclpy_compat import MessageInfo, take_waiting, with_message_info
 
-_COMPLAINT_PERIOD_S = 5.0
+_ERROR_PERIOD_S = 5.0
 """How often the same bad input is logged; the diagnostics show it for twice as long."""
 
 
-class NodeCamera:
-    """A camera's input, outputs and counts; a bad frame is counted and reported.
+def newest_only(reliability: ReliabilityPolicy) -> QoSProfile:
+    """Return the profile that keeps one message and replaces it when a newer one comes."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
+
+
+class Camera:
+    """A camera's subscription, publishers and counts.
+
+    It subscribes with the reliability that the camera offers, and only while an output has a subscriber.
 
     Args:
-        node: Whose topics, and whose remappings.
-        name: Comes before the names of its topics, as in front/mask; "" for a node's only camera.
+        node: Whose topics and remappings; both a `LifecycleNodeMixin` and a `Node`.
+        name: Prefix of its topics, as in front/mask; "" for a node's only camera.
         class_set: Names and colors of the labels.
-        transport: raw or compressed.
-        group: Callback group that images have to themselves.
-        on_image: Called with this camera and every image message that the executor takes.
+        compressed: Whether it takes sensor_msgs/CompressedImage.
+        group: Callback group of the image callbacks of all cameras, and of nothing else.
 
     Attributes:
-        processed: Frames segmented and published since `begin`.
-        rejected: Frames of bad input since `begin`.
+        topic: Resolved topic of the images.
+        newest_info: The camera's newest calibration; None before the first, or while nobody reads camera_info.
+        processed: Frames segmented and published since `start`.
+        rejected: Frames of bad input since `start`.
+        dropped: Frames that were not segmented since `start`: a newer one came first, or `max_rate` was exceeded.
     """
 
     def __init__(
-        self,
-        node: LifecycleNodeMixin,
-        name: str,
-        class_set: ClassSet,
-        transport: str,
-        group: CallbackGroup,
-        on_image: Callable[[NodeCamera, Any], None],
+        self, node: LifecycleNodeMixin, name: str, *, class_set: ClassSet, compressed: bool, group: CallbackGroup
     ) -> None:
-        self.name = name
         prefix = f"{name}/" if name else ""
-        self.outputs = Outputs(node, class_set, prefix)
-        self.input = CameraInput(node, prefix, transport, group, partial(on_image, self))
-        self._logger = node.get_logger()
-        self._complaint, self._complaint_s = "", float("-inf")
-        self.begin()
+        self.name = name
+        self.publishers = CameraPublishers(node, class_set, prefix)
+        self._node: Node = node
+        self._group = group
+        self._image, self._own_info = f"{prefix}image", f"{prefix}camera_info"
+        self._type = CompressedImage if compressed else Image
+        raw_topic = node.resolve_topic_name(self._image)
+        self.topic = _compressed_topic(node, self._image) if compressed else raw_topic
+        self._info_topic = raw_topic.rsplit("/", 1)[0] + "/camera_info"
+        self._subscription: Subscription[Any] | None = None
+        self._info_subscription: Subscription[CameraInfo] | None = None
+        self._reliability = ReliabilityPolicy.BEST_EFFORT
+        self._last_numbers: dict[bytes, int] = {}
+        self.newest_info: CameraInfo | None = None
+        self._last_error, self._last_error_s = "", float("-inf")
+        self.start(lambda camera, message: None)
 
-    def begin(self) -> None:
-        """Count from zero."""
-        self.processed, self.rejected, self._throttled = 0, 0, 0
-        self.input.dropped = 0
+    def start(self, on_image: Callable[[Camera, Any], None]) -> None:
+        """Set the counts to zero, and call `on_image` with this camera and every image that the executor takes."""
+        self._on_image = on_image
+        self.processed = self.rejected = self.dropped = 0
         self._next_frame_s = 0.0
 
-    @property
-    def dropped(self) -> int:
-        """Frames never taken since `begin`: a newer one came first, or `max_rate` forbade it."""
-        return self.input.dropped + self._throttled
+    # The subscription.
 
     @property
-    def complaint(self) -> str | None:
-        """What was wrong with a frame lately, or None."""
-        return self._complaint if time.monotonic() - self._complaint_s < 2 * _COMPLAINT_PERIOD_S else None
+    def subscribed(self) -> bool:
+        """Whether images are being received."""
+        return self._subscription is not None
 
-    def update(self) -> None:
-        """Subscribe while somebody reads an output; call it now and then."""
-        wanted = self.outputs.wanted()
-        self.input.update(bool(wanted), "camera_info" in wanted)
+    def update_subscription(self) -> None:
+        """Subscribe while an output has a subscriber, with the camera's reliability; called periodically."""
+        wanted = self.publishers.wanted()
+        reliability = self._offered_reliability()
+        if self._subscription is not None and (not wanted or reliability != self._reliability):
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+        if wanted and self._subscription is None:
+            self._reliability = reliability
+            # Frames published before do not count as dropped.
+            self._last_numbers = {}
+            self._subscription = self._node.create_subscription(
+                self._type,
+                self.topic,
+                with_message_info(self._receive),
+                newest_only(reliability),
+                callback_group=self._group,
+            )
+        if "camera_info" not in wanted:
+            self._unsubscribe_info()
+        elif self._info_subscription is None and self._info_topic != self._node.resolve_topic_name(self._own_info):
+            self._info_subscription = self._node.create_subscription(
+                CameraInfo, self._info_topic, self._receive_info, newest_only(ReliabilityPolicy.BEST_EFFORT)
+            )
 
-    def due(self, now_s: float, max_rate: float) -> bool:
-        """Tell whether a frame that comes now is within `max_rate` (Hz; 0 is no limit), and count it where not."""
+    def unsubscribe(self) -> None:
+        """Unsubscribe from the camera; works after the context's shutdown as well."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+        self._unsubscribe_info()
+
+    def take(self) -> Image | CompressedImage | None:
+        """Take the message that waits, or return None; for the image callback of another camera in the same group."""
+        subscription = self._subscription
+        taken = take_waiting(subscription) if subscription is not None else None
+        if taken is None:
+            return None
+        self._count_missing(taken[1])
+        return taken[0]
+
+    def input_problem(self) -> str | None:
+        """Return why no image can arrive, or None where no reason is known."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        if not publishers:
+            return f"Nobody publishes {self.topic}; start the camera, or remap {self._image} to its topic."
+        expected = f"sensor_msgs/msg/{self._type.__name__}"
+        types = sorted({publisher.topic_type for publisher in publishers})
+        if expected not in types:
+            return (
+                f"Expected {expected} on {self.topic}, got {', '.join(types)}; check image_transport and the remapping."
+            )
+        return None
+
+    def _unsubscribe_info(self) -> None:
+        if self._info_subscription is not None:
+            self._node.destroy_subscription(self._info_subscription)
+            self._info_subscription = self.newest_info = None
+
+    def _offered_reliability(self) -> ReliabilityPolicy:
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        offered = {publisher.qos_profile.reliability for publisher in publishers}
+        # A best-effort subscription receives from every publisher; a reliable one only from reliable ones.
+        return ReliabilityPolicy.RELIABLE if offered == {ReliabilityPolicy.RELIABLE} else ReliabilityPolicy.BEST_EFFORT
+
+    def _receive(self, message: Image | CompressedImage, info: MessageInfo) -> None:
+        self._count_missing(info)
+        self._on_image(self, message)
+
+    def _receive_info(self, message: CameraInfo) -> None:
+        self.newest_info = message
+
+    # The counts.
+
+    @property
+    def last_error(self) -> str | None:
+        """Why a frame was rejected in the last seconds, or None."""
+        return self._last_error if time.monotonic() - self._last_error_s < 2 * _ERROR_PERIOD_S else None
+
+    def is_due(self, now_s: float, max_rate: float) -> bool:
+        """Return whether a frame at this time is within `max_rate` (Hz; 0 is no limit); count it as dropped if not."""
         if max_rate <= 0:
             return True
         if now_s < self._next_frame_s:
-            self._throttled += 1
+            self.dropped += 1
             return False
-        # Counted on from the planned time, so that the mean rate is kept although frames do not come exactly then.
+        # Continued from the planned time, so that the mean rate is kept although frames do not come exactly then.
         self._next_frame_s = max(self._next_frame_s + 1 / max_rate, now_s)
         return True
 
     @contextmanager
-    def rejecting(self) -> Iterator[None]:
-        """Count and report whatever goes wrong inside as a rejected frame: the next one is served."""
+    def count_rejections(self) -> Iterator[None]:
+        """Count and log whatever is raised inside as a rejected frame, so that the next one is processed."""
         try:
             yield
         except ErfnetError as error:
@@ -98,9 +185,28 @@ class NodeCamera:
 
     def _reject(self, reason: str) -> None:
         self.rejected += 1
-        now = time.monotonic()
-        if reason != self._complaint or now - self._complaint_s >= _COMPLAINT_PERIOD_S:
-            whose = f" of {self.name}" if self.name else ""
-            self._logger.error(f"Frame{whose} rejected ({self.rejected} so far): {reason}")
-            self._complaint_s = now
-        self._complaint = reason
+        now_s = time.monotonic()
+        if reason != self._last_error or now_s - self._last_error_s >= _ERROR_PERIOD_S:
+            source = f" of {self.name}" if self.name else ""
+            self._node.get_logger().error(f"Frame{source} rejected ({self.rejected} so far): {reason}")
+            self._last_error_s = now_s
+        self._last_error = reason
+
+    def _count_missing(self, info: MessageInfo) -> None:
+        """Count the frames between this one and the one before, by the publisher's numbers (Humble has none)."""
+        number = info.get("publication_sequence_number")
+        if number is None:
+            return
+        publisher = bytes(info.get("publisher_gid", {}).get("data", b""))
+        last = self._last_numbers.get(publisher)
+        if last is not None and number > last + 1:
+            self.dropped += number - last - 1
+        self._last_numbers[publisher] = number
+
+
+def _compressed_topic(node: Node, image: str) -> str:
+    """Return the topic that `image/compressed` is remapped to, or else image_transport's name for it."""
+    own = node.resolve_topic_name(f"{image}/compressed")
+    if own != node.resolve_topic_name(f"{image}/compressed", only_expand=True):
+        return own
+    return node.resolve_topic_name(image) + "/compressed"

@@ -1,9 +1,10 @@
-"""The way of a frame through the node: taken, segmented, published; cameras take turns."""
+"""Scheduler of frames: takes, segments and publishes the images of all cameras in rounds."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,46 +12,27 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.core.image import contiguous_rgb
-from erfnet_ros.core.image_decoding import compressed_to_array
-from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
-from erfnet_ros.ros.node.camera import NodeCamera
-from erfnet_ros.ros.node.publishers import FrameReport
+from erfnet_ros.ros.node.camera import Camera
+from erfnet_ros.ros.node.image_conversion import to_rgb
+from erfnet_ros.ros.node.parameters import Settings
+from erfnet_ros.ros.node.publishers import SegmentedFrame
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What may change while frames are running; replaced as a whole."""
+class _Image:
+    """A message that was taken and read; the attributes are those of `SegmentedFrame`."""
 
-    confidence_threshold: float
-    overlay_alpha: float
-    max_rate: float
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An image that was taken.
-
-    Attributes:
-        camera: Whose.
-        wanted: Output topics that somebody reads.
-        header: The image's.
-        rgb: (H, W, 3) uint8 image.
-        start: `time.perf_counter()` when it was taken, seconds.
-        preprocess_ms: Message to array, milliseconds.
-    """
-
-    camera: NodeCamera
+    camera: Camera
     wanted: frozenset[str]
     header: Header
     rgb: Pixels
-    start: float
+    start_s: float
     preprocess_ms: float
 
 
 def batch_pays(device: str) -> bool:
-    """Tell whether an engine on this device runs several images at once in less time than one after the other.
+    """Return whether an engine on this device runs several images at once in less time than one after the other.
 
     A CPU hardly does, and the first frame would wait for the others: 50.1 ms an image alone, 47.5 in twos, 49.3 in
     fours at 480x360, and 56.1, 56.4 and 55.6 ms at 640x480 (2 cores with bf16 units, PyTorch).
@@ -58,100 +40,130 @@ def batch_pays(device: str) -> bool:
     return device != "cpu"
 
 
-class Frames:
-    """Segments the images of all cameras on one engine, in rounds that serve each waiting camera once.
+class FrameScheduler:
+    """Segments the images of all cameras on one engine, in rounds that process each waiting camera once.
 
-    A round begins with the message that the executor took. What waits of the other cameras is taken from their
-    readers, each of which keeps the newest message only: nothing queues, and however fast a camera is, no other waits
-    for more than one frame of it. Either the frames of a round are taken at once, and those of one size run as one
-    batch, or they run one after the other, each taken when its turn comes. No frame waits for one that has not come.
+    A round begins with the message that the executor took. The other cameras' waiting messages are taken from their
+    subscriptions, each of which keeps the newest message only: nothing queues, and however fast a camera is, no other
+    waits for more than one frame of it. Where a batch pays, the frames of a round are taken at once, and those of one
+    size run as one batch; otherwise they run one after the other, each taken when its turn comes. No frame waits for
+    one that has not come.
 
     Args:
-        segmenter: What labels the images.
+        segmenter: Labels the images.
         cameras: All cameras of the node.
-        batch: Whether frames of one size run as one batch, asked in each round; see `batch_pays`.
+        settings: Settings of the frames; replaced as a whole while frames are running.
         logger: The node's.
 
     Attributes:
-        notes: What was chosen for want of something better, a sentence each.
+        active: Whether images are processed.
+        notes: What had to be done in a slower way, a sentence each.
     """
 
     def __init__(
-        self, segmenter: Segmenter, cameras: Sequence[NodeCamera], batch: Callable[[], bool], logger: RcutilsLogger
+        self, segmenter: Segmenter, cameras: Sequence[Camera], settings: Settings, logger: RcutilsLogger
     ) -> None:
         self._segmenter = segmenter
         self._cameras = tuple(cameras)
-        self._batch_wanted = batch
+        self.settings = settings
+        self.active = False
+        self.notes: tuple[str, ...] = ()
+        self._palette = segmenter.class_set.palette()
         self._batch_failed = False
         self._logger = logger
-        self.notes: tuple[str, ...] = ()
+        self._round_lock = threading.Lock()
 
-    def serve(self, camera: NodeCamera, message: Any, settings: Settings) -> None:
-        """Segment and publish a round: a camera's Image or CompressedImage message, and what waits of the others."""
-        turn = self._turn(camera, message)
-        if self._batch_failed or not self._batch_wanted():
-            for one in turn:
-                self._segment(_read([one], settings), settings)
-            return
-        frames = _read(turn, settings)
-        for shape in dict.fromkeys(frame.rgb.shape for frame in frames):
-            self._segment([frame for frame in frames if frame.rgb.shape == shape], settings)
+    def start(self) -> None:
+        """Count from zero, and process the images that the cameras receive."""
+        for camera in self._cameras:
+            camera.start(self.process_round)
+        self.active = True
 
-    def _turn(self, camera: NodeCamera, message: Any) -> Iterator[tuple[NodeCamera, Any]]:
-        """Give the message that was taken, then from each other camera what waits when its turn comes."""
+    def stop(self) -> None:
+        """Process no further image, and wait for the round in progress."""
+        self.active = False
+        with self._round_lock:
+            pass
+
+    def process_round(self, camera: Camera, message: Any) -> None:
+        """Segment and publish a camera's Image or CompressedImage message, and what waits of the other cameras."""
+        with self._round_lock:
+            if not self.active:
+                return
+            # One object for the whole round: a parameter may change meanwhile.
+            settings = self.settings
+            messages = self._take_round(camera, message)
+            if self._batch_failed or not batch_pays(self._segmenter.engine.device):
+                for taken in messages:
+                    self._segment(_read([taken], settings), settings)
+                return
+            images = _read(messages, settings)
+            for shape in dict.fromkeys(image.rgb.shape for image in images):
+                self._segment([image for image in images if image.rgb.shape == shape], settings)
+
+    def _take_round(self, camera: Camera, message: Any) -> Iterator[tuple[Camera, Any]]:
+        """Yield the message that was taken, then of each other camera the one that waits when its turn comes."""
         yield camera, message
         position = self._cameras.index(camera)
         for other in (*self._cameras[position + 1 :], *self._cameras[:position]):
-            waiting = other.input.take()
+            waiting = other.take()
             if waiting is not None:
                 yield other, waiting
 
-    def _segment(self, frames: Sequence[Frame], settings: Settings) -> None:
-        """Segment and publish frames of one size."""
-        if len(frames) > 1 and (results := self._batch(frames)) is not None:
-            for frame, segmentation in zip(frames, results, strict=True):
-                with frame.camera.rejecting():
-                    _publish(frame, segmentation, settings)
-            return
-        for frame in frames:
-            with frame.camera.rejecting():
-                _publish(frame, self._segmenter(frame.rgb), settings)
+    def _segment(self, images: Sequence[_Image], settings: Settings) -> None:
+        """Segment and publish images of one size."""
+        results = self._run_batch(images) if len(images) > 1 else None
+        for index, image in enumerate(images):
+            with image.camera.count_rejections():
+                segmentation = self._segmenter(image.rgb) if results is None else results[index]
+                self._publish(image, segmentation, settings)
 
-    def _batch(self, frames: Sequence[Frame]) -> list[Segmentation] | None:
-        """Segment frames in one run; None where that fails, which is said once and not tried again."""
+    def _run_batch(self, images: Sequence[_Image]) -> list[Segmentation] | None:
+        """Segment images in one run; None where that fails, which is logged once and not tried again."""
         try:
-            return self._segmenter.batch([frame.rgb for frame in frames])
+            return self._segmenter.batch([image.rgb for image in images])
         except Exception as error:
-            # Whatever it was: alone, each frame succeeds or is rejected with its own reason.
+            # Whatever it was: alone, each image succeeds or is rejected with its own reason.
             self._batch_failed = True
             self.notes = (
-                f"Images of several cameras run one after the other: {len(frames)} at once failed ({error}).",
+                f"Images of several cameras run one after the other: {len(images)} at once failed ({error}).",
             )
             self._logger.warning(self.notes[0])
             return None
 
+    def _publish(self, image: _Image, segmentation: Segmentation, settings: Settings) -> None:
+        camera = image.camera
+        mask = segmentation.mask(settings.confidence_threshold)
+        camera.processed += 1
+        frame = SegmentedFrame(
+            header=image.header,
+            rgb=image.rgb,
+            segmentation=segmentation,
+            mask=mask,
+            class_set=self._segmenter.class_set,
+            palette=self._palette,
+            overlay_alpha=settings.overlay_alpha,
+            camera_info=camera.newest_info,
+            start_s=image.start_s,
+            preprocess_ms=image.preprocess_ms,
+            inferred_s=time.perf_counter(),
+            processed=camera.processed,
+            dropped=camera.dropped,
+            rejected=camera.rejected,
+        )
+        camera.publishers.publish(frame, image.wanted)
 
-def _read(messages: Iterable[tuple[NodeCamera, Any]], settings: Settings) -> list[Frame]:
-    """Return the frames among the messages that are due and can be read; the others are counted at their cameras."""
-    frames: list[Frame] = []
+
+def _read(messages: Iterable[tuple[Camera, Any]], settings: Settings) -> list[_Image]:
+    """Return the images of the messages that are due and can be read; the others are counted at their cameras."""
+    images: list[_Image] = []
     for camera, message in messages:
-        start = time.perf_counter()
-        if not camera.due(start, settings.max_rate):
+        start_s = time.perf_counter()
+        if not camera.is_due(start_s, settings.max_rate):
             continue
-        with camera.rejecting():
-            wanted = camera.outputs.wanted()
-            image = compressed_to_array(message) if hasattr(message, "format") else to_array(message)
-            rgb = contiguous_rgb(image)
-            frames.append(Frame(camera, wanted, message.header, rgb, start, 1e3 * (time.perf_counter() - start)))
-    return frames
-
-
-def _publish(frame: Frame, segmentation: Segmentation, settings: Settings) -> None:
-    camera = frame.camera
-    mask = segmentation.mask(settings.confidence_threshold)
-    camera.processed += 1
-    report = FrameReport(frame.start, frame.preprocess_ms, camera.processed, camera.dropped, camera.rejected)
-    info = camera.input.newest_info
-    camera.outputs.publish(
-        frame.wanted, frame.header, frame.rgb, segmentation, mask, settings.overlay_alpha, info, report
-    )
+        with camera.count_rejections():
+            wanted = camera.publishers.wanted()
+            rgb = to_rgb(message)
+            preprocess_ms = 1e3 * (time.perf_counter() - start_s)
+            images.append(_Image(camera, wanted, message.header, rgb, start_s, preprocess_ms))
+    return images

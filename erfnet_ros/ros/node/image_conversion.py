@@ -1,4 +1,4 @@
-"""Arrays to sensor_msgs images; `erfnet_ros.core.image_encodings` is the way back."""
+"""Conversion between sensor_msgs images and arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ from std_msgs.msg import Header
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.image_encodings import VIEWED
+from erfnet_ros.core.image import contiguous_rgb
+from erfnet_ros.core.image_decoding import compressed_to_array
+from erfnet_ros.core.image_encodings import VIEWED, to_array
+
+
+def to_rgb(message: Image | CompressedImage) -> Pixels:
+    """Return a message's image as C-contiguous (H, W, 3) uint8 RGB, which may be a view of the message's data.
+
+    Raises:
+        ImageError: The image cannot be read, or is too small or too large to segment.
+    """
+    image = compressed_to_array(message) if isinstance(message, CompressedImage) else to_array(message)
+    return contiguous_rgb(image)
 
 
 def from_array(pixels: Pixels, encoding: str, header: Header) -> Image:

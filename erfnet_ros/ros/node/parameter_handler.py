@@ -1,4 +1,4 @@
-"""The parameter table, declared on a node: described, ranged, and checked with the reason."""
+"""Declaration and validation of the parameter table on a node."""
 
 from __future__ import annotations
 
@@ -11,22 +11,36 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.ros.node.parameters import BY_NAME, PARAMETERS, Parameter, Value
+from erfnet_ros.ros.node.parameters import (
+    ANY_TIME,
+    AT_START,
+    BY_NAME,
+    PARAMETERS,
+    UNCONFIGURED,
+    Parameter,
+    Settings,
+    Value,
+)
+from erfnet_ros.ros.rclpy_compat import parameter_overrides
 
-_FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
-"""Parameters that rclpy itself declares."""
+_RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+"""Names, or their beginnings, of the parameters that rclpy itself declares."""
 
 
-class Declaration:
+class ParameterHandler:
     """The node's parameters.
 
-    A value from the command line or a file that does not fit is not applied and kept in `faults`: the node stays up
-    and can say what is wrong.
+    A value from the command line or a file that does not fit is not applied but kept in `errors`: the node stays up
+    and can report what is wrong.
 
     Args:
-        node: Where to declare.
-        is_configured: Whether the parameters that decide what is loaded are in use.
+        node: The node to declare them on.
+        is_configured: Returns whether the node is configured, so that only parameters of ANY_TIME may change.
         on_change: Called after values of a configured node were accepted, with the changed values.
+
+    Attributes:
+        errors: Why a parameter's value at start was not applied, by name.
+        unknown: Names that were set at start and are no parameters of the node.
     """
 
     def __init__(
@@ -35,19 +49,21 @@ class Declaration:
         self._node = node
         self._is_configured = is_configured
         self._on_change = on_change
-        self.faults: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
         for parameter in PARAMETERS:
             self._declare(parameter)
-        self.unknown = self._unknown_overrides()
+        overrides = parameter_overrides(node)
+        self.unknown = tuple(n for n in overrides if n not in BY_NAME and not n.startswith(_RCLPY_PARAMETERS))
         node.add_on_set_parameters_callback(self._check)
 
     def value(self, name: str) -> Value:
         """Return a parameter's present value, in its type."""
         return BY_NAME[name].check(self._node.get_parameter(name).value)
 
-    def number(self, name: str) -> float:
-        """Return a double's present value."""
-        return cast(float, self.value(name))
+    def settings(self) -> Settings:
+        """Return the present values of the parameters that may change at any time."""
+        values = {p.name: self.value(p.name) for p in PARAMETERS if p.may_change == ANY_TIME}
+        return Settings(**cast("dict[str, float]", values))
 
     def text(self, name: str) -> str:
         """Return a string's present value."""
@@ -58,14 +74,14 @@ class Declaration:
         return cast("tuple[str, ...]", self.value(name))
 
     def _declare(self, parameter: Parameter) -> None:
-        descriptor = ParameterDescriptor(description=parameter.description, read_only=parameter.read_only)
+        descriptor = ParameterDescriptor(description=parameter.description, read_only=parameter.may_change == AT_START)
         # Dynamic, so that `overlay_alpha:=1` is a number and a wrong type gets our message; the table checks the type.
         descriptor.dynamic_typing = True
         if parameter.choices:
             descriptor.additional_constraints = f"One of {', '.join(parameter.choices)}."
-        if parameter.fixed_while_configured and not parameter.read_only:
+        if parameter.may_change == UNCONFIGURED:
             descriptor.additional_constraints += " Fixed while the node is configured."
-        if parameter.minimum is not None and parameter.maximum is not None:
+        if parameter.type_name == "double":
             bounds = FloatingPointRange(from_value=parameter.minimum, to_value=parameter.maximum)
             descriptor.floating_point_range = [bounds]
         try:
@@ -75,14 +91,10 @@ class Declaration:
                 empty = RosParameter(parameter.name, RosParameter.Type.STRING_ARRAY, [])
                 self._node.set_parameters([empty])
         except (InvalidParameterTypeException, InvalidParameterValueException, ParameterError) as error:
-            self.faults[parameter.name] = str(error)
+            self.errors[parameter.name] = str(error)
             if self._node.has_parameter(parameter.name):
                 self._node.undeclare_parameter(parameter.name)
             self._node.declare_parameter(parameter.name, parameter.default, descriptor, ignore_override=True)
-
-    def _unknown_overrides(self) -> tuple[str, ...]:
-        overrides = getattr(self._node, "_parameter_overrides", {})
-        return tuple(sorted(name for name in overrides if name not in BY_NAME and not name.startswith(_FOREIGN)))
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
         accepted: dict[str, Value] = {}
@@ -90,7 +102,7 @@ class Declaration:
             parameter = BY_NAME.get(change.name)
             if parameter is None:
                 continue
-            if parameter.fixed_while_configured and self._is_configured():
+            if parameter.may_change != ANY_TIME and self._is_configured():
                 reason = (
                     f"Parameter '{change.name}' is fixed while the node is configured; deactivate and clean up first."
                 )
@@ -100,7 +112,7 @@ class Declaration:
             except ParameterError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         for name in accepted:
-            self.faults.pop(name, None)
+            self.errors.pop(name, None)
         if accepted and self._is_configured():
             self._on_change(accepted)
         return SetParametersResult(successful=True)

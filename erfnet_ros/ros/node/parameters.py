@@ -1,6 +1,6 @@
-"""The node's parameters, as one table; the declaration, the launch arguments, the YAML and the README follow it.
+"""The table of the node's parameters, from which the declaration and the launch arguments are made.
 
-Importable without rclpy, so that launch files and tests can read the table.
+Tests compare config/segment.yaml and the README with it. Importable without rclpy, so that launch files can read it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from erfnet_ros.inference.factory import ENGINES
 
 Value = str | float | bool | tuple[str, ...]
 
+UNCONFIGURED, AT_START, ANY_TIME = "unconfigured", "at start", "any time"
+"""When a parameter may change."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -26,25 +29,23 @@ class Parameter:
     Attributes:
         type_name: string, string_array, double or bool.
         description: One sentence for `ros2 param describe` and the README.
-        minimum: Smallest accepted number, inclusive; None for other types.
-        maximum: Largest accepted number, inclusive; None for other types.
-        choices: Accepted words; empty where any string may be right.
+        minimum: Smallest accepted double, inclusive.
+        maximum: Largest accepted double, inclusive.
+        choices: Accepted strings; empty where others may be right.
         parse: Raises ParameterError for a string, or strings, that cannot be right.
-        fixed_while_configured: It decides what is loaded or subscribed, so it changes only while the node is
-            unconfigured.
-        read_only: It is read at start and cannot be set later at all.
+        may_change: UNCONFIGURED for what decides what is loaded or subscribed, AT_START for what is read at start
+            only, ANY_TIME for the fields of `Settings`.
     """
 
     name: str
     type_name: str
     default: Value
     description: str
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float = -math.inf
+    maximum: float = math.inf
     choices: tuple[str, ...] = ()
     parse: Callable[[Any], object] | None = None
-    fixed_while_configured: bool = True
-    read_only: bool = False
+    may_change: str = UNCONFIGURED
 
     def check(self, value: object) -> Value:
         """Return a value in this parameter's type; whole numbers pass for double.
@@ -57,18 +58,15 @@ class Parameter:
                 raise self._refusal("true or false", value)
             return value
         if self.type_name == "double":
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise self._refusal(f"a number from {self.minimum} to {self.maximum}", value)
-            number = float(value)
-            if not math.isfinite(number) or not self._in_range(number):
+            number = math.nan if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)
+            # NaN is in no range.
+            if not self.minimum <= number <= self.maximum:
                 raise self._refusal(f"a number from {self.minimum} to {self.maximum}", value)
             return number
         if self.type_name == "string_array":
             return self._check_strings(value)
-        if not isinstance(value, str):
-            raise self._refusal(self._accepted_strings(), value)
-        if self.choices and value not in self.choices:
-            raise self._refusal(self._accepted_strings(), value)
+        if not isinstance(value, str) or (self.choices and value not in self.choices):
+            raise self._refusal(f"one of {', '.join(self.choices)}" if self.choices else "a string", value)
         if self.parse is not None:
             self.parse(value)
         return value
@@ -81,12 +79,6 @@ class Parameter:
         if self.parse is not None:
             self.parse(strings)
         return tuple(strings)
-
-    def _in_range(self, number: float) -> bool:
-        return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
-
-    def _accepted_strings(self) -> str:
-        return f"one of {', '.join(self.choices)}" if self.choices else "a string"
 
     def _refusal(self, expected: str, value: object) -> ParameterError:
         return ParameterError(f"Parameter '{self.name}': expected {expected}, got {value!r}. {self.description}")
@@ -111,12 +103,10 @@ def from_text(parameter: Parameter, text: str) -> Value:
 
 
 PLACEHOLDER = "{camera}"
-"""Stands for the camera's name in the launch argument `image`."""
-
+"""Replaced by the camera's name in the launch argument `image`."""
 
 DEFAULT_IMAGE = "image"
-"""The launch argument `image` where it is not given."""
-
+"""Default of the launch argument `image`."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -197,7 +187,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "engine",
         "string",
         "auto",
-        "Who runs the network; auto takes the fastest of those installed, measured at the first start and remembered.",
+        "Library that runs the network; auto takes the fastest installed one, measured at the first start and cached.",
         choices=ENGINES,
     ),
     Parameter("device", "string", "auto", f"Where the network runs: {DEVICES}; auto takes a GPU where there is one."),
@@ -213,7 +203,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "input_size",
         "string",
         "auto",
-        "What the network sees: WIDTHxHEIGHT in pixels, or auto: as many pixels as in training at the camera's "
+        "Input size of the network: WIDTHxHEIGHT in pixels, or auto: as many pixels as in training at the camera's "
         "aspect ratio.",
         parse=parse_input_size,
     ),
@@ -232,7 +222,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Pixels whose confidence is below this become void (255) in the mask.",
         minimum=0.0,
         maximum=1.0,
-        fixed_while_configured=False,
+        may_change=ANY_TIME,
     ),
     Parameter(
         "overlay_alpha",
@@ -241,7 +231,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Weight of the class colors in the overlay: 0 is the image, 1 the colors.",
         minimum=0.0,
         maximum=1.0,
-        fixed_while_configured=False,
+        may_change=ANY_TIME,
     ),
     Parameter(
         "max_rate",
@@ -251,7 +241,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "limit.",
         minimum=0.0,
         maximum=1000.0,
-        fixed_while_configured=False,
+        may_change=ANY_TIME,
     ),
     Parameter(
         "image_transport",
@@ -265,8 +255,17 @@ PARAMETERS: tuple[Parameter, ...] = (
         "bool",
         True,
         "Configure and activate at start; otherwise a lifecycle manager does.",
-        read_only=True,
+        may_change=AT_START,
     ),
 )
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters that may change at any time, by their names; replaced as a whole."""
+
+    confidence_threshold: float
+    overlay_alpha: float
+    max_rate: float

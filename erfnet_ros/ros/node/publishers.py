@@ -1,10 +1,11 @@
-"""What the node publishes of one camera's frame, and only what somebody reads."""
+"""The table of outputs, and one camera's publishers of them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNodeMixin
@@ -28,62 +29,126 @@ _LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
-TOPICS: dict[str, Any] = {
-    "mask": Image,
-    "confidence": Image,
-    "overlay": Image,
-    "color_mask": Image,
-    "mask/compressed": CompressedImage,
-    "camera_info": CameraInfo,
-    "statistics": SegmentationStatistics,
-}
 
-
-@dataclass(frozen=True)
-class FrameReport:
-    """What is known of a frame besides its pixels.
+@dataclass(frozen=True, kw_only=True)
+class SegmentedFrame:
+    """An image, what the network says of it, and what else its outputs need.
 
     Attributes:
-        start: `time.perf_counter()` when it was taken, seconds.
-        preprocess_ms: Message to array, milliseconds.
+        header: The image's, shared by all outputs.
+        rgb: (H, W, 3) uint8 image.
+        mask: (H, W) uint8 labels after the confidence threshold.
+        palette: (256, 3) uint8 RGB colors of the class ids.
+        overlay_alpha: Weight of the colors in the overlay, 0..1.
+        camera_info: The camera's newest calibration, if any.
+        start_s: `time.perf_counter()` when the message was taken.
+        preprocess_ms: Message to array.
+        inferred_s: `time.perf_counter()` when the mask was computed.
         processed: Frames since activation, this one included.
-        dropped: Frames never taken, since activation.
+        dropped: Frames that were not segmented, since activation.
         rejected: Frames of bad input, since activation.
+        age_ms: Stamp of the image to mask published, on the node's clock.
     """
 
-    start: float
+    header: Header
+    rgb: Pixels
+    segmentation: Segmentation
+    mask: Pixels
+    class_set: ClassSet
+    palette: Pixels
+    overlay_alpha: float
+    camera_info: CameraInfo | None
+    start_s: float
     preprocess_ms: float
+    inferred_s: float
     processed: int
     dropped: int
     rejected: int
+    age_ms: float = 0.0
 
 
-class Outputs:
-    """The publishers of one camera.
+@dataclass(frozen=True)
+class Output:
+    """One output topic of each camera.
+
+    Attributes:
+        make: Returns the message; None where there is nothing to publish.
+    """
+
+    topic: str
+    message_type: type
+    qos: QoSProfile
+    make: Callable[[SegmentedFrame], Any]
+
+
+def _overlay(frame: SegmentedFrame) -> Image:
+    overlay = blend(frame.rgb, frame.mask, frame.palette, frame.overlay_alpha)
+    return from_array(overlay, "rgb8", frame.header)
+
+
+def _camera_info(frame: SegmentedFrame) -> CameraInfo | None:
+    height, width = frame.mask.shape
+    return frame.camera_info and scale_camera_info(frame.camera_info, width, height, frame.header)
+
+
+def _statistics(frame: SegmentedFrame) -> SegmentationStatistics:
+    done_s = time.perf_counter()
+    statistics = class_statistics(frame.mask, frame.segmentation.confidence, len(frame.class_set))
+    return SegmentationStatistics(
+        header=frame.header,
+        class_ids=list(range(len(frame.class_set))),
+        class_names=list(frame.class_set.names),
+        shares=statistics.shares.tolist(),
+        mean_confidences=statistics.mean_confidences.tolist(),
+        void_share=statistics.void_share,
+        preprocess_ms=frame.preprocess_ms,
+        inference_ms=frame.segmentation.times.inference_ms,
+        postprocess_ms=1e3 * (done_s - frame.inferred_s),
+        total_ms=1e3 * (done_s - frame.start_s),
+        age_ms=frame.age_ms,
+        frames_processed=frame.processed,
+        frames_dropped=frame.dropped,
+        frames_rejected=frame.rejected,
+    )
+
+
+OUTPUTS = (
+    Output("mask", Image, _RELIABLE, lambda f: from_array(f.mask, "mono8", f.header)),
+    Output("confidence", Image, _RELIABLE, lambda f: from_array(f.segmentation.confidence, "mono8", f.header)),
+    Output("overlay", Image, _RELIABLE, _overlay),
+    Output("color_mask", Image, _RELIABLE, lambda f: from_array(color_mask(f.mask, f.palette), "rgb8", f.header)),
+    Output("mask/compressed", CompressedImage, _RELIABLE, lambda f: png_from_array(f.mask, f.header)),
+    Output("camera_info", CameraInfo, _RELIABLE, _camera_info),
+    Output("statistics", SegmentationStatistics, _RELIABLE, _statistics),
+)
+"""In the order of publishing: the mask first, since a robot waits for it, and the statistics of all others last."""
+
+
+class CameraPublishers:
+    """The publishers of one camera, and of `label_info` where vision_msgs is installed.
 
     Args:
-        node: The node, configured or being so.
+        node: The node, in its transition to configured.
         class_set: Names and colors of the labels.
-        prefix: Comes before the topics' names, such as "front/"; "" for a node's only camera.
+        prefix: Prefix of the topics' names, such as "front/"; "" for a node's only camera.
     """
 
     def __init__(self, node: LifecycleNodeMixin, class_set: ClassSet, prefix: str) -> None:
         self._node = node
-        self._class_set = class_set
-        self._palette = class_set.palette()
+        self.class_set = class_set
         self._publishers = {
-            topic: node.create_lifecycle_publisher(message_type, f"{prefix}{topic}", _RELIABLE)
-            for topic, message_type in TOPICS.items()
+            output.topic: node.create_lifecycle_publisher(output.message_type, f"{prefix}{output.topic}", output.qos)
+            for output in OUTPUTS
         }
         self._label_info = _label_info_publisher(node, f"{prefix}label_info")
 
     @property
-    def names_labels(self) -> bool:
-        """Whether `label_info` can be published here."""
+    def has_label_info(self) -> bool:
+        """Whether vision_msgs is installed."""
         return self._label_info is not None
 
     def wanted(self) -> frozenset[str]:
-        """Return the topics that somebody reads."""
+        """Return the topics that have a subscriber."""
         return frozenset(topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count())
 
     def publish_label_info(self, threshold: float) -> None:
@@ -94,78 +159,23 @@ class Outputs:
 
         message = LabelInfo(threshold=threshold)
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.class_map = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(self._class_set.names)]
+        message.class_map = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(self.class_set.names)]
         self._label_info.publish(message)
 
-    def publish(
-        self,
-        wanted: frozenset[str],
-        header: Header,
-        rgb: Pixels,
-        segmentation: Segmentation,
-        mask: Pixels,
-        alpha: float,
-        info: CameraInfo | None,
-        report: FrameReport,
-    ) -> None:
-        """Publish what is wanted of one frame, the mask first, everything under the image's header.
-
-        Args:
-            rgb: (H, W, 3) uint8 image.
-            mask: (H, W) uint8 labels after the confidence threshold.
-            alpha: Weight of the colors in the overlay, 0..1.
-            info: The camera's newest calibration, if any.
-        """
-        inferred = time.perf_counter()
-        if "mask" in wanted:
-            self._publishers["mask"].publish(from_array(mask, "mono8", header))
-        age_ms = self._age_ms(header)
-        if "confidence" in wanted:
-            self._publishers["confidence"].publish(from_array(segmentation.confidence, "mono8", header))
-        if "overlay" in wanted:
-            overlay = blend(rgb, mask, self._palette, alpha)
-            self._publishers["overlay"].publish(from_array(overlay, "rgb8", header))
-        if "color_mask" in wanted:
-            self._publishers["color_mask"].publish(from_array(color_mask(mask, self._palette), "rgb8", header))
-        if "mask/compressed" in wanted:
-            self._publishers["mask/compressed"].publish(png_from_array(mask, header))
-        if "camera_info" in wanted and info is not None:
-            self._publishers["camera_info"].publish(fitted(info, mask.shape[1], mask.shape[0], header))
-        if "statistics" in wanted:
-            done = time.perf_counter()
-            message = self._statistics(header, segmentation, mask, report)
-            message.postprocess_ms = 1e3 * (done - inferred)
-            message.total_ms = 1e3 * (done - report.start)
-            message.age_ms = age_ms
-            self._publishers["statistics"].publish(message)
+    def publish(self, frame: SegmentedFrame, wanted: frozenset[str]) -> None:
+        """Publish the outputs of a frame whose topics are in `wanted`."""
+        for output in OUTPUTS:
+            if output.topic in wanted and (message := output.make(frame)) is not None:
+                self._publishers[output.topic].publish(message)
+            if output is OUTPUTS[0] and "statistics" in wanted:
+                stamp_ns = frame.header.stamp.sec * 1_000_000_000 + frame.header.stamp.nanosec
+                frame = replace(frame, age_ms=(self._node.get_clock().now().nanoseconds - stamp_ns) / 1e6)
 
     def close(self) -> None:
-        """Take the publishers down."""
+        """Destroy the publishers."""
         for publisher in (*self._publishers.values(), self._label_info):
             if publisher is not None:
-                self._node.destroy_publisher(publisher)
-
-    def _statistics(
-        self, header: Header, segmentation: Segmentation, mask: Pixels, report: FrameReport
-    ) -> SegmentationStatistics:
-        figures = class_statistics(mask, segmentation.confidence, len(self._class_set))
-        return SegmentationStatistics(
-            header=header,
-            class_ids=list(range(len(self._class_set))),
-            class_names=list(self._class_set.names),
-            shares=figures.shares.tolist(),
-            mean_confidences=figures.mean_confidences.tolist(),
-            void_share=figures.void_share,
-            preprocess_ms=report.preprocess_ms,
-            inference_ms=segmentation.times.inference_ms,
-            frames_processed=report.processed,
-            frames_dropped=report.dropped,
-            frames_rejected=report.rejected,
-        )
-
-    def _age_ms(self, header: Header) -> float:
-        now = self._node.get_clock().now().nanoseconds
-        return (now - (header.stamp.sec * 1_000_000_000 + header.stamp.nanosec)) / 1e6
+                self._node.destroy_lifecycle_publisher(publisher)
 
 
 def _label_info_publisher(node: LifecycleNodeMixin, topic: str) -> Any:
@@ -176,7 +186,7 @@ def _label_info_publisher(node: LifecycleNodeMixin, topic: str) -> Any:
     return node.create_lifecycle_publisher(LabelInfo, topic, _LATCHED)
 
 
-def fitted(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
+def scale_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
     """Return the calibration of a (width, height) mask of the image that `info` describes.
 
     Args:
@@ -191,11 +201,9 @@ def fitted(info: CameraInfo, width: int, height: int, header: Header) -> CameraI
         return result
     scale_x, scale_y = width / info.width, height / info.height
     result.width, result.height = width, height
+    scales_k = (*[scale_x] * 3, *[scale_y] * 3, 1, 1, 1)
+    scales_p = (*[scale_x] * 4, *[scale_y] * 4, 1, 1, 1, 1)
     # A tuple: the setter takes any sequence of the right length, but array types differ between distributions.
-    result.k = tuple(
-        value * scale for value, scale in zip(info.k, (*[scale_x] * 3, *[scale_y] * 3, 1, 1, 1), strict=True)
-    )
-    result.p = tuple(
-        value * scale for value, scale in zip(info.p, (*[scale_x] * 4, *[scale_y] * 4, 1, 1, 1, 1), strict=True)
-    )
+    result.k = tuple(value * scale for value, scale in zip(info.k, scales_k, strict=True))
+    result.p = tuple(value * scale for value, scale in zip(info.p, scales_p, strict=True))
     return result

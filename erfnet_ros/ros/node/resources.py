@@ -1,10 +1,8 @@
-"""What a configured node holds, loaded as its parameters say."""
+"""What a configured node holds: its segmenter, cameras and scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import rclpy
 from rclpy.callback_groups import CallbackGroup
@@ -13,66 +11,65 @@ from rclpy.lifecycle import LifecycleNodeMixin
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
 from erfnet_ros.inference.segmenter import Segmenter
-from erfnet_ros.ros.node.camera import NodeCamera
-from erfnet_ros.ros.node.frame_scheduler import Frames, batch_pays
-from erfnet_ros.ros.node.parameter_handler import Declaration
+from erfnet_ros.ros.node.camera import Camera
+from erfnet_ros.ros.node.frame_scheduler import FrameScheduler
+from erfnet_ros.ros.node.parameter_handler import ParameterHandler
 from erfnet_ros.ros.transport import missing_profile
 
 
 @dataclass(frozen=True)
-class Loaded:
+class NodeResources:
     """What a configured node holds.
 
     Attributes:
         segmenter: The engine that all cameras share.
         cameras: One without a name, or those of the parameter `cameras`.
-        frames: What is done with their images.
-        warnings: What is wrong with the surroundings and what to do, a sentence each.
-        missing: What is left out for want of a package, a sentence each.
+        scheduler: Processes their images.
+        warnings: What is wrong with the environment and what to do, a sentence each.
+        missing: What is left out because a package is not installed, a sentence each.
     """
 
     segmenter: Segmenter
-    cameras: tuple[NodeCamera, ...]
-    frames: Frames
+    cameras: tuple[Camera, ...]
+    scheduler: FrameScheduler
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was chosen for want of something better, until now, a sentence each."""
-        return (*self.segmenter.engine.notes, *self.missing, *self.frames.notes)
+        """What was chosen because something better is not available, a sentence each."""
+        return (*self.segmenter.engine.notes, *self.missing, *self.scheduler.notes)
 
     @property
-    def subscribed(self) -> tuple[NodeCamera, ...]:
+    def subscribed(self) -> tuple[Camera, ...]:
         """The cameras whose images are being received."""
-        return tuple(camera for camera in self.cameras if camera.input.subscribed)
+        return tuple(camera for camera in self.cameras if camera.subscribed)
+
+    def publish_label_info(self) -> None:
+        """Publish the class names and the present confidence threshold for each camera."""
+        for camera in self.cameras:
+            camera.publishers.publish_label_info(self.scheduler.settings.confidence_threshold)
 
     def close(self) -> None:
-        """Take the publishers down and free the engine's memory."""
+        """Destroy the publishers and free the engine's memory."""
         for camera in self.cameras:
-            camera.outputs.close()
+            camera.publishers.close()
         self.segmenter.close()
 
 
-def load(
-    node: LifecycleNodeMixin,
-    parameters: Declaration,
-    group: CallbackGroup,
-    on_image: Callable[[NodeCamera, Any], None],
-) -> Loaded:
+def load_resources(node: LifecycleNodeMixin, parameters: ParameterHandler, group: CallbackGroup) -> NodeResources:
     """Load the engine and set up each camera's topics.
 
     Args:
         node: The node, in its transition to configured.
         parameters: The node's.
-        group: Callback group that images have to themselves.
-        on_image: Called with the camera and every image message that the executor takes.
+        group: Callback group of the images, and of nothing else.
 
     Raises:
-        ErfnetError: A parameter does not fit, or what it names is not to be had here.
+        ErfnetError: A parameter is wrong, or what it names is not available.
     """
-    if parameters.faults:
-        raise ParameterError(" ".join(parameters.faults.values()))
+    if parameters.errors:
+        raise ParameterError(" ".join(parameters.errors.values()))
     segmenter = Segmenter(
         parameters.text("checkpoint") or None,
         engine=parameters.text("engine"),
@@ -81,23 +78,23 @@ def load(
         input_size=parse_input_size(parameters.text("input_size")),
         live=True,
     )
-    transport = parameters.text("image_transport")
+    compressed = parameters.text("image_transport") == "compressed"
     cameras = tuple(
-        NodeCamera(node, name, segmenter.class_set, transport, group, on_image)
+        Camera(node, name, class_set=segmenter.class_set, compressed=compressed, group=group)
         for name in parameters.names("cameras") or ("",)
     )
     missing = []
-    if not cameras[0].outputs.names_labels:
+    if not cameras[0].publishers.has_label_info:
         missing.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")
-    engine = segmenter.engine
-    frames = Frames(segmenter, cameras, lambda: batch_pays(engine.device), node.get_logger())
-    return Loaded(segmenter, cameras, frames, _warnings(parameters), tuple(missing))
-
-
-def _warnings(parameters: Declaration) -> tuple[str, ...]:
     profile = missing_profile(rclpy.get_rmw_implementation_identifier())
     unknown = (
         f"Parameter '{name}' was set but this node has none of that name; see ros2 param list."
         for name in parameters.unknown
     )
-    return (*((profile,) if profile else ()), *unknown)
+    return NodeResources(
+        segmenter=segmenter,
+        cameras=cameras,
+        scheduler=FrameScheduler(segmenter, cameras, parameters.settings(), node.get_logger()),
+        warnings=(*((profile,) if profile else ()), *unknown),
+        missing=tuple(missing),
+    )

@@ -1,4 +1,4 @@
-"""The segmenter node: wires cameras, segmenter and outputs together under a lifecycle."""
+"""The segmenter node: a lifecycle node that connects cameras, segmenter and publishers."""
 
 from __future__ import annotations
 
@@ -6,106 +6,100 @@ import logging
 import threading
 import traceback
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.timer import Timer
 
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.ros import diagnostic_keys
-from erfnet_ros.ros.node.camera import NodeCamera
-from erfnet_ros.ros.node.diagnostics import Diagnostics, Health, LogForwarder, health_of
-from erfnet_ros.ros.node.executor import NodeExecutor
-from erfnet_ros.ros.node.frame_scheduler import Settings
-from erfnet_ros.ros.node.parameter_handler import Declaration
+from erfnet_ros.ros.node.diagnostics import Diagnostics, LogForwarder, Status, build_status
+from erfnet_ros.ros.node.parameter_handler import ParameterHandler
 from erfnet_ros.ros.node.parameters import Value
-from erfnet_ros.ros.node.resources import Loaded, load
+from erfnet_ros.ros.node.resources import NodeResources, load_resources
+from erfnet_ros.ros.rclpy_compat import NodeExecutor
 from erfnet_ros.ros.transport import keep_large_blocks
 
-_WATCH_PERIOD_S = 0.2
-"""How soon the node notices that listeners or cameras come and go."""
+_SUBSCRIPTION_PERIOD_S = 0.2
+"""How soon the node notices subscribers and cameras that come and go."""
 
 
 class SegmenterNode(LifecycleNodeMixin, Node):
-    """Subscribe to cameras, publish what the network sees.
+    """Publishes the segmentation of camera images.
 
-    Configure loads the engine, activate subscribes (to each camera while somebody reads an output of it), deactivate
-    lets go of the cameras, cleanup frees the memory. One bad frame is counted and reported; one bad parameter leaves
-    the node unconfigured and answering.
+    Configure loads the engine, activate subscribes (to each camera while an output of it has a subscriber), deactivate
+    unsubscribes, cleanup frees the memory. A bad frame is counted and reported; a bad parameter leaves the node
+    unconfigured, and its services still answer.
     """
 
     def __init__(self, **node_options: Any) -> None:
-        Node.__init__(self, "segmenter", **{"namespace": "segmentation", **node_options})
+        Node.__init__(self, diagnostic_keys.NODE_NAME, **{"namespace": "segmentation", **node_options})
         # Loading an engine takes seconds; parameters and diagnostics answer meanwhile, so each has a group of its own.
         self._lifecycle_group = MutuallyExclusiveCallbackGroup()
         self._image_group = MutuallyExclusiveCallbackGroup()
-        self._watch_group = MutuallyExclusiveCallbackGroup()
+        watch_group = MutuallyExclusiveCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self._lifecycle_group)
         self._forwarder = LogForwarder(self.get_logger())
         logging.getLogger("erfnet_ros").addHandler(self._forwarder)
         logging.getLogger("erfnet_ros").setLevel(logging.INFO)
 
-        self._loaded: Loaded | None = None
+        self._resources: NodeResources | None = None
         self._active = False
-        self._fault: str | None = None
-        self._frame_lock = threading.Lock()
+        self._configure_error: str | None = None
         self._camera_lock = threading.Lock()
-        self._parameters_in_use = Declaration(self, lambda: self._loaded is not None, self._change_settings)
-        self._settings = self._read_settings()
+        self._parameter_handler = ParameterHandler(self, lambda: self._resources is not None, self._change_settings)
 
         self._diagnostics = Diagnostics(self)
-        self.create_timer(1.0, self._report_health, callback_group=self._watch_group)
-        self.create_timer(_WATCH_PERIOD_S, self._watch, callback_group=self._watch_group)
-        self._autostart: Timer | None = None
-        if self._parameters_in_use.value("autostart"):
-            self._autostart = self.create_timer(0.0, self._start, callback_group=self._lifecycle_group)
+        self.create_timer(1.0, self._publish_diagnostics, callback_group=watch_group)
+        self.create_timer(_SUBSCRIPTION_PERIOD_S, self._update_subscriptions, callback_group=watch_group)
+        if self._parameter_handler.value("autostart"):
+            self._start_timer = self.create_timer(0.0, self._autostart, callback_group=self._lifecycle_group)
 
     # The lifecycle.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the engine; a bad parameter leaves the node unconfigured, with the reason in log and diagnostics."""
         try:
-            loaded = load(self, self._parameters_in_use, self._image_group, self._receive)
+            resources = load_resources(self, self._parameter_handler, self._image_group)
         except ErfnetError as error:
-            return self._refuse(str(error))
+            return self._fail_to_configure(str(error))
         except Exception as error:
-            # rclpy swallows what a transition raises; a user would see a node that fails and says nothing.
+            # rclpy discards what a transition raises, and the reason would be in no log.
             self.get_logger().error(traceback.format_exc())
-            return self._refuse(f"Internal error, {type(error).__name__}: {error}; please report it with the log.")
-        self._fault = None
-        self._settings = self._read_settings()
-        self._loaded = loaded
-        engine, class_set = loaded.segmenter.engine, loaded.segmenter.class_set
+            return self._fail_to_configure(
+                f"Internal error, {type(error).__name__}: {error}; please report it with the log."
+            )
+        self._configure_error = None
+        self._resources = resources
+        engine, class_set = resources.segmenter.engine, resources.segmenter.class_set
         self.get_logger().info(
             f"Configured: {engine.name} on {engine.device} in {engine.precision}, {len(class_set)} classes "
             f"({class_set.name})."
         )
-        for warning in loaded.warnings:
+        for warning in resources.warnings:
             self.get_logger().warning(warning)
         # The engine's notes come from the core's log.
-        for note in loaded.missing:
+        for note in resources.missing:
             self.get_logger().info(note)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start to follow the listeners."""
+        """Subscribe to a camera whenever an output of it has a subscriber."""
         result = super().on_activate(state)
-        if self._loaded is not None:
-            for camera in self._loaded.cameras:
-                camera.begin()
-            self._publish_label_info()
-            topics = ", ".join(camera.input.topic for camera in self._loaded.cameras)
-            self.get_logger().info(f"Active: images from {topics} while somebody reads an output.")
+        if self._resources is not None:
+            self._resources.scheduler.start()
+            self._resources.publish_label_info()
+            topics = ", ".join(camera.topic for camera in self._resources.cameras)
+            self.get_logger().info(f"Active: subscribes to {topics} while an output has a subscriber.")
         self._active = True
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of the cameras; a frame under way is finished first."""
-        self._release_cameras()
+        """Unsubscribe from the cameras; a frame in progress is finished first."""
+        self._stop()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -119,90 +113,78 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything, and be ready to be configured again."""
+        """Free everything; the node can be configured again."""
         self._release()
-        self._fault = self._fault or "An internal error stopped the node; see the log, and configure it again."
+        self._configure_error = self._configure_error or (
+            "An internal error stopped the node; see the log, and configure it again."
+        )
         return TransitionCallbackReturn.SUCCESS
 
-    def _refuse(self, reason: str) -> TransitionCallbackReturn:
-        self._fault = reason
-        self.get_logger().error(f"Not configured: {reason}")
-        return TransitionCallbackReturn.FAILURE
-
-    def _start(self) -> None:
-        if self._autostart is not None:
-            self._autostart.cancel()
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
-
-    def _release_cameras(self) -> None:
-        self._active = False
-        with self._camera_lock:
-            for camera in self._loaded.cameras if self._loaded is not None else ():
-                camera.input.close()
-        # Wait for the frame under way; without subscriptions no other follows it.
-        with self._frame_lock:
-            pass
-
-    def _release(self) -> None:
-        self._release_cameras()
-        if self._loaded is not None:
-            self._loaded.close()
-        self._loaded = None
-
-    def _watch(self) -> None:
-        """Subscribe while somebody reads an output."""
-        with self._camera_lock:
-            if not self._active or self._loaded is None:
-                return
-            before = self._loaded.subscribed
-            for camera in self._loaded.cameras:
-                camera.update()
-            changed = self._loaded.subscribed != before
-        if changed:
-            # Whoever waits for the node to listen need not wait for the next second.
-            self._report_health()
-
-    def _receive(self, camera: NodeCamera, message: Any) -> None:
-        with self._frame_lock:
-            if self._active and self._loaded is not None:
-                self._loaded.frames.serve(camera, message, self._settings)
-
-    # Parameters and diagnostics.
-
-    def _read_settings(self) -> Settings:
-        number = self._parameters_in_use.number
-        return Settings(number("confidence_threshold"), number("overlay_alpha"), number("max_rate"))
-
-    def _change_settings(self, changes: dict[str, Value]) -> None:
-        numbers = {name: value for name, value in changes.items() if isinstance(value, float)}
-        self._settings = replace(self._settings, **numbers)
-        if "confidence_threshold" in changes and self._active:
-            self._publish_label_info()
-
-    def _publish_label_info(self) -> None:
-        for camera in self._loaded.cameras if self._loaded is not None else ():
-            camera.outputs.publish_label_info(self._settings.confidence_threshold)
-
-    def _report_health(self) -> None:
-        self._diagnostics.publish(self._healths())
-
-    def _healths(self) -> list[Health]:
-        loaded = self._loaded
-        if loaded is None:
-            return [Health(diagnostic_keys.UNCONFIGURED, (f"Not configured: {self._fault}",) if self._fault else ())]
-        with self._camera_lock:
-            return health_of(loaded, self._active)
-
     def destroy_node(self) -> None:
-        """Free everything; the log of the core goes elsewhere again."""
-        self._active = False
+        """Free everything, and stop forwarding the core's log."""
+        self._release()
         logging.getLogger("erfnet_ros").removeHandler(self._forwarder)
         super().destroy_node()
 
+    def _fail_to_configure(self, reason: str) -> TransitionCallbackReturn:
+        self._configure_error = reason
+        self.get_logger().error(f"Not configured: {reason}")
+        return TransitionCallbackReturn.FAILURE
+
+    def _autostart(self) -> None:
+        self._start_timer.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _stop(self) -> None:
+        self._active = False
+        if self._resources is not None:
+            with self._camera_lock:
+                for camera in self._resources.cameras:
+                    camera.unsubscribe()
+            self._resources.scheduler.stop()
+
+    def _release(self) -> None:
+        self._stop()
+        with self._camera_lock:
+            resources, self._resources = self._resources, None
+        if resources is not None:
+            resources.close()
+
+    def _update_subscriptions(self) -> None:
+        with self._camera_lock:
+            if not self._active or self._resources is None:
+                return
+            before = self._resources.subscribed
+            for camera in self._resources.cameras:
+                camera.update_subscription()
+            changed = self._resources.subscribed != before
+        if changed:
+            # A program that waits for the subscription need not wait for the next second.
+            self._publish_diagnostics()
+
+    # Parameters and diagnostics.
+
+    def _change_settings(self, changes: dict[str, Value]) -> None:
+        resources = self._resources
+        if resources is None:
+            return
+        resources.scheduler.settings = replace(resources.scheduler.settings, **cast("dict[str, Any]", changes))
+        if "confidence_threshold" in changes and self._active:
+            resources.publish_label_info()
+
+    def _publish_diagnostics(self) -> None:
+        with self._camera_lock:
+            if self._resources is None:
+                errors = (f"Not configured: {self._configure_error}",) if self._configure_error else ()
+                statuses = [Status(diagnostic_keys.UNCONFIGURED, errors)]
+            else:
+                statuses = build_status(self._resources, self._active)
+        self._diagnostics.publish(statuses)
+
 
 def main() -> None:
-    """Run the node until it is told to stop."""
+    """Run the node until it is interrupted."""
     keep_large_blocks()
     rclpy.init()
     node = SegmenterNode()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,22 +19,21 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
-from support.live_node import DEADLINE_S, image_message
+from support.live_node import DEADLINE_S, free_domain, image_message
 
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.engine import Engine
 from erfnet_ros.inference.segmenter import Segmenter
-from erfnet_ros.ros.node.camera import NodeCamera
-from erfnet_ros.ros.node.frame_scheduler import Frames, Settings, batch_pays
+from erfnet_ros.ros.node.camera import Camera
+from erfnet_ros.ros.node.frame_scheduler import FrameScheduler, batch_pays
+from erfnet_ros.ros.node.parameters import Settings
 
 FRONT = np.full((64, 96, 3), 90, np.uint8)
 OTHER_SIZE = np.full((72, 96, 3), 90, np.uint8)
 SETTINGS = Settings(confidence_threshold=0.0, overlay_alpha=0.5, max_rate=0.0)
 
-_domains = itertools.count(os.getpid())
 
-
-class Rig:
+class CameraPair:
     """Two cameras of a lifecycle node, images that wait for them, and what they publish; spun in the test's thread.
 
     The images' callback group belongs to nobody's executor, so that an image stays in its reader until a round takes
@@ -44,14 +41,14 @@ class Rig:
     """
 
     def __init__(self, segmenter: Segmenter) -> None:
-        rclpy.init(domain_id=1 + next(_domains) % 101)
+        rclpy.init(domain_id=free_domain())
         self._node = LifecycleNode("segmenter", namespace="segmentation")
         self._tester = Node("tester")
         self._tester_executor = SingleThreadedExecutor()
         self._tester_executor.add_node(self._tester)
         group = MutuallyExclusiveCallbackGroup()
         self.front, self.rear = (
-            NodeCamera(self._node, name, segmenter.class_set, "raw", group, lambda camera, message: None)
+            Camera(self._node, name, class_set=segmenter.class_set, compressed=False, group=group)
             for name in ("front", "rear")
         )
         self.answers: dict[str, list[Any]] = {"front": [], "rear": []}
@@ -62,21 +59,21 @@ class Rig:
         self._rear_publisher: Publisher = self._tester.create_publisher(Image, "/segmentation/rear/image", 1)
         self._node.trigger_configure()
         self._node.trigger_activate()
-        self._wait_for(lambda: self.front.outputs.wanted() and self.rear.outputs.wanted())
-        self.rear.update()
+        self._wait_for(lambda: self.front.publishers.wanted() and self.rear.publishers.wanted())
+        self.rear.update_subscription()
         self._wait_for(self._rear_publisher.get_subscription_count)
 
-    def round(self, frames: Frames, front: Image, rear: Image) -> tuple[Any, Any]:
+    def round(self, scheduler: FrameScheduler, front: Image, rear: Image) -> tuple[Any, Any]:
         """Let an image of the rear camera wait, serve one of the front camera, and return what both publish."""
         before = self.rear.processed + self.rear.rejected
         self._rear_publisher.publish(rear)
         end = time.monotonic() + DEADLINE_S
         # The image needs a moment to reach the reader; rounds before that serve the front camera alone.
         while self.rear.processed + self.rear.rejected == before and time.monotonic() < end:
-            frames.serve(self.front, front, SETTINGS)
+            scheduler.process_round(self.front, front)
         return self._newest(self.front), self._newest(self.rear)
 
-    def _newest(self, camera: NodeCamera) -> Any:
+    def _newest(self, camera: Camera) -> Any:
         """Return what the camera's last segmented frame published, or None where there was none."""
         received = self.answers[camera.name]
         if camera.processed:
@@ -96,15 +93,16 @@ class Rig:
         rclpy.shutdown()
 
 
-class OneImageEngine:
-    """An engine whose device has memory for one image."""
+class BatchEngine:
+    """A CPU engine that says it is a GPU, on which a batch pays, with memory for so many images."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, most_images: int) -> None:
         self._engine = engine
-        self.name, self.device, self.precision, self.notes = engine.name, engine.device, engine.precision, engine.notes
+        self._most_images = most_images
+        self.name, self.device, self.precision, self.notes = engine.name, "cuda:0", engine.precision, engine.notes
 
     def __call__(self, images: Any) -> Any:
-        if len(images) > 1:
+        if len(images) > self._most_images:
             raise EngineError(f"The memory of {self.device} does not hold {len(images)} images.")
         return self._engine(images)
 
@@ -112,63 +110,70 @@ class OneImageEngine:
         self._engine.close()
 
 
+def segmenter_of(most_images: int) -> Segmenter:
+    segmenter = Segmenter(device="cpu", input_size=(96, 64))
+    segmenter.engine = BatchEngine(segmenter.engine, most_images)
+    return segmenter
+
+
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    return Segmenter(device="cpu", input_size=(96, 64))
+    return segmenter_of(most_images=2)
 
 
 @pytest.fixture
-def rig(segmenter: Segmenter) -> Iterator[Rig]:
-    rig = Rig(segmenter)
-    yield rig
-    rig.close()
+def pair(segmenter: Segmenter) -> Iterator[CameraPair]:
+    pair = CameraPair(segmenter)
+    yield pair
+    pair.close()
 
 
-def frames_of(rig: Rig, segmenter: Segmenter, batch: bool) -> Frames:
-    return Frames(segmenter, (rig.front, rig.rear), lambda: batch, rclpy.logging.get_logger("test"))
+def scheduler_of(pair: CameraPair, segmenter: Segmenter) -> FrameScheduler:
+    scheduler = FrameScheduler(segmenter, (pair.front, pair.rear), SETTINGS, rclpy.logging.get_logger("test"))
+    scheduler.start()
+    return scheduler
 
 
-def test_frames_of_one_size_that_wait_together_share_one_run(rig: Rig, segmenter: Segmenter) -> None:
+def test_frames_of_one_size_that_wait_together_share_one_run(pair: CameraPair, segmenter: Segmenter) -> None:
     """Each frame of a batch tells the whole run's time: to the last digit the same only where it was one run."""
-    front, rear = rig.round(frames_of(rig, segmenter, True), image_message(FRONT), image_message(FRONT))
+    front, rear = pair.round(scheduler_of(pair, segmenter), image_message(FRONT), image_message(FRONT))
     assert front.inference_ms == rear.inference_ms
     assert (front.frames_rejected, rear.frames_processed) == (0, 1)
 
 
-def test_frames_of_two_sizes_run_one_after_the_other(rig: Rig, segmenter: Segmenter) -> None:
-    front, rear = rig.round(frames_of(rig, segmenter, True), image_message(FRONT), image_message(OTHER_SIZE))
+def test_frames_of_two_sizes_run_one_after_the_other(pair: CameraPair, segmenter: Segmenter) -> None:
+    front, rear = pair.round(scheduler_of(pair, segmenter), image_message(FRONT), image_message(OTHER_SIZE))
     assert front.inference_ms != rear.inference_ms
     assert rear.frames_processed == 1
 
 
-def test_where_a_batch_does_not_pay_each_frame_has_its_own_run(rig: Rig, segmenter: Segmenter) -> None:
+def test_where_a_batch_does_not_pay_each_frame_has_its_own_run(pair: CameraPair) -> None:
     """On a CPU the first frame would come out as late as the last."""
     assert not batch_pays("cpu")
     assert batch_pays("cuda:0")
-    front, rear = rig.round(frames_of(rig, segmenter, False), image_message(FRONT), image_message(FRONT))
+    scheduler = scheduler_of(pair, Segmenter(device="cpu", input_size=(96, 64)))
+    front, rear = pair.round(scheduler, image_message(FRONT), image_message(FRONT))
     assert front.inference_ms != rear.inference_ms
 
 
-def test_a_bad_frame_in_a_batch_leaves_the_others(rig: Rig, segmenter: Segmenter) -> None:
+def test_a_bad_frame_in_a_batch_leaves_the_others(pair: CameraPair, segmenter: Segmenter) -> None:
     bad = image_message(FRONT)
     bad.encoding = "32FC1"
-    front, rear = rig.round(frames_of(rig, segmenter, True), image_message(FRONT), bad)
+    front, rear = pair.round(scheduler_of(pair, segmenter), image_message(FRONT), bad)
     assert rear is None
     assert front.frames_rejected == 0
-    assert "32FC1" in (rig.rear.complaint or "")
-    assert rig.front.complaint is None
+    assert "32FC1" in (pair.rear.last_error or "")
+    assert pair.front.last_error is None
 
 
-def test_a_batch_that_fails_is_run_frame_by_frame_and_told_once(rig: Rig) -> None:
+def test_a_batch_that_fails_is_run_frame_by_frame_and_told_once(pair: CameraPair) -> None:
     """Memory that runs out in midstream must cost speed, not frames."""
-    small = Segmenter(device="cpu", input_size=(96, 64))
-    small.engine = OneImageEngine(small.engine)
-    frames = frames_of(rig, small, True)
+    scheduler = scheduler_of(pair, segmenter_of(most_images=1))
     for _ in range(2):
-        front, rear = rig.round(frames, image_message(FRONT), image_message(FRONT))
+        front, rear = pair.round(scheduler, image_message(FRONT), image_message(FRONT))
         assert front.inference_ms != rear.inference_ms
-    assert (rig.front.rejected, rig.rear.rejected) == (0, 0)
-    assert frames.notes == (
-        "Images of several cameras run one after the other: 2 at once failed (The memory of cpu does not hold 2 "
+    assert (pair.front.rejected, pair.rear.rejected) == (0, 0)
+    assert scheduler.notes == (
+        "Images of several cameras run one after the other: 2 at once failed (The memory of cuda:0 does not hold 2 "
         "images.).",
     )

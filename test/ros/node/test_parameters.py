@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.ros.node.parameters import BY_NAME, PARAMETERS
+from erfnet_ros.ros.node.parameters import ANY_TIME, BY_NAME, PARAMETERS, Settings
 
 
 def test_every_default_is_accepted_by_its_own_row() -> None:
     for parameter in PARAMETERS:
         assert parameter.check(parameter.default) == parameter.default
         assert parameter.description.endswith(".")
+
+
+def test_the_settings_are_the_parameters_that_may_change_at_any_time() -> None:
+    assert [field.name for field in fields(Settings)] == [p.name for p in PARAMETERS if p.may_change == ANY_TIME]
 
 
 def test_a_whole_number_passes_for_a_double() -> None:

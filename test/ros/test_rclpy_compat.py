@@ -1,10 +1,11 @@
-"""Callbacks get their threads at once: a node that spins on itself lets the newest image wait, and burns a core."""
+"""The workarounds for rclpy: threads for callbacks, message info, and messages that wait."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,13 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor, await_or_execute
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from std_msgs.msg import Header
 
-from erfnet_ros.ros.node.executor import NodeExecutor, OncePool
+from erfnet_ros.ros.rclpy_compat import NodeExecutor, SubmitOncePool, take_waiting, with_message_info
 
 DEADLINE_S = 30.0
 
@@ -34,7 +37,7 @@ def node() -> Iterator[Node]:
 
 def test_a_task_that_waits_is_not_queued_again() -> None:
     free, runs = threading.Event(), []
-    with OncePool(1) as pool:
+    with SubmitOncePool(1) as pool:
         pool.submit(free.wait, DEADLINE_S)
 
         def task() -> None:
@@ -53,14 +56,14 @@ def test_a_task_that_has_begun_may_be_handed_in_again() -> None:
     def task() -> None:
         runs.append(None)
 
-    with OncePool(1) as pool:
+    with SubmitOncePool(1) as pool:
         pool.submit(task).result(DEADLINE_S)
         pool.submit(task).result(DEADLINE_S)
     assert len(runs) == 2
 
 
 def test_what_a_task_raises_reaches_who_asks() -> None:
-    with OncePool(1) as pool, pytest.raises(ZeroDivisionError):
+    with SubmitOncePool(1) as pool, pytest.raises(ZeroDivisionError):
         pool.submit(lambda: 1 / 0).result(DEADLINE_S)
 
 
@@ -102,3 +105,47 @@ def test_a_message_that_waits_for_a_thread_costs_no_processor_time(node: Node) -
     executor.shutdown()
     spinning.join(DEADLINE_S)
     assert share < 0.4
+
+
+class HumbleExecutor(SingleThreadedExecutor):
+    """Gives a subscription's callback the message alone, whatever its signature, as rclpy 3.3 does."""
+
+    def _take_subscription(self, sub: Subscription) -> Any:
+        with sub.handle:
+            taken = sub.handle.take_message(sub.msg_type, sub.raw)
+
+        async def execute() -> None:
+            await await_or_execute(sub.callback, taken[0])
+
+        return execute if taken is not None else None
+
+
+@pytest.mark.parametrize(("executor_type", "numbered"), [(HumbleExecutor, False), (SingleThreadedExecutor, True)])
+def test_an_image_is_received_with_or_without_message_info(node: Node, executor_type: Any, numbered: bool) -> None:
+    """On Humble the node would end with a TypeError at the first image."""
+    received: list[tuple[Header, Any]] = []
+    callback = with_message_info(lambda message, info: received.append((message, info)))
+    node.create_subscription(Header, "images", callback, 1)
+    publisher = node.create_publisher(Header, "images", 1)
+    executor = executor_type(context=node.context)
+    executor.add_node(node)
+    end = time.monotonic() + DEADLINE_S
+    while not received and time.monotonic() < end:
+        publisher.publish(Header(frame_id="camera"))
+        executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+    message, info = received[0]
+    assert message.frame_id == "camera"
+    assert ("received_timestamp" in info) == numbered
+
+
+def test_a_waiting_message_is_taken_once_with_its_info(node: Node) -> None:
+    subscription = node.create_subscription(Header, "images", lambda message: None, 1)
+    publisher = node.create_publisher(Header, "images", 1)
+    end, taken = time.monotonic() + DEADLINE_S, None
+    while (taken := take_waiting(subscription)) is None and time.monotonic() < end:
+        publisher.publish(Header(frame_id="camera"))
+    assert taken is not None
+    assert (taken[0].frame_id, "source_timestamp" in taken[1]) == ("camera", True)
+    node.destroy_subscription(subscription)
+    assert take_waiting(subscription) is None
