@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from support.live_node import Client, NodeProcess, client_of, compressed_message, image_message, pixels_of, running_node
 
 from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.image_encodings import scale_to_8_bit
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
 from erfnet_ros.visualization.overlay import blend, color_mask
@@ -146,7 +147,7 @@ def test_the_subscription_follows_a_camera_that_comes_back_otherwise(client: Cli
         ("bgra8", np.dstack([RGB[..., ::-1], RGB[..., 0]]), RGB),
         ("mono8", RGB[..., 1:2], np.repeat(RGB[..., 1:2], 3, axis=2)),
         ("rgb8", np.pad(RGB, ((0, 0), (0, 8), (0, 0))), RGB),
-        ("rgb16", np.dstack([RGB, RGB])[..., [0, 0, 1, 1, 2, 2]], RGB),
+        ("rgb16", np.dstack([RGB, RGB])[..., [0, 0, 1, 1, 2, 2]], scale_to_8_bit(RGB.astype(np.uint16) * 257)),
     ],
     ids=["bgr8", "rgba8", "bgra8", "mono8", "padded rows", "rgb16"],
 )
