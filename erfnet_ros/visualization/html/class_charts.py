@@ -32,13 +32,9 @@ def class_bars(
     """Draw a bar for each class, best first.
 
     Args:
-        names: Of the classes.
         shares: 0..1 for each class; None where there is none, which is shown as a dash at the end.
-        title: What stands above the chart.
-        caption: What stands below it.
         mean: Marked by a line, 0..1.
         other: The same classes in another run: a second bar each.
-        runs: What the two runs are called.
     """
     order = sorted(range(len(names)), key=lambda index: (shares[index] is None, -(shares[index] or 0.0), index))
     pair = other is not None
@@ -106,14 +102,11 @@ def class_table(
     """Return a row for each class, in the order of their ids.
 
     Args:
-        names: Of the C classes.
         colors: As the masks show them.
         matrix: (C, C + 1) pixels by true class and answer: precision, recall, share of truth.
         iou: 0..1 for each class; None where there is none.
         more: Further columns by title, 0..1 for each class; one without any value is left out.
         other_iou: The IoU in another run; adds two columns.
-        other_run: What that run is called.
-        caption: What stands below the table.
     """
     more = {title: values for title, values in more.items() if any(value is not None for value in values)}
     columns = [Column("class", numeric=False), Column("IoU")]

@@ -25,10 +25,8 @@ def confusion_chart(names: Sequence[str], matrix: npt.NDArray[np.int64], title: 
     """Draw where the pixels of each true class went, in percent of that class.
 
     Args:
-        names: Of the C classes.
         matrix: (C, C) or (C, C + 1) pixels by true class (row) and answer (column); a last column of its own means
             "no answer", and is shown where it holds any.
-        title: What stands above the chart.
     """
     classes = len(names)
     columns = list(names)

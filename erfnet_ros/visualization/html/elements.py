@@ -55,12 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and what they are, such as where a result comes from.
-
-    Attributes:
-        rows: A name, and a value for each run.
-        runs: What the runs are called; empty where there is one.
-    """
+    """Names with a value for each of `runs`, such as where a result comes from; `runs` is empty where there is one."""
 
     kind: ClassVar[str] = "facts"
     rows: Sequence[tuple[str, tuple[str, ...]]]
@@ -89,14 +84,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing.
-
-    Attributes:
-        svg: An <svg> element, made by this package: it goes into the page as it is.
-        title: What stands above it.
-        caption: How to read it.
-        wide: Whether it takes the page's whole width, or shares it with a neighbor.
-    """
+    """An <svg> element made by this package, which goes into the page as it is. A wide one takes the whole width."""
 
     kind: ClassVar[str] = "chart"
     svg: str
@@ -107,13 +95,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image.
-
-    Attributes:
-        uri: A data URI.
-        title: What stands above it; also read to those who do not see it.
-        caption: What stands below it.
-    """
+    """An image as a data URI; screen readers read its title."""
 
     kind: ClassVar[str] = "picture"
     uri: str
@@ -140,10 +122,8 @@ class Page:
     Attributes:
         title: The headline, also the browser's tab.
         subtitle: What was run, in a line.
-        tiles: The headline numbers.
-        sections: The rest, in reading order; empty ones are left out.
-        notes: What must be known before a number is believed; stands above the tiles.
-        footer: Who wrote the page.
+        sections: In reading order; empty ones are left out.
+        notes: Shown above the tiles: what must be known before a number is believed.
     """
 
     title: str

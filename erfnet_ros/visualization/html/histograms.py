@@ -34,12 +34,8 @@ def histogram(
 
     Args:
         values: At least one, in `unit`.
-        title: What stands above the chart.
-        unit: Of the values, below the axis.
         marks: Names and values of the lines, e.g. {"p50": 41.2}.
-        caption: What stands below the chart.
         other: The values of another run, drawn as an outline; shares, not counts, are compared then.
-        runs: What the two runs are called.
     """
     own = np.asarray(values, np.float64)
     others = None if other is None else np.asarray(other, np.float64)
@@ -118,7 +114,6 @@ def calibration_chart(
         confidence: Mean confidence of each bin, 0..1; None where no pixel is in it. The bins are of equal width.
         accuracy: Share of right pixels in each bin, 0..1; None as above.
         pixels: Pixels in each bin, at least one in all.
-        title: What stands above the chart.
     """
     weights = np.array(pixels, np.float64)
     share = weights / weights.sum()

@@ -46,9 +46,6 @@ def timeline(
     Args:
         series: One run or more; x in seconds from its start. A long one is cut into slices: the line is the median of
             each, the band reaches from the least to the greatest value.
-        title: What stands above the chart.
-        unit: Of the values.
-        caption: What stands below it.
         events: Seconds at which a frame was dropped, or the like; counted by slice of time.
         event: Label of the events' axis; empty leaves that axis out.
         share: The values are 0..1 and are shown in percent.
@@ -112,7 +109,6 @@ def curves(series: Sequence[Series], title: str, y_label: str, *, x_label: str =
 
     Args:
         series: The lines, at most five.
-        title: What stands above the chart.
         y_label: Below which quantity, with its unit.
         x_label: The same for x.
         share: The values are 0..1 and are shown in percent.
