@@ -99,7 +99,7 @@ def compressed_to_array(message: CompressedImageMessage) -> Pixels:
         raise ImageError(f"Expected a JPEG or PNG in the compressed image, got format '{message.format}', {reason}.")
     data = np.frombuffer(message.data, np.uint8)
     encoding = message.format.partition(";")[0].strip()
-    image = decode_rgb(data, cv2.IMREAD_IGNORE_ORIENTATION, encoding) if len(data) else None
+    image = decode_rgb(data, cv2.IMREAD_IGNORE_ORIENTATION, encoding)
     if image is None:
         raise ImageError(
             f"Expected a JPEG or PNG in the compressed image, got {len(data)} bytes of format '{message.format}' "

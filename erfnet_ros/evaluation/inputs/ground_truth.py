@@ -15,6 +15,7 @@ import numpy as np
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.image_decoding import decode
 from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.message_types import LABEL_INFO
 from erfnet_ros.data.bags.reader import BagReader, Message
@@ -211,10 +212,7 @@ def _png_ids(content: Pixels, format: str) -> Pixels:
     # JPEG would smear ids into others without a word.
     if content[:8].tobytes() != b"\x89PNG\r\n\x1a\n":
         raise EvaluationError(f"Expected a PNG as compressed truth, got format '{format}'; labels must be lossless.")
-    try:
-        ids = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        ids = None
+    ids = decode(content, cv2.IMREAD_UNCHANGED)
     if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
         got = "one that cannot be decoded" if ids is None else f"{ids.dtype} of shape {ids.shape}"
         raise EvaluationError(f"Expected a PNG of one byte per pixel, the class id, as compressed truth, got {got}.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.image_decoding import decode_rgb
 
 _JPEG_QUALITY = 88
 
@@ -34,12 +35,11 @@ def file_uri(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise ImageError(f"Cannot read the picture '{path}': {error.strerror}; is the folder complete?") from error
-    bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if bgr is None:
+    rgb = decode_rgb(np.frombuffer(content, np.uint8))
+    if rgb is None:
         raise ImageError(f"Expected a PNG or JPEG picture in '{path}', got {len(content)} bytes of something else.")
     if content.startswith(b"\xff\xd8"):
         return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
-    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     return min(jpeg_uri(rgb), png_uri(rgb), key=len)
 
 
