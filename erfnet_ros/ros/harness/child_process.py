@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -161,9 +162,27 @@ def keep_to_this_machine() -> None:
     if os.environ.get("ROS_DISTRO") == "humble":
         # Humble does not know the range yet; later distributions warn of this variable.
         os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
-    # Above 101 the ports that a domain uses collide with those that Linux hands out.
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 101))
+    if "ROS_DOMAIN_ID" not in os.environ:
+        os.environ["ROS_DOMAIN_ID"] = str(_free_domain())
     use_package_transport()
+
+
+def _free_domain() -> int:
+    """Return a domain in which no participant of this machine is, or any where all are taken."""
+    # Above 101 the ports that a domain uses collide with those that Linux hands out.
+    domains = [1 + (os.getpid() + place) % 101 for place in range(101)]
+    return next((domain for domain in domains if _is_free(domain)), domains[0])
+
+
+def _is_free(domain: int) -> bool:
+    # DDSI-RTPS 2.5, 9.6.2.3: discovery of the first participant uses port 7400 + 250 * domain, and the tenth after it.
+    for port in (7400 + 250 * domain, 7410 + 250 * domain):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                return False
+    return True
 
 
 def use_package_transport() -> None:

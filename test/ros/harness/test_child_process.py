@@ -14,9 +14,11 @@ from erfnet_ros.ros.harness.child_process import (
     ChildProcess,
     ProcessError,
     child_environment,
+    keep_to_this_machine,
     node_command,
     package_file,
 )
+from erfnet_ros.ros.transport import PROFILE_VARIABLES
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -103,3 +105,22 @@ def test_the_installed_executable_is_preferred(tmp_path: Path, monkeypatch: pyte
 def test_package_files_are_found_in_the_checkout_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AMENT_PREFIX_PATH", raising=False)
     assert package_file("package.xml").parent == Path(__file__).resolve().parents[3]
+
+
+def test_a_domain_in_which_another_node_runs_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both nodes would answer both cameras."""
+    rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
+    from rclpy.context import Context
+
+    for name in ("ROS_DOMAIN_ID", "ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE", *PROFILE_VARIABLES):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.delenv("ROS_DOMAIN_ID")
+    keep_to_this_machine()
+    taken = os.environ.pop("ROS_DOMAIN_ID")
+    context = Context()
+    rclpy.init(context=context, domain_id=int(taken))
+    other = rclpy.create_node("other", context=context)
+    keep_to_this_machine()
+    other.destroy_node()
+    rclpy.shutdown(context=context)
+    assert os.environ["ROS_DOMAIN_ID"] != taken
