@@ -98,6 +98,7 @@ def sample_class_pixels(
 def draw_crop(
     phase: Phase,
     frame_size: tuple[int, int],
+    *,
     samples: ClassPixelSamples | None,
     weights: npt.NDArray[np.float64],
     random: np.random.Generator,
@@ -115,7 +116,9 @@ def draw_crop(
     scale = math.exp(random.uniform(math.log(phase.scale[0]), math.log(phase.scale[1])))
     aspect = math.exp(random.uniform(-phase.aspect_jitter, phase.aspect_jitter))
     scale_x, scale_y = scale * aspect, scale / aspect
-    x, y = _center(phase, frame_size, (width / scale_x, height / scale_y), samples, weights, random)
+    x, y = _center(
+        phase, frame_size, (width / scale_x, height / scale_y), samples=samples, weights=weights, random=random
+    )
     shift_x, shift_y = random.integers(-phase.shift, phase.shift + 1, 2)
     flip = -1.0 if phase.horizontal_flip and random.random() < 0.5 else 1.0
     brightness, contrast, saturation = (
@@ -138,6 +141,7 @@ def _center(
     phase: Phase,
     frame_size: tuple[int, int],
     extent: tuple[float, float],
+    *,
     samples: ClassPixelSamples | None,
     weights: npt.NDArray[np.float64],
     random: np.random.Generator,

@@ -77,7 +77,9 @@ class BatchSampler:
         image, labels = frames.pixels(frame)
         pixel_samples = frames.pixel_samples_in(frame, labels) if phase.rare_class_fraction else None
         size = (labels.shape[1], labels.shape[0])
-        crop = draw_crop(phase, size, pixel_samples, self.sampling_weights, self.random(step, number))
+        crop = draw_crop(
+            phase, size, samples=pixel_samples, weights=self.sampling_weights, random=self.random(step, number)
+        )
         crops = CropBatch.of([crop], [frame], torch.device("cpu"))
         images, truth = warp(torch.from_numpy(image)[None], torch.from_numpy(labels)[None], crops, phase)
         return images[0], truth[0], crops.color_jitter[0]
@@ -90,7 +92,13 @@ class BatchSampler:
         parts = [part.frames for part in self.parts if isinstance(part.frames, MemoryFrames)]
         size = parts[0].size
         drawn = [
-            draw_crop(phase, size, parts[part].pixel_samples[frame], self.sampling_weights, self.random(step, n))
+            draw_crop(
+                phase,
+                size,
+                samples=parts[part].pixel_samples[frame],
+                weights=self.sampling_weights,
+                random=self.random(step, n),
+            )
             for part, frame, n in items
         ]
         crops = CropBatch.of(drawn, [frame for _, frame, _ in items], parts[0].images.device)

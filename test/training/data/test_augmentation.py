@@ -100,7 +100,7 @@ def test_whatever_is_drawn_labels_are_the_frames_or_void_and_pixels_in_range(see
     images, labels = colored_frame(seed)
     random = np.random.default_rng(seed)
     pixel_samples = sample_class_pixels(labels[0].numpy(), 5, random)
-    drawn = draw_crop(WILD, SIZE, pixel_samples, np.ones(5), random)
+    drawn = draw_crop(WILD, SIZE, samples=pixel_samples, weights=np.ones(5), random=random)
     view_images, view_labels = cut(images, labels, [drawn], (40, 32))
     assert view_images.shape == (1, 3, 32, 40)
     assert view_labels.shape == (1, 32, 40)
@@ -114,7 +114,9 @@ def test_a_batch_is_what_its_views_are_one_by_one() -> None:
     frames = [colored_frame(seed) for seed in range(4)]
     random = np.random.default_rng(0)
     crops = [
-        draw_crop(WILD, SIZE, sample_class_pixels(labels[0].numpy(), 5, random), np.ones(5), random)
+        draw_crop(
+            WILD, SIZE, samples=sample_class_pixels(labels[0].numpy(), 5, random), weights=np.ones(5), random=random
+        )
         for _, labels in frames
     ]
     images, labels = (torch.cat(parts) for parts in zip(*frames, strict=True))
@@ -141,7 +143,7 @@ def test_a_view_out_of_a_part_of_its_frame_is_the_view_out_of_the_whole(
     assert max(augmentation._window(phase, 4, (400, 300))) < 150
     random = np.random.default_rng(0)
     for _ in range(50):
-        drawn = draw_crop(phase, (400, 300), None, np.ones(1), random)
+        drawn = draw_crop(phase, (400, 300), samples=None, weights=np.ones(1), random=random)
         part = warp(image, labels, CropBatch.of([drawn], [0], image.device), phase)
         whole = cut(image, labels, [drawn], (20, 16))
         # Squares that begin elsewhere see the ramp's steps elsewhere; rounding may turn the nearest of two pixels.
@@ -168,7 +170,9 @@ def test_rare_classes_are_looked_for() -> None:
     phase = Phase(steps=1, crop=(16, 16), rare_class_fraction=1.0)
     random = np.random.default_rng(0)
     pixel_samples = sample_class_pixels(labels, 2, random)
-    crops = [draw_crop(phase, SIZE, pixel_samples, np.array([1e-9, 1.0]), random) for _ in range(20)]
+    crops = [
+        draw_crop(phase, SIZE, samples=pixel_samples, weights=np.array([1e-9, 1.0]), random=random) for _ in range(20)
+    ]
     crops = cut(image.expand(20, -1, -1, -1), torch.from_numpy(labels)[None].expand(20, -1, -1), crops, (16, 16))[1]
     assert all((crop == 1).any() for crop in crops)
 
@@ -189,7 +193,13 @@ def test_spots_are_pixels_of_their_class_and_an_absent_class_has_none() -> None:
 
 def test_frames_of_void_alone_can_be_drawn_from() -> None:
     pixel_samples = sample_class_pixels(np.full((48, 64), VOID, np.uint8), 3, np.random.default_rng(0))
-    draw_crop(replace(WILD, rare_class_fraction=1.0), SIZE, pixel_samples, np.ones(3), np.random.default_rng(0))
+    draw_crop(
+        replace(WILD, rare_class_fraction=1.0),
+        SIZE,
+        samples=pixel_samples,
+        weights=np.ones(3),
+        random=np.random.default_rng(0),
+    )
 
 
 def test_light_changes_as_each_of_its_numbers_says() -> None:
@@ -211,7 +221,9 @@ def test_light_changes_as_each_of_its_numbers_says() -> None:
 def test_without_light_scale_and_shift_only_the_mirror_is_drawn() -> None:
     random = np.random.default_rng(0)
     pixel_samples = sample_class_pixels(np.zeros((48, 64), np.uint8), 1, random)
-    drawn = {draw_crop(Phase(steps=1), SIZE, pixel_samples, np.ones(1), random) for _ in range(20)}
+    drawn = {
+        draw_crop(Phase(steps=1), SIZE, samples=pixel_samples, weights=np.ones(1), random=random) for _ in range(20)
+    }
     assert {view.scale for view in drawn} == {(1.0, 1.0), (-1.0, 1.0)}
     assert {view.center for view in drawn} == {(32.0, 24.0)}
     assert all(math.isclose(part, 1) for view in drawn for part in view.color_jitter)
