@@ -1,6 +1,6 @@
 """Workarounds for rclpy, and the only use of its private attributes.
 
-Each says with which versions it was checked and when it can go.
+Each says with which versions it was run and when it can go.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def with_message_info(callback: Callable[[Any, MessageInfo], None]) -> Callable[
 def take_waiting(subscription: Subscription[Any]) -> tuple[Any, MessageInfo] | None:
     """Take the message that waits in a subscription's reader; None where there is none or it was just destroyed.
 
-    rclpy has no public way to take a message outside its executor. Checked with rclpy 3.3 (Humble) to 9.1.
+    rclpy has no public way to take a message outside its executor. Run with rclpy 9.1.2 only.
     """
     try:
         with subscription.handle:
@@ -54,7 +54,7 @@ def take_waiting(subscription: Subscription[Any]) -> tuple[Any, MessageInfo] | N
 def parameter_overrides(node: Node) -> tuple[str, ...]:
     """Return the names of all parameters set on the command line or in a file, declared or not.
 
-    `automatically_declare_parameters_from_overrides` would declare misspelled ones. Checked with rclpy 3.3 to 9.1.
+    `automatically_declare_parameters_from_overrides` would declare misspelled ones. Run with rclpy 9.1.2 only.
     """
     return tuple(sorted(node._parameter_overrides))
 
@@ -90,7 +90,7 @@ class NodeExecutor(MultiThreadedExecutor):
     rclpy's spin submits each task that no thread has begun yet again in every round, and with Fast DDS a message that
     was not taken yet makes each round end at once. Thousands of copies of one task then fill the pool, and a callback
     starts as much as a second late: a camera faster than the engine is enough. Reported as ros2/rclpy#1452 and fixed
-    by #1547; checked with rclpy 3.3 to 9.1, and can go with the last distribution without that fix.
+    by #1547; run with rclpy 9.1.2 only, and can go with the last distribution without that fix.
 
     Args:
         num_threads: Callbacks that may run at once, 2 or more.
