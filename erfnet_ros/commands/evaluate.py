@@ -143,8 +143,8 @@ def _check(data: DataSet, checkpoint: Checkpoint, options: argparse.Namespace) -
         )
     if not data.has_truth and options.export_server is None:
         raise SourceError(
-            f"Expected truth to score against, got none in split {data.split} of {data.name}; take another --split, or "
-            "write its labels with --export-server."
+            f"Expected ground truth to score against, got none in split {data.split} of {data.name}; take another "
+            "--split, or write its labels with --export-server."
         )
     if options.protocol == "paper" and options.export_server is not None:
         raise ParameterError(

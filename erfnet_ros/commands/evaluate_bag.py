@@ -69,19 +69,19 @@ def _run(options: argparse.Namespace, command: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="erfnet evaluate-bag",
-        description="Score what the network makes of the images in rosbags against their truth, and write a report. "
-        "A run that was stopped goes on where it was.",
+        description="Segment the images of rosbags, score the masks by their ground truth, and write a report. "
+        "A run that was stopped resumes where it was.",
     )
     add_options(parser)
     offline = parser.add_argument_group("offline")
     offline.add_argument("--boundaries", action="store_true", help="score outlines as well (costs some speed)")
     offline.add_argument(
-        "--output-bag", action="store_true", help="write masks beside the original topics into DIR/bags"
+        "--output-bag", action="store_true", help="write the original topics and the masks to DIR/bags"
     )
     offline.add_argument("--storage", choices=STORAGES, default="mcap", help="of the output bag (default: mcap)")
     offline.add_argument("--jobs", type=int, default=1, metavar="N", help="bags at once, a process each (default: 1)")
     offline.add_argument("--dask", metavar="ADDRESS", help="evaluate on the workers of this Dask scheduler")
-    offline.add_argument("--no-resume", action="store_true", help="begin anew where an earlier run was stopped")
+    offline.add_argument("--no-resume", action="store_true", help="start over, and do not resume a stopped run")
     return parser
 
 

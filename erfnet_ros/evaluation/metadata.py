@@ -1,9 +1,9 @@
-"""The parts of a result: bags, counts, resources, pictures, and where the numbers come from."""
+"""Metadata of a result: bags, counts, resources, pictures, and provenance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class FrameCounts:
         answered: Images of which a mask came back.
         dropped: Images passed over or lost (live).
         rejected: Images that could not be read or segmented.
-        scored: Masks held against a truth.
+        scored: Masks compared with ground truth.
         ground_truths: Ground-truth images in the bags or in the folder.
         unmatched_ground_truths: Ground-truth images without an image within the tolerance.
         unmatched_images: Images without a truth within the tolerance.
@@ -89,6 +89,7 @@ class Picture:
         stamp_ns: Of its header.
         miou: Of this frame alone, 0..1; None without truth.
         confidence: Its mean confidence, 0..1.
+        weakest: IoU of the classes that failed in this frame, 0..1, the lowest first.
     """
 
     kind: str
@@ -98,6 +99,7 @@ class Picture:
     stamp_ns: int
     miou: float | None
     confidence: float | None
+    weakest: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The options that offline and live evaluation share, in the same words."""
+"""Command-line options that offline and live evaluation share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what both modes know: bags, output folder, topics, truth, engine, comparison and gate."""
+    """Add what both modes know: bags, output folder, topics, ground truth, engine, comparison and requirements."""
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the report")
     parser.add_argument("--live", action="store_true", help="play the bag to the real node over DDS (needs ROS 2)")
@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_engine_options(parser)
     parser.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
     parser.add_argument("--threshold", type=float, default=0.0, help="pixels below this confidence become void (0..1)")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="result.json of another run, set beside this one")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="result.json of another run to compare with")
     parser.add_argument(
         "--require",
         metavar="TEXT",
@@ -60,7 +60,7 @@ class Preparation:
     Attributes:
         settings: Of the evaluation.
         compare: The other run; None without one.
-        requirements: Of the gate; empty without one.
+        requirements: Of --require; empty without one.
     """
 
     settings: Settings
@@ -100,7 +100,7 @@ def prepare(options: argparse.Namespace) -> Preparation:
     if settings.ground_truth_dir is not None and len(options.bags) > 1:
         raise ParameterError(
             f"Expected one bag with --ground-truth-dir, got {len(options.bags)}: its files belong to one bag's images; "
-            "put the truth of several bags into topics."
+            "put the ground truth of several bags into topics."
         )
     return Preparation(settings, compare, requirements)
 

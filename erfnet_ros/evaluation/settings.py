@@ -1,4 +1,4 @@
-"""What an evaluation was asked to do, in a form that travels between processes and machines."""
+"""Settings of an evaluation, serializable for other processes and machines."""
 
 from __future__ import annotations
 

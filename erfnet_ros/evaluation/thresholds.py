@@ -1,4 +1,4 @@
-"""The gate: what a CI job requires of a result, in one line.
+"""Thresholds that a result must meet, such as those of a CI job.
 
     miou>=0.60 latency_p99<=0.100 dropped<=0.02 iou.road>0.9
 
@@ -164,7 +164,7 @@ def check_classes(requirements: Sequence[Requirement], class_set: ClassSet) -> N
 
 
 def check(requirements: Sequence[Requirement], result: Result) -> tuple[Verdict, ...]:
-    """Hold a result against requirements; what the run did not measure has failed.
+    """Compare a result with requirements; what the run did not measure has failed.
 
     Raises:
         EvaluationError: A requirement names a class that the result does not have.
@@ -196,11 +196,11 @@ def _why_not(name: str, result: Result) -> str:
     live_only = name.startswith(("latency_", "age_", "streaming_")) or name in ("jitter", "dropped")
     if live_only and result.mode != LIVE:
         return f"there is no {name} in {result.mode} mode; run with --live"
-    if result.figures is None and (name == "miou" or name in _ACCURACY or name.startswith(_CLASS_IOU)):
-        return "nothing was scored: there is no truth"
+    if result.figures is None and (name in ("miou", "streaming_miou", *_ACCURACY) or name.startswith(_CLASS_IOU)):
+        return "nothing was scored without ground truth; name it with --ground-truth-topic or --ground-truth-dir"
     if name.startswith(_CLASS_IOU):
         return "the class has no ground truth in the bags; leave it out"
-    return "this run did not measure it"
+    return "this run did not measure it; leave it out, or see docs/bags.md for what measures it"
 
 
 def _word(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The end of an evaluation, offline or live: files, lines for people, and the gate's exit status."""
+"""Reports of an evaluation, offline or live: files, terminal output, and the exit status."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from erfnet_ros.evaluation.thresholds import Requirement
 def write_reports(
     result: Result, folder: Path, compare: Result | None = None, requirements: Sequence[Requirement] = ()
 ) -> int:
-    """Write the report with its result.json, print what matters, and hold the gate.
+    """Write the report with its result.json, print a summary, and check the requirements.
 
     Args:
         result: What the evaluation came to.
         folder: Output folder.
-        compare: Another run, set beside this one in the report.
+        compare: Another run, compared with this one in the report.
         requirements: What must hold.
 
     Returns:

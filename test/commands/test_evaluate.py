@@ -189,7 +189,7 @@ def test_a_split_without_truth_is_exported_without_figures(
     assert [path.name for path in (tmp_path / "server").iterdir()] == ["bonn_000000_000003_labelIds.png"]
     assert json.loads(out.read_text())["miou"] is None
     printed = capsys.readouterr().out
-    assert "No truth to score against." in printed
+    assert "No ground truth to score against." in printed
     assert "1 label files for the server in" in printed
 
 

@@ -58,7 +58,7 @@ def measure(
     prepare: Callable[[Frame], Frame] = lambda frame: frame,
     keep: Callable[[Frame, Pixels], None] = lambda frame, labels: None,
 ) -> Measurement:
-    """Segment frames of a data set and hold the labels against its truth, where it has any.
+    """Segment frames of a data set and compare the labels with its ground truth, where it has any.
 
     Args:
         data: Where the frames come from.

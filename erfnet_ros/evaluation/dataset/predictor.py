@@ -1,4 +1,4 @@
-"""Who labels the frames that are scored: an engine, as on the robot, or several looks at each image averaged."""
+"""Predictors for data sets: an engine, as on the robot, or test-time augmentation."""
 
 from __future__ import annotations
 

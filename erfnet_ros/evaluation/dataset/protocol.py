@@ -1,4 +1,4 @@
-"""At which size a frame is scored: papers differ in this, and rarely say so."""
+"""Scoring protocols: the size at which a frame is scored, which differs between papers."""
 
 from __future__ import annotations
 

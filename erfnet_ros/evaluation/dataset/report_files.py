@@ -1,4 +1,4 @@
-"""What `erfnet evaluate` found: on the terminal, as JSON, and as pictures; and where it comes from."""
+"""Outputs of `erfnet evaluate`: terminal, JSON and pictures, with their provenance."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def show(measurement: Measurement, source: Provenance, console: Console) -> None
     if measurement.frames:
         print_score(measurement.score, console)
     else:
-        console.print("No truth to score against.")
+        console.print("No ground truth to score against.")
     print_facts({name.replace("_", " "): str(value) for name, value in asdict(source).items()}, console)
 
 

@@ -1,4 +1,4 @@
-"""What `erfnet evaluate` prints: a table per class, the means below it, and where the numbers come from."""
+"""Table of a score for the terminal: classes, means, and provenance."""
 
 from __future__ import annotations
 

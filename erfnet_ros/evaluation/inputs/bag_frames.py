@@ -1,4 +1,4 @@
-"""The images of a bag, decoded, each with its truth, and what lies between them."""
+"""Decoded images of a bag with their ground truth, and the messages between them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _frame(reader: BagReader, message: Message, index: int, scan: BagScan, truth
             truth = truths[belongs]
             if rgb is not None and truth.shape != rgb.shape[:2]:
                 ground_truth_fault = (
-                    f"Expected truth of the image's size, {rgb.shape[1]}x{rgb.shape[0]}, "
+                    f"Expected ground truth of the image's size, {rgb.shape[1]}x{rgb.shape[0]}, "
                     f"got {truth.shape[1]}x{truth.shape[0]}."
                 )
                 truth = None

@@ -1,4 +1,4 @@
-"""What lies in a bag before anything is decoded: topics, stamps, which truth belongs to which image."""
+"""Scan of a bag before decoding: topics, timestamps, and the ground truth of each image."""
 
 from __future__ import annotations
 

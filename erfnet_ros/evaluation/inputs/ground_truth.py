@@ -1,4 +1,4 @@
-"""Truth for the images of a bag: a topic of class ids, or a folder of PNG files."""
+"""Ground truth for the images of a bag: a topic of class ids, or a folder of PNG files."""
 
 from __future__ import annotations
 
@@ -157,16 +157,16 @@ def check_matches(matches: Matches, bag: str, truths: int, tolerance_s: float) -
         return
     if matches.nearest_ns is None:
         raise EvaluationError(
-            f"Expected truths to score '{bag}' with, got {truths}; name another --ground-truth-topic."
+            f"Expected ground truth to score '{bag}' with, got {truths} messages; name another --ground-truth-topic."
         )
     raise EvaluationError(
-        f"Expected a truth within {tolerance_s:g} s of an image of '{bag}', got none of {truths}: the nearest is "
+        f"Expected ground truth within {tolerance_s:g} s of an image of '{bag}', got none of {truths}: the nearest is "
         f"{matches.nearest_ns / 1e9:.6f} s away; check the stamps, or raise --tolerance."
     )
 
 
 def check_label_info(reader: BagReader, topic: str, class_set: ClassSet) -> None:
-    """Refuse truth whose ids mean other classes, where a label_info beside it says what they mean.
+    """Refuse truth whose ids mean other classes, where a label_info next to it says what they mean.
 
     Args:
         reader: The bag.
@@ -176,18 +176,18 @@ def check_label_info(reader: BagReader, topic: str, class_set: ClassSet) -> None
     Raises:
         EvaluationError: Naming the first id that means something else.
     """
-    beside = f"{topic.rpartition('/')[0]}/label_info"
-    if beside not in reader.topics or reader.topics[beside].type != LABEL_INFO:
+    label_info = f"{topic.rpartition('/')[0]}/label_info"
+    if label_info not in reader.topics or reader.topics[label_info].type != LABEL_INFO:
         return
-    for message in islice(reader.messages([beside]), 1):
+    for message in islice(reader.messages([label_info]), 1):
         theirs = {entry.class_id: entry.class_name for entry in reader.decode(message).class_map}
         # An id behind the last class may be what the data set calls void.
         for index, name in enumerate(class_set.names):
             if theirs.get(index) != name:
                 raise EvaluationError(
-                    f"Expected truth on '{topic}' of the checkpoint's {len(class_set)} classes '{class_set.name}', got "
-                    f"'{theirs.get(index)}' for '{name}' as id {index} in '{beside}'; take a checkpoint of these "
-                    "classes, or other truth."
+                    f"Expected ground truth on '{topic}' of the checkpoint's {len(class_set)} classes "
+                    f"'{class_set.name}', got '{theirs.get(index)}' for '{name}' as id {index} in '{label_info}'; take "
+                    "a checkpoint of these classes, or other ground truth."
                 )
 
 
@@ -201,8 +201,8 @@ def label_ids(message: Any) -> Pixels:
         return _png_ids(np.frombuffer(message.data, np.uint8), message.format)
     if message.encoding not in _LABEL_ENCODINGS:
         raise EvaluationError(
-            f"Expected class ids of encoding {' or '.join(_LABEL_ENCODINGS)} as truth, got '{message.encoding}'; "
-            "convert color labels to class ids."
+            f"Expected class ids of encoding {' or '.join(_LABEL_ENCODINGS)} as ground truth, got "
+            f"'{message.encoding}'; convert color labels to class ids."
         )
     height, width = message.height, message.width
     return to_array(_MonoImage(height, width, "mono8", 0, message.step, message.data))[..., 0]
@@ -211,11 +211,15 @@ def label_ids(message: Any) -> Pixels:
 def _png_ids(content: Pixels, format: str) -> Pixels:
     # JPEG would smear ids into others without a word.
     if content[:8].tobytes() != b"\x89PNG\r\n\x1a\n":
-        raise EvaluationError(f"Expected a PNG as compressed truth, got format '{format}'; labels must be lossless.")
+        raise EvaluationError(
+            f"Expected a PNG as compressed ground truth, got format '{format}'; labels must be lossless."
+        )
     ids = decode(content, cv2.IMREAD_UNCHANGED)
     if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
         got = "one that cannot be decoded" if ids is None else f"{ids.dtype} of shape {ids.shape}"
-        raise EvaluationError(f"Expected a PNG of one byte per pixel, the class id, as compressed truth, got {got}.")
+        raise EvaluationError(
+            f"Expected a PNG of one byte per pixel, the class id, as compressed ground truth, got {got}."
+        )
     return ids.astype(np.uint8, copy=False)
 
 

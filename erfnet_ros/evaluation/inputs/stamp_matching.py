@@ -1,4 +1,4 @@
-"""Stamps of images and of truths, and which belong together."""
+"""Timestamps of images and ground truth, and their matching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well the outlines of the classes are met: the boundary F-score."""
+"""Boundary F-score: how well the boundaries of the classes match."""
 
 from __future__ import annotations
 

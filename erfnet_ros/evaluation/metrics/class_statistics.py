@@ -1,4 +1,4 @@
-"""How much of an image each class takes, and how sure the network is of it."""
+"""Share of each class in an image, and its mean confidence."""
 
 from __future__ import annotations
 

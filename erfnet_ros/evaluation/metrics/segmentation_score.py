@@ -1,9 +1,9 @@
-"""Labels held against truth: counts that add up over frames, processes and machines, and the figures read off them."""
+"""Segmentation score: counts that add up over frames, processes and machines, and the metrics computed from them."""
 
 from __future__ import annotations
 
 import operator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ from erfnet_ros.evaluation.metrics.confusion_matrix import CALIBRATION_BINS
 
 _UNIT = 2**40
 """Boundary F-scores are summed as whole numbers of 1 / 2^40: the sum is the same in whatever order frames come."""
+
+_WEAKEST, _WEAK = 3, 0.5
+"""So many classes of a frame are named as its weakest, if their IoU is lower than this."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ class FrameFigures:
         miou: Mean IoU over the classes of this frame, 0..1; None where the frame's truth is void altogether.
         pixel_accuracy: Share of its true pixels that were labeled rightly, 0..1; None as above.
         mean_confidence: Mean confidence over all its pixels, 0..1; None where no confidence was given.
+        weakest: IoU of up to three classes of the frame's ground truth that lie below one half, the lowest first.
     """
 
     miou: float | None
     pixel_accuracy: float | None
     mean_confidence: float | None
+    weakest: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class Figures:
 
 
 class Score:
-    """Counts of labels held against truth; Scores of parts of the frames add up to the Score of all, exactly.
+    """Counts of labels compared with ground truth; Scores of parts of the frames add up to the Score of all, exactly.
 
     Args:
         class_set: What the ids mean.
@@ -161,7 +166,11 @@ class Score:
             self._boundary_sums[1] += known
         self.matrix += matrix
         self.frames += 1
-        return FrameFigures(confusion_matrix.mean_iou(matrix), confusion_matrix.pixel_accuracy(matrix), mean_confidence)
+        iou = confusion_matrix.class_iou(matrix)
+        weakest = {self.class_set.names[i]: float(iou[i]) for i in np.argsort(iou)[:_WEAKEST] if iou[i] < _WEAK}
+        return FrameFigures(
+            confusion_matrix.mean_of_known(iou), confusion_matrix.pixel_accuracy(matrix), mean_confidence, weakest
+        )
 
     def __add__(self, other: Score) -> Score:
         """Return the Score of both ones' frames.

@@ -1,7 +1,7 @@
-"""Streaming accuracy: at each truth's moment the newest mask that has arrived counts, so lateness costs accuracy.
+"""Streaming accuracy: the newest mask that has arrived at each image's time is scored, so latency costs accuracy.
 
-Source: Li, Wang, Ramanan 2020, "Towards Streaming Perception", section 3: the output that is held against the truth of
-a moment is the last one that was there by then.
+Source: Li, Wang, Ramanan 2020, "Towards Streaming Perception", section 3: the ground truth of a time is compared
+with the last output that was there by then.
 """
 
 from __future__ import annotations

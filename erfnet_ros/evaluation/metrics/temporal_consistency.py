@@ -1,4 +1,4 @@
-"""Temporal flicker: how much of a picture changes its label from one mask to the next."""
+"""Temporal consistency: share of the pixels that change their label from one mask to the next (flicker)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from erfnet_ros.core.errors import EvaluationError
 
 @dataclass(frozen=True)
 class TemporalConsistencyFigures:
-    """What came of all pairs of consecutive masks.
+    """Label changes over all pairs of consecutive masks.
 
     Attributes:
         share: Pixels whose label changed / pixels, pooled over all pairs, 0..1; None without a pair.

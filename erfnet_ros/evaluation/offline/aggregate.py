@@ -1,4 +1,4 @@
-"""One result out of many bags."""
+"""Aggregation of the results of many bags."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REASONS = 3
 def combine(
     outcomes: Sequence[JobResult], class_set: ClassSet, boundaries: bool, provenance: Provenance, folder: Path
 ) -> Result:
-    """Add up what came of the bags, and write the pictures.
+    """Aggregate the results of the bags, and write the pictures.
 
     Args:
         outcomes: One per bag, in the order of the report.
@@ -140,6 +140,7 @@ def _pictures(accumulators: Sequence[Accumulator], folder: Path) -> tuple[Pictur
             entry.stamp_ns,
             entry.miou,
             entry.confidence,
+            entry.weakest,
         )
         for kind, bag, entry in chosen
     )
@@ -167,18 +168,20 @@ def _bag_notes(outcome: JobResult, accumulator: Accumulator) -> list[str]:
             f"{rejected[0].index}: {rejected[0].reason}"
         )
     if len(accumulator.records) < facts.frames:
-        notes.append(f"{facts.frames - len(accumulator.records)} of {facts.frames} images could be read only once.")
+        lost = facts.frames - len(accumulator.records)
+        notes.append(f"{lost} of {facts.frames} images were found by the scan and could not be read afterwards.")
     if not outcome.has_ground_truth:
         notes.append(
-            "There is no truth, so accuracy was not measured; name it with --ground-truth-topic or --ground-truth-dir."
+            "There is no ground truth, so accuracy was not measured; name it with --ground-truth-topic or "
+            "--ground-truth-dir."
         )
     if outcome.unmatched_ground_truths or outcome.unmatched_images:
         notes.append(
-            f"{outcome.unmatched_ground_truths} of {facts.ground_truths} truths belong to no image, and "
-            f"{outcome.unmatched_images} of {facts.frames} images have no truth."
+            f"{outcome.unmatched_ground_truths} of {facts.ground_truths} ground-truth images belong to no image, and "
+            f"{outcome.unmatched_images} of {facts.frames} images have no ground truth."
         )
     refused = sum(accumulator.refusals.values())
     if refused:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in accumulator.refusals.most_common(_REASONS))
-        notes.append(f"{refused} truths were left out: {reasons}")
+        notes.append(f"{refused} ground-truth images cannot be used: {reasons}")
     return notes

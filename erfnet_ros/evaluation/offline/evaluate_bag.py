@@ -182,5 +182,5 @@ def _check(accumulator: Accumulator, scan: BagScan) -> None:
         reasons = accumulator.refusals.most_common(1)
         why = f"; the first: {reasons[0][0]}" if reasons else ": those that match belong to unreadable images."
         raise EvaluationError(
-            f"Expected truth that can be used for '{name}', got none of {scan.matches.count} that match{why}"
+            f"Expected ground truth that can be used for '{name}', got none of {scan.matches.count} that match{why}"
         )

@@ -1,4 +1,4 @@
-"""The output bag: the masks beside the original topics, to be played in RViz and Foxglove."""
+"""Output bag: the original topics and the masks, to be played in RViz and Foxglove."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a bag has come, on the disk: a run that was killed goes on from there."""
+"""Progress file of a bag, from which a run that was stopped is resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good the masks are: by class, by confidence, over time."""
+"""Accuracy sections of the report: by class, by confidence, over time."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def write_report(
     Args:
         result: What to report.
         folder: Where the pictures of `result` are and the files go; it exists.
-        compare: Another run, set beside this one.
-        verdicts: What the gate says of `result`, from `gate.check`.
+        compare: Another run, compared with this one.
+        verdicts: On the requirements, from `thresholds.check`.
 
     Raises:
         ErfnetError: A file cannot be written.
@@ -98,12 +98,12 @@ def _run(result: Result) -> str:
 
 
 def _notes(result: Result, verdicts: Sequence[Verdict]) -> list[Note]:
-    """Return what a reader must know first: the gate, what could not be read, and what the numbers leave out."""
+    """Return what a reader must know first: requirements, faults, and what the numbers leave out."""
     notes = requirement_notes(verdicts)
     notes += [Note(f"{bag.name}: {fault}", "fair") for bag in result.bags for fault in bag.faults]
     notes += [Note(note, "fair") for note in result.notes]
     if result.figures is None:
-        notes.append(Note("There was no truth to hold the masks against: how good they are is not known.", "fair"))
+        notes.append(Note("There was no ground truth to compare the masks with: accuracy is not known.", "fair"))
     elif result.figures.absent:
         absent = result.figures.absent_classes()
         notes.append(Note(f"Without ground truth, and so left out of the means: {absent}."))

@@ -1,4 +1,4 @@
-"""When each frame of a run was, on one time axis."""
+"""Event times of a run's frames on one time axis."""
 
 from __future__ import annotations
 

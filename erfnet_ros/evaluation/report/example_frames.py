@@ -1,4 +1,4 @@
-"""Frames to look at: the best, the worst, and those of which the network is least sure."""
+"""Example frames in the report: best, worst and least confident."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ def frames_section(result: Result, folder: Path) -> Section:
             title = f"{word}: frame {picture.index} of {result.bags[picture.bag].name}"
             figures = [
                 "" if picture.miou is None else f"mIoU {percent(picture.miou)}",
+                "weakest: " + ", ".join(f"{name} {percent(iou)}" for name, iou in picture.weakest.items())
+                if picture.weakest
+                else "",
                 "" if picture.confidence is None else f"mean confidence {percent(picture.confidence)}",
                 f"stamp {picture.stamp_ns / 1e9:.3f} s",
             ]

@@ -1,16 +1,16 @@
-"""Where a result comes from: bags, checkpoint, engine, machine, versions."""
+"""Provenance section of the report: bags, checkpoint, engine, machine, versions, methods."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from erfnet_ros.evaluation.results.result import Result
-from erfnet_ros.visualization.html.elements import Block, Cell, Column, Facts, Section, Table
+from erfnet_ros.visualization.html.elements import Block, Cell, Column, Facts, Note, Section, Table
 from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number
 
 
 def provenance_section(result: Result, other: Result | None, runs: tuple[str, str]) -> Section:
-    """Return everything that a reader needs to get the numbers again; two runs beside each other."""
+    """Return what a reader needs to reproduce the numbers, for both runs where there are two."""
     here = _facts(result)
     blocks: list[Block] = [_bags_table(result, "Bags" if other is None else f"Bags, {runs[0]}")]
     if other is None:
@@ -20,7 +20,7 @@ def provenance_section(result: Result, other: Result | None, runs: tuple[str, st
         names = list(dict.fromkeys([*here, *there]))
         rows = [(name, (here.get(name, UNKNOWN), there.get(name, UNKNOWN))) for name in names]
         blocks += [_bags_table(other, f"Bags, {runs[1]}"), Facts(rows, runs)]
-    return Section("Provenance", blocks)
+    return Section("Provenance", [*blocks, *map(Note, result.methods)])
 
 
 def _facts(result: Result) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The figures of a result as they are shown: which, in what unit, and whether more of it is better."""
+"""Summary tiles and table of a result: each figure with its unit, direction and verdict."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from erfnet_ros.visualization.html.formatting import (
     signed_milliseconds,
     signed_number,
 )
+
+_FEW = 0.01
+"""A share of dropped images up to which a run is fair, not bad."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class SummaryFigure:
     """One figure.
 
     Attributes:
-        figure: Its name in `gate.FIGURES`.
+        figure: Its name in `thresholds.FIGURES`.
         label: What people call it.
         unit: How it is written.
         better: 1 where more is better, -1 where less is, 0 where neither.
@@ -90,7 +93,7 @@ SUMMARY_FIGURES = (
     ),
     SummaryFigure("latency_p50", "latency p50", SECONDS, -1, True, lambda result: "image published to mask received"),
     SummaryFigure("latency_p90", "latency p90", SECONDS, -1),
-    SummaryFigure("latency_p99", "latency p99", SECONDS, -1, True, lambda result: f"longest {_longest(result)}"),
+    SummaryFigure("latency_p99", "latency p99", SECONDS, -1, True, lambda result: _latency_note(result)),
     SummaryFigure("latency_max", "latency, longest", SECONDS, -1),
     SummaryFigure("jitter", "jitter", SECONDS, -1),
     SummaryFigure("age_p50", "age of the mask p50", SECONDS, -1),
@@ -121,13 +124,13 @@ def tiles(result: Result, other: Result | None, verdicts: Sequence[ThresholdVerd
         if headline.tile and not needless and values != [None, None]:
             change, change_verdict = headline.change(result, other)
             note = headline.note(result) if values[0] is not None else "not measured in this run"
-            verdict = _verdict(headline, values[0], verdicts)
+            verdict = _verdict(headline, result, verdicts)
             shown.append(Tile(headline.label, headline.text(result), note, verdict, change, change_verdict))
     return shown
 
 
 def figures_table(result: Result, other: Result | None, runs: tuple[str, str]) -> Table:
-    """Return every figure that either run has, beside each other where there are two."""
+    """Return every figure that either run has, side by side where there are two."""
     columns = [Column("figure", numeric=False), Column(runs[0] if other else "value")]
     columns += [Column(runs[1]), Column("change")] if other else []
     rows = []
@@ -142,20 +145,41 @@ def figures_table(result: Result, other: Result | None, runs: tuple[str, str]) -
 
 
 def requirement_notes(verdicts: Sequence[ThresholdVerdict]) -> list[Note]:
-    """Return what the gate says: a sentence for each requirement that failed, or one where all passed."""
+    """Return a note for each requirement that failed, or one where all are met."""
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
-        return [Note(f"Gate: {verdict.text}", "bad") for verdict in failed]
+        return [Note(f"Requirement {verdict.text}", "bad") for verdict in failed]
     passed = ", ".join(str(verdict.requirement) for verdict in verdicts)
-    return [Note(f"Gate passed: {passed}", "good")] if verdicts else []
+    return [Note(f"Requirements met: {passed}", "good")] if verdicts else []
 
 
-def _verdict(headline: SummaryFigure, value: float | None, verdicts: Sequence[ThresholdVerdict]) -> Verdict:
-    """Return the gate's word on a figure; without one only what should not happen at all is colored."""
+def _verdict(headline: SummaryFigure, result: Result, verdicts: Sequence[ThresholdVerdict]) -> Verdict:
+    """Return the verdict of the requirements on a figure; without one, compare losses and latency with this bag."""
     own = [verdict.passed for verdict in verdicts if verdict.requirement.name == headline.figure]
+    value = headline.value(result)
     if own:
         return "good" if all(own) else "bad"
-    return "fair" if headline.figure in ("dropped", "rejected") and value else "plain"
+    if value is None:
+        return "plain"
+    if headline.figure in ("dropped", "rejected"):
+        return "good" if value == 0 else "fair" if value <= _FEW else "bad"
+    period_s = _camera_period_s(result)
+    if headline.figure in ("latency_p50", "latency_p99") and period_s is not None:
+        return "good" if value <= period_s else "fair" if value <= 2 * period_s else "bad"
+    return "plain"
+
+
+def _camera_period_s(result: Result) -> float | None:
+    """Return the mean time from image to image in the replay: a mask that takes longer is older than the next image."""
+    images = sum(bag.frames - 1 for bag in result.bags)
+    seconds = sum(bag.duration_s for bag in result.bags) / (result.provenance.rate or 1.0)
+    return seconds / images if images > 0 and seconds > 0 else None
+
+
+def _latency_note(result: Result) -> str:
+    period_s = _camera_period_s(result)
+    camera = "" if period_s is None else f"; an image every {milliseconds(1e3 * period_s)}"
+    return f"longest {_longest(result)}{camera}"
 
 
 def _of_images(result: Result, count: int) -> str:

@@ -1,4 +1,4 @@
-"""How late the masks are, which frames have none, and where the time goes."""
+"""Timing section of the report: latency, dropped frames, and time by stage."""
 
 from __future__ import annotations
 

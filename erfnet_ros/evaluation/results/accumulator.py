@@ -1,4 +1,4 @@
-"""What has come of a bag so far: counts that go to the disk and come back, and add up to a result."""
+"""Accumulator of per-bag metrics, which can be saved and resumed."""
 
 from __future__ import annotations
 
@@ -77,27 +77,23 @@ class Accumulator:
         if answer is None:
             self.records.append(FrameRecord(0, frame.index, frame.stamp_ns, REJECTED, frame.fault))
             return
-        miou, confidence = self._scored(frame, answer)
-        changed = self.temporal_consistency.add(answer.labels)
-        record = FrameRecord(0, frame.index, frame.stamp_ns, ANSWERED, None, None, miou, confidence, _rounded(changed))
-        self.records.append(record)
+        confidence = round(cv2.mean(answer.segmentation.confidence)[0] / VOID, _DIGITS)
+        miou, weakest = None, {}
+        if frame.truth is not None:
+            figures = self.score.add(frame.truth, answer.labels, answer.segmentation.confidence)
+            miou = _rounded(figures.miou)
+            weakest = {name: round(iou, _DIGITS) for name, iou in figures.weakest.items()}
+        changed = _rounded(self.temporal_consistency.add(answer.labels))
+        self.records.append(
+            FrameRecord(0, frame.index, frame.stamp_ns, ANSWERED, miou=miou, confidence=confidence, changed=changed)
+        )
         if frame.rgb is not None:
-            self.example_frames.add(
-                frame.index, frame.stamp_ns, miou, confidence, frame.rgb, frame.truth, answer.labels
-            )
+            candidate = Candidate(frame.index, frame.stamp_ns, miou, confidence, weakest)
+            self.example_frames.add(candidate, rgb=frame.rgb, truth=frame.truth, labels=answer.labels)
         times = answer.segmentation.times
         self.stages_ms["decode"].append(round(frame.decode_ms, 3))
         self.stages_ms["inference"].append(round(times.preprocess_ms + times.inference_ms, 3))
         self.stages_ms["score"].append(round(1e3 * (time.perf_counter() - start_s), 3))
-
-    def _scored(self, frame: BagFrame, answer: Prediction) -> tuple[float | None, float]:
-        """Return the frame's mIoU and its mean confidence, rounded."""
-        confidence = answer.segmentation.confidence
-        if frame.truth is None:
-            return None, round(cv2.mean(confidence)[0] / VOID, _DIGITS)
-        figures = self.score.add(frame.truth, answer.labels, confidence)
-        assert figures.mean_confidence is not None
-        return _rounded(figures.miou), round(figures.mean_confidence, _DIGITS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in what JSON holds, the last mask included."""

@@ -1,4 +1,4 @@
-"""What computes: engine, precision, device and weights."""
+"""Engine metadata: engine, precision, device and weights."""
 
 from __future__ import annotations
 

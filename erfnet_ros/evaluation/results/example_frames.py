@@ -1,9 +1,10 @@
-"""The best, the worst and the most uncertain frames of a bag, found while it goes by."""
+"""Example frames of a bag: the best, the worst and the most uncertain, selected while it is evaluated."""
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -37,14 +38,16 @@ class Candidate:
         stamp_ns: Of its header.
         miou: Of this frame alone, 0..1; None without truth.
         confidence: Its mean confidence, 0..1.
-        jpeg: The strip of image, truth, mask and overlay.
+        weakest: The classes of the lowest IoU in this frame, 0..1; empty without ground truth.
+        jpeg: The strip of image, ground truth, mask and overlay; empty until it is drawn.
     """
 
     index: int
     stamp_ns: int
     miou: float | None
     confidence: float
-    jpeg: bytes
+    weakest: Mapping[str, float]
+    jpeg: bytes = b""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in what JSON holds."""
@@ -53,6 +56,7 @@ class Candidate:
             "stamp_ns": self.stamp_ns,
             "miou": self.miou,
             "confidence": self.confidence,
+            "weakest": dict(self.weakest),
             "jpeg": base64.b64encode(self.jpeg).decode("ascii"),
         }
 
@@ -72,23 +76,19 @@ class Candidate:
             decode(int, content.get("stamp_ns"), "stamp_ns"),
             None if content.get("miou") is None else decode(float, content["miou"], "miou"),
             decode(float, content.get("confidence"), "confidence"),
+            decode(dict[str, float], content.get("weakest"), "weakest"),
             jpeg,
         )
 
 
 @dataclass
 class _Held:
-    """A candidate whose strip may not be drawn yet: a better one may follow at once."""
+    """A candidate, with the pixels (image, ground truth, labels) of a strip that is not drawn yet: a better frame may
+    follow at once."""
 
     value: float
-    index: int
-    stamp_ns: int
-    miou: float | None
-    confidence: float
-    rgb: Pixels | None
-    truth: Pixels | None
-    labels: Pixels | None
-    jpeg: bytes | None
+    frame: Candidate
+    pixels: tuple[Pixels, Pixels | None, Pixels] | None = None
 
 
 class ExampleFrames:
@@ -104,83 +104,49 @@ class ExampleFrames:
         self._gap = max(1, min(_LARGEST_GAP, images // _PARTS))
         self._held: dict[str, list[_Held]] = {kind: [] for kind in KINDS}
 
-    def add(
-        self,
-        index: int,
-        stamp_ns: int,
-        miou: float | None,
-        confidence: float,
-        rgb: Pixels,
-        truth: Pixels | None,
-        labels: Pixels,
-    ) -> None:
-        """Look at a frame, later ones after earlier ones.
+    def add(self, frame: Candidate, *, rgb: Pixels, truth: Pixels | None, labels: Pixels) -> None:
+        """Consider a frame, later ones after earlier ones.
 
         Args:
-            index: Of the image on its topic.
-            stamp_ns: Of its header.
-            miou: Of this frame alone, 0..1; None without truth.
-            confidence: Its mean confidence, 0..1.
+            frame: Without its strip, which is drawn only if the frame is kept.
             rgb: (H, W, 3) uint8.
             truth: (H, W) uint8 class ids, or None.
             labels: (H, W) uint8 class ids.
         """
-        # The lowest value is the first to be kept.
-        values = {BEST: None if miou is None else -miou, WORST: miou, UNCERTAIN: confidence}
-        for kind, value in values.items():
-            if value is not None:
-                held = _Held(value, index, stamp_ns, miou, confidence, rgb, truth, labels, None)
+        for kind in KINDS:
+            if kind == UNCERTAIN or frame.miou is not None:
+                held = _Held(value_of(kind, frame), frame, (rgb, truth, labels))
                 self._held[kind] = self._with(self._held[kind], held)
             for entry in self._held[kind]:
-                if entry.jpeg is None and index - entry.index >= self._gap:
+                if frame.index - entry.frame.index >= self._gap:
                     self._draw(entry)
 
     def candidates(self) -> dict[str, tuple[Candidate, ...]]:
         """Return what is kept by kind, the best, worst or most uncertain frame first."""
-        return {kind: tuple(self._candidate(entry) for entry in held) for kind, held in self._held.items()}
+        return {kind: tuple(map(self._draw, held)) for kind, held in self._held.items()}
 
     def restore(self, candidates: dict[str, tuple[Candidate, ...]]) -> None:
-        """Go on from what `candidates` returned."""
+        """Continue from what `candidates` returned."""
         for kind, kept in candidates.items():
-            self._held[kind] = [
-                _Held(
-                    value_of(kind, entry),
-                    entry.index,
-                    entry.stamp_ns,
-                    entry.miou,
-                    entry.confidence,
-                    None,
-                    None,
-                    None,
-                    entry.jpeg,
-                )
-                for entry in kept
-            ]
+            self._held[kind] = [_Held(value_of(kind, frame), frame) for frame in kept]
 
     def _with(self, held: list[_Held], new: _Held) -> list[_Held]:
-        near = [entry for entry in held if new.index - entry.index < self._gap]
+        near = [entry for entry in held if new.frame.index - entry.frame.index < self._gap]
         if any(entry.value <= new.value for entry in near):
             return held
         kept = [*(entry for entry in held if entry not in near), new]
-        return sorted(kept, key=lambda entry: (entry.value, entry.index))[:PER_KIND]
+        return sorted(kept, key=lambda entry: (entry.value, entry.frame.index))[:PER_KIND]
 
-    def _candidate(self, entry: _Held) -> Candidate:
-        self._draw(entry)
-        assert entry.jpeg is not None
-        return Candidate(entry.index, entry.stamp_ns, entry.miou, entry.confidence, entry.jpeg)
-
-    def _draw(self, entry: _Held) -> None:
-        """Draw the strip and let go of the pixels."""
-        if entry.jpeg is not None:
-            return
-        assert entry.rgb is not None
-        assert entry.labels is not None
-        overlay = blend(entry.rgb, entry.labels, self._class_set.palette(), _ALPHA)
-        caption = f"frame {entry.index}, confidence {100 * entry.confidence:.0f} %"
-        caption += "" if entry.miou is None else f", mIoU {100 * entry.miou:.0f} %"
-        strip = labeled_strip(Sample(caption, entry.rgb, entry.truth, entry.labels, overlay), self._class_set)
-        entry.jpeg = _jpeg(strip)
-        entry.rgb = entry.truth = entry.labels = None
+    def _draw(self, entry: _Held) -> Candidate:
+        """Draw the strip where that is still to be done, and release the pixels."""
+        if entry.pixels is not None:
+            rgb, truth, labels = entry.pixels
+            overlay = blend(rgb, labels, self._class_set.palette(), _ALPHA)
+            caption = f"frame {entry.frame.index}, confidence {100 * entry.frame.confidence:.0f} %"
+            caption += "" if entry.frame.miou is None else f", mIoU {100 * entry.frame.miou:.0f} %"
+            strip = labeled_strip(Sample(caption, rgb, truth, labels, overlay), self._class_set)
+            entry.frame, entry.pixels = replace(entry.frame, jpeg=_jpeg(strip)), None
+        return entry.frame
 
 
 def value_of(kind: str, entry: Candidate) -> float:

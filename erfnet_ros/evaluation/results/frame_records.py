@@ -1,4 +1,4 @@
-"""What became of each image, kept compact: columns in JSON, one small object each in memory."""
+"""Records of a run's images: columns in JSON, one small object each in memory."""
 
 from __future__ import annotations
 

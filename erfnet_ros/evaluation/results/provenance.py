@@ -1,4 +1,4 @@
-"""Where the numbers of an evaluation come from: weights, engine, machine, versions."""
+"""Provenance of an evaluation: weights, engine, machine, versions."""
 
 from __future__ import annotations
 

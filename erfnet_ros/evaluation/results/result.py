@@ -1,4 +1,4 @@
-"""What an evaluation came to: everything that the JSON, the Markdown and the HTML page say.
+"""Result of an evaluation: everything that the JSON, the Markdown and the HTML page say.
 
 `Result.to_dict` puts the figures that a CI job reads at the top, under names that stay; `docs/bags.md` lists them.
 """
@@ -74,7 +74,8 @@ class Result:
         provenance: Checkpoint, engine, machine, versions.
         records: One per image, in the order of bags and frames.
         pictures: Best, worst and most uncertain frames.
-        notes: What a reader must know to trust the numbers, a sentence each.
+        notes: Findings about these bags that a reader must know to trust the numbers, a sentence each.
+        methods: How the numbers were measured, a sentence or paragraph each.
     """
 
     mode: str
@@ -94,6 +95,7 @@ class Result:
     records: tuple[FrameRecord, ...]
     pictures: tuple[Picture, ...]
     notes: tuple[str, ...]
+    methods: tuple[str, ...] = ()
 
     @cached_property
     def figures(self) -> Figures | None:
@@ -153,6 +155,7 @@ class Result:
             "bags",
             "provenance",
             "notes",
+            "methods",
             "pictures",
         )
         return {

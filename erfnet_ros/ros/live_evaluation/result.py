@@ -66,6 +66,7 @@ def live_result(
         stages_ms=_stages_ms(scores),
         usage=_usage(scores),
         provenance=replace(source, duration_s=playing_s),
+        methods=(_harness_note(scores),),
         notes=(*_notes(scores, result.records, source.rate or 1.0), *result.notes),
     )
 
@@ -127,7 +128,7 @@ def _usage(scores: Sequence[LiveScore]) -> Usage | None:
 
 
 def _notes(scores: Sequence[LiveScore], records: Sequence[FrameRecord], rate: float) -> list[str]:
-    notes = [_harness_note(scores)]
+    notes = []
     dropped = [record.reason for record in records if record.outcome == DROPPED]
     if dropped:
         counts = {reason: dropped.count(reason) for reason in (SKIPPED, LOST_BEFORE, LOST_AFTER)}

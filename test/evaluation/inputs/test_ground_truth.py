@@ -51,7 +51,7 @@ def test_a_compressed_truth_is_read_where_it_is_lossless() -> None:
 
 def test_what_is_not_one_byte_per_pixel_is_refused() -> None:
     color = np.zeros((12, 16, 3), np.uint8)
-    with pytest.raises(EvaluationError, match="mono8 or 8UC1 as truth, got 'rgb8'; convert color labels"):
+    with pytest.raises(EvaluationError, match="mono8 or 8UC1 as ground truth, got 'rgb8'; convert color labels"):
         label_ids(messages.image(color, "rgb8", HEADER))
     with pytest.raises(EvaluationError, match=r"got uint8 of shape \(12, 16, 3\)"):
         label_ids(png_message(color))

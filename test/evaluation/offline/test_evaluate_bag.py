@@ -100,7 +100,7 @@ def test_truth_that_is_one_frame_late_scores_another_frame(tmp_path: Path, plain
         1,
     )
     assert result.score != plain.score
-    assert any("1 of 12 truths belong to no image" in note for note in result.notes)
+    assert any("1 of 12 ground-truth images belong to no image" in note for note in result.notes)
 
 
 def test_stamps_within_the_tolerance_belong_together_and_beyond_it_do_not(tmp_path: Path, plain: Result) -> None:
@@ -146,7 +146,7 @@ def test_truth_of_another_size_is_left_out_and_told(tmp_path: Path, segmenter: S
         FRAMES - 1,
         FRAMES,
     )
-    assert any("1 truths were left out" in note and "got 96x70" in note for note in result.notes)
+    assert any("1 ground-truth images cannot be used" in note and "got 96x70" in note for note in result.notes)
 
 
 def test_truth_of_unknown_ids_is_left_out_and_told(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_without_truth_there_is_no_accuracy_but_all_the_rest(tmp_path: Path, pla
     assert result.miou is None
     assert result.to_dict()["miou"] is None
     assert result.temporal_consistency == plain.temporal_consistency
-    assert any("There is no truth" in note for note in result.notes)
+    assert any("There is no ground truth" in note for note in result.notes)
 
 
 def test_pixels_below_the_threshold_are_void_and_count_against_their_class(tmp_path: Path, plain: Result) -> None:

@@ -25,6 +25,7 @@ from erfnet_ros.evaluation.report.summary_tiles import requirement_notes, tiles
 from erfnet_ros.evaluation.report.timing import timing_section
 from erfnet_ros.evaluation.results.result import LIVE, OFFLINE, FrameRecord, Result
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
+from erfnet_ros.visualization.html import elements as html
 from erfnet_ros.visualization.html.elements import Note, Page, Table, Tile
 from erfnet_ros.visualization.html.formatting import UNKNOWN, milliseconds, percent
 
@@ -101,7 +102,7 @@ def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...]
         usage=Usage(171.0, 812.0),
         provenance=ORIGIN,
         records=tuple(records),
-        pictures=(Picture("worst", PICTURE, 0, 2, records[2].stamp_ns, records[2].miou, records[2].confidence),),
+        pictures=(Picture("worst", PICTURE, 0, 2, records[2].stamp_ns, records[2].miou, 0.9, {"pole": 0.12}),),
         notes=("Two truths were of another size.",),
     )
 
@@ -216,15 +217,37 @@ def test_the_gate_s_outcome_stands_first_and_colors_its_figures(tmp_path: Path) 
     verdicts = thresholds.check(thresholds.parse("miou>=0.99 dropped<=0.5"), result)
     note = build_page(result, tmp_path, None, verdicts).notes[0]
     assert note.verdict == "bad"
-    assert note.text.startswith("Gate: miou>=0.99: failed")
+    assert note.text.startswith("Requirement miou>=0.99: failed")
     assert tiles_of(result, None, verdicts)["mIoU"].verdict == "bad"
     assert tiles_of(result, None, verdicts)["dropped"].verdict == "good"
     assert "❌" in build_markdown(result, None, verdicts)
 
 
+def test_latency_and_losses_are_judged_by_the_bag_without_requirements() -> None:
+    """Twelve images in 1.1 s: one every 100 ms. A mask that takes longer is older than the next image."""
+    verdicts = [tiles_of(live(slowness_ms), None, ())["latency p99"].verdict for slowness_ms in (40.0, 110.0, 250.0)]
+    assert verdicts == ["good", "fair", "bad"]
+    assert "an image every 100" in tiles_of(live(), None, ())["latency p99"].note
+    assert tiles_of(live(), None, ())["dropped"].verdict == "bad"
+    assert tiles_of(live(dropped=()), None, ())["dropped"].verdict == "good"
+
+
+def test_how_the_figures_were_measured_stands_in_the_provenance_and_not_on_top(tmp_path: Path) -> None:
+    page = build_page(replace(live(), methods=("Latency runs from image to mask.",)), tmp_path)
+    assert Note("Latency runs from image to mask.") in page.sections[-1].blocks
+    assert not any("Latency runs" in note.text for note in page.notes)
+
+
+def test_the_worst_frames_name_the_classes_that_failed(tmp_path: Path) -> None:
+    result = live()
+    draw(tmp_path)
+    (picture,) = [block for block in frames_section(result, tmp_path).blocks if isinstance(block, html.Picture)]
+    assert "weakest: pole 12.0 %" in picture.caption
+
+
 def test_a_passed_gate_is_said_once() -> None:
     verdicts = thresholds.check(thresholds.parse("miou>=0.01 dropped<=0.5"), live())
-    assert requirement_notes(verdicts) == [Note("Gate passed: miou>=0.01, dropped<=0.5", "good")]
+    assert requirement_notes(verdicts) == [Note("Requirements met: miou>=0.01, dropped<=0.5", "good")]
 
 
 def test_a_picture_that_is_missing_is_named_in_its_place(tmp_path: Path) -> None:
@@ -236,7 +259,7 @@ def test_a_picture_that_is_missing_is_named_in_its_place(tmp_path: Path) -> None
 
 def test_without_truth_the_report_says_so_and_shows_the_rest(tmp_path: Path) -> None:
     page = build_page(without_truth(live()), tmp_path)
-    assert any("no truth" in note.text for note in page.notes)
+    assert any("no ground truth" in note.text for note in page.notes)
     labels = [tile.label for tile in page.tiles]
     assert "mIoU" not in labels
     assert "latency p99" in labels

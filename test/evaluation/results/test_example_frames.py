@@ -19,11 +19,12 @@ IDS = np.zeros((12, 16), np.uint8)
 
 
 def example_frames(mious: list[float | None], images: int | None = None) -> ExampleFrames:
-    """Return a example_frames of frames with these mIoUs; a frame is as sure as it is right."""
+    """Return example frames out of frames with these mIoUs; a frame is as sure as it is right."""
     found = ExampleFrames(CAMVID, len(mious) if images is None else images)
     for index, miou in enumerate(mious):
         truth = None if miou is None else IDS
-        found.add(index, 1000 + index, miou, 0.5 if miou is None else miou, RGB, truth, IDS)
+        frame = Candidate(index, 1000 + index, miou, 0.5 if miou is None else miou, {"car": 0.25})
+        found.add(frame, rgb=RGB, truth=truth, labels=IDS)
     return found
 
 
@@ -69,7 +70,8 @@ def test_it_goes_on_after_a_restore_as_if_nothing_had_been(mious: list[float], c
     second = ExampleFrames(CAMVID, 200)
     second.restore({kind: tuple(map(Candidate.from_dict, kept)) for kind, kept in json.loads(text).items()})
     for index in range(cut, len(mious)):
-        second.add(index, 1000 + index, mious[index], mious[index], RGB, IDS, IDS)
+        frame = Candidate(index, 1000 + index, mious[index], mious[index], {"car": 0.25})
+        second.add(frame, rgb=RGB, truth=IDS, labels=IDS)
     assert second.candidates() == whole.candidates()
     assert all(len(kept) <= PER_KIND for kept in whole.candidates().values())
 

@@ -133,7 +133,7 @@ def assert_measured(result: Result, rate: float) -> None:
     assert result.usage.memory_mb > 100
     assert result.provenance.rate == rate
     assert result.provenance.versions["middleware"]
-    assert any("The measuring adds to it at most" in note for note in result.notes)
+    assert any("The measuring adds to it at most" in note for note in result.methods)
 
 
 def test_at_a_pace_that_is_too_fast_drops_are_counted_and_lateness_costs_accuracy(

@@ -159,7 +159,7 @@ def test_figures_of_several_bags_are_joined(found: BagScan, tmp_path: Path) -> N
     assert told.usage == Usage(50.0, 400.0, 300.0)
     assert told.stages_ms["node"].p50 == 10.0
     assert told.stages_ms["harness"].p50 == 0.25
-    assert any("at most the player's call of publish, 0.25 ms of processor time" in note for note in told.notes)
+    assert any("at most the player's call of publish, 0.25 ms of processor time" in note for note in told.methods)
     assert {record.bag for record in told.records} == {0, 1}
 
 
@@ -190,11 +190,12 @@ def test_what_does_not_fit_is_said(found: BagScan, tmp_path: Path) -> None:
         taken_ms=(),
         usage=None,
     )
-    notes = " ".join(result(score(found, odd, tmp_path), folder=tmp_path).notes)
+    told = result(score(found, odd, tmp_path), folder=tmp_path)
+    notes = " ".join(told.notes)
     assert "2 outputs of the node belonged to no image" in notes
     assert "The replay took 3.3 s instead of 1.1 s" in notes
     assert "does another program send it images?" in notes
-    assert "the middleware does not tell it" in notes
+    assert "the middleware does not tell it" in told.methods[0]
     assert "its process was not found" in notes
 
 
@@ -205,7 +206,7 @@ def test_truth_of_another_size_is_refused_and_a_bag_with_no_other_as_well(tmp_pa
         with BagReader(write_bag(tmp_path / name, content)) as reader:
             found = scan_bag(reader, SETTINGS, CAMVID)
         if name == "all":
-            with pytest.raises(EvaluationError, match="Expected truth of the image's size, 96x72, got 48x36"):
+            with pytest.raises(EvaluationError, match="Expected ground truth of the image's size, 96x72, got 48x36"):
                 score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path)
         else:
             told = result(score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path), folder=tmp_path)
