@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,11 +11,11 @@ import torch
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
 
+from support.erfnet_process import ErfnetProcess
+
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.erfnet import ERFNet
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +29,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    left_out = ("ROS_DOMAIN_ID", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
-    result = subprocess.run(
-        [sys.executable, "-m", "erfnet_ros.commands.cli", "benchmark", *arguments],
-        cwd=ROOT,
-        env={key: text for key, text in os.environ.items() if key not in left_out},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=240,
-    )
-    return result.returncode, result.stdout
+    return ErfnetProcess("benchmark", *arguments).finish()
 
 
 def test_transport_counts_images_with_and_without_the_profile(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.messages import compressed_image, header
 from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.ros.harness.bag_player import replay_rate
+from erfnet_ros.ros.harness.child_process import child_environment
 from erfnet_ros.ros.harness.output_recorder import read_header, with_stamp
 from erfnet_ros.ros.harness.playback import Playback, PlayerProcess, Sent
 
@@ -69,8 +70,7 @@ def played(
 ) -> Iterator[tuple[PlayerProcess, Reader, list[Sent]]]:
     sent: list[Sent] = []
     playback = Playback("player", "erfnet_ros.ros.harness.bag_player", (str(bag), *arguments), topic)
-    inherited = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
-    environment = {**inherited, "ROS_DOMAIN_ID": str(DOMAIN)}
+    environment = {**child_environment(), "ROS_DOMAIN_ID": str(DOMAIN)}
     reader = Reader(topic, message_type)
     try:
         with PlayerProcess(playback, sent.append, environment) as player:
@@ -178,8 +178,7 @@ def test_what_cannot_be_played_is_said_in_one_line(arguments: list[str], said: s
     result = subprocess.run(
         [sys.executable, "-m", "erfnet_ros.ros.harness.bag_player", *arguments],
         cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
-        | {"ROS_DOMAIN_ID": str(DOMAIN)},
+        env=child_environment() | {"ROS_DOMAIN_ID": str(DOMAIN)},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

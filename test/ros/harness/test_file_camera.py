@@ -24,6 +24,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from erfnet_ros.core.image_decoding import compressed_to_array
 from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.ros.harness.child_process import child_environment
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = (96, 72)
@@ -62,12 +63,11 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Node, SingleThreaded
 
 
 def start_camera(*arguments: str) -> subprocess.Popen[str]:
-    environment = {key: text for key, text in os.environ.items() if key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
     own = ["--size", "96x72", "--frames", str(FRAMES), "--wait", "60", "--rate", "10"]
     return subprocess.Popen(
         [sys.executable, "-m", "erfnet_ros.ros.harness.file_camera", *own, *arguments],
         cwd=ROOT,
-        env=environment | {"ROS_DOMAIN_ID": str(DOMAIN)},
+        env=child_environment() | {"ROS_DOMAIN_ID": str(DOMAIN)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
