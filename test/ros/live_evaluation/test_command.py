@@ -249,5 +249,5 @@ def test_a_wrong_option_is_said_in_one_line(start: type[Live], bag: Path, tmp_pa
     status, output = start(str(bag), "-o", str(tmp_path / "out"), "--rate", "0").finish()
     assert status == 2
     assert output == (
-        "erfnet: error: Expected a replay speed above 0 and up to 1000 as --rate (1 is the bag's own), got '0'.\n"
+        "erfnet: error: Expected a replay speed above 0 and up to 1000 as --rate (1 plays as recorded), got '0'.\n"
     )
