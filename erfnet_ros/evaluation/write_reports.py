@@ -53,7 +53,7 @@ def lines(result: Result) -> list[str]:
         )
     if result.temporal_consistency.share is not None:
         told.append(
-            f"flicker       {100 * result.temporal_consistency.share:.2f} % of the pixels change from mask to mask"
+            f"consistency   {100 * result.temporal_consistency.share:.2f} % of pixels keep their label in the next mask"
         )
     if result.miou is not None and result.figures is not None:
         told.append(f"mIoU          {100 * result.miou:.2f} % over {frames.scored} images")

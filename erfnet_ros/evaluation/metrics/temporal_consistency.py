@@ -1,4 +1,4 @@
-"""Temporal consistency: share of the pixels that change their label from one mask to the next (flicker)."""
+"""Temporal consistency: share of the pixels that keep their label from one mask to the next."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class TemporalConsistencyFigures:
     """Label changes over all pairs of consecutive masks.
 
     Attributes:
-        share: Pixels whose label changed / pixels, pooled over all pairs, 0..1; None without a pair.
-        by_class: By class name: of the pixels that bore the class in the earlier mask, the share that bears another
-            label (void included) in the later one, 0..1; None for a class that no earlier mask held.
+        share: Pixels that keep their label / pixels, pooled over all pairs, 0..1; None without a pair.
+        by_class: By class name: of the pixels with the class in the earlier mask, the share that has it in the later
+            one, 0..1; None for a class that no earlier mask held.
         pairs: Pairs of masks that were compared.
     """
 
@@ -33,7 +33,7 @@ class TemporalConsistency:
     """Compare each mask with the one before it; cheap to add to, mergeable, and JSON round trip.
 
     Masks follow each other as a consumer sees them: a frame without an answer in between leaves no gap. Motion changes
-    labels as well, so the figure compares networks on one bag, and is not zero for a perfect one.
+    labels as well, so the figure compares networks on one bag, and is below 1 for a perfect one too.
 
     Args:
         num_classes: Number of classes, 1 to 255.
@@ -84,10 +84,10 @@ class TemporalConsistency:
         """Return the shares, by the names of the classes in the order of their ids."""
         total = int(self.before.sum())
         by_class = {
-            name: int(changed) / int(before) if before else None
+            name: 1 - int(changed) / int(before) if before else None
             for name, before, changed in zip(names, self.before[:-1], self.changed[:-1], strict=True)
         }
-        return TemporalConsistencyFigures(int(self.changed.sum()) / total if total else None, by_class, self.pairs)
+        return TemporalConsistencyFigures(1 - int(self.changed.sum()) / total if total else None, by_class, self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts in plain lists; not the last mask."""

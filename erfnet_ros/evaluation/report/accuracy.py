@@ -57,11 +57,11 @@ def classes_table(result: Result, other: Result | None, runs: Runs) -> Table:
         [figures.iou[name] for name in names],
         {
             "boundary F": [figures.boundary_f_by_class.get(name) for name in names],
-            "temporal_consistency": [result.temporal_consistency.by_class.get(name) for name in names],
+            "temporal consistency": [result.temporal_consistency.by_class.get(name) for name in names],
         },
         other_iou=None if theirs is None else [theirs.iou.get(name) for name in names],
         other_run=runs[1],
-        caption="Flicker: the share of the class's pixels that bear another label in the next mask.",
+        caption="Temporal consistency: the share of the class's pixels that keep their label in the next mask.",
     )
 
 
@@ -70,7 +70,7 @@ def stability_section(result: Result) -> Section:
     times = event_times_s(result)
     charts = (
         (("miou", "confidence"), "mIoU and mean confidence of each frame", "A frame's mIoU is over its own classes."),
-        (("changed",), "Flicker: share of labels that changed since the mask before", ""),
+        (("changed",), "Share of labels that changed since the mask before", ""),
     )
     blocks: list[Block] = []
     for attributes, title, caption in charts:

@@ -89,7 +89,7 @@ SUMMARY_FIGURES = (
     SummaryFigure("boundary_f", "boundary F-score", SHARE, 1, True),
     SummaryFigure("calibration_error", "calibration error", SHARE, -1, True, lambda result: "confidence against hits"),
     SummaryFigure(
-        "temporal_consistency", "flicker", SHARE, -1, True, lambda result: "labels changed from mask to mask"
+        "temporal_consistency", "temporal consistency", SHARE, 1, True, lambda result: "labels kept from mask to mask"
     ),
     SummaryFigure("latency_p50", "latency p50", SECONDS, -1, True, lambda result: "image published to mask received"),
     SummaryFigure("latency_p90", "latency p90", SECONDS, -1),

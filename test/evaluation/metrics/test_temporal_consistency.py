@@ -1,4 +1,4 @@
-"""TemporalConsistency: which share of the pixels changes its label from mask to mask."""
+"""Temporal consistency: which share of the pixels keeps its label from mask to mask."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ def mask(*ids: int) -> npt.NDArray[np.uint8]:
 
 def test_shares_are_those_counted_by_hand() -> None:
     """Three of four sky pixels stay, the road's pixel becomes void."""
-    flicker = TemporalConsistency(2)
-    assert flicker.add(mask(0, 0, 0, 0, 1)) is None
-    assert flicker.add(mask(0, 0, 0, 1, 255)) == 2 / 5
-    assert flicker.figures(NAMES) == TemporalConsistencyFigures(2 / 5, {"sky": 1 / 4, "road": 1.0}, 1)
+    consistency = TemporalConsistency(2)
+    assert consistency.add(mask(0, 0, 0, 0, 1)) is None
+    assert consistency.add(mask(0, 0, 0, 1, 255)) == 2 / 5
+    assert consistency.figures(NAMES) == TemporalConsistencyFigures(1 - 2 / 5, {"sky": 3 / 4, "road": 0.0}, 1)
 
 
 def test_pixels_are_pooled_over_all_pairs() -> None:
-    flicker = TemporalConsistency(2)
-    changes = [flicker.add(labels) for labels in (mask(0, 0), mask(0, 1), mask(0, 1), mask(1, 1))]
+    consistency = TemporalConsistency(2)
+    changes = [consistency.add(labels) for labels in (mask(0, 0), mask(0, 1), mask(0, 1), mask(1, 1))]
     assert changes == [None, 0.5, 0.0, 0.5]
-    assert flicker.figures(NAMES) == TemporalConsistencyFigures(2 / 6, {"sky": 2 / 4, "road": 0.0}, 3)
+    assert consistency.figures(NAMES) == TemporalConsistencyFigures(1 - 2 / 6, {"sky": 2 / 4, "road": 1.0}, 3)
 
 
 def test_a_class_that_no_mask_held_has_no_share() -> None:
-    flicker = TemporalConsistency(2)
-    flicker.add(mask(1, 1))
-    flicker.add(mask(1, 1))
-    assert flicker.figures(NAMES).by_class == {"sky": None, "road": 0.0}
+    consistency = TemporalConsistency(2)
+    consistency.add(mask(1, 1))
+    consistency.add(mask(1, 1))
+    assert consistency.figures(NAMES).by_class == {"sky": None, "road": 1.0}
 
 
 def test_masks_of_another_size_and_of_another_bag_are_not_compared() -> None:
-    flicker = TemporalConsistency(2)
-    flicker.add(mask(0, 0))
-    assert flicker.add(mask(1)) is None
-    flicker.cut()
-    assert flicker.add(mask(0)) is None
-    assert flicker.figures(NAMES) == TemporalConsistencyFigures(None, {"sky": None, "road": None}, 0)
+    consistency = TemporalConsistency(2)
+    consistency.add(mask(0, 0))
+    assert consistency.add(mask(1)) is None
+    consistency.cut()
+    assert consistency.add(mask(0)) is None
+    assert consistency.figures(NAMES) == TemporalConsistencyFigures(None, {"sky": None, "road": None}, 0)
 
 
 @given(MASKS)
@@ -63,21 +63,21 @@ def test_counts_are_those_of_plain_comparisons_and_add_up(masks: npt.NDArray[np.
     for labels in masks[2:]:
         second.add(labels)
     figures = whole.figures(NAMES)
-    assert figures.share == pytest.approx((masks[1:] != masks[:-1]).mean())
+    assert figures.share == pytest.approx((masks[1:] == masks[:-1]).mean())
     for index, name in enumerate(NAMES):
         before = masks[:-1] == index
-        expected = (masks[1:] != masks[:-1])[before].mean() if before.any() else None
+        expected = (masks[1:] == masks[:-1])[before].mean() if before.any() else None
         assert figures.by_class[name] == (None if expected is None else pytest.approx(expected))
     assert (first + second).figures(NAMES) == figures
 
 
 @given(MASKS)
 def test_counts_come_back_from_json(masks: npt.NDArray[np.uint8]) -> None:
-    flicker = TemporalConsistency(2)
+    consistency = TemporalConsistency(2)
     for labels in masks:
-        flicker.add(labels)
-    back = TemporalConsistency.from_dict(json.loads(json.dumps(flicker.to_dict())))
-    assert back.to_dict() == flicker.to_dict()
+        consistency.add(labels)
+    back = TemporalConsistency.from_dict(json.loads(json.dumps(consistency.to_dict())))
+    assert back.to_dict() == consistency.to_dict()
 
 
 @pytest.mark.parametrize(
