@@ -59,11 +59,10 @@ class BagScan:
             class_set: What the ids mean.
             first: Images before this index will not ask for theirs.
         """
-        if self.matches is None:
-            return None
-        if self.truth is None:
-            assert self.ground_truth_dir is not None
+        if self.ground_truth_dir is not None:
             return FolderGroundTruth(self.ground_truth_dir, class_set)
+        if self.truth is None or self.matches is None:
+            return None
         needed = [index for index in self.matches.ground_truth_of[first:] if index is not None]
         return TopicGroundTruth(reader, self.truth.name, class_set, needed)
 

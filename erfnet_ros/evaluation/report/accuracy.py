@@ -46,8 +46,8 @@ def accuracy_section(result: Result, other: Result | None, runs: Runs) -> Sectio
 def classes_table(result: Result, other: Result | None, runs: Runs) -> Table:
     """Return what is known of each class of a scored result, in the order of their ids."""
     figures, score = result.figures, result.score
-    assert figures is not None
-    assert score is not None
+    if figures is None or score is None:
+        raise ValueError("Expected a result with ground truth for a table by class, got one without.")
     names = result.class_set.names
     theirs = None if other is None else other.figures
     return class_table(
@@ -92,11 +92,11 @@ def _line(result: Result, attribute: str, times: npt.NDArray[np.float64]) -> Ser
 
 
 def _category_bars(figures: Figures, other: Figures | None, runs: Runs) -> Block:
-    assert figures.category_iou is not None
-    shares = list(figures.category_iou.values())
+    categories = figures.category_iou or {}
+    shares = list(categories.values())
     theirs = None if other is None else other.category_iou
-    others = None if theirs is None else [theirs.get(name) for name in figures.category_iou]
+    others = None if theirs is None else [theirs.get(name) for name in categories]
     caption = "A confusion within a category counts as a hit."
     title = "IoU by category"
-    names, mean = list(figures.category_iou), figures.category_miou
+    names, mean = list(categories), figures.category_miou
     return class_bars(names, shares, title, caption=caption, mean=mean, other=others, runs=runs)
