@@ -11,6 +11,12 @@ ifndef ROS_DOMAIN_ID
 export ROS_DOMAIN_ID := $(shell shuf -i 1-101 -n 1)
 endif
 
+# The distribution that wheels bring where no ROS 2 is sourced: make test ROS_DISTRO=jazzy
+ifdef ROS_DISTRO
+export ROS_DISTRO
+endif
+SUFFIX := $(shell . tools/workspace.sh && echo $$SUFFIX)
+
 PYTHON ?=
 SOURCE ?=
 DEMO_ARGS ?=
@@ -18,14 +24,14 @@ TEST_ARGS ?=
 export PYTHON
 
 # The built workspace and its environment, for a recipe's shell.
-ENTER = . .venv/bin/activate && . install/local_setup.bash
+ENTER = . .venv$(SUFFIX)/bin/activate && . install$(SUFFIX)/local_setup.bash
 
 .PHONY: help demo env build test lint clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-env: ## Make the Python environment in .venv (uses the ROS 2 that is sourced, else installs one from wheels)
+env: ## Make the Python environment in .venv, on the ROS 2 that is sourced, else on wheels (ROS_DISTRO=kilted or jazzy)
 	@tools/setup_env.sh
 
 build: env ## Build the ROS package into install/
@@ -39,7 +45,7 @@ test: build ## Run the tests (TEST_ARGS=...)
 	@$(ENTER) && $(if $(TEST_ARGS),python -m pytest $(TEST_ARGS),tools/test.sh)
 
 lint: env ## Check style and types
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@. .venv$(SUFFIX)/bin/activate && ruff check . && ruff format --check . && mypy
 
 clean: ## Remove everything that was made here
-	rm -rf .venv build install log demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv* build build-* install* log log-* demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Make .venv, or leave it alone where it is already what the lock file and the interpreter ask for.
+# Make .venv (.venv-jazzy for Jazzy's wheels), or leave it as it is where it fits the lock files and the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/workspace.sh
 exec 9<tools/setup_env.sh
 flock 9
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
-# Without a ROS 2 nothing outside the environment may count as installed.
-[[ -n ${ROS_DISTRO:-} ]] || unset PYTHONPATH
+# Without a sourced ROS 2 nothing outside the environment may count as installed.
+[[ -n $SOURCED ]] || unset PYTHONPATH
 
-VENV=.venv
+VENV=.venv$SUFFIX
 STAMP=$VENV/erfnet_env
 LOCK=requirements/lock.txt
+WHEELS=requirements/$DISTRO.txt
 NO_DEPS=requirements/no_deps.txt
 
 die() {
@@ -25,13 +27,13 @@ find_python() {
         # Below an active virtual environment lies the interpreter that outlives it.
         base=$("$candidate" -c "import os, sys; print(os.path.realpath(sys._base_executable))" 2>/dev/null) || continue
         "$base" -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))" || continue
-        [[ -z ${ROS_DISTRO:-} ]] || "$base" -c "import rclpy" 2>/dev/null || continue
+        [[ -z $SOURCED ]] || "$base" -c "import rclpy" 2>/dev/null || continue
         echo "$base"
         return
     done
-    if [[ -n ${ROS_DISTRO:-} ]]; then
-        die "Expected a Python 3.10 to 3.13 that imports rclpy of the sourced ROS 2 '$ROS_DISTRO', found none;" \
-            "install it (apt: ros-$ROS_DISTRO-rclpy), source its setup.bash, or name the interpreter: make PYTHON=/usr/bin/python3"
+    if [[ -n $SOURCED ]]; then
+        die "Expected a Python 3.10 to 3.13 that imports rclpy of the sourced ROS 2 '$DISTRO', found none;" \
+            "install it (apt: ros-$DISTRO-rclpy), source its setup.bash, or name the interpreter: make PYTHON=/usr/bin/python3"
     fi
     die "Expected Python 3.10 to 3.13, got '$("${PYTHON:-python3}" --version 2>/dev/null || echo "no ${PYTHON:-python3}")';" \
         "install it (apt: python3) or name one: make PYTHON=/path/to/python3"
@@ -47,18 +49,20 @@ check_tools() {
     command -v g++ >/dev/null || missing+=("g++ (apt: g++)")
     ((${#missing[@]} == 0)) ||
         die "Expected the tools that build the package with $PYTHON, missing: $(printf '%s; ' "${missing[@]}")install them with apt."
-    [[ -n ${ROS_DISTRO:-} || $(uname -sm) == "Linux x86_64" ]] ||
+    [[ -n $SOURCED || $(uname -sm) == "Linux x86_64" ]] ||
         die "Expected Linux on x86-64, where ROS 2 comes as wheels, got '$(uname -sm)'; install ROS 2, source its setup.bash and run again."
 }
 
 # Install the pinned ROS 2 wheels and everything else.
 install_wheels() {
-    "$VENV/bin/python" -m pip install --requirement "$LOCK"
+    "$VENV/bin/python" -m pip install --requirement "$WHEELS"
     "$VENV/bin/python" tools/fix_cmake_includes.py
+    # What differs between distributions is read from ROS_DISTRO, as a sourced ROS 2 sets it.
+    echo "export ROS_DISTRO=$DISTRO" >>"$VENV/bin/activate"
 }
 
-# Install what pip has to bring beside a ROS 2 from apt, and keep the NumPy that ROS was built against.
-install_beside_ros() {
+# Install what pip has to add to a ROS 2 from apt, and keep the NumPy that ROS was built against.
+install_around_ros() {
     local colcon=() constraints=$VENV/constraints.txt requirements=$VENV/requirements.txt
     command -v colcon >/dev/null || colcon=(colcon-core colcon-cmake colcon-ros colcon-bash)
     {
@@ -77,13 +81,15 @@ PYTHON
     "$VENV/bin/python" -m pip install --constraint "$constraints" --requirement "$requirements" "${colcon[@]}"
 }
 
+[[ -n $SOURCED || -f $WHEELS ]] || die "Expected ROS_DISTRO to be kilted or jazzy, which come as wheels, got '$DISTRO';" \
+    "install ROS 2 and source it (/opt/ros/$DISTRO/setup.bash), or leave ROS_DISTRO out."
 PYTHON=$(find_python)
 KEY=$({
     pwd
-    echo "$PYTHON ${ROS_DISTRO:-wheels}"
+    echo "$PYTHON ${SOURCED:-wheels} $DISTRO"
     "$PYTHON" -c "import sys; print(sys.version)"
     cat "$LOCK" "$NO_DEPS" tools/setup_env.sh tools/fix_cmake_includes.py
-    [[ -z ${ROS_DISTRO:-} ]] || cat setup.cfg
+    if [[ -n $SOURCED ]]; then cat setup.cfg; else cat "$WHEELS"; fi
 } | sha256sum | cut -d' ' -f1)
 [[ -f $STAMP && $(<"$STAMP") == "$KEY" ]] && exit 0
 
@@ -93,9 +99,9 @@ echo "Making the environment $VENV with $PYTHON (a minute or more, this once)."
 rm -rf "$VENV"
 mkdir "$VENV"
 echo incomplete >"$STAMP"
-if [[ -n ${ROS_DISTRO:-} ]]; then
+if [[ -n $SOURCED ]]; then
     "$PYTHON" -m venv --system-site-packages "$VENV"
-    install_beside_ros
+    install_around_ros
 else
     "$PYTHON" -m venv "$VENV"
     install_wheels
