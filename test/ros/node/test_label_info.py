@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
 
 from support.live_node import DEADLINE_S, NodeProcess, client_of, running_node
@@ -74,7 +74,7 @@ def with_vision_msgs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
     (package / "package.xml").write_text(MANIFEST)
     (package / "CMakeLists.txt").write_text(BUILD)
     environment = child_environment()
-    if not environment.get("ROS_DISTRO"):
+    if Path(str(rclpy.__file__)).is_relative_to(sys.prefix):
         environment["CMAKE_PREFIX_PATH"] = environment["AMENT_PREFIX_PATH"] = sys.prefix
     command = ["colcon", "build", "--cmake-args", f"-DPython3_EXECUTABLE={sys.executable}", "-DBUILD_TESTING=OFF"]
     built = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, check=False)
