@@ -11,8 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.image import MAX_PIXELS, check_size
-from erfnet_ros.core.image_encodings import BAYER, debayer, scale_to_8_bit
+from erfnet_ros.core.image import BAYER, MAX_PIXELS, check_size, debayer, scale_to_8_bit
 
 _VIDEO = "a video whose frames need those before; decode it first, for example with ffmpeg_image_transport"
 _DEPTH = "a depth image; choose the topic of the color image"

@@ -17,8 +17,8 @@ from erfnet_ros.commands.bag import main
 from erfnet_ros.commands.cli import main as erfnet
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import BagError, ErfnetError, ParameterError, SourceError
+from erfnet_ros.core.image import to_array
 from erfnet_ros.core.image_decoding import compressed_to_array
-from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.messages import camera_info, compressed_image, header
 from erfnet_ros.data.bags.reader import BagReader

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
-from erfnet_ros.core import image_encodings
+from erfnet_ros.core import image as core_image
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.image_encodings import CONVERTED, VIEWED, to_array
+from erfnet_ros.core.image import CONVERTED, VIEWED, to_array
 
 STORE = get_typestore(Stores.LATEST)
 TIME = STORE.types["builtin_interfaces/msg/Time"]
@@ -59,7 +59,7 @@ def test_an_encoding_without_channel_order_is_taken_as_opencv_has_it_with_one_wa
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """cv2_to_imgmsg(image) publishes 8UC3; in RGB order a network takes the sky for something else."""
-    image_encodings._warn_of_channel_order.cache_clear()
+    core_image._warn_of_channel_order.cache_clear()
     for _ in range(3):
         np.testing.assert_array_equal(to_array(message("8UC3", RGB[..., ::-1])), RGB)
     assert [record.getMessage() for record in caplog.records if "taken as BGR" in record.getMessage()] == [

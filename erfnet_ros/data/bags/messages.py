@@ -14,7 +14,7 @@ import numpy as np
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.image_encodings import VIEWED
+from erfnet_ros.core.image import VIEWED
 from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO, typestore
 
 _JPEG_QUALITY = 95

@@ -10,9 +10,8 @@ from typing import Any
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError
-from erfnet_ros.core.image import contiguous_rgb
+from erfnet_ros.core.image import contiguous_rgb, to_array
 from erfnet_ros.core.image_decoding import compressed_to_array
-from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.inputs.ground_truth import GroundTruth

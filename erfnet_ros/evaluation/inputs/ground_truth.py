@@ -15,8 +15,8 @@ import numpy as np
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.image import to_array
 from erfnet_ros.core.image_decoding import decode
-from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.bags.message_types import LABEL_INFO
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.data.image_files import images_in, read_truth

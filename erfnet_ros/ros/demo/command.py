@@ -12,7 +12,7 @@ import numpy as np
 
 from erfnet_ros.core.array_types import ConfusionMatrix
 from erfnet_ros.core.class_set import CAMVID
-from erfnet_ros.core.image_encodings import to_array
+from erfnet_ros.core.image import to_array
 from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.core.progress import Progress
 from erfnet_ros.data.frame_sources import Source, open_source

@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.core.image_encodings import to_array
+from erfnet_ros.core.image import to_array
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_frames import BagFrame, read_steps
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan

@@ -11,9 +11,8 @@ from std_msgs.msg import Header
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.image import contiguous_rgb
+from erfnet_ros.core.image import VIEWED, contiguous_rgb, to_array
 from erfnet_ros.core.image_decoding import compressed_to_array
-from erfnet_ros.core.image_encodings import VIEWED, to_array
 
 
 def to_rgb(message: Image | CompressedImage) -> Pixels:

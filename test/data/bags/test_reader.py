@@ -39,7 +39,7 @@ from support.bag_samples import (
 
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import BagError
-from erfnet_ros.core.image_encodings import to_array
+from erfnet_ros.core.image import to_array
 from erfnet_ros.data.bags.message_types import CAMERA_INFO, IMAGE, LABEL_INFO, STATISTICS
 from erfnet_ros.data.bags.messages import camera_info, header, label_info
 from erfnet_ros.data.bags.reader import BagReader, Message

@@ -12,7 +12,7 @@ from support.evaluation_samples import FRAMES, IMAGE_TOPIC, SETTINGS, SIZE, chan
 
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.core.image_encodings import to_array
+from erfnet_ros.core.image import to_array
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.evaluation.offline.job import run_job
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan

@@ -21,8 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from erfnet_ros.core.image import to_array
 from erfnet_ros.core.image_decoding import compressed_to_array
-from erfnet_ros.core.image_encodings import to_array
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.ros.harness.child_process import child_environment
 

@@ -12,7 +12,7 @@ pytest.importorskip("sensor_msgs.msg", reason="ROS messages are not installed")
 
 from std_msgs.msg import Header
 
-from erfnet_ros.core.image_encodings import to_array
+from erfnet_ros.core.image import to_array
 from erfnet_ros.ros.node.image_conversion import from_array, png_from_array
 
 

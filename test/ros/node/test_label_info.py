@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
 
+import rclpy
 from support.live_node import DEADLINE_S, NodeProcess, client_of, running_node
 
 from erfnet_ros.core.class_set import CAMVID

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from support.live_node import Client, NodeProcess, client_of, compressed_message, image_message, pixels_of, running_node
 
 from erfnet_ros.core.array_types import VOID
-from erfnet_ros.core.image_encodings import scale_to_8_bit
+from erfnet_ros.core.image import scale_to_8_bit
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
 from erfnet_ros.visualization.overlay import blend, color_mask
