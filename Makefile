@@ -15,7 +15,8 @@ endif
 ifdef ROS_DISTRO
 export ROS_DISTRO
 endif
-SUFFIX := $(shell . tools/workspace.sh && echo $$SUFFIX)
+# (A variable of the command line does not reach $(shell ...) by itself.)
+SUFFIX := $(shell ROS_DISTRO='$(ROS_DISTRO)'; . tools/workspace.sh && echo $$SUFFIX)
 
 PYTHON ?=
 SOURCE ?=

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,30 @@ def test_the_package_offers_segmenter_and_network() -> None:
 
     assert (Segmenter, ERFNet) == (segmenter.Segmenter, erfnet.ERFNet)
     assert not hasattr(erfnet_ros, "Segmentor")
+
+
+def tracked(folder: str) -> list[Path]:
+    """Return the files below a folder that git knows, relative to the repository."""
+    command = ["git", "ls-files", folder]
+    listed = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("needs a git checkout")
+    return [Path(line) for line in listed.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("top", ["erfnet_ros", "test"])
+def test_a_listing_of_a_folder_fits_on_a_screen(top: str) -> None:
+    entries: dict[Path, set[Path]] = {}
+    for path in tracked(top):
+        for entry in (path, *path.parents):
+            entries.setdefault(entry.parent, set()).add(entry)
+    full = {str(folder): len(found) for folder, found in entries.items() if folder.parts and len(found) > 14}
+    assert not full, "give the new file a folder of its subject"
+    assert len([path for path in tracked("erfnet_ros") if len(path.parts) == 2 and path.suffix == ".py"]) <= 2
+
+
+def test_the_package_uses_the_words_of_the_field() -> None:
+    """A reader searches for frame tracker or fallback, not for the private names that these once had."""
+    words = re.compile(r"\b([Kk]eeper|lanes|[Rr]ig|ledger|tally|gallery|[Bb]eside|standby|contestants)\b")
+    texts = [path for path in tracked("erfnet_ros") if path.suffix not in (".png", ".safetensors")]
+    assert not [str(path) for path in texts if words.search((PACKAGE.parent / path).read_text())]

@@ -20,7 +20,7 @@ from support.live_node import NodeProcess
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.ros.node.parameters import PARAMETERS
 
-LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "evaluate.launch.py"
+LAUNCH_FILE = Path(__file__).resolve().parents[3] / "launch" / "evaluate.launch.py"
 TIMEOUT_S = 240
 
 

@@ -25,7 +25,7 @@ from support.live_node import Client, NodeProcess, client_of, image_message
 from erfnet_ros.ros.node.parameters import PARAMETERS
 from erfnet_ros.ros.transport import profile_variable
 
-LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "segment.launch.py"
+LAUNCH_FILE = Path(__file__).resolve().parents[3] / "launch" / "segment.launch.py"
 
 
 def description() -> LaunchDescription:
