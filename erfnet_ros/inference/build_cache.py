@@ -1,28 +1,29 @@
 """Build cache for compiled inference engines, graphs, measurements and whatever else takes long to make.
 
 Each file has a description of the same name, a JSON object with the key that it was built for, facts and its SHA-256.
-Only a file that agrees with its description is used: what is truncated, damaged or of another key is built again. The
-description is written last and in one step, so a builder that is killed leaves nothing that would be used.
+Only a file that agrees with its description is used: what is truncated, damaged or of another key is built again.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import logging
 import os
-import re
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from erfnet_ros.core.errors import EngineError
+from erfnet_ros.core.output_files import atomic_output
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,6 @@ KEPT = 20
 """How many files of a kind stay: the most recently used."""
 
 _DESCRIPTION = ".facts.json"
-_FULL = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}
-
-_temporary: tempfile.TemporaryDirectory[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,8 @@ class Artifact:
     notes: tuple[str, ...]
 
 
-class _BuilderError(Exception):
-    """A builder failed, and would fail in any other folder as well; its error is the cause."""
-
-
-class _DamagedError(Exception):
-    """A file does not agree with its description, or has none; the message is the end of a sentence about it."""
+_temporary: dict[Path, Artifact] = {}
+"""What this process built and a cache folder does not hold, by its path there."""
 
 
 def cache_folder() -> Path:
@@ -94,39 +88,59 @@ class Cache:
     def artifact(self, kind: str, key: Key, suffix: str, build: Build) -> Artifact:
         """Return the file of a key, built where there is none that is whole.
 
-        Of several processes that want files of one kind at once, one builds and the others wait. Where the folder
-        cannot be written, or its disk is full, the file is built into a temporary folder that ends with this process.
+        Of several processes that want files of one kind at once, one builds and the others wait. What the folder does
+        not hold, because it cannot be written or its disk is full, stays in a temporary folder until this process ends.
 
         Args:
             kind: What kind of file it is, such as "tensorrt": letters, digits and dashes.
             key: All that the content depends on; another key is another file.
             suffix: How the file's name ends, such as "engine".
-            build: Writes the file at the path that it is given, which ends in the suffix, and returns facts that JSON
+            build: Writes the file at the path that it is given, which has the file's name, and returns facts that JSON
                 can hold; a builder that writes no file has only its facts kept. Its exceptions are raised here, and
                 leave no file.
 
         Raises:
-            EngineError: Neither the folder nor a temporary one can be written.
+            EngineError: The disk of the temporary folder, where files are built, is full.
         """
         path = self._path(kind, key, suffix)
+        # Without the lock first: a folder that may only be read still serves.
+        if found := self._found(path, key):
+            return found
+        unusable: OSError | None = None
+        lock: AbstractContextManager[object] = nullcontext()
         try:
-            if path in self._refused:
-                return self._in_temporary_folder(path.name, key, build, "a bad file in it cannot be removed")
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = _locked(path, kind)
+        except OSError as error:
+            unusable = error
+        with lock:
+            # Another process may have built it meanwhile.
+            if found := self._found(path, key):
+                return found
+            bad = os.path.exists(path) or os.path.exists(_description(path))
+            notes = (f"{path} was damaged or made for another key, so it was built again.",) if bad else ()
+            built, facts = _built(path.name, build)
             try:
-                return _artifact(path, key, build)
+                if unusable:
+                    raise unusable
+                _store(built, path, {"key": dict(key), "facts": facts, "sha256": _sha256(built)})
             except OSError as error:
-                return self._in_temporary_folder(path.name, key, build, str(error.strerror))
-        except _BuilderError as failure:
-            raise (failure.__cause__ or failure) from None
+                note = (
+                    f"The cache folder {self.folder} cannot be used ({error.strerror}), so what is built lasts for "
+                    f"this run only; make room or give rights there, or name another folder: {VARIABLE}=FOLDER."
+                )
+                _temporary[path] = Artifact(built, facts, True, (note, *notes))
+                return _temporary[path]
+            _remove_old(path, kind)
+        return Artifact(path, facts, True, notes)
 
     def holds(self, kind: str, key: Key, suffix: str) -> bool:
         """Tell whether the file of a key is there and whole, so that `artifact` would build nothing."""
-        with suppress(OSError, _DamagedError):
-            return _read(self._path(kind, key, suffix), key) is not None
-        return False
+        return self._found(self._path(kind, key, suffix), key) is not None
 
     def discard(self, artifact: Artifact) -> None:
         """Remove what turned out bad when it was loaded; the next call builds it again, elsewhere if need be."""
+        _temporary.pop(self.folder / artifact.path.name, None)
         try:
             _description(artifact.path).unlink(missing_ok=True)
             artifact.path.unlink(missing_ok=True)
@@ -135,142 +149,74 @@ class Cache:
 
     def _path(self, kind: str, key: Key, suffix: str) -> Path:
         digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / f"{kind}-{digest}.{suffix.removeprefix('.')}"
+        return self.folder / f"{kind}-{digest}.{suffix}"
 
-    def _in_temporary_folder(self, name: str, key: Key, build: Build, why: str) -> Artifact:
-        note = (
-            f"The cache folder {self.folder} cannot be used ({why}), so what is built lasts for this run only; make "
-            f"room or give rights there, or name another folder: {VARIABLE}=FOLDER."
-        )
+    def _found(self, path: Path, key: Key) -> Artifact | None:
+        """Return the file that is there if it agrees with its description, and mark it as used."""
+        if path in _temporary:
+            return replace(_temporary[path], built=False)
+        if path in self._refused:
+            return None
         try:
-            artifact = _artifact(_temporary_folder() / name, key, build)
-        except OSError as error:
-            raise EngineError(
-                f"Expected room for {name} in {self.folder} ({why}) or in {tempfile.gettempdir()} ({error.strerror}), "
-                f"got none in either; make room, or name another folder: {VARIABLE}=FOLDER."
-            ) from error
-        return Artifact(artifact.path, artifact.facts, artifact.built, (note, *artifact.notes))
+            described = json.loads(_description(path).read_bytes())
+            whole = described["key"] == dict(key) and described["sha256"] == _sha256(path)
+            facts = dict(described["facts"])
+        except (OSError, KeyError, TypeError, ValueError, RecursionError):
+            return None
+        with suppress(OSError):
+            os.utime(_description(path))
+        return Artifact(path, facts, False, ()) if whole else None
 
 
-def _artifact(path: Path, key: Key, build: Build) -> Artifact:
-    """Return a file that is whole, built if need be.
-
-    Raises:
-        OSError: The folder cannot be written, or is full.
-        _BuilderError: The builder failed.
-    """
-    # Without the lock first: a folder that may only be read still serves.
-    with suppress(_DamagedError):
-        if (facts := _read(path, key)) is not None:
-            return Artifact(path, facts, False, ())
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    notes: tuple[str, ...] = ()
-    with _lock(path):
-        try:
-            # Another process may have built it meanwhile.
-            if (facts := _read(path, key)) is not None:
-                return Artifact(path, facts, False, ())
-        except _DamagedError as damage:
-            notes = (f"{path} {damage}, so it was built again.",)
-        facts = _build(path, key, build)
-        _remove_old(path)
-    return Artifact(path, facts, True, notes)
-
-
-def _read(path: Path, key: Key) -> Facts | None:
-    """Return the facts of a file that agrees with its description, and mark it as used; None where there is nothing.
-
-    Raises:
-        OSError: It may not be read.
-        _DamagedError: File and description do not agree.
-    """
+def _locked(path: Path, kind: str) -> AbstractContextManager[object]:
+    """Lock a kind of files for the block; the kernel ends the lock when its holder ends, however it ends."""
+    lock = FileLock(path.with_name(f"{kind}.lock"))
     try:
-        described = json.loads(_description(path).read_bytes())
-        found, facts, sha256 = described["key"], dict(described["facts"]), described["sha256"]
-    except (FileNotFoundError, NotADirectoryError):
-        if path.exists():
-            raise _DamagedError("had no description") from None
-        return None
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise _DamagedError("had a damaged description") from None
-    if found != dict(key):
-        raise _DamagedError("was made for another key")
-    if sha256 != _sha256(path):
-        raise _DamagedError("was missing, truncated or damaged")
-    with suppress(OSError):
-        os.utime(_description(path))
-    return facts
-
-
-def _build(path: Path, key: Key, build: Build) -> Facts:
-    """Build a file under another name, describe it, and put both in place; the lock is held."""
-    for left in path.parent.glob(f"{path.stem}.partial-*"):
-        # From a builder that was killed.
-        left.unlink(missing_ok=True)
-    partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
-    description = _description(partial)
-    try:
-        facts = _built(partial, build)
-        content = {"key": dict(key), "facts": facts, "sha256": _sha256(partial)}
-        description.write_text(json.dumps(content, indent=1) + "\n")
-        _description(path).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        if partial.exists():
-            os.replace(partial, path)
-        os.replace(description, _description(path))
-        return facts
-    finally:
-        for file in (partial, description):
-            with suppress(OSError):
-                file.unlink()
-
-
-def _built(path: Path, build: Build) -> Facts:
-    """Run a builder; a full disk is recognized behind whatever exception it led to.
-
-    Raises:
-        OSError: The disk is full.
-        _BuilderError: It failed for another reason.
-    """
-    try:
-        facts: Facts = json.loads(json.dumps(dict(build(path))))
-        return facts
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, OSError) and cause.errno in _FULL:
-                raise OSError(cause.errno, cause.strerror) from error
-            cause = cause.__cause__ or cause.__context__
-        raise _BuilderError from error
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold the lock of a kind of files, which the kernel releases when its holder ends, however it ends."""
-    lock = FileLock(path.with_name(f"{_kind(path)}.lock"))
-    try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         log.info("Another process builds %s; waiting for it.", path)
-        lock.acquire()
+        return lock.acquire()
+
+
+def _built(name: str, build: Build) -> tuple[Path, Facts]:
+    """Run a builder in the temporary folder; return its file and its facts."""
     try:
-        yield
-    finally:
-        lock.release()
+        path = Path(_temporary_folder().name) / name
+        return path, json.loads(json.dumps(dict(build(path))))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise EngineError(
+            f"Expected room to build {name} in {tempfile.gettempdir()}, got: {error.strerror}; make room there, or "
+            "name another folder for temporary files: TMPDIR=FOLDER."
+        ) from error
 
 
-def _kind(path: Path) -> str:
-    return path.name.partition(".")[0].rpartition("-")[0]
+@functools.cache
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="erfnet_ros-", ignore_cleanup_errors=True)
 
 
-def _remove_old(path: Path) -> None:
-    """Remove all but the most recently used files of the same kind."""
-    name = re.compile(rf"{re.escape(_kind(path))}-[0-9a-f]{{16}}\.[^.]+{re.escape(_DESCRIPTION)}")
+def _store(built: Path, path: Path, description: Mapping[str, Any]) -> None:
+    """Put a built file and its description in place, each complete or not there; the lock is held.
+
+    Raises:
+        OSError: The folder cannot be written, or its disk is full.
+    """
+    if built.exists():
+        with atomic_output(path) as partial:
+            shutil.copyfile(built, partial)
+    with atomic_output(_description(path)) as partial:
+        partial.write_text(json.dumps(description, indent=1) + "\n")
+    built.unlink(missing_ok=True)
+
+
+def _remove_old(path: Path, kind: str) -> None:
+    """Remove all but the most recently used files of a kind."""
     used: list[tuple[float, Path]] = []
-    for description in path.parent.iterdir():
-        if name.fullmatch(description.name):
-            with suppress(OSError):
-                used.append((description.stat().st_mtime, description))
+    for description in path.parent.glob(f"{kind}-{16 * '[0-9a-f]'}.*{_DESCRIPTION}"):
+        with suppress(OSError):
+            used.append((description.stat().st_mtime, description))
     for _, description in sorted(used, reverse=True)[KEPT:]:
         with suppress(OSError):
             description.unlink()
@@ -287,11 +233,3 @@ def _sha256(path: Path) -> str | None:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
         return None
-
-
-def _temporary_folder() -> Path:
-    """Return a folder that is removed when this process ends."""
-    global _temporary
-    if _temporary is None:
-        _temporary = tempfile.TemporaryDirectory(prefix="erfnet_ros-", ignore_cleanup_errors=True)
-    return Path(_temporary.name)

@@ -220,7 +220,7 @@ class OnnxRuntimeEngine:
         # Threads that wait for the next frame must not use up the robot's processor.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
-        provider = self._provider.name, dict(self._provider.options(path.parent, self.precision))
+        provider = self._provider.name, dict(self._provider.options(self._cache.folder, self.precision))
         try:
             session = self._runtime.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # as in _computed

@@ -104,19 +104,12 @@ def build_engine(request: Request, backend: Backend, cache: Cache, progress: Pro
         EngineError: ONNX is not installed, or TensorRT refuses the graph or cannot build it here.
     """
 
-    @functools.cache
-    def built() -> tuple[memoryview, float]:
+    def build(path: Path) -> Mapping[str, Any]:
         start = time.monotonic()
         # TensorRT builds and times kernels on the thread's current GPU.
         with torch.cuda.device(request.device) if request.device else nullcontext():
-            engine = _serialized(request, backend, _graph(request), cache, progress)
-        return engine, time.monotonic() - start
-
-    def build(path: Path) -> Mapping[str, Any]:
-        # Called again, for a temporary folder, where the cache has no room.
-        engine, seconds = built()
-        path.write_bytes(engine)
-        return {"gpu": request.gpu, "seconds": round(seconds, 1)}
+            path.write_bytes(_serialized(request, backend, _graph(request), cache, progress))
+        return {"gpu": request.gpu, "seconds": round(time.monotonic() - start, 1)}
 
     return cache.artifact(*_place(request, backend), build)
 
