@@ -90,9 +90,11 @@ class EngineType(Protocol):
 
     Attributes:
         distributions: The pip packages that it computes with.
+        computes_with_onednn: Whether oneDNN's switch for older instruction sets (ONEDNN_MAX_CPU_ISA) applies to it.
     """
 
     distributions: ClassVar[tuple[str, ...]]
+    computes_with_onednn: ClassVar[bool]
 
     def __call__(self, request: EngineRequest) -> Engine:
         """Open the engine.

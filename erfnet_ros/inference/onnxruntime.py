@@ -93,6 +93,7 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
     distributions: ClassVar[tuple[str, ...]] = ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
+    computes_with_onednn: ClassVar[bool] = False
 
     def __init__(self, request: EngineRequest, cache: Cache | None = None) -> None:
         self._runtime = _onnxruntime()
@@ -278,6 +279,20 @@ def pick_precision(precision: str, provider: Provider) -> str:
             f"{provider.device}; set precision to auto, or engine to pytorch."
         )
     return precision
+
+
+def run_on_cpu(graph: bytes) -> Run:
+    """Return what runs a serialized graph of the Pipeline on the CPU.
+
+    Raises:
+        EngineError: ONNX Runtime is not installed, or refuses the graph.
+    """
+    runtime = _onnxruntime()
+    try:
+        session = runtime.InferenceSession(graph, providers=[CPU])
+    except Exception as error:  # as in _computed
+        raise EngineError(f"ONNX Runtime refuses the graph: {_one_line(error)}") from error
+    return lambda images: tuple(session.run(list(export.OUTPUTS), {export.INPUT: images}))
 
 
 def _onnxruntime() -> Any:

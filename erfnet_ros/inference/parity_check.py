@@ -45,31 +45,34 @@ def street(size: tuple[int, int]) -> Pixels:
     return np.asarray(cv2.resize(check_images()[0], size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def agreement(run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
-    """Return the share of pixels on which an engine and PyTorch choose the same class, over all frames.
+def compare(run: Run, pipeline: Pipeline, image: Pixels) -> tuple[float, float]:
+    """Return how an engine agrees with PyTorch on one image.
 
     Args:
-        run: The engine: (1, H, W, 3) uint8 in, labels and confidence out.
+        run: The engine.
         pipeline: The same network in fp32 on the CPU.
-        sizes: (width, height) of the frames; two of each size, a street and the same with noise.
+        image: (1, H, W, 3) uint8 RGB.
+
+    Returns:
+        The share of pixels with the same class, and the largest difference of the confidences there, 0..1 each.
     """
-    same = []
-    for size in sizes:
-        for frame in _frames(size):
-            labels, _ = run(frame)
-            with torch.inference_mode():
-                expected = pipeline(torch.from_numpy(frame))[0].numpy()
-            same.append(float((labels == expected).mean()))
-    return float(np.mean(same))
+    labels, confidence = run(image)
+    with torch.inference_mode():
+        expected, expected_confidence = (tensor.numpy() for tensor in pipeline(torch.from_numpy(image)))
+    same = labels == expected
+    apart = np.abs(confidence.astype(np.int16) - expected_confidence)[same]
+    return float(same.mean()), float(apart.max(initial=0)) / 255
 
 
 def check_parity(engine: str, run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
-    """Return `agreement` of an engine, which the error calls `engine`.
+    """Return the share of pixels on which an engine, which the error calls `engine`, chooses PyTorch's class.
+
+    Two frames of each (width, height) are compared, a street and the same with noise; see `compare`.
 
     Raises:
         EngineError: The share is below `MIN_AGREEMENT`.
     """
-    agreed = agreement(run, pipeline, sizes)
+    agreed = float(np.mean([compare(run, pipeline, frame)[0] for size in sizes for frame in _frames(size)]))
     if agreed < MIN_AGREEMENT:
         raise EngineError(
             f"Expected {engine} to choose PyTorch's class on at least {100 * MIN_AGREEMENT:g} % of the pixels, got "

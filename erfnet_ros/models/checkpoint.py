@@ -12,7 +12,6 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from torch import Tensor
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import CheckpointError, ClassSetError, ParameterError
 from erfnet_ros.core.image_size import check_input_size
+from erfnet_ros.core.output_files import atomic_output
 from erfnet_ros.models.erfnet import ACTIVATIONS, ERFNet
 from erfnet_ros.models.state_dict import fitted, not_finite, shown, with_unread_tensors, without_void_logit
 
@@ -121,17 +121,13 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "license": checkpoint.license,
         "calibration": None if checkpoint.calibration is None else asdict(checkpoint.calibration),
     }
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, {_METADATA_KEY: json.dumps(metadata)})
-        # safetensors writes for the owner alone, but an installed package is read by everyone.
-        partial.chmod(0o644)
-        os.replace(partial, path)
+        with atomic_output(path) as partial:
+            save_file(tensors, partial, {_METADATA_KEY: json.dumps(metadata)})
+            # safetensors writes for the owner alone, but an installed package is read by everyone.
+            partial.chmod(0o644)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"Cannot write checkpoint {path}: {error}; choose another place.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def load(path: str | Path | None = None) -> Checkpoint:

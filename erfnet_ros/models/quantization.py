@@ -6,7 +6,8 @@ a few frames. Each tensor's range is a percentile, not the largest value ever se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.models.checkpoint import Calibration
 from erfnet_ros.models.erfnet import ACTIVATIONS
-from erfnet_ros.models.pipeline import Pipeline, network_size, resize
+from erfnet_ros.models.pipeline import Pipeline
 
 LEVELS = 255
 """Steps of an unsigned byte; every activation but the logits is a ReLU's, so 0 is its least value."""
@@ -60,25 +61,16 @@ def activation_ranges(pipeline: Pipeline, images: Iterable[Tensor]) -> dict[str,
 def _ranges(pipeline: Pipeline, images: Tensor) -> dict[str, float]:
     """Return the range of every ReLU's result, in the order of computation."""
     found: dict[str, float] = {}
-    x = images.to(pipeline.mean.dtype).permute(0, 3, 1, 2)
-    width, height = network_size((x.shape[-1], x.shape[-2]), pipeline.trained_size, pipeline.input_size)
-    handles = [pipeline.network.get_submodule(name).register_forward_hook(_record(found, name)) for name in ACTIVATIONS]
-    try:
-        pipeline.logits(resize(x, (height, width)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
 
-
-def _record(found: dict[str, float], name: str) -> Callable[[nn.Module, object, Tensor], None]:
-    def record(_: nn.Module, __: object, output: Tensor) -> None:
+    def record(name: str, _: nn.Module, __: object, output: Tensor) -> None:
+        values = output.flatten()
         # A convolution's output is made its ReLU only by the next line of its layer.
-        found[name] = max(_range(output), 0.0)
+        found[name] = max(float(values.topk(1 + int(_EXCEEDING * values.numel())).values[-1]), 0.0)
 
-    return record
-
-
-def _range(value: Tensor) -> float:
-    values = value.flatten()
-    return float(values.topk(1 + int(_EXCEEDING * values.numel())).values[-1])
+    hooks = [pipeline.network.get_submodule(name).register_forward_hook(partial(record, name)) for name in ACTIVATIONS]
+    try:
+        pipeline(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found

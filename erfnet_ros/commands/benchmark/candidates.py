@@ -16,12 +16,9 @@ from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Size, Unavai
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, ParameterError
 from erfnet_ros.inference.engine import PRECISIONS, Engine, EngineRequest
-from erfnet_ros.inference.factory import ENGINES, open_engine
+from erfnet_ros.inference.factory import ENGINES, engine_type, open_engine
 from erfnet_ros.inference.pytorch.cpu import on_single_thread
 from erfnet_ros.models.checkpoint import Checkpoint, build_network
-
-OWN_KERNELS = ("onnxruntime", "tensorrt")
-"""Engines that do not read oneDNN's switch."""
 
 
 def wall_ms(work: Callable[[], object]) -> float:
@@ -145,7 +142,8 @@ def open_engines(
     opened = Opened([], [], [])
     for name, precision in pairs:
         say(f"opening {name} {precision}")
-        if reason := _why_pointless(name, isa):
+        if isa and not engine_type(name).computes_with_onednn:
+            reason = f"it does not compute with oneDNN, which alone is limited to {isa}"
             opened.unavailable.append(Unavailable(name, precision, reason))
             continue
         kept: dict[Size | None, Engine] = {}
@@ -166,10 +164,3 @@ def open_engines(
             continue
         opened.candidates.extend(own)
     return opened
-
-
-def _why_pointless(engine: str, isa: str) -> str:
-    """Return why an engine tells nothing about the processor that oneDNN imitates; empty where it does."""
-    if isa and engine in OWN_KERNELS:
-        return f"it does not compute with oneDNN, which alone is limited to {isa}"
-    return ""

@@ -24,6 +24,7 @@ class PyTorchEngine:
 
     name = "pytorch"
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
+    computes_with_onednn: ClassVar[bool] = True
 
     def __init__(self, request: EngineRequest) -> None:
         self._device = pick_device(request.device)

@@ -99,6 +99,7 @@ class TensorRTEngine:
 
     name = "tensorrt"
     distributions: ClassVar[tuple[str, ...]] = ("tensorrt", "tensorrt-rtx")
+    computes_with_onednn: ClassVar[bool] = False
 
     def __init__(self, request: EngineRequest, cache: Cache | None = None) -> None:
         self.precision = pick_precision(request.precision)

@@ -2,7 +2,7 @@
 
 A graph for one camera size is PyTorch's own export of the Pipeline. In a graph for any camera size the resizing of the
 image is written in ONNX by hand, since how far it shrinks is decided by numbers that PyTorch's tracing would freeze;
-`agreement` compares the whole with the Pipeline, and no graph should be used without that check.
+no graph should be used without a comparison with the Pipeline (`inference.parity_check`).
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ExportError
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import STRIDE
@@ -37,31 +34,8 @@ INPUT, OUTPUTS = resize.INPUT, ("labels", "confidence")
 METADATA_KEY = "erfnet_ros"
 """Key of the model's metadata under which one JSON object describes the graph."""
 
-MIN_AGREEMENT = 0.999
-"""Share of pixels on which graph and PyTorch in fp32 must choose the same class."""
-
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float16}
 """Floating-point type of a graph's tensors; int8 has convolutions in bytes between them."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How a graph agrees with PyTorch in fp32, image by image.
-
-    Attributes:
-        sizes: (width, height) of each image.
-        same: Share of pixels with the same class, per image.
-        confidence: Largest difference of the confidences where the class is the same, 0..1.
-    """
-
-    sizes: tuple[tuple[int, int], ...]
-    same: tuple[float, ...]
-    confidence: float
-
-    @property
-    def worst(self) -> float:
-        """The smallest share of `same`."""
-        return min(self.same)
 
 
 def build(
@@ -127,35 +101,6 @@ def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
     return model
 
 
-def agreement(model: onnx.ModelProto, pipeline: Pipeline, images: Iterable[Pixels]) -> Agreement:
-    """Run a graph in ONNX Runtime on the CPU and compare it with PyTorch.
-
-    Args:
-        model: The graph.
-        pipeline: The Pipeline in fp32 on the CPU that the graph was made of.
-        images: (H, W, 3) uint8 RGB each.
-
-    Raises:
-        ExportError: ONNX Runtime is not installed, or refuses the graph.
-    """
-    with _needed("onnxruntime"):
-        import onnxruntime  # type: ignore[import-untyped]
-    with _refused():
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    sizes, same, apart = [], [], 0.0
-    for image in images:
-        with _refused():
-            labels, confidence = session.run(list(OUTPUTS), {INPUT: image[None]})
-        with torch.inference_mode():
-            expected, expected_confidence = (t.numpy() for t in pipeline(torch.from_numpy(image[None])))
-        agreed = labels == expected
-        sizes.append((image.shape[1], image.shape[0]))
-        same.append(float(agreed.mean()))
-        difference = np.abs(confidence.astype(np.int16) - expected_confidence)
-        apart = max(apart, float(difference[agreed].max(initial=0)) / 255)
-    return Agreement(tuple(sizes), tuple(same), apart)
-
-
 def _one_size(pipeline: Pipeline, camera: tuple[int, int], batch: int) -> onnx.ModelProto:
     width, height = camera
     return _export(pipeline, {INPUT: torch.zeros(batch, height, width, 3, dtype=torch.uint8)}, OUTPUTS, None)
@@ -196,9 +141,14 @@ def _any_size(pipeline: Pipeline) -> onnx.ModelProto:
 def _export(
     module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], shapes: dict[str, Any] | None
 ) -> onnx.ModelProto:
-    with _needed("onnxscript"), _quiet():
+    try:
         import onnxscript  # noqa: F401  PyTorch's exporter is written on it
-
+    except ImportError as error:
+        raise ExportError(
+            f"ONNX needs the packages onnx, onnxscript and onnxruntime, got none called '{error.name}'; install them "
+            "with: pip install 'erfnet_ros[training]', or '.[training]' in a checkout."
+        ) from error
+    with _quiet():
         program = torch.onnx.export(
             module,
             tuple(inputs.values()),
@@ -233,27 +183,6 @@ def _remove_traces(model: onnx.ModelProto) -> None:
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
         del part.metadata_props[:]
         part.doc_string = ""
-
-
-@contextmanager
-def _needed(package: str) -> Iterator[None]:
-    """Turn a missing package into an error that says how to get it."""
-    try:
-        yield
-    except ImportError as error:
-        raise ExportError(
-            f"ONNX needs the packages onnx, onnxscript and onnxruntime, got none called '{error.name or package}'; "
-            "install them with: pip install 'erfnet_ros[training]', or '.[training]' in a checkout."
-        ) from error
-
-
-@contextmanager
-def _refused() -> Iterator[None]:
-    """Turn what ONNX Runtime raises into an ExportError: its exceptions have no common base."""
-    try:
-        yield
-    except Exception as error:
-        raise ExportError(f"ONNX Runtime refuses the graph: {' '.join(str(error).split())}") from error
 
 
 @contextmanager

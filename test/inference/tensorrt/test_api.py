@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import torch
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.tensorrt.api import NAMES, find_backend
 from erfnet_ros.inference.tensorrt.engine import pick_gpu, pick_precision
-from erfnet_ros.inference.tensorrt.progress import Shares
+from erfnet_ros.inference.tensorrt.progress import new_monitor
 
 
 @pytest.fixture
@@ -76,31 +77,23 @@ def test_without_a_gpu_the_error_says_so(device: str) -> None:
 
 
 def test_phases_within_phases_are_shares_of_the_whole() -> None:
-    shares = Shares()
-    shares.start("all", None, 4)
-    shares.step("all", 0)
-    assert shares.done == 0.25
-    shares.start("second", "all", 2)
-    shares.step("second", 0)
-    assert shares.done == 0.375
-    shares.start("inner", "second", 10)
-    shares.step("inner", 4)
-    assert shares.done == 0.4375
-    shares.finish("inner")
-    shares.finish("second")
-    assert shares.done == 0.4375
-    shares.step("all", 1)
-    assert shares.done == 0.5
-    shares.finish("all")
-    assert shares.done == 1.0
-
-
-def test_a_phase_that_begins_again_takes_nothing_back() -> None:
-    shares = Shares()
-    shares.start("all", None, 2)
-    shares.start("part", "all", 2)
-    shares.step("part", 1)
-    shares.finish("part")
-    shares.start("part", "all", 5)
-    shares.step("part", 0)
-    assert shares.done == 0.5
+    told: list[float] = []
+    monitor = new_monitor(SimpleNamespace(IProgressMonitor=object), told.append)
+    monitor.phase_start("all", None, 4)
+    monitor.step_complete("all", 0)
+    monitor.phase_start("second", "all", 2)
+    monitor.step_complete("second", 0)
+    monitor.phase_start("inner", "second", 10)
+    monitor.step_complete("inner", 4)
+    assert told == [0.25, 0.375, 0.4375]
+    for phase in ("inner", "second"):
+        monitor.phase_finish(phase)
+        # What a phase that begins again has done once is not taken back.
+        monitor.phase_start(phase, "all", 8)
+        monitor.step_complete(phase, 0)
+        monitor.phase_finish(phase)
+        assert told[-1] == 0.4375
+    monitor.step_complete("all", 1)
+    assert told[-1] == 0.5
+    monitor.phase_finish("all")
+    assert told[-1] == 1.0
