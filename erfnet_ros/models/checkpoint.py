@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.config_schema import decode, encode
 from erfnet_ros.core.errors import CheckpointError, ClassSetError, ParameterError
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.core.output_files import atomic_output
@@ -35,9 +35,6 @@ DEFAULT = Path(__file__).parents[1] / "weights" / "camvid.safetensors"
 
 FORMAT = 1
 """Version of the metadata's layout."""
-
-_DAMAGE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
-"""What reading JSON of another shape than expected raises."""
 
 _METADATA_KEY = "erfnet_ros"
 
@@ -110,17 +107,8 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
             f"Expected weights that float16 holds (up to {torch.finfo(torch.float16).max:.0f}) to write to {path}, got "
             f"NaN or infinity in {shown(broken)}; train again."
         )
-    metadata = {
-        "format": FORMAT,
-        "class_set": checkpoint.class_set.to_dict(),
-        "input_size": list(checkpoint.input_size),
-        "mean": list(checkpoint.mean),
-        "std": list(checkpoint.std),
-        "data": checkpoint.data,
-        "miou": checkpoint.miou,
-        "license": checkpoint.license,
-        "calibration": None if checkpoint.calibration is None else asdict(checkpoint.calibration),
-    }
+    metadata = {"format": FORMAT, **encode(replace(checkpoint, state_dict={}))}
+    del metadata["state_dict"]
     try:
         with atomic_output(path) as partial:
             save_file(tensors, partial, {_METADATA_KEY: json.dumps(metadata)})
@@ -170,11 +158,7 @@ def import_weights(
 
     Args:
         path: The file; only tensors and plain containers in it are read.
-        class_set: What the logits stand for.
-        input_size: (width, height) that it was trained on.
-        data: What it was trained on.
-        license: Terms of the weights and of the data behind them.
-        miou: Measured mIoU, 0..1.
+        class_set: See `Checkpoint`, as for all that follow.
 
     Raises:
         CheckpointError: The file cannot be read without running code from it, or tensors are missing, extra or
@@ -230,43 +214,20 @@ def _from_metadata(text: str, tensors: dict[str, Tensor], path: Path) -> Checkpo
                 f"{path} has checkpoint format {content['format']!r}, and this version reads {FORMAT}; update "
                 "erfnet_ros."
             )
-        class_set = ClassSet.from_dict(content["class_set"], f"the checkpoint {path}")
-        width, height = (int(side) for side in content["input_size"])
-        check_input_size(width, height)
-        mean, std = _triple(content["mean"]), _triple(content["std"])
-        if min(std) <= 0:
-            raise ValueError(f"std {std} is not positive")
-        miou = None if content["miou"] is None else _finite(content["miou"])
         # Checkpoints written before the spelling was American say "licence".
-        data, license = str(content["data"]), str(content["license"] if "license" in content else content["licence"])
-        calibration = _calibration(content.get("calibration"))
-    except (*_DAMAGE, ClassSetError, ParameterError) as error:
+        content = {"license": content.get("licence"), **content, "state_dict": {}}
+        found = decode(Checkpoint, content, "metadata")
+        check_input_size(*found.input_size)
+        if min(found.std) <= 0:
+            raise ValueError(f"std {found.std} is not positive")
+        ranges = found.calibration.ranges if found.calibration else dict.fromkeys(ACTIVATIONS, 1.0)
+        if set(ranges) != set(ACTIVATIONS) or min(ranges.values()) <= 0:
+            raise ValueError("the calibration's ranges are not a positive number for each layer")
+    except (KeyError, TypeError, ValueError, RecursionError, ClassSetError, ParameterError) as error:
         raise CheckpointError(
             f"The metadata of {path} is damaged ({type(error).__name__}: {error}); get the file again."
         ) from error
-    weights = fitted(tensors, class_set, path)
-    return Checkpoint(class_set, weights, (width, height), data, miou, license, mean, std, calibration)
-
-
-def _calibration(content: Any) -> Calibration | None:
-    if content is None:
-        return None
-    ranges = {str(name): _finite(value) for name, value in content["ranges"].items()}
-    if set(ranges) != set(ACTIVATIONS) or min(ranges.values()) <= 0:
-        raise ValueError("the calibration's ranges are not a positive number for each layer")
-    return Calibration(ranges, _finite(content["agreement"]))
-
-
-def _triple(values: Any) -> Triple:
-    red, green, blue = (_finite(value) for value in values)
-    return red, green, blue
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value} is not finite")
-    return number
+    return replace(found, state_dict=fitted(tensors, found.class_set, path))
 
 
 def _what_else(path: Path, error: Exception) -> str:

@@ -111,16 +111,16 @@ def test_a_truncated_header_that_begins_like_a_pickle_is_still_truncated(tmp_pat
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"class_set": None}, "list 'classes'"),
+        ({"class_set": None}, "as metadata: class_set, got None"),
         ({"input_size": [0, 64]}, "got 0x64"),
         ({"input_size": [1_000_000, 1_000_000]}, "got 1000000x1000000"),
-        ({"input_size": [float("inf"), 64]}, "OverflowError"),
-        ({"input_size": [64]}, "ValueError"),
+        ({"input_size": [float("inf"), 64]}, "input_size[0], got inf"),
+        ({"input_size": [64]}, "input_size, got [64]"),
         ({"std": [1, 1, 0]}, "std (1.0, 1.0, 0.0) is not positive"),
-        ({"std": [1, float("nan"), 1]}, "nan is not finite"),
-        ({"mean": [0, 0]}, "ValueError"),
-        ({"mean": "gray"}, "ValueError"),
-        ({"miou": float("inf")}, "inf is not finite"),
+        ({"std": [1, float("nan"), 1]}, "Expected a number as metadata: std[1], got nan"),
+        ({"mean": [0, 0]}, "mean, got [0, 0]"),
+        ({"mean": "gray"}, "mean, got 'gray'"),
+        ({"miou": float("inf")}, "miou, got inf"),
     ],
 )
 def test_damaged_metadata_is_refused_with_what_is_wrong(file: Path, changes: dict, reason: str) -> None:
@@ -129,11 +129,6 @@ def test_damaged_metadata_is_refused_with_what_is_wrong(file: Path, changes: dic
     message = refusal(file)
     assert "metadata" in message
     assert reason in message
-
-
-def test_metadata_without_a_class_set_is_refused(file: Path) -> None:
-    broken_metadata(file, lambda content: content.pop("class_set"))
-    assert "damaged (KeyError" in refusal(file)
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", "3", "[" * 100_000], ids=lambda text: text[:8])
@@ -184,19 +179,6 @@ def test_a_later_format_asks_for_an_update(file: Path) -> None:
     assert "checkpoint format 99" in refusal(file)
 
 
-def test_weights_that_are_not_finite_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    broken = dict(checkpoint.state_dict)
-    broken["decoder.output_conv.bias"] = torch.tensor([0.0, float("nan"), 0.0])
-    with pytest.raises(CheckpointError, match=r"NaN or infinity in decoder\.output_conv\.bias"):
-        save(replace(checkpoint, state_dict=broken), tmp_path / "broken.safetensors")
-
-
-def test_a_full_or_forbidden_disk_leaves_no_half_file(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="Cannot write checkpoint"):
-        save(checkpoint, tmp_path / "no" / "such" / "folder.safetensors")
-    assert not list(tmp_path.rglob("*.partial"))
-
-
 def test_a_path_that_cannot_be_a_file_is_refused_before_anything_is_written(
     checkpoint: Checkpoint, file: Path, tmp_path: Path
 ) -> None:
@@ -204,13 +186,15 @@ def test_a_path_that_cannot_be_a_file_is_refused_before_anything_is_written(
     for path in (tmp_path, Path(""), Path("/")):
         with pytest.raises(CheckpointError, match="Expected a file name for the checkpoint"):
             save(checkpoint, path)
-    with pytest.raises(CheckpointError, match="Cannot write checkpoint"):
-        save(checkpoint, file / "inside_a_file.safetensors")
+    for path in (file / "inside_a_file.safetensors", tmp_path / "no" / "such" / "folder.safetensors"):
+        with pytest.raises(CheckpointError, match="Cannot write checkpoint"):
+            save(checkpoint, path)
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_weight_too_large_for_float16_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    large = {**checkpoint.state_dict, "decoder.output_conv.bias": torch.tensor([0.0, 1e5, 0.0])}
+@pytest.mark.parametrize("value", [1e5, float("nan")])
+def test_a_weight_that_float16_does_not_hold_is_refused(checkpoint: Checkpoint, tmp_path: Path, value: float) -> None:
+    large = {**checkpoint.state_dict, "decoder.output_conv.bias": torch.tensor([0.0, value, 0.0])}
     with pytest.raises(
         CheckpointError, match=r"float16 holds \(up to 65504\) .* infinity in decoder\.output_conv\.bias"
     ):
@@ -244,30 +228,6 @@ def test_the_authors_void_logit_is_left_out(tmp_path: Path) -> None:
     with torch.inference_mode():
         torch.testing.assert_close(imported(image), network(image)[:, :3])
         torch.testing.assert_close(imported.encoder.predict(image), network.encoder.predict(image)[:, :3])
-
-
-def test_what_does_not_fit_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    tensors = dict(checkpoint.state_dict)
-    del tensors["encoder.initial_block.conv.bias"]
-    tensors["extra.weight"] = torch.zeros(1)
-    tensors["decoder.layers.0.bn.weight"] = torch.zeros(5)
-    torch.save(tensors, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError) as caught:
-        import_weights(tmp_path / "odd.pth", CLASSES, (64, 32))
-    for part in (
-        "missing: encoder.initial_block.conv.bias",
-        "not part of it: extra.weight",
-        "decoder.layers.0.bn.weight (expected (64,), got (5,))",
-    ):
-        assert part in str(caught.value)
-
-
-def test_another_class_count_is_refused_with_both_shapes(tmp_path: Path) -> None:
-    torch.save(ERFNet(7).state_dict(), tmp_path / "seven.pth")
-    with pytest.raises(
-        CheckpointError, match=r"output_conv.weight \(expected \(3, 128, 1, 1\), got \(7, 128, 1, 1\)\)"
-    ):
-        import_weights(tmp_path / "seven.pth", CLASSES, (64, 32))
 
 
 def test_many_faults_are_counted_after_the_first_five(checkpoint: Checkpoint, tmp_path: Path) -> None:
