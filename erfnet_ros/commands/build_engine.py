@@ -37,9 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
 
     from erfnet_ros.inference.build_cache import Cache
+    from erfnet_ros.inference.device import gpu_count
     from erfnet_ros.inference.tensorrt.api import find_backend
     from erfnet_ros.inference.tensorrt.build import NO_GPU, Request, build_engine
-    from erfnet_ros.inference.tensorrt.engine import gpu_count, gpu_title, pick_gpu, pick_precision
+    from erfnet_ros.inference.tensorrt.engine import gpu_title, pick_gpu, pick_precision
     from erfnet_ros.inference.tensorrt.progress import log_progress
     from erfnet_ros.inference.tensorrt.session import open_session
     from erfnet_ros.models import checkpoint

@@ -17,7 +17,6 @@ from erfnet_ros.models.quantization import ranges_of
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-
 _JETSON = Path("/etc/nv_tegra_release")
 
 
@@ -27,7 +26,7 @@ def pick_device(device: str) -> torch.device:
     Raises:
         EngineError: The word is unknown, or names a GPU that is not there.
     """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = gpu_count()
     if device == "auto":
         return torch.device("cuda:0" if count else "cpu")
     if device == "cpu":
@@ -39,6 +38,11 @@ def pick_device(device: str) -> torch.device:
             f"Device '{device}' was asked for, but PyTorch {torch.__version__} sees {found}; set device to auto or cpu."
         )
     return torch.device("cuda", index)
+
+
+def gpu_count() -> int:
+    """Return how many GPUs PyTorch can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def gpu_index(device: str) -> int:

@@ -12,13 +12,9 @@ from erfnet_ros.models.fuse_batch_norm import fold_batch_norms
 
 
 def network_size(camera: tuple[int, int], trained: tuple[int, int], wanted: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the (width, height) that the network sees of a camera's image.
+    """Return the (width, height) that the network sees of a camera's image; all sizes are in this order.
 
-    Args:
-        camera: (width, height) of the image.
-        trained: (width, height) that the network was trained for.
-        wanted: (width, height) that the user asked for, or None: as many pixels as in training, at the camera's aspect
-            ratio, in steps of 8.
+    Where none is wanted, it has as many pixels as in training, at the camera's aspect ratio, in steps of 8.
     """
     if wanted is not None:
         return wanted
@@ -50,13 +46,9 @@ class Pipeline(nn.Module):
         self.register_buffer("deviation", 255 * torch.tensor(checkpoint.std)[:, None, None])
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Segment a batch.
+        """Return labels and confidences, (N, H, W) uint8 each, of (N, H, W, 3) uint8 RGB images.
 
-        Args:
-            images: (N, H, W, 3) uint8 RGB.
-
-        Returns:
-            Labels (N, H, W) uint8, and confidences (N, H, W) uint8: the softmax's largest value, 0..255 for 0..1.
+        A confidence is the softmax's largest value, 0..255 for 0..1.
         """
         height, width = images.shape[1:3]
         # TensorRT wants a uint8 input cast before anything else touches it.
@@ -74,11 +66,7 @@ class Pipeline(nn.Module):
 
 
 class LogitsNetwork(nn.Module):
-    """The Pipeline without resizing and argmax.
-
-    Args:
-        pipeline: Its layers and its dtype are shared, not copied.
-    """
+    """The Pipeline without resizing and argmax; its layers are shared, not copied."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__()
@@ -86,11 +74,7 @@ class LogitsNetwork(nn.Module):
         self.last = LastLayer(pipeline.network.decoder.output_conv, pipeline.mean.dtype)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return each image's logits as `LastLayer` gives them.
-
-        Args:
-            images: (N, H, W, 3) uint8 RGB; 8 divides H and W.
-        """
+        """Return the logits of each of (N, H, W, 3) uint8 RGB images as `LastLayer` does; 8 divides H and W."""
         network, mean = self.pipeline.network, self.pipeline.mean
         x = images.to(mean.dtype).permute(0, 3, 1, 2)
         x = network.encoder((x - mean) / self.pipeline.deviation)
@@ -100,12 +84,7 @@ class LogitsNetwork(nn.Module):
 
 
 class LastLayer(nn.Module):
-    """The transposed convolution that makes four pixels (2 x 2) of each, as one matrix product.
-
-    Args:
-        layer: The network's last.
-        dtype: What it computes in.
-    """
+    """The network's last transposed convolution, which makes four pixels (2 x 2) of each, as one matrix product."""
 
     weight: Tensor
     bias: Tensor

@@ -58,11 +58,7 @@ class OneDnnNetwork:
         self._last = LastLayer(network.decoder.output_conv, dtype)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Return each image's logits as `LastLayer` gives them.
-
-        Args:
-            images: (N, H, W, 3) uint8 RGB; 8 divides H and W.
-        """
+        """Return the logits of each of (N, H, W, 3) uint8 RGB images as `LastLayer` does; 8 divides H and W."""
         x = images
         for step in self._steps:
             x = step(x)

@@ -14,7 +14,7 @@ import torch
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.build_cache import Artifact, Cache
-from erfnet_ros.inference.device import gpu_index
+from erfnet_ros.inference.device import gpu_count, gpu_index
 from erfnet_ros.inference.engine import PRECISIONS as ALL_PRECISIONS
 from erfnet_ros.inference.engine import EngineRequest, run_one_by_one
 from erfnet_ros.inference.pytorch.cuda import free_cached
@@ -32,14 +32,7 @@ _LOADED = 8
 
 
 class BackgroundBuild:
-    """Build an engine into the cache on a thread that neither keeps the process alive nor is waited for.
-
-    Args:
-        request: What the engine is for.
-        backend: Who builds it.
-        cache: Where it is kept.
-        progress: Told the share that is done, 0..1.
-    """
+    """Build an engine into the cache on a thread that neither keeps the process alive nor is waited for."""
 
     def __init__(self, request: Request, backend: Backend, cache: Cache, progress: Progress) -> None:
         self._progress = progress
@@ -257,11 +250,6 @@ def pick_gpu(device: str) -> torch.device:
             f"{build} that sees {seen}; set engine to auto, or device to one that is there."
         )
     return torch.device("cuda", index)
-
-
-def gpu_count() -> int:
-    """Return how many GPUs PyTorch can use."""
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def gpu_title(device: torch.device) -> str:

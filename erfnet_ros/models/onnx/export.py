@@ -62,7 +62,11 @@ def build(
     """
     ranges = ranges_of(checkpoint.calibration) if precision == "int8" else None
     pipeline = Pipeline(checkpoint, input_size).eval().to(PRECISIONS[precision])
-    model = _any_size(pipeline) if camera is None else _one_size(pipeline, camera, batch)
+    if camera is None:
+        model = _any_size(pipeline)
+    else:
+        image = torch.zeros(batch, camera[1], camera[0], 3, dtype=torch.uint8)
+        model = _export(pipeline, {INPUT: image}, OUTPUTS, None)
     _remove_traces(model)
     _cast_labels_from_floats(model)
     if ranges is not None:
@@ -99,11 +103,6 @@ def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
     model = _export(LogitsNetwork(Pipeline(checkpoint).eval()), inputs, ("logits",), shapes)
     _remove_traces(model)
     return model
-
-
-def _one_size(pipeline: Pipeline, camera: tuple[int, int], batch: int) -> onnx.ModelProto:
-    width, height = camera
-    return _export(pipeline, {INPUT: torch.zeros(batch, height, width, 3, dtype=torch.uint8)}, OUTPUTS, None)
 
 
 class _AfterResizing(nn.Module):

@@ -69,10 +69,7 @@ def _residual(node: onnx.NodeProto) -> str | None:
 def _constants(name: str, scale: np.ndarray, weight: np.ndarray) -> Iterator[onnx.TensorProto]:
     """Yield what a convolution in bytes needs: the scale of its input, its weights, a scale for each of its channels.
 
-    Args:
-        name: Of the convolution.
-        scale: Of its input, in the type of the graph's floats.
-        weight: (out channels, in channels, height, width), of the same type.
+    Scale and weight, (out channels, in channels, height, width), are of the type of the graph's floats.
     """
     from onnx import numpy_helper
 

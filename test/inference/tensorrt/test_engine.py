@@ -60,11 +60,7 @@ def checkpoint(seed: int = 5) -> Checkpoint:
 
 CHECKPOINT = checkpoint()
 REQUEST = Request(CHECKPOINT, SIZE, None, "fp16", 1, NO_GPU)
-
-
-@pytest.fixture(scope="module")
-def backend() -> Backend:
-    return find_backend()
+BACKEND = find_backend()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,11 +80,11 @@ def graphs_written_once() -> Iterator[None]:
         yield
 
 
-def parsed(backend: Backend, precision: str, batch: int = 1) -> Parsed:
-    return parse(backend, export.build(CHECKPOINT, SIZE, input_size=None, precision=precision, batch=batch))
+def parsed(precision: str, batch: int = 1) -> Parsed:
+    return parse(BACKEND, export.build(CHECKPOINT, SIZE, input_size=None, precision=precision, batch=batch))
 
 
-def layers(backend: Backend, network: Any, *kinds: str) -> list[Any]:
+def layers(network: Any, *kinds: str) -> list[Any]:
     every = [network.get_layer(index) for index in range(network.num_layers)]
     return [layer for layer in every if layer.type.name in kinds]
 
@@ -98,41 +94,39 @@ def ignore(done: float) -> None:
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("fp16", "HALF"), ("fp32", "FLOAT")])
-def test_every_convolution_computes_in_the_precision_that_was_asked_for(
-    backend: Backend, precision: str, kind: str
-) -> None:
-    network = parsed(backend, precision).network
-    convolutions = layers(backend, network, "CONVOLUTION", "DECONVOLUTION")
+def test_every_convolution_computes_in_the_precision_that_was_asked_for(precision: str, kind: str) -> None:
+    network = parsed(precision).network
+    convolutions = layers(network, "CONVOLUTION", "DECONVOLUTION")
     assert len(convolutions) == 74
     assert {layer.get_output(0).dtype.name for layer in convolutions} == {kind}
 
 
-def test_in_int8_tensorrt_reads_and_builds_convolutions_of_bytes(backend: Backend, tmp_path: Path) -> None:
-    keep_alive = parsed(backend, "int8")
-    quantized = layers(backend, keep_alive.network, "QUANTIZE")
+def test_in_int8_tensorrt_reads_and_builds_convolutions_of_bytes(tmp_path: Path) -> None:
+    keep_alive = parsed("int8")
+    quantized = layers(keep_alive.network, "QUANTIZE")
     assert len(quantized) == 51
     assert {layer.get_output(0).dtype.name for layer in quantized} == {"INT8"}
-    engine = build_engine(dataclasses.replace(REQUEST, precision="int8"), backend, Cache(tmp_path), ignore)
+    engine = build_engine(dataclasses.replace(REQUEST, precision="int8"), BACKEND, Cache(tmp_path), ignore)
     assert engine.path.stat().st_size > 1e6
 
 
-def test_the_ranges_of_a_calibration_make_another_engine_in_int8_alone(backend: Backend) -> None:
+def test_the_ranges_of_a_calibration_make_another_engine_in_int8_alone() -> None:
     again = dataclasses.replace(CHECKPOINT, calibration=Calibration(dict.fromkeys(ACTIVATIONS, 4.0), 0.9))
     for precision, differs in (("fp16", False), ("int8", True)):
-        one, other = (Request(each, SIZE, None, precision, 1, NO_GPU).key(backend) for each in (CHECKPOINT, again))
+        one, other = (Request(each, SIZE, None, precision, 1, NO_GPU).key(BACKEND) for each in (CHECKPOINT, again))
         assert (one != other) == differs
 
 
-def test_int8_without_a_calibration_says_how_to_make_one(backend: Backend, tmp_path: Path) -> None:
+def test_int8_without_a_calibration_says_how_to_make_one(tmp_path: Path) -> None:
     plain = dataclasses.replace(CHECKPOINT, calibration=None)
     request = dataclasses.replace(REQUEST, precision="int8", checkpoint=plain)
     with pytest.raises(EngineError, match=r"'int8' was asked for, .* with: erfnet calibrate"):
-        build_engine(request, backend, Cache(tmp_path), ignore)
+        build_engine(request, BACKEND, Cache(tmp_path), ignore)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bytes_go_in_and_come_out_for_as_many_images_as_are_wanted(backend: Backend) -> None:
-    network = parsed(backend, "fp16", batch=2).network
+def test_bytes_go_in_and_come_out_for_as_many_images_as_are_wanted() -> None:
+    network = parsed("fp16", batch=2).network
     image = network.get_input(0)
     assert (network.num_inputs, image.name, image.dtype.name, tuple(image.shape)) == (
         1,
@@ -173,15 +167,15 @@ def deconvolved(
     return whole[:, before[0] : rows, before[1] : columns] + bias[:, None, None]
 
 
-def test_each_transposed_convolution_that_tensorrt_read_gives_pytorchs_numbers(backend: Backend) -> None:
+def test_each_transposed_convolution_that_tensorrt_read_gives_pytorchs_numbers() -> None:
     """output_padding is where importers go wrong: every label would lie a pixel off."""
     decoder = Pipeline(CHECKPOINT).eval().network.decoder
     originals = [decoder.layers[0].conv, decoder.layers[3].conv, decoder.output_conv]
-    keep_alive = parsed(backend, "fp32")
-    imported = layers(backend, keep_alive.network, "DECONVOLUTION")
+    keep_alive = parsed("fp32")
+    imported = layers(keep_alive.network, "DECONVOLUTION")
     assert len(imported) == 3
     for layer, original in zip(imported, originals, strict=True):
-        layer.__class__ = backend.api.IDeconvolutionLayer
+        layer.__class__ = BACKEND.api.IDeconvolutionLayer
         kernel = np.asarray(layer.kernel).reshape(tuple(original.weight.shape))
         x = torch.randn(original.in_channels, 5, 7, generator=torch.Generator().manual_seed(1))
         output = deconvolved(
@@ -195,7 +189,7 @@ def test_each_transposed_convolution_that_tensorrt_read_gives_pytorchs_numbers(b
         assert tuple(layer.get_output(0).shape)[2:] == tuple(2 * side for side in layer.get_input(0).shape[2:])
 
 
-def test_a_graph_that_tensorrt_cannot_read_is_an_error(backend: Backend) -> None:
+def test_a_graph_that_tensorrt_cannot_read_is_an_error() -> None:
     x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
     graph = helper.make_graph(
         [helper.make_node("Unheard", ["x"], ["y"], "node 7", domain="far.away")], "graph", [x], [y]
@@ -203,17 +197,20 @@ def test_a_graph_that_tensorrt_cannot_read_is_an_error(backend: Backend) -> None
     with pytest.raises(
         EngineError, match=r"Expected TensorRT for RTX \S+ to read .* got: Unheard 'node 7': .*; update"
     ):
-        parse(backend, helper.make_model(graph))
+        parse(BACKEND, helper.make_model(graph))
+
+
+Built = tuple[Path, Artifact, list[float]]
 
 
 @pytest.fixture(scope="module")
-def built(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact, list[float]]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Return the cache folder of a build, its engine, and the progress that it told."""
     folder, told = tmp_path_factory.mktemp("cache"), [0.0]
-    return folder, build_engine(REQUEST, backend, Cache(folder), told.append), told
+    return folder, build_engine(REQUEST, BACKEND, Cache(folder), told.append), told
 
 
-def test_an_engine_is_built_once(backend: Backend, built: tuple[Path, Artifact, list[float]]) -> None:
+def test_an_engine_is_built_once(built: Built) -> None:
     folder, engine, _ = built
     assert engine.built
     assert engine.facts["gpu"] == "no GPU"
@@ -222,13 +219,11 @@ def test_an_engine_is_built_once(backend: Backend, built: tuple[Path, Artifact, 
     def not_again(done: float) -> None:
         raise AssertionError("TensorRT was asked to build what is there")
 
-    again = build_engine(REQUEST, backend, Cache(folder), not_again)
+    again = build_engine(REQUEST, BACKEND, Cache(folder), not_again)
     assert (again.built, again.path, again.facts) == (False, engine.path, engine.facts)
 
 
-def test_images_whose_engine_is_not_built_yet_run_one_by_one(
-    backend: Backend, built: tuple[Path, Artifact, list[float]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_whose_engine_is_not_built_yet_run_one_by_one(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     """A build takes minutes on some GPUs: no camera may wait for that because two frames came together."""
     folder, engine, _ = built
     runs: list[int] = []
@@ -254,14 +249,12 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(
     (note,) = opened_engine.notes
     assert note.startswith("2 images of 64x48 run one after the other")
     assert note.endswith("erfnet build-engine --batch 2 --size 64x48")
-    build_engine(dataclasses.replace(REQUEST, batch=3), backend, Cache(folder), ignore)
+    build_engine(dataclasses.replace(REQUEST, batch=3), BACKEND, Cache(folder), ignore)
     opened_engine(np.zeros((3, 48, 64, 3), np.uint8))
     assert runs[4:] == [3]
 
 
-def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
-    backend: Backend, built: tuple[Path, Artifact, list[float]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_of_a_new_size_go_on_while_their_engine_is_built(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera's size is known from its first frame only: minutes of building must not be minutes without a mask."""
     folder, engine, _ = built
     may_end = threading.Event()
@@ -336,15 +329,15 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(
         build.result()
 
 
-def test_progress_grows_from_nothing_to_all(built: tuple[Path, Artifact, list[float]]) -> None:
+def test_progress_grows_from_nothing_to_all(built: Built) -> None:
     _, _, told = built
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert len({round(done, 1) for done in told}) >= 5
 
 
-def test_whatever_the_engine_depends_on_makes_another_key(backend: Backend) -> None:
-    key = REQUEST.key(backend)
+def test_whatever_the_engine_depends_on_makes_another_key() -> None:
+    key = REQUEST.key(BACKEND)
     changes: list[dict[str, Any]] = [
         {"checkpoint": checkpoint(6)},
         {"checkpoint": dataclasses.replace(CHECKPOINT, mean=(0.1, 0.5, 0.6))},
@@ -353,37 +346,33 @@ def test_whatever_the_engine_depends_on_makes_another_key(backend: Backend) -> N
         {"precision": "fp32"},
         {"batch": 2},
     ]
-    keys = [key, *(dataclasses.replace(REQUEST, **change).key(backend) for change in changes)]
-    keys += [REQUEST.key(dataclasses.replace(backend, **change)) for change in ({"version": "9"}, {"name": "another"})]
+    keys = [key, *(dataclasses.replace(REQUEST, **change).key(BACKEND) for change in changes)]
+    keys += [REQUEST.key(dataclasses.replace(BACKEND, **change)) for change in ({"version": "9"}, {"name": "another"})]
     assert len({str(sorted(each.items())) for each in keys}) == len(keys)
 
 
-def test_the_gpu_matters_to_engines_that_are_timed_on_it(backend: Backend) -> None:
+def test_the_gpu_matters_to_engines_that_are_timed_on_it() -> None:
     """And not to those of TensorRT for RTX, which may come from a machine without one."""
     elsewhere = dataclasses.replace(REQUEST, gpu="NVIDIA L4, compute capability 8.9")
-    timed = dataclasses.replace(backend, name="tensorrt")
+    timed = dataclasses.replace(BACKEND, name="tensorrt")
     assert REQUEST.key(timed) != elsewhere.key(timed)
-    portable = dataclasses.replace(backend, name="tensorrt_rtx")
+    portable = dataclasses.replace(BACKEND, name="tensorrt_rtx")
     assert REQUEST.key(portable) == elsewhere.key(portable)
 
 
-def test_a_truncated_engine_is_built_again(
-    backend: Backend, built: tuple[Path, Artifact, list[float]], tmp_path: Path
-) -> None:
+def test_a_truncated_engine_is_built_again(built: Built, tmp_path: Path) -> None:
     _, engine, _ = built
     mine = tmp_path / engine.path.name
     mine.write_bytes(engine.path.read_bytes()[:100_000])
     facts = f"{engine.path.name}.facts.json"
     (tmp_path / facts).write_bytes((engine.path.parent / facts).read_bytes())
-    again = build_engine(REQUEST, backend, Cache(tmp_path), ignore)
+    again = build_engine(REQUEST, BACKEND, Cache(tmp_path), ignore)
     assert again.built
     assert again.notes == (f"{mine} was damaged or made for another key, so it was built again.",)
     assert mine.stat().st_size > 4e6
 
 
-def test_an_engine_is_built_on_the_gpu_that_it_is_for(
-    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_is_built_on_the_gpu_that_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On cuda:1 kernels were timed on GPU 0."""
     current: list[torch.device] = []
 
@@ -396,56 +385,52 @@ def test_an_engine_is_built_on_the_gpu_that_it_is_for(
     monkeypatch.setattr(torch.cuda, "device", on)
     second, seen = torch.device("cuda", 1), set()
     request = dataclasses.replace(REQUEST, device=second)
-    build_engine(request, backend, Cache(tmp_path), lambda _: seen.update(current))
+    build_engine(request, BACKEND, Cache(tmp_path), lambda _: seen.update(current))
     assert seen == {second}
 
 
-def test_an_interrupted_build_leaves_nothing(backend: Backend, tmp_path: Path) -> None:
+def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
     def interrupt(done: float) -> None:
         if done > 0.1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_engine(REQUEST, backend, Cache(tmp_path), interrupt)
+        build_engine(REQUEST, BACKEND, Cache(tmp_path), interrupt)
     assert [file.name for file in tmp_path.iterdir()] == ["tensorrt.lock"]
 
 
-def test_a_build_that_tensorrt_gives_up_says_why(backend: Backend, tmp_path: Path) -> None:
+def test_a_build_that_tensorrt_gives_up_says_why(tmp_path: Path) -> None:
     """Its compiler has no transposed convolution in bf16, which is why the precision is not offered."""
     request = dataclasses.replace(REQUEST, precision="bf16")
     expected = r"cannot build the network in bf16 for images of 64x48 on no GPU: .+; set engine"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(export.PRECISIONS, "bf16", torch.bfloat16)
         with pytest.raises(EngineError, match=expected):
-            build_engine(request, backend, Cache(tmp_path), ignore)
+            build_engine(request, BACKEND, Cache(tmp_path), ignore)
     assert [file.name for file in tmp_path.iterdir()] == ["tensorrt.lock"]
 
 
-def test_an_engine_is_compared_with_pytorch_before_its_first_use(
-    backend: Backend, built: tuple[Path, Artifact, list[float]], tmp_path: Path
-) -> None:
+def test_an_engine_is_compared_with_pytorch_before_its_first_use(built: Built, tmp_path: Path) -> None:
     _, engine, _ = built
     checked = check_once(
-        REQUEST, backend, engine, PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32")), Cache(tmp_path)
+        REQUEST, BACKEND, engine, PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32")), Cache(tmp_path)
     )
     assert checked.facts == {"agreement": 1.0}
 
     def not_again(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("the engine was run although its agreement is known")
 
-    assert check_once(REQUEST, backend, engine, not_again, Cache(tmp_path)).facts == {"agreement": 1.0}
+    assert check_once(REQUEST, BACKEND, engine, not_again, Cache(tmp_path)).facts == {"agreement": 1.0}
 
 
-def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(
-    backend: Backend, built: tuple[Path, Artifact, list[float]], tmp_path: Path
-) -> None:
+def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(built: Built, tmp_path: Path) -> None:
     _, engine, _ = built
     mine = tmp_path / "bad.engine"
     mine.write_bytes(engine.path.read_bytes())
     bad = dataclasses.replace(engine, path=mine)
     other = PyTorchEngine(EngineRequest(checkpoint(6), "cpu", "fp32"))
     with pytest.raises(EngineError, match=r"Expected TensorRT .*\(fp16, 64x48\) to choose PyTorch's class on .*99.5 %"):
-        check_once(REQUEST, backend, bad, other, Cache(tmp_path))
+        check_once(REQUEST, BACKEND, bad, other, Cache(tmp_path))
     assert not mine.exists()
 
 
@@ -487,10 +472,10 @@ def test_without_a_gpu_the_engine_says_what_it_needs() -> None:
 
 
 @needs_gpu
-def test_on_a_gpu_the_engine_answers_as_pytorch_does(backend: Backend, tmp_path: Path) -> None:
+def test_on_a_gpu_the_engine_answers_as_pytorch_does(tmp_path: Path) -> None:
     for batch in (1, 3):
         request = dataclasses.replace(REQUEST, batch=batch, gpu="this GPU")
-        opened = open_session(request, backend, torch.device("cuda", 0), Cache(tmp_path), ignore)
+        opened = open_session(request, BACKEND, torch.device("cuda", 0), Cache(tmp_path), ignore)
         assert opened.agreement >= 0.995
         images = np.random.default_rng(batch).integers(0, 256, (batch, 48, 64, 3), np.uint8)
         first = opened.session(images)
