@@ -100,3 +100,11 @@ class NodeExecutor(MultiThreadedExecutor):
     def __init__(self, num_threads: int, context: Context | None = None) -> None:
         super().__init__(num_threads, context=context)
         self._executor: ThreadPoolExecutor = SubmitOncePool(num_threads)
+
+    def shutdown(self, timeout_sec: float | None = None, **options: Any) -> bool:
+        """Wait for the callbacks in progress, drop those that have not begun, and free everything.
+
+        rclpy frees what callbacks use before it waits for them, and Humble's does not wait. Run with rclpy 9.1.2 only.
+        """
+        self._executor.shutdown(cancel_futures=True)
+        return super().shutdown(timeout_sec, **options)

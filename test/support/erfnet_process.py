@@ -73,7 +73,7 @@ class ErfnetProcess:
 
     def node(self) -> int:
         """Return the id of the segmentation node that the command has started."""
-        (node,) = self.running("/segment\0") or self.running("erfnet_ros.ros.node.segmenter_node")
+        (node,) = self.running("/segment\0") or self.running("erfnet_ros.ros.node\0")
         return node
 
     def assert_nothing_is_left(self) -> None:

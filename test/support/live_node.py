@@ -169,7 +169,7 @@ class NodeProcess:
     def __init__(self, parameters: Mapping[str, Any], remap: Mapping[str, str], environment: Mapping[str, str]) -> None:
         arguments = [f"{name}:={value}" for name, value in remap.items()]
         settings = [f"{name}:={_yaml(value)}" for name, value in parameters.items()]
-        command = [sys.executable, "-m", "erfnet_ros.ros.node.segmenter_node", "--ros-args"]
+        command = [sys.executable, "-m", "erfnet_ros.ros.node", "--ros-args"]
         command += [part for argument in arguments for part in ("-r", argument)]
         command += [part for setting in settings for part in ("-p", setting)]
         self._start(command, environment)

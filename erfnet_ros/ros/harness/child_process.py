@@ -213,7 +213,7 @@ def node_command() -> list[str]:
         executable = prefix / "lib" / PACKAGE / "segment"
         if executable.is_file():
             return [sys.executable, str(executable)]
-    return [sys.executable, "-m", "erfnet_ros.ros.node.segmenter_node"]
+    return [sys.executable, "-m", "erfnet_ros.ros.node"]
 
 
 def exit_on_signals() -> None:

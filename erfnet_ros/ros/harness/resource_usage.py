@@ -110,10 +110,7 @@ def find_node(domain: str) -> int | None:
             command, environment = process.cmdline(), process.environ()
         except psutil.Error:
             continue
-        is_node = (
-            any(part.endswith("lib/erfnet_ros/segment") for part in command)
-            or "erfnet_ros.ros.node.segmenter_node" in command
-        )
+        is_node = any(part.endswith("lib/erfnet_ros/segment") for part in command) or "erfnet_ros.ros.node" in command
         if is_node and environment.get("ROS_DOMAIN_ID", "0") == domain:
             found.append(process.pid)
     return found[0] if len(found) == 1 else None

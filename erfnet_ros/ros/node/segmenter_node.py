@@ -8,9 +8,7 @@ import traceback
 from dataclasses import replace
 from typing import Any, cast
 
-import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
@@ -20,8 +18,6 @@ from erfnet_ros.ros.node.diagnostics import Diagnostics, LogForwarder, Status, b
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler
 from erfnet_ros.ros.node.parameters import Value
 from erfnet_ros.ros.node.resources import NodeResources, load_resources
-from erfnet_ros.ros.rclpy_compat import NodeExecutor
-from erfnet_ros.ros.transport import keep_large_blocks
 
 _SUBSCRIPTION_PERIOD_S = 0.2
 """How soon the node notices subscribers and cameras that come and go."""
@@ -181,25 +177,3 @@ class SegmenterNode(LifecycleNodeMixin, Node):
             else:
                 statuses = build_status(self._resources, self._active)
         self._diagnostics.publish(statuses)
-
-
-def main() -> None:
-    """Run the node until it is interrupted."""
-    keep_large_blocks()
-    rclpy.init()
-    node = SegmenterNode()
-    executor = NodeExecutor(num_threads=4)
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        # Launch and a terminal both send SIGINT, so the second one may come in the middle of this.
-        executor.shutdown(timeout_sec=2.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
-
-
-if __name__ == "__main__":
-    main()

@@ -99,7 +99,7 @@ def test_the_installed_executable_is_preferred(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"/nowhere:{tmp_path}")
     assert node_command() == [sys.executable, str(executable)]
     monkeypatch.delenv("AMENT_PREFIX_PATH")
-    assert node_command() == [sys.executable, "-m", "erfnet_ros.ros.node.segmenter_node"]
+    assert node_command() == [sys.executable, "-m", "erfnet_ros.ros.node"]
 
 
 def test_package_files_are_found_in_the_checkout_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

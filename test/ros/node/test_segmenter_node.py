@@ -77,17 +77,6 @@ def test_repeated_transitions_and_destruction_free_everything() -> None:
     assert engine() is None
 
 
-def test_an_active_node_stops_cleanly_on_interrupt_in_midstream() -> None:
-    with running_node() as node, client_of(node) as client:
-        client.reach("active")
-        camera, masks = client.camera(), client.listen("mask", Image)
-        client.send(camera, image_message(RGB), masks)
-        client.create_timer(0.01, lambda: camera.publish(client.stamped(image_message(RGB))))
-        client.spin_for(0.5)
-        assert node.stop() == 0
-        assert "Traceback" not in node.log()
-
-
 def test_parameters_describe_themselves() -> None:
     """What `ros2 param describe` shows: words, ranges, choices, and what cannot be set."""
     with running_node({"autostart": False}) as node, client_of(node) as client:
