@@ -123,11 +123,12 @@ def _segmenter(job: Job) -> Segmenter:
     settings = job.settings
     # The file may have been replaced while a worker of a cluster lived on.
     key = (settings, checkpoint_sha256(settings.checkpoint))
-    if key not in _segmenters:
-        if job.threads is not None:
-            import torch
+    if job.threads is not None:
+        import torch
 
-            torch.set_num_threads(job.threads)
+        # For a kept segmenter too: labels depend on the number of threads.
+        torch.set_num_threads(job.threads)
+    if key not in _segmenters:
         for other in _segmenters.values():
             other.close()
         _segmenters.clear()

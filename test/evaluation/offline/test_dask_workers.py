@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from support.evaluation_samples import FRAMES, combined, shots, timeless, work, write_bag
 
 from erfnet_ros.core.errors import BagError, EvaluationError
@@ -50,6 +51,14 @@ def test_two_processes_come_to_the_same_as_one(
     result = combined(run_processes(works(bags, tmp_path), 2, seen), tmp_path)
     assert timeless(result) == one_after_the_other
     assert {bag for bag, _, _ in seen.calls} == {0, 1}
+
+
+def test_a_kept_segmenter_takes_the_threads_of_its_job(
+    tmp_path: Path, bags: list[Path], one_after_the_other: dict[str, object]
+) -> None:
+    """Labels depend on the number of threads: a bag's figures must not depend on what ran before it."""
+    torch.set_num_threads(2)
+    assert timeless(combined(run_here(works(bags, tmp_path), Seen()), tmp_path)) == one_after_the_other
 
 
 def test_what_stops_a_bag_in_a_process_is_told_in_its_own_words(tmp_path: Path) -> None:

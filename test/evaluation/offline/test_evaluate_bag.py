@@ -36,7 +36,7 @@ from erfnet_ros.inference.segmenter import Segmenter
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    return Segmenter(None, precision=SETTINGS.precision, input_size=SIZE)
+    return Segmenter(None, engine=SETTINGS.engine, precision=SETTINGS.precision, input_size=SIZE)
 
 
 @pytest.fixture(scope="module")

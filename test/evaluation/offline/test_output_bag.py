@@ -56,7 +56,7 @@ def test_the_original_is_passed_through_byte_for_byte_and_the_masks_stand_beside
     for topic, original in before.items():
         assert after[topic] == original
 
-    segmenter = Segmenter(None, precision=SETTINGS.precision, input_size=SIZE)
+    segmenter = Segmenter(None, engine=SETTINGS.engine, precision=SETTINGS.precision, input_size=SIZE)
     masks, confidences, overlays = (decoded(out, f"/segmentation/{name}") for name in ("mask", "confidence", "overlay"))
     images = decoded(out, IMAGE_TOPIC)
     assert len(masks) == len(confidences) == len(overlays) == FRAMES
