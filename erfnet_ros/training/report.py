@@ -12,8 +12,7 @@ from erfnet_ros.core.errors import ImageError
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
 from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
 from erfnet_ros.visualization.html import render
-from erfnet_ros.visualization.html.class_charts import class_bars, class_table
-from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
+from erfnet_ros.visualization.html.class_charts import class_bars, class_table, confusion_chart
 from erfnet_ros.visualization.html.elements import Block, Code, Facts, Note, Page, Picture, Section, Tile
 from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number, percent
 from erfnet_ros.visualization.html.histograms import calibration_chart

@@ -19,8 +19,7 @@ from support import browser
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.core.errors import ErfnetError, ImageError
 from erfnet_ros.visualization.html import formatting, images, render
-from erfnet_ros.visualization.html.class_charts import class_bars, class_table
-from erfnet_ros.visualization.html.confusion_matrix import confusion_chart
+from erfnet_ros.visualization.html.class_charts import class_bars, class_table, confusion_chart
 from erfnet_ros.visualization.html.elements import (
     Cell,
     Chart,
@@ -133,7 +132,7 @@ def test_a_browser_draws_the_charts_in_the_colors_of_the_page(tmp_path: Path) ->
     chart = class_bars(CAMVID.names, [0.9] * 11, "IoU", other=[0.8] * 11)
     page = page_of(chart, Table([Column("figure", False), Column("value")], [[Cell("mIoU"), Cell("90 %", "good")]]))
     shown = browser.show(render.write(page, tmp_path / "page.html"), tmp_path)
-    style = (ROOT / "erfnet_ros" / "page" / "page.css").read_text()
+    style = (ROOT / "erfnet_ros" / "visualization" / "html" / "page.css").read_text()
     for variable in ("--accent", "--other"):
         color = re.search(rf"{variable}: #(\w{{6}})", style)
         assert color

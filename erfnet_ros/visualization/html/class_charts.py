@@ -1,4 +1,4 @@
-"""Bar chart and table by class, for one run or two."""
+"""Bar chart and table by class, for one run or two, and chart of the confusion matrix."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Shares = Sequence[float | None]
+Floats = npt.NDArray[np.float64]
+
+_CELL = 44
+_LEFT = 170
+_TOP = 120
+_SMALLEST_SHARE = 0.005
+"""Below half a percent a cell stays empty: what is left is what a reader looks for."""
 
 
 def class_bars(
@@ -42,11 +49,9 @@ def class_bars(
     with svg.drawing():
         figure = svg.new_figure(svg.HALF_WIDTH, 52 + row * len(names) + (22 if pair else 0))
         axes = figure.add_subplot()
-        groups = (
-            [(shares, svg.ACCENT, runs[0])]
-            if other is None
-            else [(shares, svg.ACCENT, runs[0]), (other, svg.OTHER, runs[1])]
-        )
+        groups = [(shares, svg.ACCENT, runs[0])]
+        if other is not None:
+            groups.append((other, svg.OTHER, runs[1]))
         height = 0.72 / len(groups)
         for number, (values, color, label) in enumerate(groups):
             shift = (number - (len(groups) - 1) / 2) * height
@@ -83,9 +88,6 @@ def _write_value(axes: Axes, share: float | None, place: float, mean: float | No
     end = share or 0.0
     hit = mean is not None and end < mean < end + 0.12
     axes.text(end + 0.012, place, text, va="center_baseline", color=svg.INK, bbox=svg.PLATE if hit else None)
-
-
-Floats = npt.NDArray[np.float64]
 
 
 def class_table(
@@ -142,3 +144,59 @@ def _rates(matrix: ConfusionMatrix) -> tuple[Floats, Floats, Floats]:
     precision = np.divide(hits, answered, out=nothing.copy(), where=answered > 0)
     recall = np.divide(hits, true, out=nothing.copy(), where=true > 0)
     return precision, recall, true / max(1.0, float(true.sum()))
+
+
+def confusion_chart(names: Sequence[str], matrix: ConfusionMatrix, title: str = "Confusion matrix") -> Chart:
+    """Draw where the pixels of each true class went, in percent of that class.
+
+    Args:
+        matrix: (C, C) or (C, C + 1) pixels by true class (row) and answer (column); a last column of its own means
+            "no answer", and is shown where it holds any.
+    """
+    classes = len(names)
+    columns = list(names)
+    counts = np.asarray(matrix, np.float64)
+    if counts.shape[1] > classes:
+        if counts[:, classes].any():
+            columns.append("no answer")
+        counts = counts[:, : len(columns)]
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    cell = min(_CELL, (svg.FULL_WIDTH - _LEFT) / len(columns))
+    with svg.drawing():
+        figure = svg.new_figure(_LEFT + cell * len(columns), _TOP + cell * 0.72 * classes)
+        axes = figure.add_subplot()
+        _fill(axes, shares)
+        axes.hlines(np.arange(classes + 1) - 0.5, -0.5, len(columns) - 0.5, colors=svg.GRID, linewidth=0.6)
+        axes.vlines(np.arange(len(columns) + 1) - 0.5, -0.5, classes - 0.5, colors=svg.GRID, linewidth=0.6)
+        labels = [svg.plain_text(name) for name in columns]
+        axes.set_xticks(range(len(columns)), labels, rotation=45, ha="left", rotation_mode="anchor")
+        empty = [not total for total in totals[:, 0]]
+        rows = [f"{label} (none)" if none else label for label, none in zip(labels, empty, strict=False)]
+        axes.set_yticks(range(classes), rows)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0, labelcolor=svg.INK)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(classes - 0.5, -0.5)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        drawn = svg.to_svg(figure, f"{title}: rows are the true classes, columns the answers")
+    caption = (
+        "Rows are the true classes, columns the answers; each row in percent of its class. Green is right, "
+        "red is wrong; shares below 0.5 % are left empty."
+    )
+    return Chart(drawn, title, caption, wide=True)
+
+
+def _fill(axes: Axes, shares: npt.NDArray[np.float64]) -> None:
+    """Draw a colored cell with its number for each share that is worth showing."""
+    from matplotlib.patches import Rectangle
+
+    for row, column in np.argwhere(shares >= _SMALLEST_SHARE):
+        share = float(shares[row, column])
+        # A wrong tenth must be seen: the root lifts small shares.
+        strength = 0.12 + 0.78 * (share if row == column else share**0.6)
+        color = svg.GOOD if row == column else svg.BAD
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, alpha=round(strength, 2)))
+        ink = svg.SURFACE if strength > 0.66 else svg.INK
+        axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center_baseline", color=ink)

@@ -15,7 +15,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def points(difference: float | None, digits: int = 1) -> str:
     """Return the difference of two shares in percentage points, with its sign: `+1.2 points`."""
-    return UNKNOWN if difference is None else f"{_signed(100 * difference, digits)} points"
+    return UNKNOWN if difference is None else f"{signed_number(100 * difference, digits)} points"
 
 
 def milliseconds(value_ms: float | None) -> str:
@@ -53,11 +53,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _signed(value: float, digits: int) -> str:
-    text = f"{value:+.{digits}f}"
-    return f"±{text[1:]}" if float(text) == 0 else text.replace("-", _MINUS)
-
-
 def signed_number(difference: float, digits: int = 1) -> str:
     """Return a difference with its sign."""
-    return _signed(difference, digits)
+    text = f"{difference:+.{digits}f}"
+    return f"±{text[1:]}" if float(text) == 0 else text.replace("-", _MINUS)

@@ -15,11 +15,6 @@ from erfnet_ros.core.image_decoding import decode_rgb
 _JPEG_QUALITY = 88
 
 
-def jpeg_uri(rgb: Pixels) -> str:
-    """Return an (H, W, 3) uint8 RGB photograph as a data URI: small, at the price of blurred edges of colors."""
-    return _uri("jpeg", rgb, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-
-
 def png_uri(rgb: Pixels) -> str:
     """Return an (H, W, 3) uint8 RGB mask or drawing as a data URI, without loss."""
     return _uri("png", rgb, [cv2.IMWRITE_PNG_COMPRESSION, 9])
@@ -40,7 +35,8 @@ def file_uri(path: Path) -> str:
         raise ImageError(f"Expected a PNG or JPEG picture in '{path}', got {len(content)} bytes of something else.")
     if content.startswith(b"\xff\xd8"):
         return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
-    return min(jpeg_uri(rgb), png_uri(rgb), key=len)
+    jpeg = _uri("jpeg", rgb, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return min(jpeg, png_uri(rgb), key=len)
 
 
 def _uri(kind: str, rgb: Pixels, options: list[int]) -> str:

@@ -15,27 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#010101"
-FAINT = "#010102"
-GRID = "#010103"
-SURFACE = "#010104"
-ACCENT = "#010105"
-OTHER = "#010106"
-GOOD = "#010107"
-BAD = "#010108"
-THIRD = "#010109"
-
 _VARIABLES = {
-    INK: "--ink",
-    FAINT: "--faint",
-    GRID: "--grid",
-    SURFACE: "--surface",
-    ACCENT: "--accent",
-    OTHER: "--other",
-    GOOD: "--good",
-    BAD: "--bad",
-    THIRD: "--third",
+    f"#0101{number:02}": f"--{name}"
+    for number, name in enumerate(("ink", "faint", "grid", "surface", "accent", "other", "good", "bad", "third"), 1)
 }
+INK, FAINT, GRID, SURFACE, ACCENT, OTHER, GOOD, BAD, THIRD = _VARIABLES
 
 PLATE = {"facecolor": SURFACE, "edgecolor": "none", "pad": 1.0}
 """The box of a text that must be read across lines."""
