@@ -175,8 +175,10 @@ def _free_domain() -> int:
 
 
 def _is_free(domain: int) -> bool:
-    # DDSI-RTPS 2.5, 9.6.2.3: discovery of the first participant uses port 7400 + 250 * domain, and the tenth after it.
-    for port in (7400 + 250 * domain, 7410 + 250 * domain):
+    # DDSI-RTPS 2.5, 9.6.2.3: discovery uses port 7400 + 250 * domain, and participant N the port 10 + 2 * N above. The
+    # first participant need not have N = 0, where another process was trying the port just then.
+    first = 7400 + 250 * domain
+    for port in (first, first + 10, first + 12, first + 14):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind(("", port))

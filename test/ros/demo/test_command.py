@@ -243,7 +243,7 @@ def test_a_node_that_dies_ends_the_demo_with_its_last_words(
     status, output = demo.finish()
     assert status == 2
     assert "The node ended by itself (signal SIGKILL). Its last lines:" in output
-    assert "Active: images from /camera/image_raw" in output
+    assert "Active: subscribes to /camera/image_raw" in output
     demo.assert_nothing_is_left()
 
 

@@ -185,7 +185,7 @@ def test_a_node_that_dies_ends_the_evaluation_with_its_last_words(start: type[Li
     status, output = live.finish()
     assert status == 2
     assert "The node ended by itself (signal SIGKILL). Its last lines:" in output
-    assert f"Active: images from {IMAGE_TOPIC}" in output
+    assert f"Active: subscribes to {IMAGE_TOPIC}" in output
     assert "Traceback" not in output
     live.assert_nothing_is_left()
     assert not (tmp_path / "out" / "result.json").exists()
