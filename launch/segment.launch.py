@@ -27,6 +27,9 @@ from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 _UNSET = ""
 """An argument left so does not override the parameter file."""
 
+_USE_SIM_TIME = Parameter("use_sim_time", "bool", False, "Take the time from /clock, as of a simulator or a bag.")
+"""A parameter of every ROS node, which RViz needs as well."""
+
 
 def generate_launch_description() -> LaunchDescription:
     """Declare an argument for each parameter, and start node and, if asked for, RViz."""
@@ -55,7 +58,7 @@ def generate_launch_description() -> LaunchDescription:
             choices=["true", "false"],
             description="Start RViz with the outputs, those of the first camera.",
         ),
-        *(_argument(parameter) for parameter in PARAMETERS),
+        *(_argument(parameter) for parameter in (*PARAMETERS, _USE_SIM_TIME)),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
 
@@ -70,7 +73,7 @@ def _start(context: LaunchContext) -> list[Node]:
     def text(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    given = {p.name: from_text(p, text(p.name)) for p in PARAMETERS if text(p.name) != _UNSET}
+    given = {p.name: from_text(p, text(p.name)) for p in (*PARAMETERS, _USE_SIM_TIME) if text(p.name) != _UNSET}
     namespace, cameras = text("namespace"), split_list(text("cameras"))
     topics = image_topics(cameras, text("image"))
     node = LifecycleNode(
@@ -94,6 +97,7 @@ def _start(context: LaunchContext) -> list[Node]:
         executable="rviz2",
         namespace="/".join((namespace.rstrip("/"), *cameras[:1])),
         arguments=["-d", str(rviz_config)],
+        parameters=[{"use_sim_time": given.get("use_sim_time", False)}],
         remappings=[("image", topics[0])],
         additional_env=_environment(text("fastdds_profile")),
     )

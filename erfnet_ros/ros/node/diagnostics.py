@@ -14,6 +14,11 @@ from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.resources import NodeResources
 
+_NO_TIME = (
+    "Parameter 'use_sim_time' is true but no time was received on /clock, so age_ms is NaN and the stamps of "
+    "diagnostics are 0; start the simulator, play the bag with --clock, or set use_sim_time to false."
+)
+
 
 @dataclass(frozen=True)
 class Status:
@@ -42,9 +47,13 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
 
     def publish(self, statuses: Sequence[Status]) -> None:
-        """Publish all in one message."""
+        """Publish all in one message, and warn in the first and in the log where the node's clock has no time."""
+        now = self._node.get_clock().now()
+        if now.nanoseconds == 0:
+            self._node.get_logger().warning(_NO_TIME, once=True)
+            statuses = [replace(statuses[0], warnings=(*statuses[0].warnings, _NO_TIME)), *statuses[1:]]
         message = DiagnosticArray(status=[self._to_ros(status) for status in statuses])
-        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.header.stamp = now.to_msg()
         self._publisher.publish(message)
 
     def _to_ros(self, status: Status) -> DiagnosticStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from copy import copy
@@ -29,6 +30,9 @@ _LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
+_AGE_MAX_MS = 3_600_000.0
+"""An image is never an hour old, but a bag that is played without --clock is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentedFrame:
@@ -47,7 +51,7 @@ class SegmentedFrame:
         processed: Frames since activation, this one included.
         dropped: Frames that were not segmented, since activation.
         rejected: Frames of bad input, since activation.
-        age_ms: Stamp of the image to mask published, on the node's clock.
+        age_ms: See `_age_ms`, at the publication of the mask.
     """
 
     header: Header
@@ -64,7 +68,7 @@ class SegmentedFrame:
     processed: int
     dropped: int
     rejected: int
-    age_ms: float = 0.0
+    age_ms: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -168,14 +172,24 @@ class CameraPublishers:
             if output.topic in wanted and (message := output.make(frame)) is not None:
                 self._publishers[output.topic].publish(message)
             if output is OUTPUTS[0] and "statistics" in wanted:
-                stamp_ns = frame.header.stamp.sec * 1_000_000_000 + frame.header.stamp.nanosec
-                frame = replace(frame, age_ms=(self._node.get_clock().now().nanoseconds - stamp_ns) / 1e6)
+                frame = replace(frame, age_ms=_age_ms(frame.header, self._node.get_clock().now().nanoseconds))
 
     def close(self) -> None:
         """Destroy the publishers."""
         for publisher in (*self._publishers.values(), self._label_info):
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
+
+
+def _age_ms(header: Header, now_ns: int) -> float:
+    """Return the time from the image's stamp to `now_ns` on the node's clock.
+
+    NaN where the stamp or the clock has no time (0), and where they cannot be of one clock: the stamp lies in the
+    future, or `_AGE_MAX_MS` or more in the past.
+    """
+    stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+    age_ms = (now_ns - stamp_ns) / 1e6
+    return age_ms if stamp_ns and now_ns and 0 <= age_ms < _AGE_MAX_MS else math.nan
 
 
 def _label_info_publisher(node: LifecycleNodeMixin, topic: str) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
@@ -49,10 +50,12 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self._parameter_handler = ParameterHandler(self, lambda: self._resources is not None, self._change_settings)
 
         self._diagnostics = Diagnostics(self)
-        self.create_timer(1.0, self._publish_diagnostics, callback_group=watch_group)
-        self.create_timer(_SUBSCRIPTION_PERIOD_S, self._update_subscriptions, callback_group=watch_group)
+        # Simulated time may be slow, or never begin.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._publish_diagnostics, watch_group, steady)
+        self.create_timer(_SUBSCRIPTION_PERIOD_S, self._update_subscriptions, watch_group, steady)
         if self._parameter_handler.value("autostart"):
-            self._start_timer = self.create_timer(0.0, self._autostart, callback_group=self._lifecycle_group)
+            self._start_timer = self.create_timer(0.0, self._autostart, self._lifecycle_group, steady)
 
     # The lifecycle.
 

@@ -37,7 +37,8 @@ def test_every_parameter_is_a_described_argument() -> None:
     arguments = {a.name: a for a in description().entities if isinstance(a, DeclareLaunchArgument)}
     for parameter in PARAMETERS:
         assert parameter.description in arguments[parameter.name].description
-    assert {"image", "namespace", "params_file", "rviz", "fastdds_profile", "log_level"} <= set(arguments)
+    own = {"image", "namespace", "params_file", "rviz", "fastdds_profile", "log_level", "use_sim_time"}
+    assert own <= set(arguments)
 
 
 class Launched(NodeProcess):
@@ -86,12 +87,13 @@ def test_arguments_reach_the_node_and_those_not_given_leave_the_file_its_say(tmp
         "max_rate": "7",
         "input_size": "320x240",
         "precision": "fp32",
+        "use_sim_time": "true",
         "image": "/front/image",
     }
     with launched(arguments, {profile_variable(): ""}) as process, client_of(process) as client:
         client.reach("active")
-        names = ("overlay_alpha", "max_rate", "input_size", "precision")
-        assert parameters_of(client, *names) == [(3, 0.25), (3, 7.0), (4, "320x240"), (4, "fp32")]
+        names = ("overlay_alpha", "max_rate", "input_size", "precision", "use_sim_time")
+        assert parameters_of(client, *names) == [(3, 0.25), (3, 7.0), (4, "320x240"), (4, "fp32"), (1, True)]
         camera = client.camera("/front/image")
         client.send(camera, image_message(np.zeros((64, 96, 3), np.uint8)), client.listen("mask", Image))
         environments = [e for e in environment_of_node() if e.get("ROS_DOMAIN_ID") == str(process.domain)]
