@@ -19,8 +19,8 @@ from erfnet_ros.core.array_types import VOID
 from erfnet_ros.models.erfnet import STRIDE, ERFNet, NonBottleneck1d, pad_to_stride
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import Plan
-from erfnet_ros.training.data.augmentation import apply_color_jitter
 from erfnet_ros.training.data.batches import Batch
+from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter
 from erfnet_ros.training.loop.losses import loss_of
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.schedule import Plan
-from erfnet_ros.training.data.augmentation import apply_color_jitter
 from erfnet_ros.training.data.batches import Batch
+from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter
 from erfnet_ros.training.loop.validation import ValidationSet, predict
 from erfnet_ros.visualization.overlay import color_mask
 

@@ -18,11 +18,11 @@ from erfnet_ros.training.data.augmentation import (
     SAMPLES_PER_CLASS,
     Crop,
     CropBatch,
-    apply_color_jitter,
     draw_crop,
     sample_class_pixels,
     warp,
 )
+from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter
 
 SIZE = (64, 48)
 NO_JITTER = (1.0, 1.0, 1.0, 1.0)
@@ -200,22 +200,6 @@ def test_frames_of_void_alone_can_be_drawn_from() -> None:
         weights=np.ones(3),
         random=np.random.default_rng(0),
     )
-
-
-def test_light_changes_as_each_of_its_numbers_says() -> None:
-    pixel = torch.tensor([51, 102, 204], dtype=torch.uint8).view(1, 3, 1, 1)
-
-    def lit(*color_jitter: float) -> list[float]:
-        values: list[float] = (
-            apply_color_jitter(pixel, torch.tensor([color_jitter], dtype=torch.float32)).flatten().tolist()
-        )
-        return values
-
-    assert lit(1, 1, 1, 1) == pytest.approx([0.2, 0.4, 0.8])
-    assert lit(1.5, 1, 1, 1) == pytest.approx([0.3, 0.6, 1.0])
-    assert lit(1, 0.5, 1, 1) == pytest.approx([0.35, 0.45, 0.65])
-    assert lit(1, 1, 0, 1) == pytest.approx([0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.8] * 3)
-    assert lit(1, 1, 1, 2) == pytest.approx([0.04, 0.16, 0.64])
 
 
 def test_without_light_scale_and_shift_only_the_mirror_is_drawn() -> None:
