@@ -71,7 +71,7 @@ def _train(setup: TrainingSetup) -> bool:
         if state is not None and plan.index < state[STAGE_KEY]:
             continue
         resumed = state is not None and plan.index == state[STAGE_KEY]
-        module = StageModule(network, plan, recipe, weights)
+        module = StageModule(network, plan, recipe, weights, rare_classes=data.class_frequencies.rare_classes)
         _fit(setup, module, callbacks, logger, request.state if resumed else None)
         if saver.stopped:
             log.info("The state after step %d is saved.", curves.steps)

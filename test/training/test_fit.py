@@ -43,13 +43,14 @@ TWO_STAGES = {
             "part": "network",
             "schedule": {"name": "cosine", "warmup_steps": 2},
             "phases": [
-                {"steps": 5, "crop": [32, 24], "scale": [0.5, 1.5], "rare_class_fraction": 0.5, "color_jitter": 0.3},
+                {"steps": 5, "crop": [32, 24], "scale": [0.5, 1.5], "rare_class_fraction": 0.5, "color_jitter": 0.3}
+                | {"tint": 0.2, "blur": 1.5, "noise": 0.05, "paste_fraction": 0.5},
                 {"steps": 6, "crop": "frame", "scale": [0.8, 1.2], "aspect_jitter": 0.1, "dropout": 0.1},
             ],
         },
     ],
 }
-"""Whatever could make a resumed run differ: two stages, two phases, dropout, an average, a schedule."""
+"""Whatever could make a resumed run differ: two stages, two phases, dropout, noise, pasting, an average, a schedule."""
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import erfnet_ros
 from erfnet_ros.core.config_schema import build, ranged, read_mapping
 from erfnet_ros.core.errors import ParameterError
 
-BUILT_IN = ("paper", "modern", "camvid_cpu", "camvid_cpu_further", "camvid_cpu_finish")
+BUILT_IN = ("paper", "modern", "camvid_cpu", "camvid_cpu_further", "camvid_cpu_finish", "camvid_cpu_robust")
 DEFAULT = "modern"
 
 
@@ -28,6 +28,10 @@ class Phase:
         horizontal_flip: Whether half of the crops are flipped left to right.
         rare_class_fraction: Share of the crops that are centered near a pixel of one of the frame's rarer classes.
         color_jitter: Largest relative change of brightness, contrast and saturation.
+        tint: Largest change of each color channel, as a natural logarithm of its factor.
+        blur: Largest standard deviation of the Gaussian blur that half of the crops get, pixels.
+        noise: Largest standard deviation of the noise on each color value, where white is 1.
+        paste_fraction: Share of the crops onto which rare classes are pasted from another crop of the batch.
         dropout: Rate of all the encoder's dropout layers; null keeps the paper's 0.3 and 0.03.
     """
 
@@ -40,6 +44,10 @@ class Phase:
     horizontal_flip: bool = True
     rare_class_fraction: float = ranged(0.0, 1.0, 0.0)
     color_jitter: float = ranged(0.0, 0.9, 0.0)
+    tint: float = ranged(0.0, 0.9, 0.0)
+    blur: float = ranged(0.0, 2.0, 0.0)
+    noise: float = ranged(0.0, 0.5, 0.0)
+    paste_fraction: float = ranged(0.0, 1.0, 0.0)
     dropout: float | None = ranged(0.0, 0.9, None)
 
     def __post_init__(self) -> None:

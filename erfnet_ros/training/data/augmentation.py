@@ -33,12 +33,13 @@ class Crop:
     Attributes:
         scale: (x, y) magnification; x is negative where the crop is flipped.
         center: (x, y) of the frame that comes to the crop's middle, pixels from the frame's upper left corner.
-        color_jitter: Factors of brightness, contrast and saturation, and the exponent gamma.
+        color_jitter: Factors of brightness, contrast and saturation, the exponent gamma, factors of red, green and
+            blue, and the standard deviations of blur, in pixels, and of noise, where white is 1.
     """
 
     scale: tuple[float, float]
     center: tuple[float, float]
-    color_jitter: tuple[float, float, float, float]
+    color_jitter: tuple[float, float, float, float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class CropBatch:
     Attributes:
         scale: (N, 2) float64, `Crop.scale` of each.
         center: (N, 2) float64, `Crop.center` of each.
-        color_jitter: (N, 4) float32, `Crop.color_jitter` of each.
+        color_jitter: (N, 9) float32, `Crop.color_jitter` of each.
         frames: (N,) int64 number of each one's frame.
         order: (N,) int64 numbers of the crops, those of one square side by side.
         squares: (side, number of crops) of each square that is averaged before crops are cut out, in that order.
@@ -72,7 +73,7 @@ class CropBatch:
             for crop, frame, n in zip(crops, frames, order, strict=True)
         ]
         table = to_device(torch.tensor(rows, dtype=torch.float64), device)
-        scale, center, color_jitter, whole = table.tensor_split((2, 4, 8), 1)
+        scale, center, color_jitter, whole = table.tensor_split((2, 4, 13), 1)
         numbers = whole.long()
         squares = tuple((side, sides.count(side)) for side in sorted(set(sides)))
         return cls(scale, center, color_jitter.float(), numbers[:, 0], numbers[:, 1], squares)
@@ -124,10 +125,13 @@ def draw_crop(
         float(factor) for factor in 1 + random.uniform(-phase.color_jitter, phase.color_jitter, 3)
     )
     gamma = math.exp(random.uniform(-phase.color_jitter, phase.color_jitter) / 2)
+    red, green, blue = (math.exp(part) for part in random.uniform(-phase.tint, phase.tint, 3))
+    blur = random.uniform(0, phase.blur) if random.random() < 0.5 else 0.0
+    noise = random.uniform(0, phase.noise)
     return Crop(
         (flip * scale_x, scale_y),
         (x + float(shift_x), y + float(shift_y)),
-        (brightness, contrast, saturation, gamma),
+        (brightness, contrast, saturation, gamma, red, green, blue, blur, noise),
     )
 
 

@@ -19,7 +19,7 @@ from erfnet_ros.training.data.augmentation import CropBatch, draw_crop, warp
 from erfnet_ros.training.data.frame_store import MemoryFrames, TrainingFrames
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Images (N, 3, H, W) uint8, labels (N, H, W) uint8 with void 255, `Crop.color_jitter` (N, 4) float32."""
+"""Images (N, 3, H, W) uint8, labels (N, H, W) uint8 with void 255, `Crop.color_jitter` (N, 9) float32."""
 
 _ORDER, _VIEW = 0, 1
 

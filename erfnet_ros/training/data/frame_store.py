@@ -148,6 +148,12 @@ class ClassFrequencies:
         shares: npt.NDArray[np.float64] = self.pixels / self.pixels.sum()
         return shares
 
+    @property
+    def rare_classes(self) -> list[int]:
+        """Ids of the classes that have some pixels, and fewer than the median class."""
+        rare: list[int] = np.flatnonzero((self.pixels > 0) & (self.pixels < np.median(self.pixels))).tolist()
+        return rare
+
 
 def read_frame(data: DataSet, index: int, max_height: int | None) -> tuple[Pixels, Pixels]:
     """Decode one frame and shrink it where it is taller than `max_height`: images by area, labels by nearest pixel.

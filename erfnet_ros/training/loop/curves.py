@@ -162,7 +162,7 @@ class TrainingCurves(Callback):
         self.steps += 1
         self._meter.sample_gpu(module.device)
         if self._image_logger is not None and (step == 1 or plan.phase_index(step - 1) != plan.phase_index(step - 2)):
-            self._image_logger.crops(plan.first_step + step - 1, batch)
+            self._image_logger.crops(plan.first_step + step - 1, batch, plan.phase(step - 1))
         if module.device.type != "cuda" or step % _GPU_CHECK_STEPS == 0:
             self.mean_loss(module)
         validates = self._validation_set is not None and (last or step % self._validate_every == 0)

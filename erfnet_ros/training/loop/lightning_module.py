@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from erfnet_ros.models.erfnet import STRIDE, ERFNet, NonBottleneck1d, pad_to_str
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import Plan
 from erfnet_ros.training.data.batches import Batch
-from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter
+from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter, paste
 from erfnet_ros.training.loop.losses import loss_of
 
 log = logging.getLogger(__name__)
@@ -37,14 +37,17 @@ class StageModule(LightningModule):
         plan: The stage.
         recipe: Loss, average and whether to compile.
         weights: (C,) float32 class weights, or None.
+        rare_classes: What the phases' `paste_fraction` pastes.
     """
 
     weights: Tensor | None
     _predict: Callable[[ERFNet, Tensor], Tensor]
 
-    def __init__(self, network: ERFNet, plan: Plan, recipe: Recipe, weights: Tensor | None) -> None:
+    def __init__(
+        self, network: ERFNet, plan: Plan, recipe: Recipe, weights: Tensor | None, *, rare_classes: Sequence[int] = ()
+    ) -> None:
         super().__init__()
-        self.plan, self.recipe = plan, recipe
+        self.plan, self.recipe, self._rare_classes = plan, recipe, rare_classes
         self.network = _channels_last(network)
         self.register_buffer("weights", weights, persistent=False)
         self.average: ERFNet | None = None
@@ -69,13 +72,26 @@ class StageModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; see `batches.Batch`."""
         images, labels, color_jitter = batch
-        x = apply_color_jitter(images, color_jitter).contiguous(memory_format=torch.channels_last)
+        phase = self.plan.phase(self.global_step)
+        x = apply_color_jitter(images, color_jitter, phase).contiguous(memory_format=torch.channels_last)
         logits = self._predict(self.network, x)
         with torch.autocast(self.device.type, enabled=False):
             return loss_of(self.recipe.loss, logits.float(), labels_of(self.plan, labels).long(), self.weights)
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Paste between this process's crops, by seed and step alone."""
+        step = self.global_step
+        fraction = self.plan.phase(step).paste_fraction
+        if not fraction:
+            return batch
+        images, labels, color_jitter = batch
+        # The last number gives other random numbers than those of dropout and noise.
+        seed = _mixed(self.recipe.seed, self.plan.index, step, self.global_rank, 1)
+        random = torch.Generator().manual_seed(seed)
+        return *paste(images, labels, classes=self._rare_classes, fraction=fraction, random=random), color_jitter
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the phase's dropout rate, and seed it by the step alone, so that a resumed run draws the same."""
+        """Set the phase's dropout rate, and seed dropout and noise so that a resumed run draws the same."""
         step = self.global_step
         self.network.train()
         set_dropout(self.network, self.plan.phase(step).dropout)

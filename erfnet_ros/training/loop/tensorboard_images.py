@@ -10,6 +10,7 @@ import torch
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.training.config.recipe import Phase
 from erfnet_ros.training.config.schedule import Plan
 from erfnet_ros.training.data.batches import Batch
 from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter
@@ -31,9 +32,9 @@ class ImageLogger:
     def __init__(self, writer: Any, class_set: ClassSet) -> None:
         self._writer, self._palette = writer, class_set.palette()
 
-    def crops(self, step: int, batch: Batch) -> None:
+    def crops(self, step: int, batch: Batch, phase: Phase) -> None:
         """Show the first crops of a batch as the network sees them, their labels below."""
-        self._writer.add_image("crops", self.sheet(batch), step, dataformats="HWC")
+        self._writer.add_image("crops", self.sheet(batch, phase), step, dataformats="HWC")
 
     def predictions(
         self, step: int, network: ERFNet, plan: Plan, validation_set: ValidationSet, device: torch.device
@@ -46,10 +47,10 @@ class ImageLogger:
             rows = [image, *(self._colored(ids, truth.shape) for ids in (truth, predicted))]
             self._writer.add_image(f"frame_{number}", np.concatenate(rows), step, dataformats="HWC")
 
-    def sheet(self, batch: Batch) -> Pixels:
+    def sheet(self, batch: Batch, phase: Phase) -> Pixels:
         """Return the first crops side by side, (2 H, n W, 3) uint8, their labels below."""
         images, labels, color_jitter = (part[:_VIEWS] for part in batch)
-        seen = (apply_color_jitter(images, color_jitter) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        seen = (apply_color_jitter(images, color_jitter, phase) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         pairs = zip(seen, labels.cpu().numpy(), strict=True)
         sheet: Pixels = np.concatenate([np.concatenate([rgb, self._colored(ids, ids.shape)]) for rgb, ids in pairs], 1)
         return sheet

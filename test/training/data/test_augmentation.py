@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,10 +24,19 @@ from erfnet_ros.training.data.augmentation import (
 from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter
 
 SIZE = (64, 48)
-NO_JITTER = (1.0, 1.0, 1.0, 1.0)
+NO_JITTER = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
 WILD_CROP = (40, 32)
 WILD = Phase(
-    steps=1, crop=WILD_CROP, scale=(0.3, 3.0), aspect_jitter=0.3, shift=4, rare_class_fraction=0.5, color_jitter=0.5
+    steps=1,
+    crop=WILD_CROP,
+    scale=(0.3, 3.0),
+    aspect_jitter=0.3,
+    shift=4,
+    rare_class_fraction=0.5,
+    color_jitter=0.5,
+    tint=0.3,
+    blur=2.0,
+    noise=0.1,
 )
 
 
@@ -105,7 +113,7 @@ def test_whatever_is_drawn_labels_are_the_frames_or_void_and_pixels_in_range(see
     assert view_images.shape == (1, 3, 32, 40)
     assert view_labels.shape == (1, 32, 40)
     assert set(view_labels.unique().tolist()) <= {*labels.unique().tolist(), VOID}
-    lit = apply_color_jitter(view_images, torch.tensor([drawn.color_jitter]))
+    lit = apply_color_jitter(view_images, torch.tensor([drawn.color_jitter]), WILD)
     assert bool(((lit >= 0) & (lit <= 1)).all())
 
 
@@ -210,4 +218,16 @@ def test_without_light_scale_and_shift_only_the_mirror_is_drawn() -> None:
     }
     assert {view.scale for view in drawn} == {(1.0, 1.0), (-1.0, 1.0)}
     assert {view.center for view in drawn} == {(32.0, 24.0)}
-    assert all(math.isclose(part, 1) for view in drawn for part in view.color_jitter)
+    assert all(view.color_jitter == pytest.approx(NO_JITTER) for view in drawn)
+
+
+def test_tint_blur_and_noise_do_not_change_what_else_is_drawn() -> None:
+    """A recipe that names none of them must draw the crops that it drew before they existed."""
+    plain = Phase(steps=1, crop=(16, 16), scale=(0.5, 2.0), color_jitter=0.4)
+    phases = (plain, replace(plain, tint=0.2, blur=1.5, noise=0.05))
+    first, second = (
+        draw_crop(phase, SIZE, samples=None, weights=np.ones(1), random=np.random.default_rng(5)) for phase in phases
+    )
+    assert (first.scale, first.center, first.color_jitter[:4]) == (second.scale, second.center, second.color_jitter[:4])
+    assert first.color_jitter[4:] == NO_JITTER[4:]
+    assert second.color_jitter[4:7] != NO_JITTER[4:7]

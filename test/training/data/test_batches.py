@@ -81,7 +81,7 @@ def test_a_batch_holds_bytes_in_the_shapes_that_it_promises(root: Path) -> None:
     images, labels, color_jitter = next(taken(drawn(root), 0))
     assert (images.shape, images.dtype) == ((4, 3, 24, 32), torch.uint8)
     assert (labels.shape, labels.dtype) == ((4, 24, 32), torch.uint8)
-    assert (color_jitter.shape, color_jitter.dtype) == ((4, 4), torch.float32)
+    assert (color_jitter.shape, color_jitter.dtype) == ((4, 9), torch.float32)
 
 
 def test_a_run_that_begins_late_sees_what_the_whole_run_sees_there(root: Path) -> None:
@@ -259,6 +259,11 @@ def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_name
     (root / "images" / "val").mkdir()
     with pytest.raises(SourceError, match=r"found none. '--validate-on none' trains without it"):
         open_validation_split("folder", root, "train", None)
+
+
+def test_rare_classes_are_those_below_the_median_that_are_present() -> None:
+    assert ClassFrequencies(np.array([40, 5, 30, 0, 2, 23]), {}).rare_classes == [1, 4]
+    assert ClassFrequencies(np.array([50, 50]), {}).rare_classes == []
 
 
 def test_shares_in_memory_know_their_size(root: Path) -> None:

@@ -54,7 +54,7 @@ def planned() -> tuple[Plan, Plan]:
 def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     torch.manual_seed(seed)
     images = torch.randint(0, 256, (2, 3, 20, 28), dtype=torch.uint8)
-    return images, torch.randint(0, CLASSES, (2, 20, 28), dtype=torch.uint8), torch.ones(2, 4)
+    return images, torch.randint(0, CLASSES, (2, 20, 28), dtype=torch.uint8), torch.ones(2, 9)
 
 
 def test_each_stage_trains_its_part_and_nothing_waits_for_a_gradient() -> None:
@@ -79,6 +79,17 @@ def test_the_encoders_labels_are_the_middle_pixel_of_each_square_and_meet_its_lo
     # The third row of squares lies half outside the 20 rows: its middle is void.
     assert (small[:, 2] == VOID).all()
     assert labels_of(network, labels) is labels
+
+
+def test_pasting_follows_from_seed_and_step() -> None:
+    """A resumed run must paste what the run would have pasted."""
+    stage = {"name": "network", "part": "network", "phases": [{"steps": 2, "paste_fraction": 1.0}]}
+    pasting = recipe(stages=[stage], seed=2)
+    module = StageModule(ERFNet(CLASSES), plans(pasting, frames=4)[0], pasting, None, rare_classes=[2])
+    _, labels, _ = batch()
+    first, second = (module.on_after_batch_transfer(batch(), 0) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert set(first[1][first[1] != labels].tolist()) == {2}
 
 
 @pytest.fixture
