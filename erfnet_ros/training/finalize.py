@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import erfnet_ros
 from erfnet_ros.core.array_types import Pixels
@@ -23,6 +24,7 @@ from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.history import Evaluation, FrameResult, History
 from erfnet_ros.training.loop.curves import TrainingCurves
+from erfnet_ros.training.loop.losses import class_weights
 from erfnet_ros.training.setup import TrainingSetup
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.overlay import blend
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
 """File of the trained weights, in the run's folder."""
 
+_LAST_BIAS = "decoder.output_conv.bias"
 _SHOWN = 3
 _STRIPS = "frames"
 
@@ -58,13 +61,33 @@ def finish(setup: TrainingSetup, network: ERFNet, curves: TrainingCurves) -> Non
     log.info("%s and %s are written.", path, write_report(run))
 
 
+def without_class_weights(state_dict: dict[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
+    """Return the network's tensors with log(weight) subtracted from the logit of each class.
+
+    Weighted cross-entropy is least where the softmax is proportional to weight times probability, which predicts rare
+    classes too often.
+
+    Source: Menon et al. 2021, "Long-tail learning via logit adjustment", section 4 (post-hoc adjustment).
+
+    Args:
+        state_dict: The network's; not changed.
+        weights: (C,) class weights of its training.
+    """
+    shift = weights.log()
+    # Subtracting the mean from all classes does not change the softmax.
+    bias = state_dict[_LAST_BIAS] - (shift - shift.mean()).to(state_dict[_LAST_BIAS])
+    return {**state_dict, _LAST_BIAS: bias}
+
+
 def _checkpoint(setup: TrainingSetup, network: ERFNet) -> Checkpoint:
     data = setup.training_data
     measured = "" if data.validation_data is None else f"; mIoU measured on {data.validation_data.split}"
     text = f"{_data_text(setup)}, recipe {setup.run_config.recipe_name}, seed {setup.recipe.seed}{measured}"
     # The frames' size, not the crops', which are cut at the frames' scale.
     size, license = data.class_frequencies.commonest_size, setup.request.license or ""
-    checkpoint = Checkpoint(data.class_set, network.state_dict(), size, text, None, license)
+    weights = class_weights(setup.recipe.loss, data.class_frequencies.shares)
+    state_dict = network.state_dict() if weights is None else without_class_weights(network.state_dict(), weights)
+    checkpoint = Checkpoint(data.class_set, state_dict, size, text, None, license)
     return calibrate(checkpoint, calibration_images(data.data))
 
 

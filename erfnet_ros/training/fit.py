@@ -61,10 +61,7 @@ def _train(setup: TrainingSetup) -> bool:
     saver = StateSaver(request.state, request.save_every_s, curves)
     callbacks = [curves, saver, *([StepBar(curves)] if wants_bar() else [])]
     state = read_state(request.state) if request.resume else None
-    weights = None
-    if recipe.loss.class_weight_constant is not None:
-        shares = torch.from_numpy(data.class_frequencies.shares).float()
-        weights = class_weights(shares, recipe.loss.class_weight_constant)
+    weights = class_weights(recipe.loss, data.class_frequencies.shares)
     torch.manual_seed(recipe.seed)
     network = ERFNet(len(data.class_set)) if setup.initial is None else build_network(setup.initial)
     for plan in plans(recipe, len(data.data)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,16 +12,18 @@ from erfnet_ros.core.array_types import VOID
 from erfnet_ros.training.config.recipe import Loss
 
 
-def class_weights(shares: Tensor, constant: float) -> Tensor:
-    """Return 1 / ln(constant + share) per class.
+def class_weights(loss: Loss, shares: npt.NDArray[np.float64]) -> Tensor | None:
+    """Return the recipe's weights 1 / ln(constant + share) per class, (C,) float32; None where all are the same.
 
     Source: ERFNet paper, section IV-A, after ENet (Paszke et al. 2016).
 
     Args:
+        loss: The recipe's; the smaller its constant, the larger the weights of rare classes.
         shares: (C,) share of the training split's labeled pixels, 0..1.
-        constant: Above 1; the smaller, the larger the weights of rare classes.
     """
-    return 1 / torch.log(constant + shares)
+    if loss.class_weight_constant is None:
+        return None
+    return 1 / torch.log(loss.class_weight_constant + torch.from_numpy(shares).float())
 
 
 def loss_of(loss: Loss, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -71,5 +72,8 @@ def test_soft_iou_of_a_hard_answer_is_the_mean_iou_of_the_classes_present() -> N
 
 
 def test_class_weights_are_the_papers() -> None:
-    weights = class_weights(torch.tensor([0.0, 0.5]), 1.10)
+    shares = np.array([0.0, 0.5])
+    weights = class_weights(Loss(class_weight_constant=1.10), shares)
+    assert weights is not None
+    assert class_weights(Loss(class_weight_constant=None), shares) is None
     assert weights.tolist() == pytest.approx([1 / math.log(1.10), 1 / math.log(1.60)])
