@@ -48,7 +48,7 @@ def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
     """Return the pairs of engine and precision to try.
 
     Args:
-        engines: Words of engines, each with a precision behind a colon or without; none stands for all there are.
+        engines: Engines, each as NAME or NAME:PRECISION; none stands for all there are.
 
     Raises:
         ParameterError: A word is unknown.
@@ -88,13 +88,7 @@ def reference_candidate(checkpoint: Checkpoint, device: torch.device, workload: 
 
 @dataclass(frozen=True)
 class Opened:
-    """The engines that run here, and those that do not.
-
-    Attributes:
-        candidates: One for each engine and workload.
-        unavailable: Engines that do not run.
-        engines: Each with its word, its precision and the device that it began on.
-    """
+    """The engines that run here, each with its name, its precision and its first device, and those that do not run."""
 
     candidates: list[Candidate]
     unavailable: list[Unavailable]
@@ -133,7 +127,7 @@ def open_engines(
     Args:
         checkpoint: What they run.
         pairs: Engines and precisions.
-        device: The user's word.
+        device: auto, cpu, cuda or cuda:N.
         workloads: What they are to run.
         frames: For each workload, batches of images.
         isa: Instructions that oneDNN is limited to; empty for all.

@@ -32,7 +32,7 @@ def run_interleaved(
     Args:
         candidates: Engines, warmed up.
         frames: For each workload, batches of images, taken one after another.
-        runs: How many runs each does.
+        runs: Of each candidate.
         say: Called with each line of progress.
     """
     measured: list[list[float]] = [[] for _ in candidates]

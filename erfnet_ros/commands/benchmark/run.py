@@ -26,13 +26,11 @@ class Plan:
     """What is measured.
 
     Attributes:
-        checkpoint: The file.
-        engines: Words as `candidates.choose` takes them; none for all there are.
+        engines: As `candidates.choose` takes them.
         device: auto, cpu, cuda or cuda:N.
         cameras: (width, height) of the images.
         batch: Images in one run.
-        runs: How often each engine runs each workload.
-        data: Source of frames, as `sources.open_source` takes it.
+        data: As `frame_sources.open_source` takes it.
         startup_times: Whether engines are also started in processes of their own.
         quick: Whether the machine's limits are only estimated.
     """
@@ -49,15 +47,11 @@ class Plan:
 
 
 def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
-    """Measure the engines.
-
-    Args:
-        plan: What is measured.
-        say: Called with each line of progress.
+    """Measure the engines; `say` is called with each line of progress.
 
     Raises:
-        ErfnetError: Checkpoint, frames, device or a word of the plan are of no use. Engines that are not to be had are
-            no error: the report lists them.
+        ErfnetError: Checkpoint, frames, device or an engine's name cannot be used. The report lists the engines that
+            do not run.
     """
     pairs = choose(plan.engines)
     checkpoint = on_single_thread(checkpoints.load, plan.checkpoint)

@@ -30,13 +30,6 @@ _CACHES = {"ERFNET_ROS_CACHE": "erfnet_ros", "TORCHINDUCTOR_CACHE_DIR": "inducto
 def measure_startup(checkpoint: Path, engine: str, precision: str, device: str, size: Size) -> StartupTime:
     """Start an engine twice, each time in a process of its own.
 
-    Args:
-        checkpoint: The file.
-        engine: Its word.
-        precision: What it computes in.
-        device: The user's word.
-        size: (width, height) of the first image.
-
     Raises:
         EngineError: It did not come to a first mask.
     """

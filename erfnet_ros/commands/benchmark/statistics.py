@@ -18,14 +18,7 @@ AUTHORS = "authors"
 
 @dataclass(frozen=True)
 class Times:
-    """Of some runs, milliseconds.
-
-    Attributes:
-        p50: The median.
-        p99: Exceeded by one run in a hundred; of few runs nearly the slowest.
-        least: Of the fastest run.
-        runs: How many there were.
-    """
+    """Median, 99th percentile and minimum of some runs, milliseconds."""
 
     p50: float
     p99: float
@@ -47,7 +40,6 @@ class Workload:
         camera: (width, height) of the image.
         network: (width, height) that the network sees.
         input_size: What an engine is given to that end; None where it follows camera and training by itself.
-        batch: Images in one run.
         gmacs: Multiplications of the network for one image, 1e9.
     """
 
@@ -70,13 +62,10 @@ class Row:
     """One engine at one workload.
 
     Attributes:
-        engine: Its word, or `AUTHORS`.
-        precision: What it computes in.
-        device: "cpu" or "cuda:N".
+        engine: Its name, or `AUTHORS`.
         workload: Index of the workload.
         times: From the images on the host to labels and confidences on the host.
         speedup: How many times faster than the original PyTorch code, by the medians.
-        fps: Images a second, by the median.
         share: Share of the machine's matrix rate that the network reaches, 0..1; None where no rate was measured.
         agreement: Share of pixels with the class that PyTorch chooses in fp32, 0..1; None for the original
             PyTorch code, which answers at the network's size.
@@ -98,8 +87,6 @@ class NetworkAlone:
     """PyTorch's network on a GPU at one workload: no copies, resizing, enlarging or labels.
 
     Attributes:
-        precision: What it computes in.
-        device: "cuda:N".
         workload: Index of the workload.
         times: From the scaled images to the scores, both on the GPU.
         share: Share of the GPU's matrix rate that it reaches, 0..1; None where no rate was measured.
@@ -117,8 +104,6 @@ class StartupTime:
     """One engine in a fresh process, from loading torch and the checkpoint to the first mask.
 
     Attributes:
-        engine: Its word.
-        precision: What it computes in.
         cold_s: With empty caches, seconds.
         warm_s: With what the cold start left in them.
         memory_mb: Most memory that the process held in the warm start, megabytes.
@@ -156,7 +141,6 @@ class Limits:
     """What the machine's memory and multipliers reach.
 
     Attributes:
-        device: Which was measured.
         copy_gb_s: Bytes read and written by a large copy, 1e9 a second.
         gmac_s: By precision: multiplications of a large matrix product, 1e9 a second.
     """
@@ -171,7 +155,6 @@ class Machine:
     """Where the figures come from.
 
     Attributes:
-        processor: Its name.
         cores: How many this process may use.
         gpu: Its name; empty without one.
         isa: Instructions that oneDNN was limited to; empty for all that the processor has.

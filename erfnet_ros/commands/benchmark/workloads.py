@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from erfnet_ros.commands.benchmark.statistics import Size, Workload
 from erfnet_ros.core.array_types import Pixels
@@ -36,34 +36,17 @@ def make_workloads(checkpoint: Checkpoint, cameras: Sequence[Size], batch: int) 
 
 def network_macs(num_classes: int, size: Size) -> int:
     """Return the multiplications of the convolutions for one image of (width, height), as the network computes them."""
-    total = 0
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += output.numel() * module.weight[0].numel()
-        elif isinstance(module, nn.ConvTranspose2d):
-            # Each input is multiplied by the whole kernel, for each output channel.
-            total += inputs[0].numel() * module.weight[0].numel()
-
-    with torch.device("meta"):
-        network = ERFNet(num_classes).eval()
-        hooks = [module.register_forward_hook(count) for module in network.modules()]
-        width, height = (-(-side // STRIDE) * STRIDE for side in size)
-        network(torch.empty(1, 3, height, width))
-    for hook in hooks:
-        hook.remove()
-    return total
+    width, height = (-(-side // STRIDE) * STRIDE for side in size)
+    with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        ERFNet(num_classes).eval()(torch.empty(1, 3, height, width))
+    # A multiplication and its addition count as two.
+    return int(counter.get_total_flops()) // 2
 
 
 def read_frames(spec: str, checkpoint: Checkpoint, workload: Workload, number: int) -> list[Pixels]:
     """Return batches (N, H, W, 3) uint8 RGB of a source, spread over its length.
 
-    Args:
-        spec: What `sources.open_source` opens; synthetic frames are rendered at the camera's size, others resized.
-        checkpoint: Its class set reads the labels that a folder may have.
-        workload: Size and batch.
-        number: How many batches.
+    Synthetic frames are rendered at the camera's size, others resized.
 
     Raises:
         SourceError: The source is missing, empty or damaged.

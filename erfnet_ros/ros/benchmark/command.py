@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,44 +12,14 @@ from erfnet_ros.commands.benchmark.command import make_parser, measure_engines, 
 from erfnet_ros.commands.benchmark.statistics import describe_machine
 from erfnet_ros.commands.benchmark.tables import machine_line
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, latency_statistics
-from erfnet_ros.ros.benchmark import endurance, transport
-from erfnet_ros.ros.benchmark.endurance import Endurance, measure_endurance
+from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
+from erfnet_ros.ros.benchmark import node as node_benchmark
+from erfnet_ros.ros.benchmark import transport
+from erfnet_ros.ros.benchmark.node import NODE_SIZES, Endurance, NodeStatistics, measure_endurance, measure_node
 from erfnet_ros.ros.benchmark.transport import TransportStatistics, measure_transport
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine
-from erfnet_ros.ros.harness.file_camera import camera_playback
-from erfnet_ros.ros.harness.harness import NodeHarness
-from erfnet_ros.ros.harness.node_process import NodeConfig, ros_versions
-from erfnet_ros.ros.harness.output_recorder import Arrival, read_header
+from erfnet_ros.ros.harness.node_process import ros_versions
 from erfnet_ros.ros.transport import keep_large_blocks
-
-NODE_SIZES = ((640, 480), (1920, 1080))
-
-_NODE_TOPICS = ("mask", "confidence", "statistics")
-_DISTINCT = 4
-_WARM_UP = 3
-"""Frames that pay for memory and kernels of a new size; they do not count."""
-
-
-@dataclass(frozen=True)
-class NodeStatistics:
-    """Times of the node for frames of one size, with a subscriber of mask and confidence.
-
-    Attributes:
-        width: Of the image, pixels.
-        height: Of the image, pixels.
-        frames: How many were measured, one at a time.
-        overhead_ms: Begin of the callback to last image published, less the time of the engine.
-        inference_ms: Time of the engine.
-        latency_ms: Stamp to mask received in another process.
-    """
-
-    width: int
-    height: int
-    frames: int
-    overhead_ms: LatencyStatistics | None
-    inference_ms: LatencyStatistics | None
-    latency_ms: LatencyStatistics | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,39 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, str | float]) -> NodeStatistics:
-    """Send frames of one size to the real node, each after the answer to the one before.
-
-    Args:
-        width: Of the image, pixels.
-        height: Of the image, pixels.
-        frames: How many to measure.
-        parameters: Of the node.
-    """
-    statistics: dict[int, Any] = {}
-
-    def keep(index: int, arrival: Arrival) -> None:
-        if arrival.topic == "statistics":
-            statistics[read_header(arrival.message)[0]] = arrival.message
-
-    camera = camera_playback(size=f"{width}x{height}", frames=_DISTINCT)
-    with NodeHarness(NodeConfig(parameters), camera, _NODE_TOPICS, keep) as harness:
-        harness.wait_until_ready()
-        for index in range(_WARM_UP + frames):
-            if index == _WARM_UP:
-                harness.start_window()
-            harness.play([index % _DISTINCT], lambda: None)
-    measured = [statistics[sent.stamp_ns] for sent in harness.tracker.sent if sent.stamp_ns in statistics]
-    return NodeStatistics(
-        width,
-        height,
-        len(measured),
-        latency_statistics([message.total_ms - message.inference_ms for message in measured]),
-        latency_statistics([message.inference_ms for message in measured]),
-        latency_statistics(harness.tracker.latencies_ms),
-    )
-
-
 def _transport_lines(rows: Sequence[TransportStatistics]) -> list[str]:
     size = f"{transport.WIDTH}x{transport.HEIGHT} rgb8 at {transport.RATE_HZ} Hz"
     lines = ["", f"Transport, {size}, best effort, camera and subscriber as two processes, engine left out:"]
@@ -144,7 +81,7 @@ def _node_lines(rows: Sequence[NodeStatistics]) -> list[str]:
 
 
 def _endurance_lines(run: Endurance) -> list[str]:
-    camera = f"{endurance.WIDTH}x{endurance.HEIGHT} at {endurance.RATE_HZ} Hz"
+    camera = f"{node_benchmark.WIDTH}x{node_benchmark.HEIGHT} at {node_benchmark.RATE_HZ} Hz"
     counts = f"{run.answered} of {run.sent} frames answered"
     lines = ["", f"Node over {run.minutes:g} min, {camera}, {counts}; its memory, and stamp to mask read:"]
     lines.append(f"  {'':<14}{'memory':>12}{'median':>12}{'p99':>12}")

@@ -1,4 +1,8 @@
-"""Transport benchmark: images from a camera to a subscriber in another process, without an engine."""
+"""Transport benchmark: images from a camera to a subscriber in another process, without an engine.
+
+As a program, this module is that subscriber: it writes a line of JSON for each image, with its stamp and its time of
+arrival, ns since the epoch.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,18 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import Image
+
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, latency_statistics
 from erfnet_ros.ros.harness.child_process import ChildProcess, ProcessError, child_environment
 from erfnet_ros.ros.harness.file_camera import CAMERA_TOPIC, camera_playback
-from erfnet_ros.ros.harness.playback import PlayerProcess, Sent
-from erfnet_ros.ros.transport import PROFILE_VARIABLES
+from erfnet_ros.ros.harness.output_recorder import read_header
+from erfnet_ros.ros.harness.playback import PlayerProcess
+from erfnet_ros.ros.node.camera import newest_only
+from erfnet_ros.ros.transport import PROFILE_VARIABLES, keep_large_blocks
 
 WIDTH, HEIGHT, RATE_HZ = 1920, 1080, 30
 
@@ -29,12 +40,9 @@ _SETTLE_S = 0.5
 
 @dataclass(frozen=True)
 class TransportStatistics:
-    """Statistics of one way to transport images.
+    """Images sent and received over one way of transport.
 
     Attributes:
-        transport: Which way.
-        sent: Images published.
-        received: Images that arrived.
         transport_ms: Stamp, set right before publication, to the subscriber's callback; None where nothing arrived.
     """
 
@@ -53,9 +61,11 @@ class _Pair:
         self._arrived: dict[int, int] = {}
         size = f"{WIDTH}x{HEIGHT}"
         camera = camera_playback(size=size, frames=_DISTINCT, rate=RATE_HZ, reliability="best_effort")
-        receiver = [sys.executable, "-m", "erfnet_ros.ros.benchmark.transport_receiver", CAMERA_TOPIC]
+        receiver = [sys.executable, "-m", "erfnet_ros.ros.benchmark.transport"]
         self._receiver = stack.enter_context(ChildProcess("receiver", receiver, environment, self._read))
-        self._camera = stack.enter_context(PlayerProcess(camera, self._note_sent, environment))
+        self._camera = stack.enter_context(
+            PlayerProcess(camera, lambda sent: self._sent.append(sent.stamp_ns), environment)
+        )
 
     def warm_up(self) -> None:
         """Wait for discovery; does not count."""
@@ -85,9 +95,6 @@ class _Pair:
         if time.monotonic() > deadline:
             raise ProcessError(self._camera.with_tail("The camera did not play its frames in time."))
 
-    def _note_sent(self, sent: Sent) -> None:
-        self._sent.append(sent.stamp_ns)
-
     def _read(self, line: str) -> None:
         if line.startswith("{"):
             entry = json.loads(line)
@@ -95,11 +102,7 @@ class _Pair:
 
 
 def measure_transport(seconds: float) -> tuple[TransportStatistics, TransportStatistics]:
-    """Measure with the package's profile and without, in turns.
-
-    Args:
-        seconds: Length of each turn.
-    """
+    """Measure with the package's profile and without, in turns of `seconds` each."""
     with_profile = child_environment()
     without = {name: value for name, value in with_profile.items() if name not in PROFILE_VARIABLES}
     without["ROS_DOMAIN_ID"] = str(1 + int(os.environ["ROS_DOMAIN_ID"]) % 101)
@@ -115,3 +118,28 @@ def measure_transport(seconds: float) -> tuple[TransportStatistics, TransportSta
             for pair in pairs:
                 pair.play(frames)
         return pairs[0].statistics(), pairs[1].statistics()
+
+
+def main() -> int:
+    """Write the arrival of images until the process is interrupted; return 0."""
+
+    def receive(message: Image) -> None:
+        at_ns = time.time_ns()
+        print(json.dumps({"stamp_ns": read_header(message)[0], "at_ns": at_ns}), flush=True)
+
+    keep_large_blocks()
+    # rclpy's own handlers wake a spin that nothing else would: without them SIGINT waits for the next image.
+    rclpy.init(args=[])
+    node = rclpy.create_node("receiver", namespace="/benchmark")
+    node.create_subscription(Image, CAMERA_TOPIC, receive, newest_only(ReliabilityPolicy.BEST_EFFORT))
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
