@@ -44,12 +44,7 @@ def store_output(store: MessageStore, topic: str, index: int, pixels: Pixels) ->
 
 
 class Results:
-    """Outputs of the node, frame by frame.
-
-    Args:
-        source: What the camera played.
-        class_set: Of the checkpoint that the node ran.
-        store: Masks and overlays, from `store_output`.
+    """Outputs of the node, frame by frame, from a store that `store_output` filled.
 
     Raises:
         ErfnetError: No frame is complete.
@@ -72,13 +67,9 @@ class Results:
         return sum((self._confusion(index) for index in self.frames[1:]), self._confusion(self.frames[0]))
 
     def draw(self, out: Path, title: str, subtitle: str, rate_hz: float) -> None:
-        """Write overlay PNGs, contact_sheet.png and video.mp4.
+        """Write overlay PNGs, contact_sheet.png and video.mp4 into an existing folder.
 
-        Args:
-            out: An existing folder.
-            title: Headline of the contact sheet.
-            subtitle: Line below it.
-            rate_hz: Rate of the source; where frames are missing the video runs at as much less, and keeps the pace.
+        Where frames are missing, the video runs at less than `rate_hz`, so that it keeps the pace of the source.
         """
         places = np.unique(np.linspace(0, len(self.frames) - 1, _PICTURES).round().astype(int))
         chosen = [self.frames[place] for place in places]

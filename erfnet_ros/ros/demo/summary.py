@@ -16,7 +16,6 @@ class Summary:
     """Everything that summary.json says, under these names.
 
     Attributes:
-        source: As the user named it.
         frames_in: Frames that the camera published, over all passes.
         frames_out: Frames whose mask came back.
         passes: How often frames were played; more than once only for those that had been dropped.
@@ -26,9 +25,6 @@ class Summary:
         miou: Over all scored frames, 0..1; None without truth.
         iou: By class name, 0..1; None for a class that does not occur. None without truth.
         scored: Frames with truth that were scored, each once.
-        engine: As the node chose it.
-        device: As the node chose it.
-        precision: As the node chose it.
         inference_ms: The engine's own time, as the node's statistics have it.
         rate_hz: What the camera was asked for.
         camera_rate_hz: What it reached in the first pass.
@@ -36,7 +32,7 @@ class Summary:
         rejected: Frames that the node refused as bad input.
         lost: Frames of which neither an answer nor a count came back.
         stamps_mismatched: Outputs whose stamp or frame_id is not that of a frame sent.
-        outputs: Messages received by topic.
+        outputs: Number of messages by topic.
         label_info: Class names in label_info; None where vision_msgs is not installed.
     """
 

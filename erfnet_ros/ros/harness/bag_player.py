@@ -33,13 +33,7 @@ _AHEAD_BYTES = 256 << 20
 
 
 class BagPlayer(ImagePlayer):
-    """Player of one topic of a bag.
-
-    Args:
-        reader: The open bag.
-        topic: Its topic of images.
-        options: Of the command line.
-    """
+    """Player of one topic of an open bag."""
 
     def __init__(self, reader: BagReader, topic: Topic, options: argparse.Namespace) -> None:
         package, _, name = topic.type.split("/")

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, TypeVar, cast
@@ -71,7 +72,8 @@ class ChildProcess:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            # Ends the child where this process is gone, be it by SIGKILL.
+            preexec_fn=partial(_libc.prctl, _PR_SET_PDEATHSIG, signal.SIGTERM),
         )
         self._stdin, stdout = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         self._reader = threading.Thread(target=self._read, args=(stdout,), name=f"{name} output", daemon=True)
@@ -230,11 +232,6 @@ def exit_on_signals() -> None:
 
 def _prefixes() -> list[Path]:
     return [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to end this process when the one that started it is gone, be it by SIGKILL."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _signal_group(group: int, number: int) -> None:

@@ -7,7 +7,6 @@ publishes image_raw (or image_raw/compressed) and camera_info, which ROS argumen
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from array import array
@@ -24,6 +23,7 @@ from std_msgs.msg import Header
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.image_size import parse_camera_size
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.ros.harness.playback import ImagePlayer, Log, Playback, player_parser, run_player
 from erfnet_ros.ros.node.image_conversion import from_array
@@ -101,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--source", default="synthetic", help="synthetic, synthetic:SEED, a folder of images, or a video"
     )
     parser.add_argument("--frames", type=int, default=150, help="length of the synthetic street")
-    parser.add_argument("--size", type=size_in_pixels, default=(480, 360), help="of the synthetic street, WIDTHxHEIGHT")
+    parser.add_argument(
+        "--size", type=parse_camera_size, default=(480, 360), help="of the synthetic street, WIDTHxHEIGHT"
+    )
     parser.add_argument("--rate", type=positive_rate, default=15.0, help="frames per second")
     parser.add_argument("--encoding", choices=("rgb8", "bgr8", "jpeg"), default="rgb8", help="jpeg: a compressed image")
     parser.add_argument("--frame-id", default=_FRAME_ID, help="frame id in every header")
@@ -118,25 +120,9 @@ def _open(options: argparse.Namespace) -> Iterator[Camera]:
 
 
 def camera_playback(**options: object) -> Playback:
-    """Return the camera as a player.
-
-    Args:
-        options: Of its command line, such as `rate=15`.
-    """
+    """Return the camera as a player with options of its command line, such as `rate=15`."""
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return Playback("camera", _MODULE, tuple(arguments), CAMERA_TOPIC, frame_id=_FRAME_ID)
-
-
-def size_in_pixels(text: str) -> tuple[int, int]:
-    """Read (width, height) from WIDTHxHEIGHT.
-
-    Raises:
-        argparse.ArgumentTypeError: Not two whole numbers.
-    """
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 640x480, got '{text}'")
-    return int(match[1]), int(match[2])
 
 
 def positive_rate(text: str) -> float:

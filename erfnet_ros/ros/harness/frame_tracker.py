@@ -82,13 +82,7 @@ class FrameTracker:
             self._changed.notify_all()
 
     def note_output(self, topic: str, stamp_ns: int, frame_id: str, at_ns: int) -> int | None:
-        """Note an output.
-
-        Args:
-            topic: Its topic.
-            stamp_ns: Stamp in its header, ns.
-            frame_id: Frame id in its header.
-            at_ns: When it arrived, ns on the clock of `Sent.published_ns`.
+        """Note an output that arrived at `at_ns` on the clock of `Sent.published_ns`.
 
         Returns:
             Index of the frame, or None where the output belongs to no image of this window.

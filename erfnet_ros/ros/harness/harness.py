@@ -46,8 +46,6 @@ class NodeHarness:
     """Bring node, player and recorder up, play frames, and take everything down again.
 
     Args:
-        node: The node.
-        playback: What plays.
         topics: Outputs to listen to; mask and statistics among them.
         keep: Called with the frame index and each output, on the recorder's thread.
         raw: Whether the outputs are handed on as they are serialized.
@@ -56,8 +54,6 @@ class NodeHarness:
         tracker: What was sent and what came back.
         counts_before: What the node had counted when the harness was ready.
         node: The node's process; None where somebody else started it.
-        player: The player's process.
-        recorder: What hears the node.
     """
 
     def __init__(
@@ -146,11 +142,7 @@ class NodeHarness:
         self._measuring = True
 
     def play(self, indexes: Sequence[int], on_progress: Callable[[], None]) -> Played:
-        """Play frames and wait for what comes of them.
-
-        Args:
-            indexes: Frames of the source.
-            on_progress: Called now and then.
+        """Play frames of the source and wait for their outputs; `on_progress` is called again and again.
 
         Raises:
             ProcessError: A process ended, or nothing came back at all.

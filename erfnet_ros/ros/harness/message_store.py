@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import zstandard
 
@@ -32,9 +31,7 @@ class MessageStore:
     def __enter__(self) -> MessageStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
     def put(self, topic: str, index: int, data: bytes) -> None:

@@ -30,7 +30,6 @@ class NodeConfig:
     Attributes:
         parameters: As `-p NAME:=VALUE` has them; None for a node that somebody else started.
         log: File for what the node writes.
-        namespace: Of the node.
     """
 
     parameters: Mapping[str, str | float] | None
@@ -78,9 +77,6 @@ class RunningNode:
 
 def ask_node(namespace: str) -> RunningNode:
     """Wait for the node, and ask it; `rclpy` must not be initialized.
-
-    Args:
-        namespace: Of the node, such as "/segmentation".
 
     Raises:
         ProcessError: There is no such node, or it is not configured; says which.

@@ -39,7 +39,6 @@ class Arrival:
     """An output of the node that came in.
 
     Attributes:
-        topic: Out of `TYPES`.
         at_ns: When it was taken, ns since the epoch.
         received_ns: When the middleware of this process had received it; None where it does not say.
         message: The message, or its serialized bytes.
@@ -81,9 +80,6 @@ class NodeCounts:
         )
 
 
-OnOutput = Callable[[Arrival], None]
-
-
 class OutputRecorder(Node):
     """Subscribe to outputs of the node and hand them, with their time of arrival, to a worker thread.
 
@@ -100,7 +96,7 @@ class OutputRecorder(Node):
     """
 
     def __init__(
-        self, topics: Iterable[str], on_output: OnOutput, namespace: str = NAMESPACE, raw: bool = False
+        self, topics: Iterable[str], on_output: Callable[[Arrival], None], namespace: str = NAMESPACE, raw: bool = False
     ) -> None:
         super().__init__("recorder", namespace="/demo")
         self._on_output = on_output

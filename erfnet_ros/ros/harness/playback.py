@@ -40,7 +40,6 @@ class Sent:
     """An image that was published.
 
     Attributes:
-        index: Of the frame.
         stamp_ns: In its header, ns; no other image of the same player has it.
         published_ns: When it was handed to the middleware, ns since the epoch.
         publish_ms: Processor time that this took, milliseconds.
@@ -54,27 +53,14 @@ class Sent:
 
 @dataclass(frozen=True)
 class Played:
-    """Result of playing a list of frames.
-
-    Attributes:
-        published: Number of frames.
-        rate_hz: Rate that was reached; 0 with fewer than two frames.
-    """
+    """Number of frames that were published, and the rate that was reached; 0 with fewer than two frames."""
 
     published: int
     rate_hz: float
 
 
 class ImagePlayer(Node, ABC):
-    """Publisher of images at a given pace.
-
-    Args:
-        name: Of the node; its namespace is /camera.
-        message_type: Class of the images.
-        topic: Name to publish under.
-        length: Number of frames.
-        options: Values of `player_parser`.
-    """
+    """Publisher of `length` images at a given pace, with the `options` of `player_parser`."""
 
     def __init__(self, name: str, message_type: Any, topic: str, length: int, options: argparse.Namespace) -> None:
         super().__init__(name, namespace="/camera")
@@ -149,13 +135,13 @@ def run_player(
 ) -> int:
     """Run a player until its frames are played, or standard input ends; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = parser.parse_args(remove_ros_args([name, *arguments])[1:])
     keep_large_blocks()
     exit_on_signals()
     # Started in the background, a process inherits that it ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        options = parser.parse_args(remove_ros_args([name, *arguments])[1:])
         with open_player(options) as player:
             if options.on_request:
                 _play_on_request(player)
@@ -199,8 +185,6 @@ class Playback:
     Attributes:
         name: For messages.
         module: Python module of the player.
-        arguments: Command line of the player.
-        topic: Of its images.
         compressed: Whether they are sensor_msgs/CompressedImage.
         frame_id: Frame id in every header; None where each image has its own.
     """
@@ -217,7 +201,6 @@ class PlayerProcess(ChildProcess):
     """A player in a process of its own, which plays frames on request.
 
     Args:
-        playback: Which player.
         on_sent: Called on a thread with each image that was published.
         environment: See `ChildProcess`.
 

@@ -28,7 +28,13 @@ class UsageMeter:
     def __init__(self, process_id: int, device: str) -> None:
         self._process = psutil.Process(process_id)
         self._memory: list[int] = [self._process.memory_info().rss]
-        self._gpu = _GpuMeter(device) if device.startswith("cuda") and shutil.which("nvidia-smi") else None
+        self._gpu_lines: list[str] = []
+        self._gpu: ChildProcess | None = None
+        if device.startswith("cuda") and shutil.which("nvidia-smi"):
+            # The whole GPU: per process nvidia-smi tells no utilization, nor anything in a container.
+            command = ["nvidia-smi", "-i", device.partition(":")[2] or "0", "-lms", str(round(1000 * _PERIOD_S))]
+            command += ["--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
+            self._gpu = ChildProcess("GPU's meter", command, on_line=self._gpu_lines.append)
         self._start_s, self._start_cpu_s = time.monotonic(), self._cpu_s()
         self._last_s, self._last_cpu_s = self._start_s, self._start_cpu_s
         self._stopped = threading.Event()
@@ -39,7 +45,9 @@ class UsageMeter:
         """End watching, and return what was seen."""
         self._stopped.set()
         self._thread.join()
-        gpu_percent, gpu_memory_mb = (None, None) if self._gpu is None else self._gpu.stop()
+        if self._gpu is not None:
+            self._gpu.stop()
+        gpu_percent, gpu_memory_mb = gpu_figures("\n".join(self._gpu_lines))
         elapsed_s = max(self._last_s - self._start_s, 1e-9)
         return Usage(
             cpu_percent=100 * (self._last_cpu_s - self._start_cpu_s) / elapsed_s,
@@ -68,21 +76,6 @@ class UsageMeter:
         return float(times.user + times.system)
 
 
-class _GpuMeter:
-    """Let nvidia-smi report a whole GPU twice a second: per process it tells no utilization, nor in a container."""
-
-    def __init__(self, device: str) -> None:
-        self._lines: list[str] = []
-        command = ["nvidia-smi", "-i", device.partition(":")[2] or "0", "-lms", str(round(1000 * _PERIOD_S))]
-        command += ["--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
-        self._process = ChildProcess("GPU's meter", command, on_line=self._lines.append)
-
-    def stop(self) -> tuple[float | None, float | None]:
-        """Return mean utilization (percent) and largest memory (10^6 bytes); None where nothing was reported."""
-        self._process.stop()
-        return gpu_figures("\n".join(self._lines))
-
-
 def gpu_figures(text: str) -> tuple[float | None, float | None]:
     """Return mean percent and largest memory (10^6 bytes) out of nvidia-smi's lines of "percent, MiB"."""
     rows = []
@@ -99,11 +92,7 @@ def gpu_figures(text: str) -> tuple[float | None, float | None]:
 
 
 def find_node(domain: str) -> int | None:
-    """Return the process id of the segmentation node of a ROS domain on this machine; None unless there is exactly one.
-
-    Args:
-        domain: Its ROS_DOMAIN_ID.
-    """
+    """Return the process id of a ROS domain's segmentation node on this machine; None unless there is exactly one."""
     found = []
     for process in psutil.process_iter():
         try:

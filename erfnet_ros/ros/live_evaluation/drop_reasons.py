@@ -16,12 +16,7 @@ REFUSED = "refused by the node"
 
 @dataclass(frozen=True)
 class DropReason:
-    """Outcome of an image without an answer.
-
-    Attributes:
-        outcome: dropped or rejected.
-        reason: Why, for people.
-    """
+    """Outcome of an image without an answer, dropped or rejected, and the reason for people."""
 
     outcome: str
     reason: str
@@ -42,7 +37,6 @@ def drop_reasons(
 
     Args:
         sent: Images in the order of publication.
-        answered: Images whose mask arrived.
         reports: By image, counts of the node after that image.
         final: Counts of the node in the end.
         unreadable: Images that cannot be decoded.

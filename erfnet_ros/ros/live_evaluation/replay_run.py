@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -34,7 +33,6 @@ class Recording:
     """Recording of a replay, before anything is scored.
 
     Attributes:
-        sent: The images as they were published, in order.
         arrived_ns: By image, when the middleware of this process had received its mask; where it does not say, when
             this program had.
         taken_ms: How long each mask then waited until this program had it, which no latency holds; empty where the
@@ -45,7 +43,6 @@ class Recording:
         broken: Images that were not published, for their bytes are no message, with the reason.
         mismatched: Outputs that belong to no image.
         class_names: Classes as the node names them; None where no statistics came.
-        diagnostics: Keys and values of the node's diagnostics.
         last_error: Newest message of the node on rejected input; "" where nothing was rejected.
         playing_s: First publication to last mask, seconds.
         usage: Of the node; None where its process is not known.
@@ -98,12 +95,7 @@ class _OutputCollector:
 
 
 def playback_of(scan: BagScan, rate: float, topic: str | None = None) -> Playback:
-    """Return the player of a bag.
-
-    Args:
-        scan: Of the bag.
-        rate: Replay speed, 1.0 being the bag's own.
-        topic: Where the images shall appear; None takes their topic in the bag.
+    """Return the player of a bag's images, which it publishes on `topic`; None takes their topic in the bag.
 
     Raises:
         EvaluationError: The images cannot be told apart by their stamps.
@@ -139,8 +131,6 @@ def record(
     """Play a bag to the node and record its outputs.
 
     Args:
-        node: The node.
-        playback: The bag's player.
         images: Images in the bag.
         store: Where masks and confidences go, still serialized.
         on_ready: Called with the node's engine, in words, when it has answered a first image.
@@ -157,9 +147,12 @@ def record(
         meter = _meter(harness)
         if meter is not None:
             stack.callback(meter.stop)
-        clock = _HarnessClock(harness.player.pid)
+        processes = (psutil.Process(), psutil.Process(harness.player.pid))
+        for process in processes:
+            # The first call starts the measurement that the next one reads.
+            process.cpu_percent()
         harness.play(range(images), lambda: show(harness.tracker.frames_in, harness.tracker.frames_out))
-        harness_percent = clock.read()
+        harness_percent = sum(process.cpu_percent() for process in processes)
         usage = None if meter is None else meter.stop()
         harness.settle_counts()
     # The recorder's thread has ended with the harness: nothing is on its way any more.
@@ -180,21 +173,6 @@ def record(
         usage=usage,
         harness_percent=harness_percent,
     )
-
-
-class _HarnessClock:
-    """Processor time of this process and the player."""
-
-    def __init__(self, player: int) -> None:
-        self._processes = (psutil.Process(), psutil.Process(player))
-        self._start_s, self._start_cpu_s = time.monotonic(), self._cpu_s()
-
-    def read(self) -> float:
-        """Return the processor use since the beginning, 100 being a core."""
-        return 100 * (self._cpu_s() - self._start_cpu_s) / max(time.monotonic() - self._start_s, 1e-9)
-
-    def _cpu_s(self) -> float:
-        return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
 
 
 def _meter(harness: NodeHarness) -> UsageMeter | None:

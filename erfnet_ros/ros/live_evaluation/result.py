@@ -38,14 +38,6 @@ def live_result(
 ) -> Result:
     """Combine the scores of the bags, and write the pictures.
 
-    Args:
-        scores: One per bag, in the order of the report.
-        class_set: What the labels mean.
-        boundaries: Whether outlines were scored.
-        engine: What the node computed with.
-        source: Where the numbers come from.
-        folder: Output folder.
-
     Raises:
         EvaluationError: A picture cannot be written.
     """
@@ -86,7 +78,7 @@ def _stages_ms(scores: Sequence[LiveScore]) -> dict[str, LatencyStatistics]:
         parts = {
             **recording.stages_ms,
             # The player's call of publish is all of the measuring that lies between the two moments.
-            "harness": [sent.publish_ms for sent in recording.sent if sent.publish_ms is not None],
+            "harness": [sent.publish_ms for sent in recording.sent],
             "recording": _recording_delays_ms(score),
         }
         for stage, values in parts.items():
@@ -147,9 +139,7 @@ def _notes(scores: Sequence[LiveScore], records: Sequence[FrameRecord], rate: fl
 
 def _harness_note(scores: Sequence[LiveScore]) -> str:
     """Return what is measured, and what measuring adds to it."""
-    added = latency_statistics(
-        [sent.publish_ms for score in scores for sent in score.recording.sent if sent.publish_ms is not None]
-    )
+    added = latency_statistics([sent.publish_ms for score in scores for sent in score.recording.sent])
     taken = latency_statistics([value for score in scores for value in score.recording.taken_ms])
     percent = max(score.recording.harness_percent for score in scores)
     by = "the middleware of another process" if taken else "another process"

@@ -34,8 +34,6 @@ class LiveScore:
     """Scores of one bag.
 
     Attributes:
-        scan: Of the bag.
-        recording: Of its replay.
         accumulator: Of the masks that came back, with a record for every image.
         streaming: Streaming score, in which a late mask is a wrong one; None without ground truth.
         latencies_ms: Publication to mask received, in the order of the images.
@@ -62,13 +60,9 @@ def score_recording(
     """Score a replay.
 
     Args:
-        scan: Of the bag.
-        settings: Of the evaluation.
-        class_set: Of the node's checkpoint.
-        recording: What came back.
         store: Masks and confidences.
         output: Where the output bag goes; None writes none.
-        advance: Told how many images are done.
+        advance: Called with the number of images that are done.
 
     Raises:
         BagError: The output bag cannot be written.

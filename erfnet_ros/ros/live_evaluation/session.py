@@ -43,9 +43,7 @@ class Plan:
     """What to evaluate, and how.
 
     Attributes:
-        bags: Paths.
-        folder: Output folder, which is there.
-        preparation: Settings, comparison and gate.
+        folder: Output folder, which exists.
         rate: Replay speed, 1.0 being the bag's own.
         running_in: Namespace of a node that is running already; None starts one.
         storage: Of the output bags; None writes none.

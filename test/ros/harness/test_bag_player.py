@@ -170,6 +170,7 @@ def test_a_rate_that_is_none_is_refused(text: str) -> None:
     [
         (["nowhere"], "nowhere"),
         (["bag", "--topic", "/camera/image"], f"did you mean '{TOPIC}'"),
+        (["bag", "--rate", "0"], "Expected a replay speed above 0"),
         (["bag", "--wait", "0.1"], "Expected a subscriber of /camera/image_raw within 0.1 s"),
     ],
 )

@@ -131,7 +131,11 @@ def test_a_camera_that_nobody_reads_says_so() -> None:
     [
         ("--rate", "0", "expected a rate above 0 and up to 1000 Hz, got '0'"),
         ("--rate", "nan", "expected a rate above 0 and up to 1000 Hz, got 'nan'"),
-        ("--size", "wide", "expected WIDTHxHEIGHT such as 640x480, got 'wide'"),
+        (
+            "--size",
+            "wide",
+            "Expected --size WIDTHxHEIGHT with sides of 16 to 4096 pixels, such as 1280x720; got 'wide'",
+        ),
         ("--source", "nowhere", "nowhere"),
     ],
 )
