@@ -6,26 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
 
 from support.erfnet_process import ErfnetProcess
-
-from erfnet_ros.core.class_set import CAMVID
-from erfnet_ros.models import checkpoint as checkpoints
-from erfnet_ros.models.erfnet import ERFNet
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return weights of a network that takes no time worth speaking of."""
-    torch.manual_seed(0)
-    checkpoint = checkpoints.Checkpoint(CAMVID, ERFNet(len(CAMVID)).state_dict(), (96, 72), "none", None, "Apache-2.0")
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    checkpoints.save(checkpoint, path)
-    return path
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -44,10 +29,10 @@ def test_transport_counts_images_with_and_without_the_profile(tmp_path: Path) ->
     assert set(report) == {"machine", "transport"}
 
 
-def test_the_nodes_overhead_and_what_grows_with_time_are_measured(weights: Path, tmp_path: Path) -> None:
+def test_the_nodes_overhead_and_what_grows_with_time_are_measured(fast_checkpoint: Path, tmp_path: Path) -> None:
     """What grows by a little with each frame ends a robot's day."""
     figures = tmp_path / "figures.json"
-    files = ["--checkpoint", str(weights), "--json", str(figures)]
+    files = ["--checkpoint", str(fast_checkpoint), "--json", str(figures)]
     status, output = run("--node", "--frames", "4", "--minutes", "0.1", *files)
     assert status == 0, output
     report = json.loads(figures.read_text())

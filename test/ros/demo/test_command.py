@@ -6,13 +6,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
@@ -25,52 +25,16 @@ from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.inference.segmenter import Segmenter
-from erfnet_ros.models import checkpoint as checkpoints
-from erfnet_ros.models.erfnet import ERFNet
+
+Start = Callable[..., ErfnetProcess]
 
 SIZE = (96, 72)
 CAMVID_TEST = ROOT.parent / "shared" / "camvid" / "test"
 
 
-class Demo(ErfnetProcess):
-    """`erfnet demo`."""
-
-    def __init__(self, *arguments: str) -> None:
-        super().__init__("demo", *arguments)
-
-
 @pytest.fixture
-def start() -> Iterator[type[Demo]]:
-    """Give `Demo`, and end what a failing test leaves behind."""
-    started: list[Demo] = []
-
-    class Tracked(Demo):
-        def __init__(self, *arguments: str) -> None:
-            super().__init__(*arguments)
-            started.append(self)
-
-    yield Tracked
-    for demo in started:
-        demo.end()
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a small input size: what the network says is noise, but fast and always the same."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    checkpoints.save(
-        checkpoints.Checkpoint(
-            class_set=CAMVID,
-            state_dict=ERFNet(len(CAMVID)).state_dict(),
-            input_size=SIZE,
-            data="none, random weights",
-            miou=None,
-            license="Apache-2.0",
-        ),
-        path,
-    )
-    return path
+def start(start_erfnet: Start) -> Start:
+    return partial(start_erfnet, "demo")
 
 
 @pytest.fixture
@@ -93,10 +57,10 @@ def read_summary(out: Path) -> dict[str, object]:
 
 
 def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
-    start: type[Demo], checkpoint: Path, tmp_path: Path
+    start: Start, fast_checkpoint: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    demo = start("--checkpoint", str(checkpoint), "--frames", "12", "--rate", "3", "--out", str(out))
+    demo = start("--checkpoint", str(fast_checkpoint), "--frames", "12", "--rate", "3", "--out", str(out))
     status, output = demo.finish()
     assert status == 0, output
     demo.assert_nothing_is_left()
@@ -121,11 +85,11 @@ def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
 
 
 def test_every_frame_of_a_folder_is_scored_although_the_camera_is_too_fast(
-    start: type[Demo], checkpoint: Path, folder: Path, tmp_path: Path
+    start: Start, fast_checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:
     """A score over the frames that happened not to be dropped would be another number each time."""
     out = tmp_path / "out"
-    demo = start("--source", str(folder), "--checkpoint", str(checkpoint), "--rate", "500", "--out", str(out))
+    demo = start("--source", str(folder), "--checkpoint", str(fast_checkpoint), "--rate", "500", "--out", str(out))
     status, output = demo.finish()
     assert status == 0, output
     summary = read_summary(out)
@@ -135,11 +99,11 @@ def test_every_frame_of_a_folder_is_scored_although_the_camera_is_too_fast(
     assert summary["frames_in"] == 24 + summary["dropped"] + summary["lost"]
     assert summary["stamps_mismatched"] == 0
     assert "note: " in output
-    assert summary["miou"] == pytest.approx(offline_miou(checkpoint, folder), abs=0.001)
+    assert summary["miou"] == pytest.approx(offline_miou(fast_checkpoint, folder), abs=0.001)
 
 
 @pytest.mark.skipif(not CAMVID_TEST.is_dir(), reason="CamVid (../shared/camvid) is absent")
-def test_real_camera_frames_get_the_labels_of_the_library_through_the_node(start: type[Demo], tmp_path: Path) -> None:
+def test_real_camera_frames_get_the_labels_of_the_library_through_the_node(start: Start, tmp_path: Path) -> None:
     """The figure that the weights promise must be what a robot gets, not what a script computed beside it."""
     folder, out = tmp_path / "camvid", tmp_path / "out"
     for name in ("images", "labels"):
@@ -172,10 +136,12 @@ def offline_miou(checkpoint: Path | None, folder: Path) -> float:
 
 
 def test_folder_without_labels_has_no_score_and_is_played_once(
-    start: type[Demo], checkpoint: Path, folder: Path, tmp_path: Path
+    start: Start, fast_checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    demo = start("--source", str(folder / "images"), "--checkpoint", str(checkpoint), "--rate", "20", "--out", str(out))
+    demo = start(
+        "--source", str(folder / "images"), "--checkpoint", str(fast_checkpoint), "--rate", "20", "--out", str(out)
+    )
     status, output = demo.finish()
     assert status == 0, output
     summary = read_summary(out)
@@ -183,8 +149,8 @@ def test_folder_without_labels_has_no_score_and_is_played_once(
     assert (out / "contact_sheet.png").is_file()
 
 
-def test_a_device_that_is_not_there_is_said_in_one_message(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
-    demo = start("--checkpoint", str(checkpoint), "--device", "cuda:77", "--out", str(tmp_path))
+def test_a_device_that_is_not_there_is_said_in_one_message(start: Start, fast_checkpoint: Path, tmp_path: Path) -> None:
+    demo = start("--checkpoint", str(fast_checkpoint), "--device", "cuda:77", "--out", str(tmp_path))
     status, output = demo.finish()
     assert status == 2
     assert "erfnet: error: The node is up, but: Not configured: Device 'cuda:77'" in output
@@ -193,10 +159,10 @@ def test_a_device_that_is_not_there_is_said_in_one_message(start: type[Demo], ch
 
 
 def test_a_missing_source_is_refused_before_anything_is_started_or_replaced(
-    start: type[Demo], checkpoint: Path, tmp_path: Path
+    start: Start, fast_checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "summary.json").write_text("of the last run")
-    demo = start("--source", str(tmp_path / "nowhere"), "--checkpoint", str(checkpoint), "--out", str(tmp_path))
+    demo = start("--source", str(tmp_path / "nowhere"), "--checkpoint", str(fast_checkpoint), "--out", str(tmp_path))
     status, output = demo.finish()
     assert status == 2
     assert output.startswith("erfnet: error: Expected 'synthetic', 'synthetic:SEED', a folder of images or a video")
@@ -205,10 +171,10 @@ def test_a_missing_source_is_refused_before_anything_is_started_or_replaced(
     demo.assert_nothing_is_left()
 
 
-def test_a_folder_that_another_run_writes_to_is_refused(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
+def test_a_folder_that_another_run_writes_to_is_refused(start: Start, fast_checkpoint: Path, tmp_path: Path) -> None:
     """Two runs would mix their results, and both end with 0."""
     with locked_output_folder(tmp_path):
-        status, output = start("--checkpoint", str(checkpoint), "--out", str(tmp_path)).finish()
+        status, output = start("--checkpoint", str(fast_checkpoint), "--out", str(tmp_path)).finish()
     assert status == 2
     assert output.startswith("erfnet: error: Expected an output folder that no other run uses")
     assert len(output.splitlines()) == 1
@@ -216,10 +182,10 @@ def test_a_folder_that_another_run_writes_to_is_refused(start: type[Demo], check
 
 @pytest.mark.parametrize("moment", ["Starting the node", "Playing"])
 def test_ctrl_c_stops_node_and_camera_and_keeps_the_last_results(
-    start: type[Demo], checkpoint: Path, tmp_path: Path, moment: str
+    start: Start, fast_checkpoint: Path, tmp_path: Path, moment: str
 ) -> None:
     (tmp_path / "summary.json").write_text("of the last run")
-    demo = start("--checkpoint", str(checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
+    demo = start("--checkpoint", str(fast_checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
     demo.wait_for(moment)
     begin_s = time.monotonic()
     demo.process.send_signal(signal.SIGINT)
@@ -235,9 +201,9 @@ def test_ctrl_c_stops_node_and_camera_and_keeps_the_last_results(
 
 
 def test_a_node_that_dies_ends_the_demo_with_its_last_words(
-    start: type[Demo], checkpoint: Path, tmp_path: Path
+    start: Start, fast_checkpoint: Path, tmp_path: Path
 ) -> None:
-    demo = start("--checkpoint", str(checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
+    demo = start("--checkpoint", str(fast_checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
     demo.wait_for("Playing")
     os.kill(demo.node(), signal.SIGKILL)
     status, output = demo.finish()
@@ -247,8 +213,8 @@ def test_a_node_that_dies_ends_the_demo_with_its_last_words(
     demo.assert_nothing_is_left()
 
 
-def test_nothing_survives_a_demo_that_is_killed(start: type[Demo], checkpoint: Path, tmp_path: Path) -> None:
-    demo = start("--checkpoint", str(checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
+def test_nothing_survives_a_demo_that_is_killed(start: Start, fast_checkpoint: Path, tmp_path: Path) -> None:
+    demo = start("--checkpoint", str(fast_checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
     demo.wait_for("Playing")
     demo.process.kill()
     demo.process.wait()

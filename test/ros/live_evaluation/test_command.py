@@ -6,7 +6,8 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_AFTER, LOST_BEFORE,
 from erfnet_ros.ros.live_evaluation.replay_run import playback_of
 
 ENGINE = ("--input-size", f"{SIZE[0]}x{SIZE[1]}", "--precision", "fp32")
+Start = Callable[..., ErfnetProcess]
+
 KEPT = 8
 """Images that are played slowly."""
 
@@ -40,27 +43,9 @@ def bag(tmp_path: Path) -> Path:
     return write_bag(tmp_path / "bag", shots())
 
 
-class Live(ErfnetProcess):
-    """`erfnet evaluate-bag --live`."""
-
-    def __init__(self, *arguments: str, domain: int | None = None, in_background: bool = False) -> None:
-        environment = {} if domain is None else {"ROS_DOMAIN_ID": str(domain)}
-        super().__init__("evaluate-bag", "--live", *arguments, environment=environment, in_background=in_background)
-
-
 @pytest.fixture
-def start() -> Iterator[type[Live]]:
-    """Give `Live`, and end what a failing test leaves behind."""
-    started: list[Live] = []
-
-    class Tracked(Live):
-        def __init__(self, *arguments: str, domain: int | None = None, in_background: bool = False) -> None:
-            super().__init__(*arguments, domain=domain, in_background=in_background)
-            started.append(self)
-
-    yield Tracked
-    for live in started:
-        live.end()
+def start(start_erfnet: Start) -> Start:
+    return partial(start_erfnet, "evaluate-bag", "--live")
 
 
 def accounted(result: Result) -> Counter[str]:
@@ -80,7 +65,7 @@ def accounted(result: Result) -> Counter[str]:
 
 
 def test_at_a_pace_that_the_node_keeps_up_with_the_score_is_that_of_the_offline_evaluation(
-    start: type[Live], tmp_path: Path
+    start: Start, tmp_path: Path
 ) -> None:
     """One image is broken: both count it as rejected, and score all others."""
     bag = write_bag(tmp_path / "bag", changed(lambda index, shot: {"broken": index == 5})[:KEPT])
@@ -136,9 +121,7 @@ def assert_measured(result: Result, rate: float) -> None:
     assert any("The measuring adds to it at most" in note for note in result.methods)
 
 
-def test_at_a_pace_that_is_too_fast_drops_are_counted_and_lateness_costs_accuracy(
-    start: type[Live], tmp_path: Path
-) -> None:
+def test_at_a_pace_that_is_too_fast_drops_are_counted_and_lateness_costs_accuracy(start: Start, tmp_path: Path) -> None:
     """Twelve images within a fortieth of a second, in each of two bags of one run, raw ones and compressed ones."""
     bags = [write_bag(tmp_path / name, shots(), compressed=name == "second") for name in ("first", "second")]
     out = tmp_path / "out"
@@ -169,7 +152,7 @@ def test_at_a_pace_that_is_too_fast_drops_are_counted_and_lateness_costs_accurac
     assert content["dropped"] == counts["dropped"] / (2 * FRAMES)
 
 
-def test_a_node_that_cannot_be_configured_is_said_in_one_message(start: type[Live], bag: Path, tmp_path: Path) -> None:
+def test_a_node_that_cannot_be_configured_is_said_in_one_message(start: Start, bag: Path, tmp_path: Path) -> None:
     live = start(str(bag), "-o", str(tmp_path / "out"), "--device", "cuda:77", *ENGINE)
     status, output = live.finish()
     assert status == 2
@@ -178,7 +161,7 @@ def test_a_node_that_cannot_be_configured_is_said_in_one_message(start: type[Liv
     live.assert_nothing_is_left()
 
 
-def test_a_node_that_dies_ends_the_evaluation_with_its_last_words(start: type[Live], bag: Path, tmp_path: Path) -> None:
+def test_a_node_that_dies_ends_the_evaluation_with_its_last_words(start: Start, bag: Path, tmp_path: Path) -> None:
     live = start(str(bag), "-o", str(tmp_path / "out"), "--rate", "0.05", *ENGINE)
     live.wait_for("Playing")
     os.kill(live.node(), signal.SIGKILL)
@@ -192,7 +175,7 @@ def test_a_node_that_dies_ends_the_evaluation_with_its_last_words(start: type[Li
 
 
 def test_ctrl_c_stops_everything_although_a_shell_started_it_in_the_background(
-    start: type[Live], bag: Path, tmp_path: Path
+    start: Start, bag: Path, tmp_path: Path
 ) -> None:
     live = start(str(bag), "-o", str(tmp_path / "out"), "--rate", "0.05", *ENGINE, in_background=True)
     live.wait_for("Playing")
@@ -204,12 +187,14 @@ def test_ctrl_c_stops_everything_although_a_shell_started_it_in_the_background(
     live.assert_nothing_is_left()
 
 
-def test_a_node_that_runs_already_is_used_and_left_alone(start: type[Live], bag: Path, tmp_path: Path) -> None:
+def test_a_node_that_runs_already_is_used_and_left_alone(start: Start, bag: Path, tmp_path: Path) -> None:
     """It takes its images from a topic that the bag does not have: the images are played there."""
     parameters = {"input_size": f"{SIZE[0]}x{SIZE[1]}", "engine": "pytorch", "precision": "fp32"}
     parameters |= {"confidence_threshold": 0.5}
     with running_node(parameters, {"image": "/front/image"}) as node:
-        live = start(str(bag), "-o", str(tmp_path / "out"), "--node-running", domain=node.domain)
+        live = start(
+            str(bag), "-o", str(tmp_path / "out"), "--node-running", environment={"ROS_DOMAIN_ID": str(node.domain)}
+        )
         status, output = live.finish()
         assert status == 0, output
         live.assert_nothing_is_left()
@@ -223,7 +208,7 @@ def test_a_node_that_runs_already_is_used_and_left_alone(start: type[Live], bag:
     assert result.usage.memory_mb > 100
 
 
-def test_what_only_the_starter_of_the_node_can_choose_is_refused(start: type[Live], bag: Path, tmp_path: Path) -> None:
+def test_what_only_the_starter_of_the_node_can_choose_is_refused(start: Start, bag: Path, tmp_path: Path) -> None:
     live = start(str(bag), "-o", str(tmp_path / "out"), "--node-running", *ENGINE)
     status, output = live.finish()
     assert status == 2
@@ -245,7 +230,7 @@ def test_a_bag_that_cannot_be_replayed_is_refused(change: dict[str, int], said: 
         playback_of(found, 1.0)
 
 
-def test_a_wrong_option_is_said_in_one_line(start: type[Live], bag: Path, tmp_path: Path) -> None:
+def test_a_wrong_option_is_said_in_one_line(start: Start, bag: Path, tmp_path: Path) -> None:
     status, output = start(str(bag), "-o", str(tmp_path / "out"), "--rate", "0").finish()
     assert status == 2
     assert output == (
