@@ -29,10 +29,7 @@ from launch.substitutions import LaunchConfiguration
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.topic_selection import find_topics
-from erfnet_ros.ros.node.parameters import PARAMETERS, Parameter
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
-
-_UNSET = ""
 
 _OPTIONS = {
     "image_topic": "Topic of the images in the bag; empty finds the only one.",
@@ -44,59 +41,48 @@ _OPTIONS = {
 }
 """Arguments that are handed on to `erfnet evaluate-bag` as they are."""
 
-_FIXED = ("image_transport", "autostart")
-"""Parameters of the node that follow from the bag, or from there being an evaluation."""
+_FIXED = ("image", "image_transport", "autostart", "rviz")
+"""Arguments of segment.launch.py that follow from the bag, or from there being an evaluation."""
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, and start node and evaluation."""
-    config = Path(get_package_share_directory("erfnet_ros")) / "config"
     arguments = [
         DeclareLaunchArgument("bag", description="Bags to replay, one after the other: paths, separated by blanks."),
         DeclareLaunchArgument("out", description="Folder for the report."),
         DeclareLaunchArgument("rate", default_value="1.0", description="Replay speed; 1 is the bag's own."),
         *(
-            DeclareLaunchArgument(name, default_value=_UNSET, description=description)
+            DeclareLaunchArgument(name, default_value="", description=description)
             for name, description in _OPTIONS.items()
         ),
-        DeclareLaunchArgument("namespace", default_value="segmentation", description="Namespace of node and outputs."),
-        DeclareLaunchArgument(
-            "params_file", default_value=str(config / "segment.yaml"), description="Parameter file of the node."
-        ),
-        DeclareLaunchArgument(
-            "fastdds_profile",
-            default_value=str(config / "fastdds.xml"),
-            description="Fast DDS profile for large images, for node and player; empty leaves Fast DDS as it is. "
-            "FASTDDS_DEFAULT_PROFILES_FILE in the environment wins.",
-        ),
-        DeclareLaunchArgument("log_level", default_value="info", description="Severity from which the node logs."),
-        *(_argument(parameter) for parameter in PARAMETERS if parameter.name not in _FIXED),
+        *_node_arguments(),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
 
 
-def _argument(parameter: Parameter) -> DeclareLaunchArgument:
-    description = f"{parameter.description} Empty: as in params_file (default {parameter.default!r})."
-    choices = [_UNSET, *parameter.choices] if parameter.choices else None
-    return DeclareLaunchArgument(parameter.name, default_value=_UNSET, choices=choices, description=description)
+def _segment() -> PythonLaunchDescriptionSource:
+    share = Path(get_package_share_directory("erfnet_ros"))
+    return PythonLaunchDescriptionSource(str(share / "launch" / "segment.launch.py"))
+
+
+def _node_arguments() -> list[DeclareLaunchArgument]:
+    """Return the arguments of segment.launch.py that are also those of the evaluation."""
+    declared = _segment().try_get_launch_description_without_context().get_launch_arguments()
+    return [argument for argument in declared if argument.name not in _FIXED]
 
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def text(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    bags = shlex.split(text("bag"))
+    bags, profile = shlex.split(text("bag")), text("fastdds_profile")
     with BagReader(bags[0]) as reader:
         topic = find_topics(reader, text("image_topic") or None, text("ground_truth_topic") or None, False).image
     compressed = topic.type == COMPRESSED_IMAGE
-    given = {p.name: text(p.name) for p in PARAMETERS if p.name not in _FIXED}
-    shared = {name: text(name) for name in ("namespace", "params_file", "fastdds_profile", "log_level")}
-    source = Path(get_package_share_directory("erfnet_ros")) / "launch" / "segment.launch.py"
     node = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(source)),
+        _segment(),
         launch_arguments={
-            **given,
-            **shared,
+            **{argument.name: text(argument.name) for argument in _node_arguments()},
             # The node takes its images from there plus /compressed, where it takes compressed ones.
             "image": topic.name.removesuffix("/compressed") if compressed else topic.name,
             "image_transport": "compressed" if compressed else "raw",
@@ -112,14 +98,10 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             *bags,
         ],
         name="evaluate",
-        additional_env={**MALLOC_VARIABLES, **_profile(text("fastdds_profile"))},
+        additional_env={**MALLOC_VARIABLES, **(profile_settings(profile) if profile else {})},
         output="screen",
     )
     return [node, RegisterEventHandler(OnProcessExit(target_action=evaluation, on_exit=_finish)), evaluation]
-
-
-def _profile(profile: str) -> dict[str, str]:
-    return profile_settings(profile) if profile else {}
 
 
 def _finish(event: ProcessExited, context: LaunchContext) -> EmitEvent:
