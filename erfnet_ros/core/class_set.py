@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.core.array_types import VOID
-from erfnet_ros.core.errors import ClassSetError
+from erfnet_ros.core.config_schema import read_mapping
+from erfnet_ros.core.errors import ClassSetError, ParameterError
 
 Color = tuple[int, int, int]
 
@@ -24,7 +25,6 @@ class ClassSet:
     """Names and colors of the classes, by id.
 
     Attributes:
-        name: What the set is called.
         names: Name of each class; the position is the id.
         colors: Color of each class, (R, G, B), 0..255.
         void: Id of pixels without a class in the data set's own label files. Inside this package void is always 255.
@@ -154,15 +154,10 @@ class ClassSet:
         Raises:
             ClassSetError: The file cannot be read, or its content is not a class set.
         """
-        import yaml
-
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ClassSetError(f"Cannot read class set {path}: {error.strerror}; check the path.") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            problem = " ".join(str(error).split())
-            raise ClassSetError(f"Expected YAML in class set {path}, got: {problem}.") from error
+            content = read_mapping(Path(path))
+        except ParameterError as error:
+            raise ClassSetError(f"Cannot use the class set: {error}") from error
         return cls.from_dict(content, str(path))
 
 

@@ -35,10 +35,8 @@ class Sample:
 
     Attributes:
         caption: What stands above the row; printable ASCII, for OpenCV's fonts have nothing else.
-        rgb: (H, W, 3) the camera's image.
         truth: (H, W) class ids, 255 void; None where the truth is not known.
         labels: (H, W) class ids from the network, 255 void.
-        overlay: (H, W, 3) image with class colors.
     """
 
     caption: str
@@ -49,11 +47,7 @@ class Sample:
 
 
 def labeled_strip(sample: Sample, class_set: ClassSet) -> Pixels:
-    """Lay image, truth (where known), mask and overlay side by side under their names.
-
-    Returns:
-        (H', W', 3) uint8 RGB; each picture is `PANEL_WIDTH` wide.
-    """
+    """Lay image, truth (where known), mask and overlay, each `PANEL_WIDTH` wide, side by side under their names."""
     palette = class_set.palette()
     panels = [("image", sample.rgb), ("mask", color_mask(sample.labels, palette)), ("overlay", sample.overlay)]
     if sample.truth is not None:
@@ -109,7 +103,7 @@ def write_png(path: Path, rgb: Pixels) -> None:
 
 
 class VideoWriter:
-    """Write frames to an MP4 file (MPEG-4 Part 2, which every OpenCV build can write).
+    """Write frames to an MP4 file (MPEG-4 Part 2, which every OpenCV build can write); without frames there is none.
 
     The first frame sets the size; later ones of another size are fitted into it with black borders.
 
@@ -128,7 +122,8 @@ class VideoWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        if self._writer is not None:
+            self._writer.release()
 
     def write(self, rgb: Pixels) -> None:
         """Append an (H, W, 3) uint8 RGB frame.
@@ -146,22 +141,11 @@ class VideoWriter:
                 )
         self._writer.write(np.ascontiguousarray(_fit(rgb, self._size)[..., ::-1]))
 
-    def close(self) -> None:
-        """Finish the file; without frames there is none."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-
 
 def _fit(rgb: Pixels, size: tuple[int, int]) -> Pixels:
     """Fit `rgb` into `size` (width, height) with black borders; an odd line at its edge is cut off."""
     width, height = size
-    if (
-        abs(rgb.shape[1] - width) <= 1
-        and abs(rgb.shape[0] - height) <= 1
-        and rgb.shape[1] >= width
-        and rgb.shape[0] >= height
-    ):
+    if 0 <= rgb.shape[1] - width <= 1 and 0 <= rgb.shape[0] - height <= 1:
         return rgb[:height, :width]
     scale = min(width / rgb.shape[1], height / rgb.shape[0])
     inner = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))

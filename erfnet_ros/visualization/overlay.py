@@ -9,15 +9,7 @@ from erfnet_ros.core.array_types import VOID, Pixels
 
 
 def color_mask(labels: Pixels, palette: Pixels) -> Pixels:
-    """Return the class colors of `labels`.
-
-    Args:
-        labels: (H, W) uint8 class ids.
-        palette: (256, 3) uint8, a color for each id in the channel order that the result shall have.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
+    """Return the (H, W, 3) uint8 colors of (H, W) class ids, in the channel order of the palette (256, 3)."""
     # OpenCV's look-up copies whole pixels: several times faster than palette[labels].
     return cv2.applyColorMap(labels, palette[:, None, :]).astype(np.uint8, copy=False)
 
@@ -30,9 +22,6 @@ def blend(rgb: Pixels, labels: Pixels, palette: Pixels, alpha: float) -> Pixels:
         labels: (H, W) uint8 class ids; 255 is void.
         palette: (256, 3) uint8, RGB.
         alpha: Weight of the colors: 0 is the image, 1 the colors.
-
-    Returns:
-        (H, W, 3) uint8.
     """
     mixed = cv2.addWeighted(rgb, 1 - alpha, color_mask(labels, palette), alpha, 0)
     void = cv2.inRange(labels, VOID, VOID)

@@ -23,18 +23,11 @@ FRAME_ID = "camera"
 
 @dataclass(frozen=True)
 class BagSettings:
-    """Settings of a bag that is made.
+    """Settings of a bag that is made; those of its storage are `BagWriter`'s.
 
     Attributes:
-        out: Folder to write.
         topic: Of raw images; compressed ones go to its `compressed` as image_transport has it.
-        truth_topic: Of the ground truth.
-        rate_hz: Frames per second.
         encoding: rgb8 or bgr8 for raw images, jpeg or png for compressed ones.
-        storage: mcap or sqlite3.
-        compression: As `BagWriter` has it.
-        split_bytes: Size of a file at which a new one begins; None makes one file.
-        force: Whether a bag that is there is replaced.
     """
 
     out: Path
@@ -87,7 +80,7 @@ def make(source: Source, class_set: ClassSet, settings: BagSettings, most: int |
     Args:
         source: Frames.
         class_set: What the truth's ids mean; published as label_info.
-        settings: Settings of the bag.
+        settings: Of the bag.
         most: Number of frames at most.
 
     Raises:

@@ -20,10 +20,7 @@ from erfnet_ros.data.bags.message_types import Declaration, typestore
 from erfnet_ros.data.bags.recovery.mcap_records import chunk_compression
 from erfnet_ros.data.bags.storage_file import BagFile
 from erfnet_ros.data.bags.storage_folder import find_files, inflated
-from erfnet_ros.data.bags.topics import Topic, find_topic, missing
-from erfnet_ros.data.bags.writer import BagWriter
-
-__all__ = ["BagReader", "BagWriter", "Message", "Topic", "find_topic"]
+from erfnet_ros.data.bags.topics import Topic, missing
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 """How a message begins that rosbag2 has compressed; serialized ones begin with a zero (CDR's encapsulation)."""

@@ -13,13 +13,7 @@ from erfnet_ros.core.errors import BagError
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic of a bag.
-
-    Attributes:
-        name: Such as "/camera/image_raw".
-        type: Such as "sensor_msgs/msg/Image".
-        count: Number of messages that can be read.
-    """
+    """Name and type of a topic, such as sensor_msgs/msg/Image, and how many of its messages can be read."""
 
     name: str
     type: str
@@ -32,16 +26,13 @@ class HasTopics(Protocol):
     path: Path
 
     @property
-    def topics(self) -> Mapping[str, Topic]:
-        """Its topics by name."""
-        ...
+    def topics(self) -> Mapping[str, Topic]: ...
 
 
 def find_topic(reader: HasTopics, wanted: str | None, types: Sequence[str], what: str) -> Topic:
     """Return the topic that is wanted, or without a wish the only one of these types that has messages.
 
     Args:
-        reader: The bag.
         wanted: Name, with or without the slash before it; None takes the one that fits.
         types: Such as ("sensor_msgs/msg/Image",).
         what: What the topic is for, as the option is called: "image" for --image-topic.

@@ -111,12 +111,7 @@ def _in_cities(folder: Path) -> list[Path]:
     return [file for city in files_in(folder) if not city.name.startswith(".") for file in files_in(city)]
 
 
-def _tables() -> tuple[Pixels, Pixels]:
-    """Return train id by label id and label id by train id, (256,) uint8 each."""
-    to_train, to_label = np.full(256, VOID, np.uint8), np.zeros(256, np.uint8)
-    to_train[list(LABEL_IDS)] = np.arange(len(LABEL_IDS), dtype=np.uint8)
-    to_label[: len(LABEL_IDS)] = LABEL_IDS
-    return to_train, to_label
-
-
-_TRAIN_IDS, _LABEL_IDS = _tables()
+_TRAIN_IDS: Pixels = np.full(256, VOID, np.uint8)
+_TRAIN_IDS[list(LABEL_IDS)] = np.arange(len(LABEL_IDS), dtype=np.uint8)
+_LABEL_IDS: Pixels = np.zeros(256, np.uint8)
+_LABEL_IDS[: len(LABEL_IDS)] = LABEL_IDS

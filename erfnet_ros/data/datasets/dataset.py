@@ -17,13 +17,7 @@ from erfnet_ros.data.image_files import check_size, read_rgb
 
 @dataclass(frozen=True)
 class Entry:
-    """One frame as files.
-
-    Attributes:
-        name: Unique within its data set.
-        image: The image file.
-        label: The label file; None in a split without ground truth.
-    """
+    """Image and label file of one frame, whose name is unique in its data set; no label in a split without truth."""
 
     name: str
     image: Path
@@ -57,10 +51,8 @@ class Layout(ABC):
     """How a kind of data set is stored in its folder.
 
     Attributes:
-        root: Its folder.
         class_set: What the ids in `read_truth`'s arrays mean.
         kind: One of `KINDS`.
-        name: What the data set is called.
     """
 
     root: Path
@@ -81,15 +73,18 @@ class Layout(ABC):
     def read_truth(self, path: Path) -> Pixels:
         """Read a label file as (H, W) uint8 class ids, 255 void; SourceError for ids outside the class set."""
 
+    def frame(self, entry: Entry) -> Frame:
+        """Read a frame; SourceError where its image or its label cannot be used."""
+        rgb = read_rgb(entry.image)
+        if entry.label is None:
+            return Frame(entry.name, rgb, None)
+        truth = self.read_truth(entry.label)
+        check_size(entry.label, truth, entry.image, rgb)
+        return Frame(entry.name, rgb, truth)
+
 
 class DataSet(Source):
-    """A split as a sequence of frames.
-
-    Attributes:
-        class_set: What the ids in the frames' truth mean.
-        name: What the data set is called.
-        split: The split, or several joined by `+`.
-    """
+    """A split, or several joined by `+`, as a sequence of frames."""
 
     def __init__(self, layout: Layout, split: str, entries: tuple[Entry, ...]) -> None:
         self.class_set, self.name, self.split = layout.class_set, layout.name, split
@@ -100,13 +95,7 @@ class DataSet(Source):
         return len(self._entries)
 
     def __getitem__(self, index: int) -> Frame:
-        entry = self._entries[self._checked(index)]
-        rgb = read_rgb(entry.image)
-        if entry.label is None:
-            return Frame(entry.name, rgb, None)
-        truth = self._layout.read_truth(entry.label)
-        check_size(entry.label, truth, entry.image, rgb)
-        return Frame(entry.name, rgb, truth)
+        return self._layout.frame(self._entries[self._checked(index)])
 
     def entries(self) -> Sequence[Entry]:
         """Return the files of each frame, in order; nothing is opened."""

@@ -36,7 +36,9 @@ class FolderLayout(Layout):
         if folder.is_dir():
             return self._listing(split)
         whole = self._listing("")
-        first = _first_of_val(len(whole.entries))
+        count = len(whole.entries)
+        # Val is a block of its own, since neighbors in a drive are nearly the same; of two frames or more it has one.
+        first = count - max(count // 5, min(1, count - 1))
         if split == "train":
             return Listing(whole.entries[:first], whole.unlabeled, whole.stray, whole.twins)
         return Listing(whole.entries[first:])
@@ -65,11 +67,3 @@ def open_folder(root: Path) -> Layout:
                 "labels/ (a PNG of class ids for each image) and classes.yaml (see config/classes/camvid.yaml)."
             )
     return FolderLayout(root, ClassSet.from_yaml(root / "classes.yaml"), "folder", root.resolve().name)
-
-
-def _first_of_val(count: int) -> int:
-    """Return where the last fifth begins: a block of its own, since neighbors in a drive are nearly the same.
-
-    Of two frames or more at least one is val, of one none.
-    """
-    return count - max(count // 5, min(1, count - 1))

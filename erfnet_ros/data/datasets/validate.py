@@ -18,7 +18,6 @@ from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing
-from erfnet_ros.data.image_files import check_size, read_rgb
 
 _MAX_THREADS = 4
 
@@ -28,13 +27,10 @@ class SplitCheck:
     """What one split holds.
 
     Attributes:
-        split: Its name.
         usable: The frames without a fault.
         listed: Number of images, usable or not.
         sizes: Number of usable frames by (width, height).
         pixels: (C,) int64, labeled pixels of each class in the usable frames.
-        void_pixels: Pixels without a class.
-        has_truth: Whether the split comes with labels.
         faults: What cannot be used and why, a sentence each.
     """
 
@@ -50,13 +46,7 @@ class SplitCheck:
 
 @dataclass(frozen=True)
 class DataSetCheck:
-    """What all splits hold.
-
-    Attributes:
-        splits: Each split.
-        faults: Every split's faults, and those of the data set as a whole.
-        notes: What is worth knowing and no fault.
-    """
+    """What all splits hold; `faults` are those of every split and of the whole, `notes` are no faults."""
 
     splits: tuple[SplitCheck, ...]
     faults: tuple[str, ...]
@@ -124,13 +114,10 @@ def _checked(layout: Layout, entries: list[Entry]) -> Iterator[_FrameCheck]:
 
 
 def _frame_check(layout: Layout, entry: Entry) -> _FrameCheck:
-    rgb = read_rgb(entry.image)
-    counts = None
-    if entry.label is not None:
-        truth = layout.read_truth(entry.label)
-        check_size(entry.label, truth, entry.image, rgb)
-        counts = np.bincount(truth.ravel(), minlength=256)
-    return _FrameCheck((rgb.shape[1], rgb.shape[0]), counts, blake2b(rgb.tobytes(), digest_size=16).digest(), "")
+    frame = layout.frame(entry)
+    counts = None if frame.truth is None else np.bincount(frame.truth.ravel(), minlength=256)
+    height, width = frame.rgb.shape[:2]
+    return _FrameCheck((width, height), counts, blake2b(frame.rgb.tobytes(), digest_size=16).digest(), "")
 
 
 def _split_check(layout: Layout, split: str, listing: Listing, frames: list[_FrameCheck]) -> SplitCheck:

@@ -36,23 +36,6 @@ class Parked:
     heading: float
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """24 m of one side of the street.
-
-    Attributes:
-        panels: What stands there.
-        corners: (number of panels, 4, 3) street coordinates, meters from the street's beginning.
-        parked: Vehicles at the curb.
-        shadows: Rings (N, 3) on the ground that the sun does not reach.
-    """
-
-    panels: tuple[Panel, ...]
-    corners: Floats
-    parked: tuple[Parked, ...]
-    shadows: tuple[Floats, ...]
-
-
 class Character:
     """What a seed makes of its street: sizes, densities, light, and a stock of textures."""
 
@@ -114,30 +97,29 @@ def along(x: float, near: float, far: float, low: float, high: float, side: floa
     return np.array([(x, high, first), (x, high, last), (x, low, last), (x, low, first)])
 
 
-def build_stretch(seed: int, number: int, side: float, street: Character) -> Stretch:
-    """Draw at random one side (-1 left, 1 right) of the stretch that begins at number * 24 m."""
-    return _Builder(np.random.default_rng([seed, 2, number + (1 << 20), int(side > 0)]), number, side, street).build()
+class Stretch:
+    """24 m of one side (-1 left, 1 right) of the street from number * 24 m on, drawn at random.
 
+    Attributes:
+        panels: What stands there.
+        corners: (number of panels, 4, 3) street coordinates, meters from the street's beginning.
+        parked: Vehicles at the curb.
+        shadows: Rings (N, 3) on the ground that the sun does not reach.
+    """
 
-class _Builder:
-    """Collects the items of one stretch."""
-
-    def __init__(self, random: np.random.Generator, number: int, side: float, street: Character):
-        self._random, self._side, self._street = random, side, street
-        self._start = number * STRETCH_M
-        self._panels: list[Panel] = []
+    def __init__(self, seed: int, number: int, side: float, street: Character):
+        self._random = np.random.default_rng([seed, 2, number + (1 << 20), int(side > 0)])
+        self._start, self._side, self._street = number * STRETCH_M, side, street
+        self.panels: list[Panel] = []
         self._corners: list[Floats] = []
-        self._parked: list[Parked] = []
-        self._shadows: list[Floats] = []
-
-    def build(self) -> Stretch:
-        if self._random.random() < self._street.gap_share:
+        self.parked: list[Parked] = []
+        self.shadows: list[Floats] = []
+        if self._random.random() < street.gap_share:
             self._gap()
         else:
             self._houses()
         self._curbside()
-        corners = np.array(self._corners).reshape(-1, 4, 3)
-        return Stretch(tuple(self._panels), corners, tuple(self._parked), tuple(self._shadows))
+        self.corners = np.array(self._corners).reshape(-1, 4, 3)
 
     def _houses(self) -> None:
         random, street = self._random, self._street
@@ -179,7 +161,7 @@ class _Builder:
             self._add(board, sign, SIGN, 1.0)
         if side == street.sun_side and street.sunny:
             reach = x - side * height * street.sun_slope
-            self._shadows.append(np.array([(x, 0, near), (reach, 0, near - 2), (reach, 0, far - 2), (x, 0, far)]))
+            self.shadows.append(np.array([(x, 0, near), (reach, 0, near - 2), (reach, 0, far - 2), (x, 0, far)]))
 
     def _gap(self) -> None:
         """Leave out the houses: a park behind a fence, or a yard with houses further back."""
@@ -234,7 +216,7 @@ class _Builder:
             if random.random() < street.parked_share[side]:
                 heading = (0.0 if side < 0 else np.pi) + random.normal(0, 0.04)
                 mesh = street.vehicles[random.integers(len(street.vehicles))]
-                self._parked.append(Parked(mesh, side * (street.road_half_m - 1.05), z, heading))
+                self.parked.append(Parked(mesh, side * (street.road_half_m - 1.05), z, heading))
 
     def _lamp(self, x: float, z: float) -> None:
         height = self._random.uniform(5, 8.5)
@@ -268,8 +250,8 @@ class _Builder:
             turns = np.linspace(0, 2 * np.pi, 14, endpoint=False)
             middle = x - street.sun_side * height * 0.5 * street.sun_slope
             ring = [(middle + 0.4 * width * np.cos(a), 0, z - 1 + 0.4 * width * np.sin(a)) for a in turns]
-            self._shadows.append(np.array(ring))
+            self.shadows.append(np.array(ring))
 
     def _add(self, corners: Floats, surface: Texture, class_id: int, light: float, far: float | None = None) -> None:
-        self._panels.append(Panel(surface, class_id, light, float(corners[:, 2].max()) if far is None else far))
+        self.panels.append(Panel(surface, class_id, light, float(corners[:, 2].max()) if far is None else far))
         self._corners.append(corners)

@@ -210,8 +210,9 @@ class Canvas:
 
     def _face(self, view: Floats, color: list[int], class_id: int) -> None:
         """Paint a face, camera coordinates (N, 3), unless its inside is seen."""
-        first, second, third = view[:3].tolist()
-        if _volume(first, second, third) >= 0:
+        (a, b, c), (d, e, f), (g, h, i) = view[:3].tolist()
+        # The sign of the determinant tells on which side of the face's plane the camera is.
+        if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) >= 0:
             return
         polygon = self._project(_in_front(view))
         if len(polygon) >= 3:
@@ -250,15 +251,6 @@ class Canvas:
         matrix[0, 0] = matrix[1, 1] = matrix[2, 2] = kept * light
         matrix[:, 3] = self._haze * (1 - kept)
         return cv2.transform(rgb, matrix).astype(np.uint8, copy=False)
-
-
-def _volume(first: list[float], second: list[float], third: list[float]) -> float:
-    """Return the determinant of three points: its sign tells which side of their plane the camera is on."""
-    return (
-        first[0] * (second[1] * third[2] - second[2] * third[1])
-        - first[1] * (second[0] * third[2] - second[2] * third[0])
-        + first[2] * (second[0] * third[1] - second[1] * third[0])
-    )
 
 
 def _in_front(view: Floats) -> Floats:

@@ -16,7 +16,7 @@ from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.synthetic.exposure import Exposure, Weather
 from erfnet_ros.data.synthetic.ground import Ground
-from erfnet_ros.data.synthetic.layout import CAR, SKY, STRETCH_M, TREE, Character, Stretch, build_stretch, upright
+from erfnet_ros.data.synthetic.layout import CAR, SKY, STRETCH_M, TREE, Character, Stretch, upright
 from erfnet_ros.data.synthetic.rasterizer import Camera, Canvas, Floats
 from erfnet_ros.data.synthetic.traffic import movers
 
@@ -141,7 +141,7 @@ class Street:
         if key not in self._stretches:
             if len(self._stretches) > 64:
                 self._stretches.clear()
-            self._stretches[key] = build_stretch(self.seed, number, side, self._street)
+            self._stretches[key] = Stretch(self.seed, number, side, self._street)
         return self._stretches[key]
 
     def _paint_bonnet(self, canvas: Canvas) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.data.synthetic.texture import Texture, colors, cut_out, foliage, noise
@@ -60,20 +61,20 @@ def conifer(random: np.random.Generator) -> Texture:
 
 def hedge(random: np.random.Generator) -> Texture:
     """Paint a hedge or a row of bushes, 8 m x 2 m, with an uneven top."""
-    height, width = 96, 384
-    rgb = foliage(random, height, width, _LEAVES[random.integers(len(_LEAVES))])
-    top = 14 + 12 * noise(random, 1, width, 60, 4)
-    rows = np.arange(height, dtype=np.float32)[:, None]
-    return cut_out(rgb, (rows > top).astype(np.uint8) * 255, (8.0, 2.0), close_px=3)
+    rgb = foliage(random, 96, 384, _LEAVES[random.integers(len(_LEAVES))])
+    return _cut_above(rgb, 14 + 12 * noise(random, 1, 384, 60, 4), (8.0, 2.0))
 
 
 def treeline(random: np.random.Generator) -> Texture:
     """Paint a far row of trees, 60 m x 12 m."""
-    height, width = 128, 640
-    rgb = foliage(random, height, width, _LEAVES[random.integers(len(_LEAVES))])
-    top = 50 + 38 * noise(random, 1, width, 90, 6)
-    rows = np.arange(height, dtype=np.float32)[:, None]
-    return cut_out(rgb, (rows > top).astype(np.uint8) * 255, (60.0, 12.0), close_px=3)
+    rgb = foliage(random, 128, 640, _LEAVES[random.integers(len(_LEAVES))])
+    return _cut_above(rgb, 50 + 38 * noise(random, 1, 640, 90, 6), (60.0, 12.0))
+
+
+def _cut_above(rgb: Pixels, top: npt.NDArray[np.float32], meters: tuple[float, float]) -> Texture:
+    """Make a texture of what lies below row `top` (1, W) of each column."""
+    rows = np.arange(len(rgb), dtype=np.float32)[:, None]
+    return cut_out(rgb, (rows > top).astype(np.uint8) * 255, meters, close_px=3)
 
 
 def _crown(random: np.random.Generator, height: int, width: int, share: float, roughness: float) -> Pixels:

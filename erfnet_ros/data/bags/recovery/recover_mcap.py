@@ -58,14 +58,7 @@ class _Block:
 
 
 class RecoveredMcap:
-    """An mcap file, scanned record by record.
-
-    Attributes:
-        declarations: The topics, each with its number of messages that are whole.
-        skipped: Number of messages by topic and serialization that is not CDR.
-        faults: What was lost, in words.
-        start_ns: Time of the first message; 0 where there is none.
-        end_ns: Time of the last message.
+    """An mcap file, scanned record by record; its attributes are those of `BagFile`.
 
     Raises:
         BagError: Not an mcap file.

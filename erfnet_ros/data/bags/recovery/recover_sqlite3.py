@@ -36,12 +36,7 @@ def write_ahead_log(path: Path) -> Path | None:
 class RecoveredSqlite3:
     """A sqlite3 file, read without its index for as long as its pages are whole, with its write-ahead log.
 
-    Attributes:
-        declarations: The topics, each with its number of messages that are whole.
-        skipped: Number of messages by topic and serialization that is not CDR.
-        faults: What was lost, in words.
-        start_ns: Time of the first message; 0 where there is none.
-        end_ns: Time of the last message.
+    Its attributes are those of `BagFile`.
 
     Raises:
         BagError: Not a database, or not one of rosbag2.

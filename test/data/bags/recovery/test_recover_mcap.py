@@ -35,9 +35,15 @@ LARGE = (320, 240)
 """Images of which a chunk of rosbags, a megabyte, holds five."""
 
 
-def content_of(file: Path) -> tuple[list[int], tuple[str, ...]]:
-    """Return the times of the messages, each of which must be what was written, and the faults."""
-    with BagReader(file) as reader:
+def storage(path: Path, content: bytes) -> Path:
+    """Write a storage file and return its path."""
+    path.write_bytes(content)
+    return path
+
+
+def content_of(file: Path, content: bytes) -> tuple[list[int], tuple[str, ...]]:
+    """Write a file; return the times of its messages, each of which must be what was written, and the faults."""
+    with BagReader(storage(file, content)) as reader:
         messages = list(reader.messages())
         for found in messages:
             assert reader.decode(found).encoding == "rgb8"
@@ -69,9 +75,7 @@ def test_a_truncated_recording_gives_every_whole_message(
     tmp_path: Path, recording: bytes, share: float, whole: int
 ) -> None:
     """Power loss on a robot is the commonest end of a recording."""
-    file = tmp_path / "cut.mcap"
-    file.write_bytes(recording[: int(share * len(recording))])
-    times, faults = content_of(file)
+    times, faults = content_of(tmp_path / "cut.mcap", recording[: int(share * len(recording))])
     assert times[:whole] == [time_of(i) for i in range(whole)]
     assert len(times) - whole in (0, 1)
     (fault,) = faults
@@ -81,26 +85,21 @@ def test_a_truncated_recording_gives_every_whole_message(
 
 
 def test_only_the_index_lost_means_no_message_lost(tmp_path: Path, recording: bytes) -> None:
-    file = tmp_path / "cut.mcap"
-    file.write_bytes(recording[:-1])
-    times, faults = content_of(file)
+    times, faults = content_of(tmp_path / "cut.mcap", recording[:-1])
     assert len(times) == 12
     assert faults == ("'cut.mcap' is cut off or damaged behind its messages: they are whole, the index is lost",)
 
 
 @pytest.mark.parametrize("compression", ["", "zstd", "lz4"])
 def test_chunks_are_recovered_in_every_compression(tmp_path: Path, compression: str) -> None:
-    file = tmp_path / "cut.mcap"
     whole = start() + chunked(3, compression, size=LARGE)
-    file.write_bytes(whole)
-    times, faults = content_of(file)
+    times, faults = content_of(tmp_path / "cut.mcap", whole)
     assert times == [time_of(0), time_of(1), time_of(2)]
     assert faults == (
         f"'cut.mcap' is cut off at byte {len(whole)}: what was to follow is lost; "
         "the last whole message is of 1700000000.200 s",
     )
-    file.write_bytes(whole[:-100_000])
-    times, faults = content_of(file)
+    times, faults = content_of(tmp_path / "cut.mcap", whole[:-100_000])
     assert times[:1] == [time_of(0)]
     assert len(times) < 3
     assert re.search(r"cut off at byte \d+: \d+ bytes of its last chunk and what was to follow are lost", faults[0])
@@ -112,18 +111,14 @@ def test_a_damaged_chunk_costs_only_itself(tmp_path: Path, compression: str) -> 
     hurt = bytearray(chunk(message(time_of(1), serialized(1)), [time_of(1)], compression))
     hurt[200:260] = bytes(60)
     last = chunk(message(time_of(2), serialized(2)), [time_of(2)], compression)
-    file = tmp_path / "hurt.mcap"
-    file.write_bytes(start() + first + bytes(hurt) + last + end())
-    times, faults = content_of(file)
+    times, faults = content_of(tmp_path / "hurt.mcap", start() + first + bytes(hurt) + last + end())
     assert times == [time_of(0), time_of(2)]
     assert re.match(rf"the chunk at byte {len(start() + first) + 9} of 'hurt.mcap' \(\d+ bytes\) is lost: ", faults[0])
 
 
 def test_a_wrong_checksum_is_damage(tmp_path: Path) -> None:
     """Bytes that changed on the disk must not be scored as an image."""
-    file = tmp_path / "hurt.mcap"
-    file.write_bytes(start() + chunked(1, "") + chunked(2, "", checksum=1) + end())
-    times, faults = content_of(file)
+    times, faults = content_of(tmp_path / "hurt.mcap", start() + chunked(1, "") + chunked(2, "", checksum=1) + end())
     assert times == [time_of(0)]
     assert "its checksum is wrong" in faults[0]
 
@@ -133,9 +128,7 @@ def test_damage_that_shows_only_while_reading_is_told_too(tmp_path: Path, record
     damaged = bytearray(recording)
     prefix = damaged.index(serialized(6, size=LARGE)) - 31
     damaged[prefix : prefix + 9] = b"\xff" * 9
-    file = tmp_path / "hurt.mcap"
-    file.write_bytes(damaged)
-    with BagReader(file) as reader:
+    with BagReader(storage(tmp_path / "hurt.mcap", damaged)) as reader:
         assert reader.faults == ()
         times = [m.time_ns for m in reader.messages()]
         assert times == [time_of(i) for i in (0, 1, 2, 3, 4, 5, 10, 11)]
@@ -160,19 +153,12 @@ def test_past_a_damaged_chunk_head_the_index_shows_the_way(tmp_path: Path, recor
         assert fault == f"{lost} bytes from byte {offsets[1]} of 'hurt.mcap' on are damaged and lost"
 
 
-def storage(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
-
-
 def test_messages_outside_chunks_are_read_in_time_order(tmp_path: Path) -> None:
     """rosbags refuses such a file where its stamps go back."""
-    file = tmp_path / "plain.mcap"
     loose = b"".join(message(time_of(i), serialized(i)) for i in (2, 0, 1))
-    file.write_bytes(start() + schema_and_channel() + loose + end())
-    assert content_of(file) == ([time_of(0), time_of(1), time_of(2)], ())
-    file.write_bytes((start() + schema_and_channel() + loose)[:-100])
-    times, faults = content_of(file)
+    content = start() + schema_and_channel() + loose
+    assert content_of(tmp_path / "plain.mcap", content + end()) == ([time_of(0), time_of(1), time_of(2)], ())
+    times, faults = content_of(tmp_path / "cut.mcap", content[:-100])
     assert times == [time_of(0), time_of(2)]
     assert "damaged at byte" in faults[0]
 
@@ -194,8 +180,7 @@ def test_an_index_that_leaves_things_out_costs_no_message(tmp_path: Path, left_o
     begin = len(start() + block + data_end)
     footer = record(0x02, struct.pack("<QQI", begin, 0, 0)) + MAGIC
     kept = b"".join(part for opcode, part in summary.items() if opcode != left_out)
-    file.write_bytes(start() + block + data_end + kept + footer)
-    assert content_of(file) == ([time_of(0), time_of(1)], ())
+    assert content_of(file, start() + block + data_end + kept + footer) == ([time_of(0), time_of(1)], ())
 
 
 def test_fewer_messages_than_the_index_counts_are_told(tmp_path: Path, recording: bytes) -> None:
@@ -211,17 +196,14 @@ def test_fewer_messages_than_the_index_counts_are_told(tmp_path: Path, recording
 
 
 def test_records_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
-    file = tmp_path / "more.mcap"
     attachment = record(0x09, bytes(40)) + record(0x7F, b"later")
-    file.write_bytes(start() + attachment + chunked(2, "zstd"))
-    assert content_of(file)[0] == [time_of(0), time_of(1)]
+    assert content_of(tmp_path / "more.mcap", start() + attachment + chunked(2, "zstd"))[0] == [time_of(0), time_of(1)]
 
 
 def test_an_unknown_compression_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "odd.mcap"
     odd = chunked(1, "zstd").replace(text("zstd"), text("zstx"))
-    file.write_bytes(start() + chunked(1, "") + odd)
-    assert "its compression 'zstx' is not known" in content_of(file)[1][0]
+    _, faults = content_of(tmp_path / "odd.mcap", start() + chunked(1, "") + odd)
+    assert "its compression 'zstx' is not known" in faults[0]
 
 
 def test_what_is_no_recording_of_ros_2_is_refused(tmp_path: Path) -> None:
