@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     # PyTorch is slow to import, and --help does not need it.
     from erfnet_ros.core.progress import BagProgress
     from erfnet_ros.evaluation.offline.job import Job, JobResult
-    from erfnet_ros.evaluation.settings import Settings
+    from erfnet_ros.evaluation.options import Settings
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,9 +47,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
     from erfnet_ros.core.progress import BagProgress
     from erfnet_ros.evaluation.offline.aggregate import combine
     from erfnet_ros.evaluation.offline.progress_file import FOLDER
+    from erfnet_ros.evaluation.report.build import write_reports
     from erfnet_ros.evaluation.results.provenance import provenance
     from erfnet_ros.evaluation.thresholds import check_classes
-    from erfnet_ros.evaluation.write_reports import write_reports
     from erfnet_ros.models import checkpoint as checkpoints
 
     settings = preparation.settings

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import SourceError
@@ -18,7 +20,7 @@ from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement
 from erfnet_ros.evaluation.dataset.predictor import Segment
 from erfnet_ros.evaluation.dataset.protocol import Protocol
-from erfnet_ros.evaluation.dataset.score_table import percent, print_facts, print_score
+from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import network_size
@@ -111,10 +113,10 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
 def show(measurement: Measurement, source: Provenance, console: Console) -> None:
     """Print the figures, where there was truth to take them from, and their provenance."""
     if measurement.frames:
-        print_score(measurement.score, console)
+        _print_score(measurement.score, console)
     else:
         console.print("No ground truth to score against.")
-    print_facts({name.replace("_", " "): str(value) for name, value in asdict(source).items()}, console)
+    _print_facts({name.replace("_", " "): str(value) for name, value in asdict(source).items()}, console)
 
 
 def write_json(path: Path, measurement: Measurement, source: Provenance) -> None:
@@ -147,7 +149,7 @@ def write_pictures(folder: Path, data: DataSet, measurement: Measurement, segmen
             continue
         samples = [_sample(frame, data, segment, protocol) for frame in frames]
         title = f"{name} frames of {data.name} {data.split}"
-        overall = f"mIoU {percent(measurement.score.figures().miou, 2)} over {measurement.score.frames} frames"
+        overall = f"mIoU {_percent(measurement.score.figures().miou, 2)} over {measurement.score.frames} frames"
         write_png(folder / f"{name}.png", contact_sheet(samples, data.class_set, _ascii(title), overall))
 
 
@@ -155,10 +157,71 @@ def _sample(frame: FrameScore, data: DataSet, segment: Segment, protocol: Protoc
     prepared = protocol(data[frame.index])
     labels, _ = segment(prepared.rgb)
     overlay = blend(prepared.rgb, labels, data.class_set.palette(), 0.5)
-    caption = f"{_ascii(frame.name)}  mIoU {percent(frame.figures.miou)}"
+    caption = f"{_ascii(frame.name)}  mIoU {_percent(frame.figures.miou)}"
     return Sample(caption, prepared.rgb, prepared.truth, labels, overlay)
 
 
 def _ascii(text: str) -> str:
     """Return what OpenCV's fonts can show of a text."""
     return text.encode("ascii", "replace").decode()
+
+
+def _print_score(score: Score, console: Console) -> None:
+    """Print the figures of a score, percentages throughout."""
+    figures = score.figures()
+    console.print(_classes(score, figures))
+    if figures.absent:
+        console.print(Text(f"Without ground truth, left out of the means: {figures.absent_classes()}"))
+    if figures.category_iou is not None:
+        console.print(_categories(figures.category_iou))
+    _print_facts({name: _percent(value, 2) for name, value in _summary(figures).items()}, console)
+
+
+def _print_facts(facts: Mapping[str, str], console: Console) -> None:
+    """Print names and values, a line each; a long value is broken over lines, never cut."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        grid.add_row(Text(name), Text(value))
+    console.print(grid)
+    console.print()
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    """Return a share as a percentage; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _summary(figures: Figures) -> dict[str, float | None]:
+    return {
+        "mIoU": figures.miou,
+        "mIoU, false classes as 0": figures.miou_with_false_classes,
+        "category mIoU": figures.category_miou,
+        "frequency-weighted IoU": figures.frequency_weighted_iou,
+        "pixel accuracy": figures.pixel_accuracy,
+        "boundary F-score": figures.boundary_f,
+        "calibration error": figures.calibration_error,
+    }
+
+
+def _classes(score: Score, figures: Figures) -> Table:
+    table = Table("class")
+    for name in ("share of truth", "IoU", "boundary F"):
+        table.add_column(name, justify="right")
+    true = score.matrix.sum(axis=1)
+    total = max(1, int(true.sum()))
+    for name, pixels in zip(score.class_set.names, true.tolist(), strict=True):
+        iou = "no truth" if name in figures.absent else _percent(figures.iou[name])
+        table.add_row(Text(name), _percent(pixels / total), iou, _percent(figures.boundary_f_by_class.get(name)))
+    table.add_section()
+    table.add_row("mean", "", _percent(figures.miou), _percent(figures.boundary_f))
+    return table
+
+
+def _categories(iou: Mapping[str, float | None]) -> Table:
+    table = Table("category")
+    table.add_column("IoU", justify="right")
+    for name, value in iou.items():
+        table.add_row(Text(name), "no truth" if value is None else _percent(value))
+    return table

@@ -20,7 +20,7 @@ from erfnet_ros.evaluation.inputs.ground_truth import (
 from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Timestamps, read_timestamps
 from erfnet_ros.evaluation.inputs.topic_selection import find_topics
 from erfnet_ros.evaluation.metadata import BagMetadata
-from erfnet_ros.evaluation.settings import Settings
+from erfnet_ros.evaluation.options import Settings
 
 
 @dataclass(frozen=True)

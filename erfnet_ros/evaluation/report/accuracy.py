@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures
-from erfnet_ros.evaluation.report.event_times import event_times_s
+from erfnet_ros.evaluation.report.timing import event_times_s
 from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.visualization.html.class_charts import class_bars, class_table, confusion_chart
 from erfnet_ros.visualization.html.elements import Block, Section, Table

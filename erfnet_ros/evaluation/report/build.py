@@ -6,21 +6,83 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erfnet_ros import __version__
+from erfnet_ros.core.errors import ImageError
+from erfnet_ros.evaluation import thresholds
 from erfnet_ros.evaluation.report.accuracy import accuracy_section, classes_table, stability_section
-from erfnet_ros.evaluation.report.example_frames import frames_section
 from erfnet_ros.evaluation.report.provenance import provenance_section
 from erfnet_ros.evaluation.report.summary_tiles import figures_table, requirement_notes, tiles
 from erfnet_ros.evaluation.report.timing import timing_section
-from erfnet_ros.evaluation.results.result import Result
-from erfnet_ros.evaluation.thresholds import Verdict
+from erfnet_ros.evaluation.results.result import LIVE, Result
+from erfnet_ros.evaluation.thresholds import Requirement, Verdict
 from erfnet_ros.visualization.html import render
-from erfnet_ros.visualization.html.elements import Note, Page, Section
+from erfnet_ros.visualization.html.elements import Block, Note, Page, Picture, Section
+from erfnet_ros.visualization.html.formatting import percent
+from erfnet_ros.visualization.html.images import file_uri
 
 FIGURES = "result.json"
 PAGE = "report.html"
 TEXT = "report.md"
 
 _RUNS = ("this run", "other run")
+_FRAMES = {"worst": "Worst", "best": "Best", "uncertain": "Least sure"}
+
+
+def write_reports(
+    result: Result, folder: Path, compare: Result | None = None, requirements: Sequence[Requirement] = ()
+) -> int:
+    """Write the report with its result.json, print a summary, and check the requirements.
+
+    Args:
+        result: What the evaluation came to.
+        folder: Output folder.
+        compare: Another run, compared with this one in the report.
+        requirements: What must hold.
+
+    Returns:
+        0, or 1 where a requirement does not hold.
+
+    Raises:
+        ErfnetError: A file cannot be written, or a requirement names a class that does not exist.
+    """
+    verdicts = thresholds.check(requirements, result)
+    files = write_report(result, folder, compare, verdicts)
+    print("\n".join(_summary(result)))
+    for verdict in verdicts:
+        print(f"require       {verdict.text}")
+    print(f"written       {', '.join(map(str, files))}")
+    return 0 if all(verdict.passed for verdict in verdicts) else 1
+
+
+def _summary(result: Result) -> list[str]:
+    """Return the result for people, a line each."""
+    frames, told = result.frames, []
+    told.append(
+        f"images        {frames.images}, {frames.answered} answered, {frames.dropped} dropped, "
+        f"{frames.rejected} rejected"
+    )
+    told.append(f"speed         {result.fps:.1f} images per second")
+    if result.latency_ms is not None:
+        latency = result.latency_ms
+        told.append(
+            f"latency       {latency.p50:.1f} / {latency.p90:.1f} / {latency.p99:.1f} / {latency.max:.1f} ms "
+            "(p50 / p90 / p99 / max)"
+        )
+    if result.temporal_consistency.share is not None:
+        told.append(
+            f"consistency   {100 * result.temporal_consistency.share:.2f} % of pixels keep their label in the next mask"
+        )
+    if result.miou is not None and result.figures is not None:
+        told.append(f"mIoU          {100 * result.miou:.2f} % over {frames.scored} images")
+        if result.figures.absent:
+            told.append(f"no truth      {result.figures.absent_classes()}; left out of the mean")
+        if result.mode == LIVE and result.streaming_miou is not None:
+            told.append(f"streaming     {100 * result.streaming_miou:.2f} % mIoU with lateness counted")
+        width = max(map(len, result.figures.iou))
+        told += [
+            f"  {name:<{width}} {'-' if iou is None else f'{100 * iou:.1f} %':>8}"
+            for name, iou in result.figures.iou.items()
+        ]
+    return told + [f"note: {note}" for note in result.notes]
 
 
 def write_report(
@@ -62,6 +124,29 @@ def build_page(result: Result, folder: Path, compare: Result | None = None, verd
         notes=_notes(result, verdicts),
         footer=f"Written by erfnet_ros {__version__}. This file holds everything that it shows.",
     )
+
+
+def frames_section(result: Result, folder: Path) -> Section:
+    """Return the strips of image, truth, mask and overlay; one that is missing in `folder` is named in its place."""
+    blocks: list[Block] = []
+    for kind, word in _FRAMES.items():
+        for picture in (picture for picture in result.pictures if picture.kind == kind):
+            title = f"{word}: frame {picture.index} of {result.bags[picture.bag].name}"
+            figures = [
+                "" if picture.miou is None else f"mIoU {percent(picture.miou)}",
+                "weakest: " + ", ".join(f"{name} {percent(iou)}" for name, iou in picture.weakest.items())
+                if picture.weakest
+                else "",
+                "" if picture.confidence is None else f"mean confidence {percent(picture.confidence)}",
+                f"stamp {picture.stamp_ns / 1e9:.3f} s",
+            ]
+            try:
+                uri = file_uri(folder / picture.file)
+            except ImageError as error:
+                blocks.append(Note(f"{title}: {error}", "fair"))
+            else:
+                blocks.append(Picture(uri, title, ", ".join(text for text in figures if text)))
+    return Section("Frames to look at", blocks)
 
 
 def build_markdown(result: Result, compare: Result | None = None, verdicts: Sequence[Verdict] = ()) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
 
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
-from erfnet_ros.evaluation.report.event_times import event_times_s
 from erfnet_ros.evaluation.results.result import ANSWERED, Result
 from erfnet_ros.visualization.html.elements import Block, Cell, Column, Section, Table
 from erfnet_ros.visualization.html.formatting import milliseconds, number
@@ -41,6 +41,24 @@ def timing_section(result: Result, other: Result | None, runs: tuple[str, str]) 
     if lost_s:
         blocks.append(_reasons_table(result))
     return Section("Timing", blocks)
+
+
+def event_times_s(result: Result) -> npt.NDArray[np.float64]:
+    """Return each record's seconds since the first image of its bag, one bag a frame's time after another.
+
+    Stamps that jump back are held at the greatest before, so that the axis runs one way: the moments ascend.
+    """
+    moments = np.zeros(len(result.records))
+    bags = np.array([record.bag for record in result.records], np.int64)
+    stamps = np.array([record.stamp_ns for record in result.records], np.int64)
+    end = 0.0
+    for bag in dict.fromkeys(bags.tolist()):
+        own = bags == bag
+        first = int(stamps[own][0])
+        moments[own] = end + np.maximum.accumulate((stamps[own] - first) / 1e9)
+        span = float(moments[own][-1]) - end
+        end += span + span / max(1, int(own.sum()) - 1)
+    return np.maximum.accumulate(moments) if len(moments) else moments
 
 
 def _latency_line(result: Result, name: str) -> Series | None:

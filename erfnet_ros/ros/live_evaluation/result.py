@@ -15,8 +15,8 @@ from erfnet_ros.evaluation.metadata import Provenance, Usage
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, jitter_ms, latency_statistics
 from erfnet_ros.evaluation.offline.aggregate import combine
 from erfnet_ros.evaluation.offline.job import job_result
-from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
+from erfnet_ros.evaluation.results.provenance import EngineMetadata
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_AFTER, LOST_BEFORE, SKIPPED
 from erfnet_ros.ros.live_evaluation.scoring import LiveScore

@@ -18,12 +18,10 @@ from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
 from erfnet_ros.evaluation.metadata import Provenance
 from erfnet_ros.evaluation.offline.output_bag import OUTPUT_BAGS, OutputPlan, output_names
-from erfnet_ros.evaluation.options import Preparation
-from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata, checkpoint_sha256
-from erfnet_ros.evaluation.results.provenance import provenance
-from erfnet_ros.evaluation.settings import Settings
+from erfnet_ros.evaluation.options import Preparation, Settings
+from erfnet_ros.evaluation.report.build import write_reports
+from erfnet_ros.evaluation.results.provenance import EngineMetadata, checkpoint_sha256, provenance
 from erfnet_ros.evaluation.thresholds import check_classes
-from erfnet_ros.evaluation.write_reports import write_reports
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.ros import diagnostic_keys as keys

@@ -18,11 +18,9 @@ from erfnet_ros.evaluation.metrics.latency import jitter_ms, latency_statistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistency
 from erfnet_ros.evaluation.report.accuracy import classes_table
-from erfnet_ros.evaluation.report.build import build_markdown, build_page, write_report
-from erfnet_ros.evaluation.report.event_times import event_times_s
-from erfnet_ros.evaluation.report.example_frames import frames_section
+from erfnet_ros.evaluation.report.build import build_markdown, build_page, frames_section, write_report
 from erfnet_ros.evaluation.report.summary_tiles import requirement_notes, tiles
-from erfnet_ros.evaluation.report.timing import timing_section
+from erfnet_ros.evaluation.report.timing import event_times_s, timing_section
 from erfnet_ros.evaluation.results.result import LIVE, OFFLINE, FrameRecord, Result
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.html import elements as html

@@ -28,7 +28,7 @@ from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.ros.live_evaluation.drop_reasons import LOST_AFTER, LOST_BEFORE, SKIPPED
 from erfnet_ros.ros.live_evaluation.replay_run import playback_of
 
-ENGINE = ("--input-size", f"{SIZE[0]}x{SIZE[1]}", "--precision", "fp32")
+ENGINE = ("--input-size", f"{SIZE[0]}x{SIZE[1]}", "--engine", "pytorch", "--precision", "fp32")
 Start = Callable[..., ErfnetProcess]
 
 KEPT = 8

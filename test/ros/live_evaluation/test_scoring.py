@@ -23,8 +23,8 @@ from erfnet_ros.data.bags.message_types import IMAGE, typestore
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
 from erfnet_ros.evaluation.metadata import Usage
-from erfnet_ros.evaluation.results.engine_metadata import EngineMetadata
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED
+from erfnet_ros.evaluation.results.provenance import EngineMetadata
 from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.ros.harness.message_store import MessageStore
 from erfnet_ros.ros.harness.output_recorder import NodeCounts
