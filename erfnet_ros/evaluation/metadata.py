@@ -12,7 +12,6 @@ class BagMetadata:
 
     Attributes:
         name: File or folder name, without the folders above it.
-        fingerprint: Hash of its content.
         frames: Images on the image topic.
         ground_truths: Messages on the truth topic, or files in the truth folder; 0 where there is none.
         duration_s: First to last message, seconds.
@@ -39,8 +38,6 @@ class FrameCounts:
         answered: Images of which a mask came back.
         dropped: Images passed over or lost (live).
         rejected: Images that could not be read or segmented.
-        scored: Masks compared with ground truth.
-        ground_truths: Ground-truth images in the bags or in the folder.
         unmatched_ground_truths: Ground-truth images without an image within the tolerance.
         unmatched_images: Images without a truth within the tolerance.
         refused_ground_truths: Ground-truth images that matched, but differ in size from the image, hold unknown ids
@@ -85,8 +82,6 @@ class Picture:
         kind: best, worst (by the frame's mIoU) or uncertain (by its mean confidence).
         file: Path within the output folder, with forward slashes.
         bag: Index into `Result.bags`.
-        index: Of the frame within its bag.
-        stamp_ns: Of its header.
         miou: Of this frame alone, 0..1; None without truth.
         confidence: Its mean confidence, 0..1.
         weakest: IoU of the classes that failed in this frame, 0..1, the lowest first.
@@ -107,19 +102,14 @@ class Provenance:
     """Where the numbers come from.
 
     Attributes:
-        checkpoint: File name of the weights.
-        checkpoint_sha256: Hash of that file.
         checkpoint_metadata: What the checkpoint says of itself: data, license, input_size, its own mIoU.
         engine, precision, device: As they ran, never auto.
         input_size: What was asked for: auto, or WIDTHxHEIGHT.
         threshold: Confidence below which pixels became void, 0..1.
-        tolerance_s: Largest distance of stamps between image and truth.
         rate: Replay speed against the bag's own (live); None offline.
-        command: As the user wrote it.
         started: ISO 8601, with the zone.
         duration_s: Seconds of evaluation, those before a resume included.
         machine: Processor, cores, memory, GPU, operating system, by name.
-        versions: Of the package and of what it stands on, by name.
     """
 
     checkpoint: str

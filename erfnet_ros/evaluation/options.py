@@ -26,15 +26,13 @@ class Settings:
     """How bags are evaluated; the same for all bags of a run.
 
     Attributes:
-        image_topic: Name, or None to find it.
-        ground_truth_topic: Name, or None to find it.
+        image_topic, ground_truth_topic: Name, or None to find it.
         ground_truth_dir: Folder of PNG files instead of a topic.
         tolerance_s: Largest distance of stamps between image and truth.
         checkpoint: File, or None for the shipped weights.
         engine, device, precision: As `Segmenter` takes them.
         input_size: (width, height) that the network sees; None follows camera and training.
         threshold: Confidence below which pixels become void, 0..1.
-        boundaries: Whether outlines are scored as well.
     """
 
     image_topic: str | None = None
@@ -92,13 +90,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is read and checked before an evaluation begins.
-
-    Attributes:
-        settings: Of the evaluation.
-        compare: The other run; None without one.
-        requirements: Of --require; empty without one.
-    """
+    """What is read and checked before an evaluation begins."""
 
     settings: Settings
     compare: Result | None

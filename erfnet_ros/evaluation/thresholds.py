@@ -100,10 +100,8 @@ class Verdict:
     """Whether a requirement holds.
 
     Attributes:
-        requirement: What was required.
         value: What the run measured; None where it did not.
         passed: False as well where there is no value.
-        text: The verdict as a sentence for people.
     """
 
     requirement: Requirement

@@ -22,7 +22,6 @@ class ServerExport:
 
     Args:
         folder: Where to; made where it is missing.
-        class_set: What the labels mean.
 
     Raises:
         ClassSetError: The labels are not Cityscapes' 19 classes.

@@ -29,7 +29,6 @@ class Measurement:
     """What a data set scored.
 
     Attributes:
-        score: All its pixels together.
         frames: Frame by frame; empty where there is no truth.
         sizes: The (width, height) that occurred, as they were segmented, in order.
     """
@@ -61,7 +60,6 @@ def measure(
     """Segment frames of a data set and compare the labels with its ground truth, where it has any.
 
     Args:
-        data: Where the frames come from.
         indices: Which of them, in this order.
         segment: (H, W, 3) uint8 RGB to labels and confidence, (H, W) uint8 each.
         prepare: What is done to each frame before, such as resizing it.

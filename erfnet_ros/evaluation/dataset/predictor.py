@@ -24,7 +24,6 @@ class Segment(Protocol):
     """A loaded network that labels images.
 
     Attributes:
-        engine: Name of who runs it.
         device: "cpu" or "cuda:N".
         precision: fp32, fp16, bf16 or int8.
         augmentation: What is averaged over each image, in words.
@@ -72,7 +71,6 @@ class AugmentedSegmenter:
     2 x (sum of the squared scales) times as long. No robot runs it; it says what the weights could give.
 
     Args:
-        checkpoint: Weights and what they mean.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, fp32, fp16 or bf16.
         input_size: (width, height) of the network's input at scale 1; None follows image and training.

@@ -24,7 +24,6 @@ class Protocol:
     """Sizes as (width, height), pixels.
 
     Attributes:
-        name: One of `PROTOCOLS`.
         scored_size: The size that every frame is scored at; None: each at its own.
         input_size: The size that the network sees; None: it follows image and training, as on the robot.
     """
@@ -62,7 +61,6 @@ def open_protocol(name: str, first: Frame, input_size: Size | None) -> Protocol:
     """Return the protocol of a name.
 
     Args:
-        name: One of `PROTOCOLS`.
         first: A frame of the data set; the paper's protocol takes its sizes from it.
         input_size: The network's input as the user asked for it; None leaves it to the protocol.
 

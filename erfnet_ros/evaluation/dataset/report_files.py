@@ -36,7 +36,6 @@ class Provenance:
     """Where the figures come from. Sizes are WIDTHxHEIGHT.
 
     Attributes:
-        data_set, split: What was scored.
         frames: How many, and of how many.
         protocol: full or paper.
         scored_size: The size of labels and truth when they were compared; several where frames differ.
@@ -45,7 +44,6 @@ class Provenance:
         checkpoint: Path of the weights, and their SHA-256.
         trained_on: The checkpoint's own words.
         engine, device, precision: As they ran, never auto.
-        versions: Of this package and of PyTorch.
     """
 
     data_set: str
@@ -76,12 +74,6 @@ def provenance(
     """Say where the figures come from.
 
     Args:
-        data: What was scored.
-        count: How many of its frames.
-        measurement: What came out.
-        protocol: At which size.
-        segment: Who said the labels.
-        checkpoint: The weights.
         path: Their file; None is the shipped one.
     """
     seen = dict.fromkeys(network_size(size, checkpoint.input_size, protocol.input_size) for size in measurement.sizes)

@@ -27,7 +27,6 @@ class BagFrame:
     Attributes:
         index: On its topic, from 0.
         stamp_ns: Of its header; the bag's time where all stamps are zero.
-        time_ns: The bag's own time.
         header: As rosbags decoded it; None where the message cannot be decoded.
         rgb: (H, W, 3) uint8 RGB, C-contiguous; None where it cannot be decoded.
         fault: Why it cannot.
@@ -60,7 +59,6 @@ def read_steps(scan: BagScan, class_set: ClassSet, first: int, everything: bool)
 
     Args:
         scan: Of the bag, which is opened anew.
-        class_set: What the ids of the truth mean.
         first: Images before this index are passed over.
         everything: Whether the messages of all topics come along, serialized.
     """

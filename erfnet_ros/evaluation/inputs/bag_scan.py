@@ -28,9 +28,6 @@ class BagScan:
     """A bag that can be evaluated.
 
     Attributes:
-        path: The bag.
-        metadata: What the report says of it.
-        image: The camera's topic.
         truth: The truth's topic; None without truth, or with a folder.
         ground_truth_dir: The truth's folder; None without truth, or with a topic.
         images: Stamps of the images, in the order of the bag.
@@ -55,8 +52,6 @@ class BagScan:
         """Return the truths by index; None without truth.
 
         Args:
-            reader: The bag, opened.
-            class_set: What the ids mean.
             first: Images before this index will not ask for theirs.
         """
         if self.ground_truth_dir is not None:

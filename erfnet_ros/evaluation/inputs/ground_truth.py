@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,18 +22,6 @@ from erfnet_ros.data.image_files import images_in, read_truth
 from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Nanoseconds, Timestamps, match_timestamps
 
 _LABEL_ENCODINGS = ("mono8", "8UC1")
-
-
-@dataclass
-class _MonoImage:
-    """The fields of sensor_msgs/Image."""
-
-    height: int
-    width: int
-    encoding: str
-    is_bigendian: int
-    step: int
-    data: Any
 
 
 class GroundTruth(Protocol):
@@ -168,11 +155,6 @@ def check_matches(matches: Matches, bag: str, truths: int, tolerance_s: float) -
 def check_label_info(reader: BagReader, topic: str, class_set: ClassSet) -> None:
     """Refuse truth whose ids mean other classes, where a label_info next to it says what they mean.
 
-    Args:
-        reader: The bag.
-        topic: Name of the truth's topic.
-        class_set: What the network's ids mean.
-
     Raises:
         EvaluationError: Naming the first id that means something else.
     """
@@ -204,8 +186,7 @@ def label_ids(message: Any) -> Pixels:
             f"Expected class ids of encoding {' or '.join(_LABEL_ENCODINGS)} as ground truth, got "
             f"'{message.encoding}'; convert color labels to class ids."
         )
-    height, width = message.height, message.width
-    return to_array(_MonoImage(height, width, "mono8", 0, message.step, message.data))[..., 0]
+    return to_array(message)[..., 0]
 
 
 def _png_ids(content: Pixels, format: str) -> Pixels:

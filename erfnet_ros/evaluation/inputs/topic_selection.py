@@ -23,7 +23,6 @@ class BagTopics:
     """The topics of an evaluation.
 
     Attributes:
-        image: The camera's.
         truth: Class ids; None where there is no such topic, or a folder holds the ground truth.
     """
 
@@ -39,7 +38,6 @@ def find_topics(reader: BagReader, image: str | None, truth: str | None, truth_w
     unasked.
 
     Args:
-        reader: The bag.
         image: Name, or None to find it.
         truth: Name, or None to find it.
         truth_wanted: Whether a ground-truth topic is looked for where none is named.

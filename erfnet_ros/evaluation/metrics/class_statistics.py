@@ -32,7 +32,6 @@ def class_statistics(labels: Pixels, confidence: Pixels, num_classes: int) -> Cl
     Args:
         labels: (H, W) uint8 class ids; 255 is void.
         confidence: (H, W) uint8; 0..255 is 0..1.
-        num_classes: Number of classes, 1 to 255.
     """
     # One pass over both images; float32 counts are exact up to 16.7 million pixels, the most that an image may have.
     joint = cv2.calcHist([labels, confidence], [0, 1], None, [256, 256], [0, 256, 0, 256]).astype(np.float64)

@@ -83,7 +83,6 @@ class Figures:
     """What all frames say together, each figure 0..1; None, never NaN, where nothing was there to take it from.
 
     Attributes:
-        frames: Number of frames.
         miou: Mean of `iou` over the classes with ground truth.
         miou_with_false_classes: The same, a class that is predicted but has no ground truth counting as 0.
         iou: By class name; None for a class without a ground-truth pixel.
@@ -123,12 +122,10 @@ class Score:
     """Counts of labels compared with ground truth; Scores of parts of the frames add up to the Score of all, exactly.
 
     Args:
-        class_set: What the ids mean.
         boundaries: Whether `add` scores boundaries too; it is the costlier half.
 
     Attributes:
         matrix: Pixels by true class (rows) and labeled class (columns, the last being "no answer"), int64 (C, C + 1).
-        frames: Frames added.
         calibration: Pixels by confidence.
     """
 

@@ -45,7 +45,6 @@ def streaming_score(
     class.
 
     Args:
-        class_set: What the ids mean.
         moments_ns: When each truth was true: the moment at which its image was published.
         truth_at: Returns truth by index into `moments_ns`, (H, W) uint8, void 255; called once per truth, in order.
         arrivals_ns: When each mask arrived, on the same clock.

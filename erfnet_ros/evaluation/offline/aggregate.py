@@ -33,10 +33,6 @@ def combine(
 
     Args:
         outcomes: One per bag, in the order of the report.
-        class_set: What the labels mean.
-        boundaries: Whether outlines were scored.
-        provenance: Where the numbers come from.
-        folder: Output folder.
 
     Raises:
         EvaluationError: A picture cannot be written.

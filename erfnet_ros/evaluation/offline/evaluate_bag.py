@@ -29,9 +29,6 @@ class BagEvaluation:
     """One bag to evaluate.
 
     Attributes:
-        scan: Of the bag.
-        segmenter: Engine that segments the images.
-        settings: Threshold and whether boundaries are scored.
         progress_file: Where the progress is saved and resumed from; None saves none.
         output: Where the output bag goes; None writes none.
     """
@@ -47,7 +44,6 @@ def evaluate_bag(evaluation: BagEvaluation, advance: Callable[[int], None] = lam
     """Segment every image of a bag and compare it with its ground truth.
 
     Args:
-        evaluation: What to do.
         advance: Called with the number of finished images, from another thread.
 
     Raises:

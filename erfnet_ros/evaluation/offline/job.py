@@ -26,7 +26,6 @@ class Job:
 
     Attributes:
         bag: Path of the bag, absolute.
-        settings: How.
         folder: Output folder of the run, absolute; progress is kept there, where the machine has it.
         output: The output bag; None for none.
         resumes: Whether the progress of an earlier run is taken up.
@@ -46,12 +45,8 @@ class JobResult:
     """Result of one bag, serializable for transfer between processes.
 
     Attributes:
-        metadata: Of the bag.
-        engine: Engine that segmented it.
         has_ground_truth: Whether there was ground truth to compare the masks with.
-        unmatched_ground_truths: Ground-truth images that belong to no image.
         unmatched_images: Images that have no truth; 0 where there is no truth at all.
-        notes: Of the bag, a sentence each.
         accumulator: As `Accumulator.to_dict` returned it.
     """
 
@@ -73,7 +68,6 @@ def run_job(job: Job, advance: Callable[[int, int], None] = lambda done, total: 
     """Evaluate a bag.
 
     Args:
-        job: What to do.
         advance: Called with the finished images and all images, from another thread.
 
     Raises:
@@ -103,8 +97,6 @@ def job_result(found: BagScan, engine: EngineMetadata, accumulator: dict[str, An
     """Return the result of a bag.
 
     Args:
-        found: Scan of the bag.
-        engine: Engine that segmented it.
         accumulator: As `Accumulator.to_dict` returned it.
     """
     matches = found.matches

@@ -44,9 +44,6 @@ class OutputBag:
     As a context manager it is there once the block has ended without an error.
 
     Args:
-        plan: Where to.
-        bag: The bag that is evaluated.
-        class_set: What the labels mean.
         threshold: Confidence below which pixels are void in the mask, 0..1.
 
     Attributes:

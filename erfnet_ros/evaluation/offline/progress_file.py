@@ -63,10 +63,7 @@ def open_progress_file(
     """Return the progress file of a bag.
 
     Args:
-        folder: Output folder of the run.
         scan: Of the bag; its content, topics and pairs of image and truth belong to the key.
-        settings: Of the run.
-        engine: What computes.
         output: The output bag, which a run that wrote none has not written.
     """
     key = {

@@ -32,12 +32,6 @@ def write_reports(
 ) -> int:
     """Write the report with its result.json, print a summary, and check the requirements.
 
-    Args:
-        result: What the evaluation came to.
-        folder: Output folder.
-        compare: Another run, compared with this one in the report.
-        requirements: What must hold.
-
     Returns:
         0, or 1 where a requirement does not hold.
 
@@ -91,9 +85,6 @@ def write_report(
     """Write `result.json`, `report.html` and `report.md`, and return their paths.
 
     Args:
-        result: What to report.
-        folder: Where the pictures of `result` are and the files go; it exists.
-        compare: Another run, compared with this one.
         verdicts: On the requirements, from `thresholds.check`.
 
     Raises:

@@ -45,8 +45,6 @@ class SummaryFigure:
 
     Attributes:
         figure: Its name in `thresholds.FIGURES`.
-        label: What people call it.
-        unit: How it is written.
         better: 1 where more is better, -1 where less is, 0 where neither.
         tile: Whether it is one of the page's headline numbers.
         note: What stands below it.
@@ -100,7 +98,14 @@ SUMMARY_FIGURES = (
     SummaryFigure("age_p99", "age of the mask p99", SECONDS, -1),
     SummaryFigure("dropped", "dropped", SHARE, -1, True, lambda result: _of_images(result, result.frames.dropped)),
     SummaryFigure("rejected", "rejected", SHARE, -1, True, lambda result: _of_images(result, result.frames.rejected)),
-    SummaryFigure("fps", "frame rate", RATE, 1, True, lambda result: _rate_note(result)),
+    SummaryFigure(
+        "fps",
+        "frame rate",
+        RATE,
+        1,
+        True,
+        lambda result: f"masks per second of {'replay' if result.mode == LIVE else 'evaluation'}",
+    ),
     SummaryFigure("cpu_percent", "CPU", PERCENT, -1, True, lambda result: f"{_process(result)}; 100 % is one core"),
     SummaryFigure("memory_mb", "memory", MEGABYTES, -1, True, lambda result: f"{_process(result)}, at its largest"),
     SummaryFigure("gpu_percent", "GPU", PERCENT, 0, True, lambda result: "mean utilization"),
@@ -179,15 +184,12 @@ def _camera_period_s(result: Result) -> float | None:
 def _latency_note(result: Result) -> str:
     period_s = _camera_period_s(result)
     camera = "" if period_s is None else f"; an image every {milliseconds(1e3 * period_s)}"
-    return f"longest {_longest(result)}{camera}"
+    longest = UNKNOWN if result.latency_ms is None else milliseconds(result.latency_ms.max)
+    return f"longest {longest}{camera}"
 
 
 def _of_images(result: Result, count: int) -> str:
     return f"{number(count)} of {number(result.frames.images)} images"
-
-
-def _longest(result: Result) -> str:
-    return UNKNOWN if result.latency_ms is None else milliseconds(result.latency_ms.max)
 
 
 def _rate_note(result: Result) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
-from erfnet_ros.evaluation.results.result import ANSWERED, Result
+from erfnet_ros.evaluation.results.frame_records import ANSWERED
+from erfnet_ros.evaluation.results.result import Result
 from erfnet_ros.visualization.html.elements import Block, Cell, Column, Section, Table
 from erfnet_ros.visualization.html.formatting import milliseconds, number
 from erfnet_ros.visualization.html.histograms import histogram

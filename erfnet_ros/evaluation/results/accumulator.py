@@ -42,13 +42,7 @@ class Prediction:
 
 
 class Accumulator:
-    """Add up the frames of one bag.
-
-    Args:
-        class_set: What the ids mean.
-        images: Images in the bag.
-        boundaries: Whether outlines are scored as well.
-    """
+    """Add up the frames of one bag."""
 
     def __init__(self, class_set: ClassSet, images: int, boundaries: bool) -> None:
         self._class_set = class_set
@@ -68,7 +62,6 @@ class Accumulator:
         """Add a frame.
 
         Args:
-            frame: The image and its truth.
             answer: None where the frame has a fault.
         """
         start_s = time.perf_counter()

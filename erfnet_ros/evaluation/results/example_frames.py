@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
@@ -12,7 +12,7 @@ import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.config_schema import decode
+from erfnet_ros.core.config_schema import decode_fields
 from erfnet_ros.core.errors import EvaluationError, ImageError
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip
 from erfnet_ros.visualization.overlay import blend
@@ -34,8 +34,6 @@ class Candidate:
     """A frame that may come into the report.
 
     Attributes:
-        index: Of the image on its topic.
-        stamp_ns: Of its header.
         miou: Of this frame alone, 0..1; None without truth.
         confidence: Its mean confidence, 0..1.
         weakest: The classes of the lowest IoU in this frame, 0..1; empty without ground truth.
@@ -51,14 +49,7 @@ class Candidate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in what JSON holds."""
-        return {
-            "index": self.index,
-            "stamp_ns": self.stamp_ns,
-            "miou": self.miou,
-            "confidence": self.confidence,
-            "weakest": dict(self.weakest),
-            "jpeg": base64.b64encode(self.jpeg).decode("ascii"),
-        }
+        return asdict(self) | {"jpeg": base64.b64encode(self.jpeg).decode("ascii")}
 
     @classmethod
     def from_dict(cls, content: Any) -> Candidate:
@@ -71,14 +62,8 @@ class Candidate:
             jpeg = base64.b64decode(content["jpeg"], validate=True)
         except (KeyError, TypeError, ValueError) as error:
             raise EvaluationError(f"Expected a picture in base64, got {error!r}.") from error
-        return cls(
-            decode(int, content.get("index"), "index"),
-            decode(int, content.get("stamp_ns"), "stamp_ns"),
-            None if content.get("miou") is None else decode(float, content["miou"], "miou"),
-            decode(float, content.get("confidence"), "confidence"),
-            decode(dict[str, float], content.get("weakest"), "weakest"),
-            jpeg,
-        )
+        rest = {name: value for name, value in content.items() if name != "jpeg"}
+        return replace(decode_fields(cls, rest, "an example frame"), jpeg=jpeg)
 
 
 @dataclass
@@ -95,7 +80,6 @@ class ExampleFrames:
     """Keep the few frames that are worth a look; those of one kind lie some way apart, for neighbors look alike.
 
     Args:
-        class_set: Colors of the classes.
         images: Images in the bag, from which the distance follows.
     """
 

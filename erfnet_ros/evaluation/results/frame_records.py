@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from erfnet_ros.core.config_schema import decode
 from erfnet_ros.core.errors import EvaluationError
@@ -19,7 +19,6 @@ class FrameRecord:
 
     Attributes:
         bag: Index into `Result.bags`.
-        index: Of the image on its topic, from 0.
         stamp_ns: Of its header; where the bag's stamps are all zero, the bag's own time.
         outcome: answered, dropped or rejected.
         reason: Why it was dropped or rejected, for people; None where answered.
@@ -41,15 +40,8 @@ class FrameRecord:
 
 
 _COLUMNS: dict[str, Any] = {
-    "bag": tuple[int, ...],
-    "index": tuple[int, ...],
-    "stamp_ns": tuple[int, ...],
-    "outcome": tuple[str, ...],
-    "reason": tuple[str | None, ...],
-    "latency_ms": tuple[float | None, ...],
-    "miou": tuple[float | None, ...],
-    "confidence": tuple[float | None, ...],
-    "changed": tuple[float | None, ...],
+    name: tuple[kind, ...]  # type: ignore[valid-type]
+    for name, kind in get_type_hints(FrameRecord).items()
 }
 
 

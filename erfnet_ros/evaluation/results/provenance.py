@@ -28,7 +28,6 @@ class EngineMetadata:
 
     Attributes:
         engine, precision, device: As they ran, never auto.
-        checkpoint_sha256: Hash of the weights' file.
         notes: What was chosen for want of something better, a sentence each.
     """
 
@@ -40,12 +39,7 @@ class EngineMetadata:
 
 
 def engine_metadata(segmenter: Segmenter, checkpoint: Path | None) -> EngineMetadata:
-    """Return what a segmenter computes with.
-
-    Args:
-        segmenter: The segmenter.
-        checkpoint: The file that it was loaded from; None for the shipped weights.
-    """
+    """Return what a segmenter computes with."""
     engine = segmenter.engine
     return EngineMetadata(engine.name, engine.precision, engine.device, checkpoint_sha256(checkpoint), engine.notes)
 
@@ -75,12 +69,7 @@ def provenance(
     """Say where the figures come from.
 
     Args:
-        settings: What was asked for.
-        engine: What computed.
-        checkpoint: The weights.
-        command: As the user wrote it.
         started: ISO 8601, with the zone.
-        duration_s: Seconds of evaluation.
         rate: Replay speed against the bag's own; None offline.
     """
     width, height = checkpoint.input_size
@@ -108,11 +97,7 @@ def provenance(
 
 
 def machine(device: str) -> Mapping[str, str]:
-    """Return what this machine is.
-
-    Args:
-        device: Where the network runs, "cpu" or "cuda:N".
-    """
+    """Return what this machine is; the network runs on `device`, "cpu" or "cuda:N"."""
     facts = {
         "processor": processor(),
         "cores": str(os.cpu_count()),

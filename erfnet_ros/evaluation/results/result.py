@@ -20,35 +20,11 @@ from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Pr
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
 from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistencyFigures
-from erfnet_ros.evaluation.results.frame_records import (
-    ANSWERED,
-    DROPPED,
-    OUTCOMES,
-    REJECTED,
-    FrameRecord,
-    from_columns,
-    to_columns,
-)
+from erfnet_ros.evaluation.results.frame_records import FrameRecord, from_columns, to_columns
 
 FORMAT = "erfnet_ros evaluation"
 VERSION = 1
 OFFLINE, LIVE = "offline", "live"
-
-__all__ = [
-    "ANSWERED",
-    "DROPPED",
-    "LIVE",
-    "OFFLINE",
-    "OUTCOMES",
-    "REJECTED",
-    "BagMetadata",
-    "FrameCounts",
-    "FrameRecord",
-    "Picture",
-    "Provenance",
-    "Result",
-    "Usage",
-]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from erfnet_ros.evaluation.report.accuracy import classes_table
 from erfnet_ros.evaluation.report.build import build_markdown, build_page, frames_section, write_report
 from erfnet_ros.evaluation.report.summary_tiles import requirement_notes, tiles
 from erfnet_ros.evaluation.report.timing import event_times_s, timing_section
-from erfnet_ros.evaluation.results.result import LIVE, OFFLINE, FrameRecord, Result
+from erfnet_ros.evaluation.results.frame_records import FrameRecord
+from erfnet_ros.evaluation.results.result import LIVE, OFFLINE, Result
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.html import elements as html
 from erfnet_ros.visualization.html.elements import Note, Page, Table, Tile
