@@ -84,17 +84,6 @@ def test_ratios_equal_those_of_pixel_sets(frame: tuple[Labels, Labels, int]) -> 
     assert pixel_accuracy(matrix) == (pytest.approx(sum(answers) / len(answers)) if answers else None)
 
 
-@given(frames(), st.integers(0, 2**32 - 1))
-def test_what_is_said_where_truth_is_void_changes_nothing(frame: tuple[Labels, Labels, int], seed: int) -> None:
-    truth, labels, num_classes = frame
-    other = labels.copy()
-    void = truth == VOID
-    other[void] = np.random.default_rng(seed).integers(0, num_classes, void.sum())
-    np.testing.assert_array_equal(
-        confusion_matrix(truth, labels, num_classes), confusion_matrix(truth, other, num_classes)
-    )
-
-
 @given(frames())
 def test_frames_are_pooled_before_any_ratio(frame: tuple[Labels, Labels, int]) -> None:
     """The mean over frames is another number, and not the one that the literature reports."""
@@ -104,31 +93,12 @@ def test_frames_are_pooled_before_any_ratio(frame: tuple[Labels, Labels, int]) -
     np.testing.assert_array_equal(total, confusion_matrix(truth, labels, num_classes))
 
 
-def test_a_perfect_answer_scores_one_and_absent_classes_do_not_pull_it_down() -> None:
-    truth = np.array([[0, 3], [3, VOID]], np.uint8)
-    matrix = confusion_matrix(truth, truth, 11)
-    assert mean_iou(matrix) == 1
-    assert np.isnan(class_iou(matrix)).sum() == 9
-
-
 def test_a_class_without_ground_truth_is_no_part_of_the_mean() -> None:
     """On a short bag a few false pixels of rare classes would pull the mean down by a whole class each."""
     matrix = confusion_matrix(np.array([0, 0], np.uint8), np.array([0, 1], np.uint8), 3)
     np.testing.assert_array_equal(class_iou(matrix), [0.5, np.nan, np.nan])
     assert mean_iou(matrix) == 0.5
     assert mean_iou_with_false_classes(matrix) == 0.25
-
-
-def test_no_answer_counts_against_the_true_class() -> None:
-    matrix = confusion_matrix(np.array([0, 0], np.uint8), np.array([0, VOID], np.uint8), 1)
-    assert class_iou(matrix).tolist() == [0.5]
-    assert pixel_accuracy(matrix) == 0.5
-
-
-def test_nothing_known_gives_no_score_instead_of_zero() -> None:
-    matrix = confusion_matrix(np.full((2, 2), VOID, np.uint8), np.zeros((2, 2), np.uint8), 4)
-    assert mean_iou(matrix) is None
-    assert pixel_accuracy(matrix) is None
 
 
 def test_the_most_classes_that_bytes_allow() -> None:
@@ -176,22 +146,6 @@ def test_means_are_those_of_torchmetrics(average: str, ours: Callable[[Confusion
     assert ours(confusion_matrix(truth, labels, 19)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_frequent_classes_weigh_more_by_hand() -> None:
-    truth = np.array([0, 0, 0, 1, VOID], np.uint8)
-    labels = np.array([0, 0, 1, 1, 2], np.uint8)
-    matrix = confusion_matrix(truth, labels, 3)
-    assert frequency_weighted_iou(matrix) == pytest.approx(3 / 4 * 2 / 3 + 1 / 4 * 1 / 2)
-    assert frequency_weighted_iou(np.zeros((3, 4), np.int64)) is None
-
-
-def test_a_confusion_within_a_category_is_a_hit_and_no_answer_is_none() -> None:
-    truth = np.array([0, 1, 1, 2, 2], np.uint8)
-    labels = np.array([1, 1, 0, VOID, 0], np.uint8)
-    matrix = category_matrix(confusion_matrix(truth, labels, 3), [0, 0, 1])
-    assert matrix.tolist() == [[3, 0, 0], [1, 0, 1]]
-    assert class_iou(matrix).tolist() == [3 / 4, 0]
-
-
 @given(frames(), st.data())
 def test_categories_are_the_classes_renamed_before_counting(
     frame: tuple[Labels, Labels, int], data: st.DataObject
@@ -223,11 +177,6 @@ def test_a_confidence_of_zero_lies_in_the_first_bin() -> None:
     counts = calibration_counts(zero, zero, zero)
     assert counts[:, 0].tolist() == [3, 3, 0]
     assert expected_calibration_error(counts) == 1
-
-
-def test_nothing_answered_has_no_calibration() -> None:
-    void = np.full(3, VOID, np.uint8)
-    assert expected_calibration_error(calibration_counts(void, void, void)) is None
 
 
 def test_the_calibration_error_is_that_of_torchmetrics() -> None:

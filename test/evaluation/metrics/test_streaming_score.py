@@ -23,10 +23,6 @@ def test_each_moment_has_the_mask_that_arrived_last_by_then() -> None:
     assert latest_arrived([0, 10, 20, 30], [5, 10, 29]) == [None, 1, 1, 2]
 
 
-def test_what_arrives_late_and_out_of_turn_counts_from_when_it_arrives() -> None:
-    assert latest_arrived([10, 20], [15, 5]) == [1, 0]
-
-
 @given(MOMENTS, MOMENTS)
 def test_it_is_what_a_plain_search_finds(moments: list[int], arrivals: list[int]) -> None:
     def plain(moment: int) -> int | None:

@@ -37,13 +37,6 @@ def test_pixels_are_pooled_over_all_pairs() -> None:
     assert consistency.figures(NAMES) == TemporalConsistencyFigures(1 - 2 / 6, {"sky": 2 / 4, "road": 1.0}, 3)
 
 
-def test_a_class_that_no_mask_held_has_no_share() -> None:
-    consistency = TemporalConsistency(2)
-    consistency.add(mask(1, 1))
-    consistency.add(mask(1, 1))
-    assert consistency.figures(NAMES).by_class == {"sky": None, "road": 1.0}
-
-
 def test_masks_of_another_size_and_of_another_bag_are_not_compared() -> None:
     consistency = TemporalConsistency(2)
     consistency.add(mask(0, 0))

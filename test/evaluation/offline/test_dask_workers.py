@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ from erfnet_ros.core.errors import BagError, EvaluationError
 from erfnet_ros.evaluation.offline.dask_workers import run_here, run_on_dask, run_processes
 from erfnet_ros.evaluation.offline.job import Job
 
+THREADS = max(1, (os.cpu_count() or 1) // 2)
+"""What `run_processes` gives to each of two processes: labels depend on it."""
+
 
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
@@ -21,49 +26,42 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def works(bags: list[Path], folder: Path) -> list[Job]:
-    return [work(bag, folder) for bag in bags]
+    return [replace(work(bag, folder), threads=THREADS) for bag in bags]
 
 
-class Seen:
-    """Note how far bags are told to be."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, int, int]] = []
-
-    def __call__(self, bag: int, done: int, total: int) -> None:
-        self.calls.append((bag, done, total))
+Calls = list[tuple[int, int, int]]
 
 
 @pytest.fixture(scope="module")
 def one_after_the_other(tmp_path_factory: pytest.TempPathFactory, bags: list[Path]) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("here")
-    seen = Seen()
-    result = timeless(combined(run_here(works(bags, folder), seen), folder))
-    assert seen.calls[0] == (0, 0, 5)
-    assert seen.calls[-1] == (1, FRAMES - 5, FRAMES - 5)
+    calls: Calls = []
+    result = timeless(combined(run_here(works(bags, folder), lambda *call: calls.append(call)), folder))
+    assert calls[0] == (0, 0, 5)
+    assert calls[-1] == (1, FRAMES - 5, FRAMES - 5)
     return result
 
 
 def test_two_processes_come_to_the_same_as_one(
     tmp_path: Path, bags: list[Path], one_after_the_other: dict[str, object]
 ) -> None:
-    seen = Seen()
-    result = combined(run_processes(works(bags, tmp_path), 2, seen), tmp_path)
+    calls: Calls = []
+    result = combined(run_processes(works(bags, tmp_path), 2, lambda *call: calls.append(call)), tmp_path)
     assert timeless(result) == one_after_the_other
-    assert {bag for bag, _, _ in seen.calls} == {0, 1}
+    assert {bag for bag, _, _ in calls} == {0, 1}
 
 
 def test_a_kept_segmenter_takes_the_threads_of_its_job(
     tmp_path: Path, bags: list[Path], one_after_the_other: dict[str, object]
 ) -> None:
     """Labels depend on the number of threads: a bag's figures must not depend on what ran before it."""
-    torch.set_num_threads(2)
-    assert timeless(combined(run_here(works(bags, tmp_path), Seen()), tmp_path)) == one_after_the_other
+    torch.set_num_threads(THREADS + 1)
+    assert timeless(combined(run_here(works(bags, tmp_path), lambda *call: None), tmp_path)) == one_after_the_other
 
 
 def test_what_stops_a_bag_in_a_process_is_told_in_its_own_words(tmp_path: Path) -> None:
     with pytest.raises(BagError, match=r"missing', which does not exist"):
-        run_processes(works([tmp_path / "missing"], tmp_path), 1, Seen())
+        run_processes(works([tmp_path / "missing"], tmp_path), 1, lambda *call: None)
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +77,15 @@ def cluster() -> Iterator[str]:
 def test_a_dask_cluster_comes_to_the_same(
     tmp_path: Path, bags: list[Path], cluster: str, one_after_the_other: dict[str, object]
 ) -> None:
-    seen = Seen()
-    result = combined(run_on_dask(works(bags, tmp_path), cluster, seen), tmp_path)
+    calls: Calls = []
+    result = combined(run_on_dask(works(bags, tmp_path), cluster, lambda *call: calls.append(call)), tmp_path)
     assert timeless(result) == one_after_the_other
-    assert sorted(seen.calls) == [(0, 5, 5), (1, FRAMES - 5, FRAMES - 5)]
+    assert sorted(calls) == [(0, 5, 5), (1, FRAMES - 5, FRAMES - 5)]
 
 
 def test_what_stops_a_bag_on_a_cluster_is_told_in_its_own_words(tmp_path: Path, bags: list[Path], cluster: str) -> None:
     with pytest.raises(BagError, match=r"missing', which does not exist"):
-        run_on_dask(works([*bags, tmp_path / "missing"], tmp_path), cluster, Seen())
+        run_on_dask(works([*bags, tmp_path / "missing"], tmp_path), cluster, lambda *call: None)
 
 
 def test_a_cluster_that_is_not_there_is_an_error_in_words(
@@ -97,4 +95,4 @@ def test_a_cluster_that_is_not_there_is_an_error_in_words(
     monkeypatch.setattr("erfnet_ros.evaluation.offline.dask_workers._CONNECT_S", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         with pytest.raises(EvaluationError, match=f"Expected a Dask scheduler at '{address}'"):
-            run_on_dask(works(bags, tmp_path), address, Seen())
+            run_on_dask(works(bags, tmp_path), address, lambda *call: None)

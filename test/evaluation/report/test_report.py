@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import browser
+from support.evaluation_samples import PROVENANCE
 
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.evaluation import thresholds
-from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Provenance, Usage
+from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Usage
 from erfnet_ros.evaluation.metrics.latency import jitter_ms, latency_statistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistency
@@ -32,23 +33,7 @@ FRAMES = 12
 DROPPED = (3, 4, 9)
 SECOND_NS = 1_000_000_000
 PICTURE = "pictures/worst_0.png"
-ORIGIN = Provenance(
-    checkpoint="camvid.safetensors",
-    checkpoint_sha256="3f5a" * 16,
-    checkpoint_metadata={"data": "CamVid train"},
-    engine="pytorch",
-    precision="fp32",
-    device="cpu",
-    input_size="auto",
-    threshold=0.0,
-    tolerance_s=0.005,
-    rate=1.0,
-    command="erfnet evaluate-bag drive --live -o out",
-    started="2026-11-25T09:12:44+00:00",
-    duration_s=41.2,
-    machine={"processor": "AMD EPYC"},
-    versions={"erfnet_ros": "0.1.0"},
-)
+ORIGIN = replace(PROVENANCE, rate=1.0, command="erfnet evaluate-bag drive --live -o out")
 
 
 def ground_truth_of(index: int) -> np.ndarray:
