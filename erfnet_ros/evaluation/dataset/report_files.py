@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -31,37 +31,6 @@ _PICTURES = 4
 """Frames on each contact sheet."""
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where the figures come from. Sizes are WIDTHxHEIGHT.
-
-    Attributes:
-        frames: How many, and of how many.
-        protocol: full or paper.
-        scored_size: The size of labels and truth when they were compared; several where frames differ.
-        input_size: What the network saw of each.
-        augmentation: What was averaged over each image; none on a robot.
-        checkpoint: Path of the weights, and their SHA-256.
-        trained_on: The checkpoint's own words.
-        engine, device, precision: As they ran, never auto.
-    """
-
-    data_set: str
-    split: str
-    frames: str
-    protocol: str
-    scored_size: str
-    input_size: str
-    augmentation: str
-    checkpoint: str
-    checkpoint_sha256: str
-    trained_on: str
-    engine: str
-    device: str
-    precision: str
-    versions: str
-
-
 def provenance(
     data: DataSet,
     count: int,
@@ -70,30 +39,30 @@ def provenance(
     segment: Segment,
     checkpoint: Checkpoint,
     path: str | Path | None,
-) -> Provenance:
-    """Say where the figures come from.
+) -> dict[str, str]:
+    """Return where the figures come from, by name: the data as they were scored, the weights, and who computed.
 
     Args:
-        path: Their file; None is the shipped one.
+        path: File of the checkpoint; None is the shipped one.
     """
     seen = dict.fromkeys(network_size(size, checkpoint.input_size, protocol.input_size) for size in measurement.sizes)
     path = checkpoints.DEFAULT if path is None else Path(path)
-    return Provenance(
-        data_set=data.name,
-        split=data.split,
-        frames=str(count) if count == len(data) else f"{count} of {len(data)}, evenly spread",
-        protocol=protocol.name,
-        scored_size=_sizes(measurement.sizes),
-        input_size=_sizes(tuple(seen)),
-        augmentation=segment.augmentation,
-        checkpoint=str(path),
-        checkpoint_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        trained_on=checkpoint.data,
-        engine=segment.engine,
-        device=segment.device,
-        precision=segment.precision,
-        versions=f"erfnet_ros {__version__}, PyTorch {torch.__version__}",
-    )
+    return {
+        "data_set": data.name,
+        "split": data.split,
+        "frames": str(count) if count == len(data) else f"{count} of {len(data)}, evenly spread",
+        "protocol": protocol.name,
+        "scored_size": _sizes(measurement.sizes),
+        "input_size": _sizes(tuple(seen)),
+        "augmentation": segment.augmentation,
+        "checkpoint": str(path),
+        "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "trained_on": checkpoint.data,
+        "engine": segment.engine,
+        "device": segment.device,
+        "precision": segment.precision,
+        "versions": f"erfnet_ros {__version__}, PyTorch {torch.__version__}",
+    }
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
@@ -102,16 +71,16 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} sizes from {names[0]} to {names[-1]}"
 
 
-def show(measurement: Measurement, source: Provenance, console: Console) -> None:
+def show(measurement: Measurement, source: Mapping[str, str], console: Console) -> None:
     """Print the figures, where there was truth to take them from, and their provenance."""
     if measurement.frames:
         _print_score(measurement.score, console)
     else:
         console.print("No ground truth to score against.")
-    _print_facts({name.replace("_", " "): str(value) for name, value in asdict(source).items()}, console)
+    _print_facts({name.replace("_", " "): value for name, value in source.items()}, console)
 
 
-def write_json(path: Path, measurement: Measurement, source: Provenance) -> None:
+def write_json(path: Path, measurement: Measurement, source: Mapping[str, str]) -> None:
     """Write all figures, the counts behind them, each frame's own and the provenance; complete or not there.
 
     Raises:
@@ -119,7 +88,7 @@ def write_json(path: Path, measurement: Measurement, source: Provenance) -> None
     """
     content = {
         **measurement.score.figures().to_dict(),
-        "provenance": asdict(source),
+        "provenance": dict(source),
         "by_frame": [{"name": frame.name, **asdict(frame.figures)} for frame in measurement.frames],
         "score": measurement.score.to_dict(),
     }
