@@ -64,10 +64,6 @@ class TemporalConsistency:
         self.pairs += 1
         return cv2.countNonZero(different) / labels.size
 
-    def cut(self) -> None:
-        """Let the next mask have none before it: it begins another bag."""
-        self.last = None
-
     def _counts(self, labels: Pixels, where: Any) -> npt.NDArray[np.int64]:
         # float32 counts are exact up to 16.7 million pixels, the most that an image may have.
         counts = cv2.calcHist([labels], [0], where, [256], [0, 256]).ravel().astype(np.int64)

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
-import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.config_schema import decode_fields
-from erfnet_ros.core.errors import EvaluationError, ImageError
+from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip
 from erfnet_ros.visualization.overlay import blend
 
@@ -129,7 +128,9 @@ class ExampleFrames:
             caption = f"frame {entry.frame.index}, confidence {100 * entry.frame.confidence:.0f} %"
             caption += "" if entry.frame.miou is None else f", mIoU {100 * entry.frame.miou:.0f} %"
             strip = labeled_strip(Sample(caption, rgb, truth, labels, overlay), self._class_set)
-            entry.frame, entry.pixels = replace(entry.frame, jpeg=_jpeg(strip)), None
+            bgr = cv2.cvtColor(strip, cv2.COLOR_RGB2BGR)
+            jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1].tobytes()
+            entry.frame, entry.pixels = replace(entry.frame, jpeg=jpeg), None
         return entry.frame
 
 
@@ -138,10 +139,3 @@ def value_of(kind: str, entry: Candidate) -> float:
     if kind == UNCERTAIN or entry.miou is None:
         return entry.confidence
     return -entry.miou if kind == BEST else entry.miou
-
-
-def _jpeg(rgb: Pixels) -> bytes:
-    done, content = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
-    if not done:
-        raise ImageError(f"Expected a strip that JPEG can hold, got shape {rgb.shape}.")
-    return content.tobytes()
