@@ -212,7 +212,7 @@ def test_what_only_the_starter_of_the_node_can_choose_is_refused(start: Start, b
     live = start(str(bag), "-o", str(tmp_path / "out"), "--node-running", *ENGINE)
     status, output = live.finish()
     assert status == 2
-    assert "Expected --node-running without --precision, --input-size" in output
+    assert "Expected --node-running without --engine, --precision, --input-size" in output
 
 
 @pytest.mark.parametrize(
