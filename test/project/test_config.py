@@ -13,7 +13,7 @@ from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.core.image import MAX_PIXELS
 from erfnet_ros.ros.node.parameters import PARAMETERS, Value
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
 
 

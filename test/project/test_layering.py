@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "erfnet_ros"
+PACKAGE = Path(__file__).resolve().parents[2] / "erfnet_ros"
 
 LAYERS = (
     {"core"},

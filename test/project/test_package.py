@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 import erfnet_ros
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "erfnet_ros"
 
 PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
