@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.printable_text import printable
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ def to_array(message: ImageMessage) -> Pixels:
     if pixel_bytes is None:
         remedy = "choose the color topic of this depth camera, or publish a thermal image as mono16"
         raise ImageError(
-            f"Expected an image encoding out of {', '.join((*VIEWED, *CONVERTED))}, got '{encoding}'; "
+            f"Expected an image encoding out of {', '.join((*VIEWED, *CONVERTED))}, got '{printable(encoding)}'; "
             f"{remedy if encoding in _DEPTH else 'convert it in the camera driver or with image_proc'}."
         )
     if message.step < width * pixel_bytes:

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image import BAYER, MAX_PIXELS, check_size, debayer, scale_to_8_bit
+from erfnet_ros.core.printable_text import printable
 
 _VIDEO = "a video whose frames need those before; decode it first, for example with ffmpeg_image_transport"
 _DEPTH = "a depth image; choose the topic of the color image"
@@ -93,15 +94,15 @@ def compressed_to_array(message: CompressedImageMessage) -> Pixels:
     Raises:
         ImageError: Not an image that OpenCV can decode, or a size that cannot be segmented.
     """
-    reason = _reason_to_refuse(message.format)
+    reason, shown = _reason_to_refuse(message.format), printable(message.format)
     if reason:
-        raise ImageError(f"Expected a JPEG or PNG in the compressed image, got format '{message.format}', {reason}.")
+        raise ImageError(f"Expected a JPEG or PNG in the compressed image, got format '{shown}', {reason}.")
     data = np.frombuffer(message.data, np.uint8)
     encoding = message.format.partition(";")[0].strip()
     image = decode_rgb(data, cv2.IMREAD_IGNORE_ORIENTATION, encoding)
     if image is None:
         raise ImageError(
-            f"Expected a JPEG or PNG in the compressed image, got {len(data)} bytes of format '{message.format}' "
+            f"Expected a JPEG or PNG in the compressed image, got {len(data)} bytes of format '{shown}' "
             "that cannot be decoded; is it a truncated frame, or a depth image?"
         )
     check_size(image.shape[1], image.shape[0])
