@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ErfnetError, ParameterError
+from erfnet_ros.core.text import printable
 
 _ROS = "ROS 2 and the built package: source ROS 2 and the workspace, or use 'make demo', which brings its own"
 
@@ -182,7 +183,7 @@ def _segment(options: argparse.Namespace) -> int:
     )
     faults = segment_files(tasks, segmenter, options.out, options.threshold, options.alpha)
     for fault in faults:
-        print(f"erfnet: left out {fault}", file=sys.stderr)
+        print(printable(f"erfnet: left out {fault}", 2000), file=sys.stderr)
     print(f"{len(tasks) - len(faults)} of {len(tasks)} images segmented into {options.out}")
     return 1 if faults else 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from erfnet_ros.core.array_types import VOID, Pixels
+from erfnet_ros.core.text import printable
 from erfnet_ros.data.datasets import KINDS, Entry, Layout, detect_kind, open_layout
 from erfnet_ros.data.datasets.validate import DataSetCheck, SplitCheck, check_dataset
 from erfnet_ros.data.frame_sources import spread_evenly
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     print("\n".join(table(layout, check.splits)))
     for kind, lines in (("note", check.notes), ("fault", check.faults)):
         for line in lines:
-            print(f"{kind}: {line}")
+            print(printable(f"{kind}: {line}", 1000))
     usable = [(split, entry) for split in check.splits for entry in split.usable]
     if usable:
         write_png(options.sheet, _sheet(layout, check.splits))
@@ -55,7 +56,7 @@ def table(layout: Layout, splits: Sequence[SplitCheck]) -> list[str]:
         row[0].ljust(widths[0]) + "".join(f"  {c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))
         for row in rows
     ]
-    return [title, "", *(line.rstrip() for line in lines), ""]
+    return [printable(line.rstrip(), 1000) for line in (title, "", *lines, "")]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,11 +13,15 @@ import numpy.typing as npt
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.config_schema import read_mapping
 from erfnet_ros.core.errors import ClassSetError, ParameterError
+from erfnet_ros.core.text import printable
 
 Color = tuple[int, int, int]
 
 MAX_CLASSES = 255
 """Ids are bytes, and 255 is void."""
+
+_LONGEST_NAME = 100
+"""Characters of a name: it is shown in logs, tables and pages."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,12 @@ class ClassSet:
             raise ClassSetError(
                 f"Expected a color for each of the {len(self.names)} classes of '{self.name}', got {len(self.colors)}."
             )
+        for name in (self.name, *self.names, *(self.categories or ())):
+            if not name.isprintable() or len(name) > _LONGEST_NAME:
+                raise ClassSetError(
+                    f"Expected names of at most {_LONGEST_NAME} visible characters in class set "
+                    f"'{printable(self.name, _LONGEST_NAME)}', got '{printable(name, _LONGEST_NAME)}'."
+                )
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
             raise ClassSetError(f"Expected each class name of '{self.name}' once, got {', '.join(twice)} again.")

@@ -1,8 +1,19 @@
 """Exceptions: each message says what was expected, what was got and what to do."""
 
+from erfnet_ros.core.text import printable
+
+_LONGEST = 2000
+"""Characters of a message."""
+
 
 class ErfnetError(Exception):
-    """Base of every error that bad input can cause; the message is meant for the user."""
+    """Base of every error that bad input can cause; the message is meant for the user, on one line.
+
+    Messages show names and values from outside: what a terminal or a log would act on becomes visible here.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message, _LONGEST))
 
 
 class ClassSetError(ErfnetError):

@@ -10,9 +10,13 @@ from typing import Any
 from erfnet_ros.core.errors import BagError, ImageError
 from erfnet_ros.core.image_decoding import can_be_decoded, compressed_to_array
 from erfnet_ros.core.progress import tracked
+from erfnet_ros.core.text import printable
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.data.bags.topics import Topic
+
+_LONGEST_LINE = 1000
+"""Characters of a line of text, into which a bag brings names of its own."""
 
 _END_BYTES = 64
 """Cameras pad what they send: the end of a JPEG or PNG is looked for in so many bytes."""
@@ -92,7 +96,8 @@ class BagInfo:
             f"  {name:<{widths[0]}}  {kind:<{widths[1]}}  {count:>{widths[2]}}  {rest}".rstrip()
             for name, kind, count, rest in rows
         ]
-        return [head, *body, *(f"  ! {fault}" for fault in self.faults), *(f"  - {note}" for note in self.notes)]
+        remarks = (*(f"  ! {fault}" for fault in self.faults), *(f"  - {note}" for note in self.notes))
+        return [printable(line, _LONGEST_LINE) for line in (head, *body, *remarks)]
 
 
 def inspect(path: Path | str) -> BagInfo:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.text import printable
 from erfnet_ros.evaluation import thresholds
 from erfnet_ros.evaluation.report.accuracy import accuracy_section, classes_table, stability_section
 from erfnet_ros.evaluation.report.provenance import provenance_section
@@ -40,7 +41,7 @@ def write_reports(
     """
     verdicts = thresholds.check(requirements, result)
     files = write_report(result, folder, compare, verdicts)
-    print("\n".join(_summary(result)))
+    print("\n".join(printable(line, 1000) for line in _summary(result)))
     for verdict in verdicts:
         print(f"require       {verdict.text}")
     print(f"written       {', '.join(map(str, files))}")

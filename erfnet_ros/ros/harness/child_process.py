@@ -18,11 +18,13 @@ from types import FrameType, TracebackType
 from typing import IO, TypeVar, cast
 
 from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.core.text import printable
 from erfnet_ros.ros.transport import profile_settings
 
 PACKAGE = "erfnet_ros"
 
 _TAIL_LINES = 12
+_LONGEST_LINE = 1000
 _STOP_STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 _HURRIED_STOP_STEPS = ((signal.SIGINT, 0.7), (signal.SIGKILL, 2.0))
 """Signal and the seconds that it has to work."""
@@ -37,7 +39,11 @@ _Child = TypeVar("_Child", bound="ChildProcess")
 
 
 class ProcessError(ErfnetError):
-    """A process that was started died, or did not do its part in time."""
+    """A process that was started died, or did not do its part in time; its last lines follow the message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.args = ("\n".join(printable(line, _LONGEST_LINE) for line in message.split("\n")),)
 
 
 class ChildProcess:
