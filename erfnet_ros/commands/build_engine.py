@@ -14,7 +14,6 @@ from erfnet_ros.core.image_size import parse_camera_size, parse_input_size
 if TYPE_CHECKING:
     # --help must not wait for torch.
     from erfnet_ros.inference.build_cache import Artifact
-    from erfnet_ros.inference.tensorrt.api import Backend
     from erfnet_ros.inference.tensorrt.build import Request
 
 _MAX_BATCH = 64
@@ -36,43 +35,45 @@ def main(arguments: Sequence[str]) -> int:
         raise ParameterError(f"Expected --workspace of 1 MiB or more, got {options.workspace}.")
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
 
+    import torch
+
     from erfnet_ros.inference.build_cache import Cache
     from erfnet_ros.inference.device import gpu_count
     from erfnet_ros.inference.tensorrt.api import find_backend
-    from erfnet_ros.inference.tensorrt.build import NO_GPU, Request, build_engine
-    from erfnet_ros.inference.tensorrt.engine import gpu_title, pick_gpu, pick_precision
-    from erfnet_ros.inference.tensorrt.progress import log_progress
+    from erfnet_ros.inference.tensorrt.build import Request, build_engine, log_progress
+    from erfnet_ros.inference.tensorrt.engine import pick_gpu, pick_precision
     from erfnet_ros.inference.tensorrt.session import open_session
     from erfnet_ros.models import checkpoint
 
     precision = pick_precision(options.precision)
     backend = find_backend()
     # Without a GPU some backends build all the same; a GPU that was asked for by name must be there.
-    gpu = pick_gpu(options.device) if options.device != "auto" or gpu_count() else None
+    device = pick_gpu(options.device) if options.device != "auto" or gpu_count() else torch.device("cpu")
     loaded = checkpoint.load(options.checkpoint)
     request = Request(
-        loaded,
-        camera or loaded.input_size,
-        input_size,
-        precision,
-        options.batch,
-        gpu_title(gpu) if gpu else NO_GPU,
-        options.workspace,
-        gpu,
+        checkpoint=loaded,
+        camera=camera or loaded.input_size,
+        input_size=input_size,
+        precision=precision,
+        batch=options.batch,
+        backend=backend,
+        cache=Cache(options.cache),
+        device=device,
+        workspace_mib=options.workspace,
     )
-    cache, progress = Cache(options.cache), log_progress(f"Building the TensorRT engine for {request.images}")
-    if gpu is None:
-        engine = build_engine(request, backend, cache, progress)
+    progress = log_progress(request)
+    if device.type == "cpu":
+        engine = build_engine(request, progress)
         checked = "not yet run: this machine has no GPU; it is compared with PyTorch where it is first loaded"
         notes = engine.notes
     else:
-        opened = open_session(request, backend, gpu, cache, progress)
+        opened = open_session(request, progress)
         # Rounded down: 99.9999 % must not read as all of them.
         checked = f"same class as PyTorch in fp32 on {int(opened.agreement * 1e6) / 1e4:.4f} % of the pixels"
         engine, notes = opened.engine, opened.notes
     for note in notes:
         logging.getLogger(__name__).info(note)
-    print("\n".join([*_described(engine, request, backend), checked]))
+    print("\n".join([*_described(engine, request), checked]))
     return 0
 
 
@@ -102,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _described(engine: Artifact, request: Request, backend: Backend) -> list[str]:
+def _described(engine: Artifact, request: Request) -> list[str]:
     size = request.input_size
     seen = "" if size is None else f", seen by the network at {size[0]}x{size[1]}"
     how = f"built in {engine.facts['seconds']:.1f} s" if engine.built else "found in the cache, not built again"
     return [
         f"{engine.path} ({engine.path.stat().st_size / 1e6:.1f} MB)",
-        f"{backend.title}, {request.gpu}: {request.images}{seen}, {request.precision}; {how}",
+        f"{request.backend.title}, {request.gpu}: {request.images}{seen}, {request.precision}; {how}",
     ]

@@ -10,7 +10,7 @@ import torch
 
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.core.system_info import nvidia_driver
-from erfnet_ros.inference.engine import DEVICES, FLOATS, PRECISIONS
+from erfnet_ros.inference.engine import DEVICES, FLOATS
 from erfnet_ros.inference.parity_check import MIN_AGREEMENT
 from erfnet_ros.models.checkpoint import Calibration
 from erfnet_ros.models.quantization import ranges_of
@@ -87,16 +87,14 @@ def pick_precision(
     """Return the precision that the user's word stands for, with a note where a faster one cannot be used.
 
     Args:
-        precision: One of `PRECISIONS`. auto is fp16 on a GPU; on a CPU int8 where the checkpoint's calibration says
-            that it answers as fp32 does (`MIN_AGREEMENT`), else bf16 where there are units for it, else fp32.
+        precision: auto is fp16 on a GPU; on a CPU int8 where the checkpoint's calibration says that it answers as fp32
+            does (`MIN_AGREEMENT`), else bf16 where there are units for it, else fp32.
         device: Where the network runs.
         calibration: The checkpoint's, without which there is no int8.
 
     Raises:
-        EngineError: The word is unknown, or the device does not compute in it.
+        EngineError: The device does not compute in it.
     """
-    if precision not in PRECISIONS:
-        raise EngineError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got '{precision}'.")
     if precision == "int8":
         if device.type == "cuda":
             raise EngineError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
+from erfnet_ros.core.errors import EngineError
 
 if TYPE_CHECKING:
     # Launch files and --help read the words below, and must not wait for torch.
@@ -38,6 +39,9 @@ class EngineRequest:
         input_size: (width, height) that the network sees, or None to follow camera and training.
         live: Frames must not wait: an engine that takes minutes to build for their size is built in the background,
             and PyTorch answers until it is ready.
+
+    Raises:
+        EngineError: The precision is unknown.
     """
 
     checkpoint: Checkpoint
@@ -45,6 +49,10 @@ class EngineRequest:
     precision: str = "auto"
     input_size: tuple[int, int] | None = None
     live: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise EngineError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got '{self.precision}'.")
 
 
 class Engine(Protocol):

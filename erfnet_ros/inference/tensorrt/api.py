@@ -1,6 +1,6 @@
 """TensorRT backends: the one that is installed, and how they differ.
 
-`tensorrt` 10 and 11 and `tensorrt_rtx` (TensorRT for RTX) share one Python API. What differs, and is kept to this file:
+`tensorrt` 10 and 11 and `tensorrt_rtx` (TensorRT for RTX) share one Python API. What differs:
 
 - Networks are strongly typed (precision stands in the graph) by a flag in 10, always in the others.
 - `tensorrt` times kernels on the GPU while it builds, and keeps the timings; an engine belongs to the GPU's model.
@@ -24,9 +24,7 @@ log = logging.getLogger(__name__)
 NAMES = ("tensorrt", "tensorrt_rtx")
 """The Python packages, best first: `tensorrt` times kernels on this very GPU."""
 
-OLDEST_MAJOR = {"tensorrt": 10, "tensorrt_rtx": 1}
-
-INSTALL = "pip install tensorrt-rtx, or TensorRT from NVIDIA"
+_OLDEST_MAJOR = {"tensorrt": 10, "tensorrt_rtx": 1}
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,8 @@ class Backend:
 
     Attributes:
         name: One of `NAMES`.
-        version: Its version.
         api: The Python module.
-        log: Its logger; an instance of `api.ILogger` with `clear()` and `reason()`.
+        log: An `api.ILogger` with `clear()` and `reason()`.
     """
 
     name: str
@@ -47,7 +44,7 @@ class Backend:
 
     @property
     def title(self) -> str:
-        """Its name and version, for messages."""
+        """Name and version, for messages."""
         return f"{'TensorRT' if self.name == 'tensorrt' else 'TensorRT for RTX'} {self.version}"
 
     @property
@@ -81,31 +78,6 @@ class Backend:
         flag = getattr(self.api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         return builder.create_network(0 if flag is None else 1 << int(flag))
 
-    def context(self, engine: Any, kernels: bytes | None) -> Context:
-        """Return what runs an engine, given kernels that were compiled before or None."""
-        if not self.compiles_at_load:
-            return Context(engine.create_execution_context(), None, True)
-        config = engine.create_runtime_config()
-        compiled = config.create_runtime_cache()
-        fitting = kernels is None or compiled.deserialize(kernels)
-        config.set_runtime_cache(compiled)
-        return Context(engine.create_execution_context(config), compiled, fitting)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What runs an engine.
-
-    Attributes:
-        execution: An `IExecutionContext`; None where there is no memory for it.
-        compiled: An `IRuntimeCache` of the kernels compiled for it; None where they stand in the engine.
-        fitting: Whether the kernels given were of use with this GPU and driver.
-    """
-
-    execution: Any
-    compiled: Any
-    fitting: bool
-
 
 @functools.cache
 def find_backend() -> Backend:
@@ -127,13 +99,14 @@ def find_backend() -> Backend:
             faults.append(f"'{name}' cannot be loaded ({error})")
             continue
         version = str(getattr(api, "__version__", "0"))
-        if int(version.partition(".")[0]) < OLDEST_MAJOR[name]:
+        if int(version.partition(".")[0]) < _OLDEST_MAJOR[name]:
             faults.append(f"'{name}' {version} is too old")
             continue
         return Backend(name, version, api, _new_log(api))
     raise EngineError(
         f"Engine 'tensorrt' needs the package 'tensorrt' 10 or later, or 'tensorrt_rtx', got "
-        f"{', and '.join(faults) or 'neither'}; install one ({INSTALL}), or set engine to auto."
+        f"{', and '.join(faults) or 'neither'}; install one (pip install tensorrt-rtx, or TensorRT from NVIDIA), or "
+        "set engine to auto."
     )
 
 
@@ -154,7 +127,6 @@ def _new_log(api: Any) -> Any:
                 log.debug("TensorRT: %s", message)
 
         def clear(self) -> None:
-            """Forget the errors so far."""
             with self._lock:
                 self._errors.clear()
 

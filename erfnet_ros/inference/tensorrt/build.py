@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from erfnet_ros.core.errors import EngineError, ExportError
 from erfnet_ros.inference.build_cache import Artifact, Cache, Key
 from erfnet_ros.inference.parity_check import fingerprint
 from erfnet_ros.inference.tensorrt.api import Backend
-from erfnet_ros.inference.tensorrt.progress import Progress, new_monitor
 from erfnet_ros.models import checkpoint as checkpoint_module
 from erfnet_ros.models import erfnet, fuse_batch_norm, pipeline
 from erfnet_ros.models.checkpoint import Checkpoint
@@ -27,48 +27,60 @@ from erfnet_ros.models.quantization import ranges_of
 if TYPE_CHECKING:
     import onnx
 
+log = logging.getLogger(__name__)
+
 Size = tuple[int, int]
+
+Progress = Callable[[float], None]
+"""Called with the share that is done, 0..1, never less than before; from any thread."""
+
+_LOG_PERIOD_S = 10.0
 
 PRECISIONS = ("fp16", "fp32", "int8")
 """The first is auto's: int8 is for those who asked. TensorRT has no transposed convolution in bf16."""
 
-NO_GPU = "no GPU"
-ANY_GPU = "any GPU"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a TensorRT engine is built for.
+    """What a TensorRT engine is built for, and with.
 
     Attributes:
-        checkpoint: What it computes.
+        checkpoint: The network.
         camera: (width, height) of the images.
         input_size: (width, height) that the network sees, or None to follow camera and training.
         precision: One of `PRECISIONS`. fp32 convolutions may run in TF32, as PyTorch's do; int8 is `onnx.quantize`'s.
         batch: Images at a time.
-        gpu: Name and compute capability of the GPU, or `NO_GPU`.
+        backend: The TensorRT that builds and runs it.
+        cache: Where it is kept.
+        device: The GPU, or the CPU to build without one.
         workspace_mib: Most memory for a layer's scratch data, MiB, or None for all that is free. It matters to the
             build alone: an engine in the cache is found with any.
-        device: The GPU to build on, or None without one.
     """
 
     checkpoint: Checkpoint
     camera: Size
-    input_size: Size | None
-    precision: str
-    batch: int
-    gpu: str
+    input_size: Size | None = None
+    precision: str = PRECISIONS[0]
+    batch: int = 1
+    backend: Backend
+    cache: Cache
+    device: torch.device
     workspace_mib: int | None = None
-    device: torch.device | None = None
 
     @property
     def images(self) -> str:
-        """What the engine is for, in words."""
+        """What the engine is for, for messages."""
         size = _text(self.camera)
         return f"images of {size}" if self.batch == 1 else f"{self.batch} images of {size} at a time"
 
-    def key(self, backend: Backend) -> Key:
-        """Return all that the engine depends on.
+    @property
+    def gpu(self) -> str:
+        """Name and compute capability of the GPU, or "no GPU"."""
+        return gpu_title(self.device) if self.device.type == "cuda" else "no GPU"
+
+    @property
+    def key(self) -> Key:
+        """All that the engine depends on.
 
         Raises:
             EngineError: It is to be in int8, but the checkpoint is not calibrated.
@@ -81,9 +93,9 @@ class Request:
             "network": _text(seen),
             "precision": self.precision,
             "batch": self.batch,
-            "backend": backend.name,
-            "version": backend.version,
-            "gpu": self.gpu if backend.times_kernels else ANY_GPU,
+            "backend": self.backend.name,
+            "version": self.backend.version,
+            "gpu": self.gpu if self.backend.times_kernels else "any GPU",
             "graph": _graph_version(),
         }
 
@@ -97,7 +109,7 @@ class Parsed:
     parser: Any
 
 
-def build_engine(request: Request, backend: Backend, cache: Cache, progress: Progress) -> Artifact:
+def build_engine(request: Request, progress: Progress) -> Artifact:
     """Return the engine of a request, out of the cache or built.
 
     Raises:
@@ -107,20 +119,16 @@ def build_engine(request: Request, backend: Backend, cache: Cache, progress: Pro
     def build(path: Path) -> Mapping[str, Any]:
         start = time.monotonic()
         # TensorRT builds and times kernels on the thread's current GPU.
-        with torch.cuda.device(request.device) if request.device else nullcontext():
-            path.write_bytes(_serialized(request, backend, _graph(request), cache, progress))
+        with torch.cuda.device(request.device) if request.device.type == "cuda" else nullcontext():
+            path.write_bytes(_serialized(request, _graph(request), progress))
         return {"gpu": request.gpu, "seconds": round(time.monotonic() - start, 1)}
 
-    return cache.artifact(*_place(request, backend), build)
+    return request.cache.artifact("tensorrt", request.key, "engine", build)
 
 
-def is_built(request: Request, backend: Backend, cache: Cache) -> bool:
-    """Tell whether the engine of a request is in the cache.
-
-    Raises:
-        EngineError: It is to be in int8, but the checkpoint is not calibrated.
-    """
-    return cache.holds(*_place(request, backend))
+def is_built(request: Request) -> bool:
+    """Tell whether the engine of a request is in the cache."""
+    return request.cache.holds("tensorrt", request.key, "engine")
 
 
 def parse(backend: Backend, model: onnx.ModelProto) -> Parsed:
@@ -142,10 +150,6 @@ def parse(backend: Backend, model: onnx.ModelProto) -> Parsed:
     return Parsed(builder, definition, parser)
 
 
-def _place(request: Request, backend: Backend) -> tuple[str, Key, str]:
-    return "tensorrt", request.key(backend), "engine"
-
-
 def _graph(request: Request) -> onnx.ModelProto:
     try:
         return export.build(
@@ -159,16 +163,15 @@ def _graph(request: Request) -> onnx.ModelProto:
         raise EngineError(f"TensorRT reads the network as ONNX, which cannot be written: {error}") from error
 
 
-def _serialized(
-    request: Request, backend: Backend, model: onnx.ModelProto, cache: Cache, progress: Progress
-) -> memoryview:
+def _serialized(request: Request, model: onnx.ModelProto, progress: Progress) -> memoryview:
+    backend = request.backend
     parsed = parse(backend, model)
     config = parsed.builder.create_builder_config()
     if request.workspace_mib is not None:
         config.set_memory_pool_limit(backend.api.MemoryPoolType.WORKSPACE, request.workspace_mib << 20)
     monitor = new_monitor(backend.api, progress)
     config.progress_monitor = monitor
-    with _timings(request, backend, cache, config):
+    with _timings(request, config):
         engine = parsed.builder.build_serialized_network(parsed.network, config)
     if monitor.interruption is not None:
         raise monitor.interruption
@@ -182,24 +185,85 @@ def _serialized(
 
 
 @contextmanager
-def _timings(request: Request, backend: Backend, cache: Cache, config: Any) -> Iterator[None]:
-    """Give a build the kernel timings of earlier ones on this GPU, and keep those that it adds."""
+def _timings(request: Request, config: Any) -> Iterator[None]:
+    """Give a build the kernel timings of earlier ones on this GPU, and store those that it adds."""
+    backend, cache = request.backend, request.cache
     if not backend.times_kernels:
         yield
         return
     key = {"backend": backend.name, "version": backend.version, "gpu": request.gpu}
 
-    def kept(timings: bytes) -> Artifact:
+    def stored(timings: bytes) -> Artifact:
         return cache.artifact("tensorrt-timings", key, "bin", lambda path: {"bytes": path.write_bytes(timings)})
 
-    known = kept(b"")
+    known = stored(b"")
     if not config.set_timing_cache(config.create_timing_cache(known.path.read_bytes()), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
     try:
         yield
     finally:
         cache.discard(known)
-        kept(bytes(config.get_timing_cache().serialize()))
+        stored(bytes(config.get_timing_cache().serialize()))
+
+
+def new_monitor(api: Any, progress: Progress) -> Any:
+    """Return an `api.IProgressMonitor` that calls `progress`; its `interruption` is what must be raised afterwards.
+
+    TensorRT prints what a callback raises and goes on building. So a Ctrl-C that is raised in a callback is stored, and
+    stops the build at its next step.
+    """
+
+    class Monitor(api.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            api.IProgressMonitor.__init__(self)
+            self.interruption: BaseException | None = None
+            # Number of steps and steps done of each phase; the outermost, whose share is the whole, comes first.
+            self._phases: dict[str, tuple[int, int]] = {}
+            self._shown = 0.0
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._phases[phase_name] = max(1, num_steps), 0
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if phase_name in self._phases:
+                self._phases[phase_name] = self._phases[phase_name][0], step + 1
+            self._show()
+            return self.interruption is None
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._phases.pop(phase_name, None)
+            self._show()
+
+        def _show(self) -> None:
+            share = 0.0 if self._phases else 1.0
+            for steps, done in reversed(self._phases.values()):
+                share = min(1.0, (done + share) / steps)
+            self._shown = max(self._shown, share)
+            try:
+                progress(self._shown)
+            except BaseException as error:  # raised again by `_serialized`
+                self.interruption = self.interruption or error
+
+    return Monitor()
+
+
+def log_progress(request: Request) -> Progress:
+    """Return a progress that logs the share of a build that is done, every ten seconds."""
+    last = time.monotonic()
+
+    def show(done: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LOG_PERIOD_S:
+            last = time.monotonic()
+            log.info("Building the TensorRT engine for %s: %.0f %%", request.images, 100 * done)
+
+    return show
+
+
+def gpu_title(device: torch.device) -> str:
+    """Return a GPU's name and compute capability."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{torch.cuda.get_device_name(device)}, compute capability {major}.{minor}"
 
 
 @functools.cache

@@ -15,13 +15,11 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.build_cache import Artifact, Cache
 from erfnet_ros.inference.device import gpu_count, gpu_index
-from erfnet_ros.inference.engine import PRECISIONS as ALL_PRECISIONS
 from erfnet_ros.inference.engine import EngineRequest, run_one_by_one
 from erfnet_ros.inference.pytorch.cuda import free_cached
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
-from erfnet_ros.inference.tensorrt.api import NAMES, Backend, find_backend
-from erfnet_ros.inference.tensorrt.build import PRECISIONS, Request, build_engine, is_built
-from erfnet_ros.inference.tensorrt.progress import Progress, log_progress
+from erfnet_ros.inference.tensorrt.api import NAMES, find_backend
+from erfnet_ros.inference.tensorrt.build import PRECISIONS, Request, build_engine, is_built, log_progress
 from erfnet_ros.inference.tensorrt.session import Session, open_session
 
 Shape = tuple[int, int, int]
@@ -34,12 +32,11 @@ _LOADED = 8
 class BackgroundBuild:
     """Build an engine into the cache on a thread that neither keeps the process alive nor is waited for."""
 
-    def __init__(self, request: Request, backend: Backend, cache: Cache, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, request: Request) -> None:
+        self._progress = log_progress(request)
         self._stopped = threading.Event()
         self._future: Future[Artifact] = Future()
-        build = partial(build_engine, request, backend, cache, self._report)
-        threading.Thread(target=self._run, args=(build,), name="erfnet_build", daemon=True).start()
+        threading.Thread(target=self._run, args=(request,), name="erfnet_build", daemon=True).start()
 
     @property
     def done(self) -> bool:
@@ -63,9 +60,9 @@ class BackgroundBuild:
         """Let the build end at its next step, without waiting for it."""
         self._stopped.set()
 
-    def _run(self, build: partial[Artifact]) -> None:
+    def _run(self, request: Request) -> None:
         try:
-            self._future.set_result(build())
+            self._future.set_result(build_engine(request, self._report))
         except BaseException as error:  # raised by `result`
             self._future.set_exception(error)
 
@@ -137,7 +134,7 @@ class TensorRTEngine:
             return True
         if shape in self._one_by_one:
             return False
-        if is_built(self._build_request(shape), self._backend, self._cache):
+        if is_built(self._build_request(shape)):
             return True
         self._one_by_one.add(shape)
         count, height, width = shape
@@ -172,10 +169,10 @@ class TensorRTEngine:
             if not self._builds:
                 self._end_meanwhile()
             return True
-        if is_built(request, self._backend, self._cache):
+        if is_built(request):
             return True
         self.notes += (_being_built(request, self.device),)
-        self._builds[shape] = BackgroundBuild(request, self._backend, self._cache, _progress(request))
+        self._builds[shape] = BackgroundBuild(request)
         return False
 
     def _end_meanwhile(self) -> None:
@@ -192,19 +189,22 @@ class TensorRTEngine:
 
     def _build_request(self, shape: Shape) -> Request:
         count, height, width = shape
-        checkpoint, input_size = self._request.checkpoint, self._request.input_size
-        gpu = gpu_title(self._device)
-        return Request(checkpoint, (width, height), input_size, self.precision, count, gpu, device=self._device)
+        return Request(
+            checkpoint=self._request.checkpoint,
+            camera=(width, height),
+            input_size=self._request.input_size,
+            precision=self.precision,
+            batch=count,
+            backend=self._backend,
+            cache=self._cache,
+            device=self._device,
+        )
 
     def _opened(self, shape: Shape) -> Session:
         request = self._build_request(shape)
-        opened = open_session(request, self._backend, self._device, self._cache, _progress(request))
+        opened = open_session(request, log_progress(request))
         self.notes += tuple(note for note in opened.notes if note not in self.notes)
         return opened.session
-
-
-def _progress(request: Request) -> Progress:
-    return log_progress(f"Building the TensorRT engine for {request.images}")
 
 
 def _being_built(request: Request, device: str) -> str:
@@ -219,12 +219,10 @@ def pick_precision(precision: str) -> str:
     """Return the precision of TensorRT that the user's word stands for.
 
     Raises:
-        EngineError: The word is unknown, or none of TensorRT's.
+        EngineError: It is none of TensorRT's.
     """
     if precision == "auto":
         return PRECISIONS[0]
-    if precision not in ALL_PRECISIONS:
-        raise EngineError(f"Expected precision to be one of {', '.join(ALL_PRECISIONS)}, got '{precision}'.")
     if precision not in PRECISIONS:
         raise EngineError(
             f"Expected a precision that TensorRT has for every layer ({', '.join(PRECISIONS)}), got '{precision}'; "
@@ -250,9 +248,3 @@ def pick_gpu(device: str) -> torch.device:
             f"{build} that sees {seen}; set engine to auto, or device to one that is there."
         )
     return torch.device("cuda", index)
-
-
-def gpu_title(device: torch.device) -> str:
-    """Return a GPU's name and compute capability."""
-    major, minor = torch.cuda.get_device_capability(device)
-    return f"{torch.cuda.get_device_name(device)}, compute capability {major}.{minor}"

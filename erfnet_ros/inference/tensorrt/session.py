@@ -15,13 +15,11 @@ from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.build_cache import Artifact, Cache
+from erfnet_ros.inference.build_cache import Artifact, Key
 from erfnet_ros.inference.engine import Run
 from erfnet_ros.inference.parity_check import check_parity
 from erfnet_ros.inference.pytorch.cuda import GpuFrames
-from erfnet_ros.inference.tensorrt.api import Backend
-from erfnet_ros.inference.tensorrt.build import Request, build_engine
-from erfnet_ros.inference.tensorrt.progress import Progress
+from erfnet_ros.inference.tensorrt.build import Progress, Request, build_engine
 from erfnet_ros.models.onnx import export
 from erfnet_ros.models.pipeline import Pipeline
 
@@ -33,50 +31,56 @@ class RefusedError(EngineError):
 
 
 class Session:
-    """Run one engine for batches of one shape.
+    """Run one engine for batches of one shape on one GPU.
 
     Args:
-        backend: Whose engine it is.
+        request: What the engine was built for.
         plan: The serialized engine.
-        frames: Buffers of the engine's shape on its GPU.
         kernels: What `kernels` of an earlier session returned, or None.
+
+    Attributes:
+        fitting: Whether the kernels given were of use with this GPU and driver.
 
     Raises:
         RefusedError: TensorRT does not load the engine.
         EngineError: The GPU has too little memory, or fails.
     """
 
-    def __init__(self, backend: Backend, plan: bytes, frames: GpuFrames, kernels: bytes | None = None) -> None:
-        self._backend, self._frames, self._device = backend, frames, frames.device
-        with self._frames.faults(), torch.cuda.device(self._device):
-            self._runtime = backend.new("Runtime")
+    def __init__(self, request: Request, plan: bytes, kernels: bytes | None = None) -> None:
+        self._backend, self._device = request.backend, request.device
+        width, height = request.camera
+        self._frames = frames = GpuFrames((request.batch, height, width), self._device)
+        with frames.faults(), torch.cuda.device(self._device):
+            self._runtime = self._backend.new("Runtime")
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise RefusedError(
-                    f"{backend.title} does not load its engine on {torch.cuda.get_device_name(self._device)}: "
-                    f"{backend.log.reason()}; set engine to auto."
+                    f"{self._backend.title} does not load its engine on {torch.cuda.get_device_name(self._device)}: "
+                    f"{self._backend.log.reason()}; set engine to auto."
                 )
-            self._context = backend.context(self._engine, kernels)
-            if self._context.execution is None:
+            if self._backend.compiles_at_load:
+                config = self._engine.create_runtime_config()
+                self._compiled = config.create_runtime_cache()
+                self.fitting = kernels is None or self._compiled.deserialize(kernels)
+                config.set_runtime_cache(self._compiled)
+                self._context = self._engine.create_execution_context(config)
+            else:
+                self._context = self._engine.create_execution_context()
+            if self._context is None:
                 raise self._failure("has no room for the engine's data")
-            buffers = (self._frames.images, self._frames.labels, self._frames.confidences)
+            buffers = (frames.images, frames.labels, frames.confidences)
             for name, buffer in zip((export.INPUT, *export.OUTPUTS), buffers, strict=True):
-                self._context.execution.set_tensor_address(name, buffer.data_ptr())
-        self._frames.begin(self._work, capturable=self._capturable)
+                self._context.set_tensor_address(name, buffer.data_ptr())
+        frames.begin(self._work, capturable=self._capturable)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Why it runs slower than it could, a sentence each."""
         return self._frames.notes
 
-    @property
-    def fitting(self) -> bool:
-        """Whether the kernels given were of use."""
-        return self._context.fitting
-
     def kernels(self) -> bytes:
-        """Return the kernels that were compiled, for the next session; empty where they stand in the engine."""
-        return b"" if self._context.compiled is None else bytes(self._context.compiled.serialize())
+        """Return the kernels that were compiled, for the next session; only where they are compiled at load."""
+        return bytes(self._compiled.serialize())
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.inference.engine.Engine`."""
@@ -88,12 +92,12 @@ class Session:
 
     def _capturable(self, stream: int) -> bool:
         # Only TensorRT for RTX has kernels that cannot be captured, and the method that tells.
-        tells = getattr(self._context.execution, "is_stream_capturable", None)
+        tells = getattr(self._context, "is_stream_capturable", None)
         return tells is None or bool(tells(stream))
 
     def _work(self, *buffers: Tensor) -> None:
         """Enqueue the engine's work on the current stream; the buffers' addresses are set."""
-        if not self._context.execution.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+        if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
             raise self._failure("failed")
 
     def _failure(self, what: str) -> EngineError:
@@ -108,7 +112,6 @@ class Opened:
     """An engine that was loaded and checked.
 
     Attributes:
-        session: Runs it.
         engine: Its file.
         agreement: Share of the pixels on which it chooses PyTorch's class, 0..1.
         notes: Why it runs slower than it could, a sentence each.
@@ -120,29 +123,29 @@ class Opened:
     notes: tuple[str, ...]
 
 
-def open_session(request: Request, backend: Backend, device: torch.device, cache: Cache, progress: Progress) -> Opened:
+def open_session(request: Request, progress: Progress) -> Opened:
     """Load an engine, built and compared with PyTorch if that has not been done before.
 
     Raises:
         EngineError: It cannot be built or loaded, or disagrees with PyTorch; then it is not kept.
     """
-    engine = build_engine(request, backend, cache, progress)
+    engine = build_engine(request, progress)
     try:
-        session = _loaded(request, backend, engine, device, cache)
+        session = _loaded(request, engine)
     except RefusedError:
-        cache.discard(engine)
+        request.cache.discard(engine)
         if engine.built:
             raise
-        engine = build_engine(request, backend, cache, progress)
-        session = _loaded(request, backend, engine, device, cache)
+        engine = build_engine(request, progress)
+        session = _loaded(request, engine)
     if engine.built:
         seconds = engine.facts["seconds"]
         log.info("TensorRT built an engine for %s in %.0f s; it is kept at %s.", request.images, seconds, engine.path)
-    checked = check_once(request, backend, engine, session, cache)
+    checked = check_once(request, engine, session)
     return Opened(session, engine, checked.facts["agreement"], (*engine.notes, *session.notes, *checked.notes))
 
 
-def check_once(request: Request, backend: Backend, engine: Artifact, run: Run, cache: Cache) -> Artifact:
+def check_once(request: Request, engine: Artifact, run: Run) -> Artifact:
     """Compare a loaded engine with PyTorch in fp32, unless this very file was compared on this GPU before.
 
     The result is kept as the fact "agreement".
@@ -151,7 +154,7 @@ def check_once(request: Request, backend: Backend, engine: Artifact, run: Run, c
         EngineError: It chooses another class too often; the engine is removed from the cache.
     """
     width, height = request.camera
-    name = f"{backend.title} ({request.precision}, {width}x{height})"
+    name = f"{request.backend.title} ({request.precision}, {width}x{height})"
 
     def last_of_batch(image: Pixels) -> tuple[Pixels, Pixels]:
         labels, confidences = run(np.repeat(image, request.batch, axis=0))
@@ -161,36 +164,36 @@ def check_once(request: Request, backend: Backend, engine: Artifact, run: Run, c
         pipeline = Pipeline(request.checkpoint, request.input_size).eval()
         return {"agreement": check_parity(name, last_of_batch, pipeline, [request.camera])}
 
-    digest = hashlib.sha256(engine.path.read_bytes()).hexdigest()
-    key = {**request.key(backend), "gpu": request.gpu, "engine": digest}
     try:
-        return cache.artifact("tensorrt-agreement", key, "json", compare)
+        return request.cache.artifact("tensorrt-agreement", _key_on_gpu(request, engine), "json", compare)
     except EngineError:
-        cache.discard(engine)
+        request.cache.discard(engine)
         raise
 
 
-def _loaded(request: Request, backend: Backend, engine: Artifact, device: torch.device, cache: Cache) -> Session:
+def _loaded(request: Request, engine: Artifact) -> Session:
     """Load an engine, with cached kernels where its backend compiles them at load."""
     plan = engine.path.read_bytes()
-    width, height = request.camera
-    shape = (request.batch, height, width)
-    if not backend.compiles_at_load:
-        return Session(backend, plan, GpuFrames(shape, device))
+    if not request.backend.compiles_at_load:
+        return Session(request, plan)
     compiled: list[Session] = []
 
     def build(path: Path) -> Mapping[str, Any]:
-        compiled.append(Session(backend, plan, GpuFrames(shape, device)))
+        compiled.append(Session(request, plan))
         path.write_bytes(compiled[-1].kernels())
         return {}
 
-    key = {**request.key(backend), "gpu": request.gpu, "engine": hashlib.sha256(plan).hexdigest()}
-    kernels = cache.artifact("tensorrt-kernels", key, "bin", build)
+    place = "tensorrt-kernels", _key_on_gpu(request, engine), "bin"
+    kernels = request.cache.artifact(*place, build)
     if not compiled:
-        session = Session(backend, plan, GpuFrames(shape, device), kernels.path.read_bytes())
+        session = Session(request, plan, kernels.path.read_bytes())
         if session.fitting:
             return session
         # Compiled by another driver.
-        cache.discard(kernels)
-        cache.artifact("tensorrt-kernels", key, "bin", build)
+        request.cache.discard(kernels)
+        request.cache.artifact(*place, build)
     return compiled[-1] if compiled else session
+
+
+def _key_on_gpu(request: Request, engine: Artifact) -> Key:
+    return {**request.key, "gpu": request.gpu, "engine": hashlib.sha256(engine.path.read_bytes()).hexdigest()}

@@ -5,7 +5,6 @@ All but running is tested without a GPU, by TensorRT for RTX; what needs a GPU s
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import subprocess
@@ -15,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ import onnx
 import pytest
 import torch
 from onnx import helper
-from torch.nn import functional as F
 
 from erfnet_ros.commands.build_engine import main
 from erfnet_ros.core.class_set import CAMVID
@@ -32,16 +31,15 @@ from erfnet_ros.inference.build_cache import Artifact, Cache
 from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
+from erfnet_ros.inference.tensorrt import build as build_module
 from erfnet_ros.inference.tensorrt import engine as tensorrt_engine
-from erfnet_ros.inference.tensorrt.api import Backend, find_backend
-from erfnet_ros.inference.tensorrt.build import NO_GPU, Parsed, Request, build_engine, parse
-from erfnet_ros.inference.tensorrt.progress import Progress
+from erfnet_ros.inference.tensorrt.api import find_backend
+from erfnet_ros.inference.tensorrt.build import Parsed, Progress, Request, build_engine, parse
 from erfnet_ros.inference.tensorrt.session import Opened, check_once, open_session
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Calibration, Checkpoint
 from erfnet_ros.models.erfnet import ACTIVATIONS, ERFNet
 from erfnet_ros.models.onnx import export
-from erfnet_ros.models.pipeline import Pipeline
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install tensorrt-rtx")
 
@@ -59,8 +57,14 @@ def checkpoint(seed: int = 5) -> Checkpoint:
 
 
 CHECKPOINT = checkpoint()
-REQUEST = Request(CHECKPOINT, SIZE, None, "fp16", 1, NO_GPU)
 BACKEND = find_backend()
+CPU = torch.device("cpu")
+
+
+def requested(folder: Path, **changes: Any) -> Request:
+    return replace(
+        Request(checkpoint=CHECKPOINT, camera=SIZE, backend=BACKEND, cache=Cache(folder), device=CPU), **changes
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,34 +110,29 @@ def test_in_int8_tensorrt_reads_and_builds_convolutions_of_bytes(tmp_path: Path)
     quantized = layers(keep_alive.network, "QUANTIZE")
     assert len(quantized) == 51
     assert {layer.get_output(0).dtype.name for layer in quantized} == {"INT8"}
-    engine = build_engine(dataclasses.replace(REQUEST, precision="int8"), BACKEND, Cache(tmp_path), ignore)
+    engine = build_engine(requested(tmp_path, precision="int8"), ignore)
     assert engine.path.stat().st_size > 1e6
 
 
-def test_the_ranges_of_a_calibration_make_another_engine_in_int8_alone() -> None:
-    again = dataclasses.replace(CHECKPOINT, calibration=Calibration(dict.fromkeys(ACTIVATIONS, 4.0), 0.9))
+def test_the_ranges_of_a_calibration_make_another_engine_in_int8_alone(tmp_path: Path) -> None:
+    again = replace(CHECKPOINT, calibration=Calibration(dict.fromkeys(ACTIVATIONS, 4.0), 0.9))
     for precision, differs in (("fp16", False), ("int8", True)):
-        one, other = (Request(each, SIZE, None, precision, 1, NO_GPU).key(BACKEND) for each in (CHECKPOINT, again))
+        one, other = (requested(tmp_path, checkpoint=c, precision=precision).key for c in (CHECKPOINT, again))
         assert (one != other) == differs
 
 
 def test_int8_without_a_calibration_says_how_to_make_one(tmp_path: Path) -> None:
-    plain = dataclasses.replace(CHECKPOINT, calibration=None)
-    request = dataclasses.replace(REQUEST, precision="int8", checkpoint=plain)
+    request = requested(tmp_path, precision="int8", checkpoint=replace(CHECKPOINT, calibration=None))
     with pytest.raises(EngineError, match=r"'int8' was asked for, .* with: erfnet calibrate"):
-        build_engine(request, BACKEND, Cache(tmp_path), ignore)
+        build_engine(request, ignore)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bytes_go_in_and_come_out_for_as_many_images_as_are_wanted() -> None:
     network = parsed("fp16", batch=2).network
     image = network.get_input(0)
-    assert (network.num_inputs, image.name, image.dtype.name, tuple(image.shape)) == (
-        1,
-        "image",
-        "UINT8",
-        (2, 48, 64, 3),
-    )
+    assert network.num_inputs == 1
+    assert (image.name, image.dtype.name, tuple(image.shape)) == ("image", "UINT8", (2, 48, 64, 3))
     outputs = [network.get_output(index) for index in range(network.num_outputs)]
     assert [(output.name, output.dtype.name, tuple(output.shape)) for output in outputs] == [
         ("labels", "UINT8", (2, 48, 64)),
@@ -141,62 +140,11 @@ def test_bytes_go_in_and_come_out_for_as_many_images_as_are_wanted() -> None:
     ]
 
 
-def deconvolved(
-    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: tuple[int, int], before: Any, after: Any
-) -> np.ndarray:
-    """Transpose a convolution as TensorRT's documentation of IDeconvolutionLayer defines it.
-
-    Every input pixel adds its multiple of the kernel, a stride from its neighbor's; then the padding is cut off.
-
-    Args:
-        x: (C, H, W).
-        kernel: (C, K, h, w).
-        bias: (K,).
-        stride: Rows and columns.
-        before: Rows and columns that are cut off at the top and on the left.
-        after: At the bottom and on the right.
-    """
-    _, height, width = x.shape
-    _, maps, high, wide = kernel.shape
-    whole = np.zeros((maps, (height - 1) * stride[0] + high, (width - 1) * stride[1] + wide))
-    for row in range(height):
-        for column in range(width):
-            top, left = row * stride[0], column * stride[1]
-            whole[:, top : top + high, left : left + wide] += np.tensordot(x[:, row, column], kernel, 1)
-    rows, columns = (whole.shape[1] - after[0], whole.shape[2] - after[1])
-    return whole[:, before[0] : rows, before[1] : columns] + bias[:, None, None]
-
-
-def test_each_transposed_convolution_that_tensorrt_read_gives_pytorchs_numbers() -> None:
-    """output_padding is where importers go wrong: every label would lie a pixel off."""
-    decoder = Pipeline(CHECKPOINT).eval().network.decoder
-    originals = [decoder.layers[0].conv, decoder.layers[3].conv, decoder.output_conv]
-    keep_alive = parsed("fp32")
-    imported = layers(keep_alive.network, "DECONVOLUTION")
-    assert len(imported) == 3
-    for layer, original in zip(imported, originals, strict=True):
-        layer.__class__ = BACKEND.api.IDeconvolutionLayer
-        kernel = np.asarray(layer.kernel).reshape(tuple(original.weight.shape))
-        x = torch.randn(original.in_channels, 5, 7, generator=torch.Generator().manual_seed(1))
-        output = deconvolved(
-            x.numpy(), kernel, np.asarray(layer.bias), layer.stride_nd, layer.pre_padding, layer.post_padding
-        )
-        expected = F.conv_transpose2d(
-            x, original.weight, original.bias, original.stride, original.padding, original.output_padding
-        )
-        assert output.shape == (original.out_channels, 10, 14)
-        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
-        assert tuple(layer.get_output(0).shape)[2:] == tuple(2 * side for side in layer.get_input(0).shape[2:])
-
-
 def test_a_graph_that_tensorrt_cannot_read_is_an_error() -> None:
     x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
-    graph = helper.make_graph(
-        [helper.make_node("Unheard", ["x"], ["y"], "node 7", domain="far.away")], "graph", [x], [y]
-    )
-    with pytest.raises(
-        EngineError, match=r"Expected TensorRT for RTX \S+ to read .* got: Unheard 'node 7': .*; update"
-    ):
+    node = helper.make_node("Unheard", ["x"], ["y"], "node 7", domain="far.away")
+    graph = helper.make_graph([node], "graph", [x], [y])
+    with pytest.raises(EngineError, match=r"Expected TensorRT for RTX \S+ to read .* Unheard 'node 7': .*; update"):
         parse(BACKEND, helper.make_model(graph))
 
 
@@ -207,7 +155,7 @@ Built = tuple[Path, Artifact, list[float]]
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Return the cache folder of a build, its engine, and the progress that it told."""
     folder, told = tmp_path_factory.mktemp("cache"), [0.0]
-    return folder, build_engine(REQUEST, BACKEND, Cache(folder), told.append), told
+    return folder, build_engine(requested(folder), told.append), told
 
 
 def test_an_engine_is_built_once(built: Built) -> None:
@@ -219,11 +167,19 @@ def test_an_engine_is_built_once(built: Built) -> None:
     def not_again(done: float) -> None:
         raise AssertionError("TensorRT was asked to build what is there")
 
-    again = build_engine(REQUEST, BACKEND, Cache(folder), not_again)
+    again = build_engine(requested(folder), not_again)
     assert (again.built, again.path, again.facts) == (False, engine.path, engine.facts)
 
 
-def test_images_whose_engine_is_not_built_yet_run_one_by_one(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def gpu_stand_in(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let the engine take a GPU that is not there; the test replaces what would run on it."""
+    monkeypatch.setattr(tensorrt_engine, "pick_gpu", lambda _: torch.device("cuda", 0))
+    monkeypatch.setattr(build_module, "gpu_title", lambda _: "no GPU")
+    return monkeypatch
+
+
+def test_images_whose_engine_is_not_built_yet_run_one_by_one(built: Built, gpu_stand_in: pytest.MonkeyPatch) -> None:
     """A build takes minutes on some GPUs: no camera may wait for that because two frames came together."""
     folder, engine, _ = built
     runs: list[int] = []
@@ -236,9 +192,7 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(built: Built, monke
 
         return Opened(run, engine, 1.0, ())  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tensorrt_engine, "pick_gpu", lambda _: torch.device("cuda", 0))
-    monkeypatch.setattr(tensorrt_engine, "gpu_title", lambda _: NO_GPU)
-    monkeypatch.setattr(tensorrt_engine, "open_session", opened)
+    gpu_stand_in.setattr(tensorrt_engine, "open_session", opened)
     opened_engine = tensorrt_engine.TensorRTEngine(EngineRequest(CHECKPOINT), Cache(folder))
     images = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3), np.uint8)
     for _ in range(2):
@@ -249,18 +203,18 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(built: Built, monke
     (note,) = opened_engine.notes
     assert note.startswith("2 images of 64x48 run one after the other")
     assert note.endswith("erfnet build-engine --batch 2 --size 64x48")
-    build_engine(dataclasses.replace(REQUEST, batch=3), BACKEND, Cache(folder), ignore)
+    build_engine(requested(folder, batch=3), ignore)
     opened_engine(np.zeros((3, 48, 64, 3), np.uint8))
     assert runs[4:] == [3]
 
 
-def test_frames_of_a_new_size_go_on_while_their_engine_is_built(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_of_a_new_size_go_on_while_their_engine_is_built(built: Built, gpu_stand_in: pytest.MonkeyPatch) -> None:
     """A camera's size is known from its first frame only: minutes of building must not be minutes without a mask."""
     folder, engine, _ = built
     may_end = threading.Event()
     on_cpu = PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32"))
 
-    def build(request: Request, _: Backend, __: Cache, progress: Progress) -> Artifact:
+    def build(request: Request, progress: Progress) -> Artifact:
         if request.camera == (96, 80):
             assert may_end.wait(60)
             progress(0.5)
@@ -274,27 +228,20 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(built: Built, mo
 
     def opened(request: Request, *_: object) -> Opened:
         opened_by.append(threading.current_thread())
-        return Opened(RunsAs(2), engine, 1.0, ())  # type: ignore[arg-type]
+        return Opened(AllRoad(), engine, 1.0, ())  # type: ignore[arg-type]
 
-    class RunsAs:
-        notes = ()
-
-        def __init__(self, label: int) -> None:
-            self.label = label
-
+    class AllRoad:
         def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            labels = np.full(images.shape[:3], self.label, np.uint8)
+            labels = np.full(images.shape[:3], 2, np.uint8)
             return labels, labels
 
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(tensorrt_engine, "pick_gpu", lambda _: torch.device("cuda", 0))
-    monkeypatch.setattr(tensorrt_engine, "gpu_title", lambda _: NO_GPU)
-    monkeypatch.setattr(tensorrt_engine, "open_session", opened)
-    monkeypatch.setattr(tensorrt_engine, "build_engine", build)
-    monkeypatch.setattr(tensorrt_engine, "is_built", lambda request, *_: request.camera in ready)
-    monkeypatch.setattr(tensorrt_engine, "PyTorchEngine", lambda *_: copy(on_cpu))
+    gpu_stand_in.setattr(tensorrt_engine, "open_session", opened)
+    gpu_stand_in.setattr(tensorrt_engine, "build_engine", build)
+    gpu_stand_in.setattr(tensorrt_engine, "is_built", lambda request: request.camera in ready)
+    gpu_stand_in.setattr(tensorrt_engine, "PyTorchEngine", lambda *_: copy(on_cpu))
     live = tensorrt_engine.TensorRTEngine(EngineRequest(CHECKPOINT, live=True), Cache(folder))
     images = np.random.default_rng(1).integers(0, 256, (1, 80, 96, 3), np.uint8)
     for _ in range(3):
@@ -336,28 +283,29 @@ def test_progress_grows_from_nothing_to_all(built: Built) -> None:
     assert len({round(done, 1) for done in told}) >= 5
 
 
-def test_whatever_the_engine_depends_on_makes_another_key() -> None:
-    key = REQUEST.key(BACKEND)
+def test_whatever_the_engine_depends_on_makes_another_key(tmp_path: Path) -> None:
     changes: list[dict[str, Any]] = [
         {"checkpoint": checkpoint(6)},
-        {"checkpoint": dataclasses.replace(CHECKPOINT, mean=(0.1, 0.5, 0.6))},
+        {"checkpoint": replace(CHECKPOINT, mean=(0.1, 0.5, 0.6))},
         {"camera": (80, 48)},
         {"input_size": (128, 96)},
         {"precision": "fp32"},
         {"batch": 2},
+        {"backend": replace(BACKEND, version="9")},
+        {"backend": replace(BACKEND, name="another")},
     ]
-    keys = [key, *(dataclasses.replace(REQUEST, **change).key(BACKEND) for change in changes)]
-    keys += [REQUEST.key(dataclasses.replace(BACKEND, **change)) for change in ({"version": "9"}, {"name": "another"})]
+    keys = [requested(tmp_path, **change).key for change in ({}, *changes)]
     assert len({str(sorted(each.items())) for each in keys}) == len(keys)
 
 
-def test_the_gpu_matters_to_engines_that_are_timed_on_it() -> None:
+@pytest.mark.parametrize(("name", "matters"), [("tensorrt", True), ("tensorrt_rtx", False)])
+def test_the_gpu_matters_to_engines_that_are_timed_on_it(
+    tmp_path: Path, name: str, matters: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And not to those of TensorRT for RTX, which may come from a machine without one."""
-    elsewhere = dataclasses.replace(REQUEST, gpu="NVIDIA L4, compute capability 8.9")
-    timed = dataclasses.replace(BACKEND, name="tensorrt")
-    assert REQUEST.key(timed) != elsewhere.key(timed)
-    portable = dataclasses.replace(BACKEND, name="tensorrt_rtx")
-    assert REQUEST.key(portable) == elsewhere.key(portable)
+    monkeypatch.setattr(build_module, "gpu_title", str)
+    request = requested(tmp_path, backend=replace(BACKEND, name=name))
+    assert (replace(request, device=torch.device("cuda", 0)).key != request.key) == matters
 
 
 def test_a_truncated_engine_is_built_again(built: Built, tmp_path: Path) -> None:
@@ -366,7 +314,7 @@ def test_a_truncated_engine_is_built_again(built: Built, tmp_path: Path) -> None
     mine.write_bytes(engine.path.read_bytes()[:100_000])
     facts = f"{engine.path.name}.facts.json"
     (tmp_path / facts).write_bytes((engine.path.parent / facts).read_bytes())
-    again = build_engine(REQUEST, BACKEND, Cache(tmp_path), ignore)
+    again = build_engine(requested(tmp_path), ignore)
     assert again.built
     assert again.notes == (f"{mine} was damaged or made for another key, so it was built again.",)
     assert mine.stat().st_size > 4e6
@@ -383,9 +331,9 @@ def test_an_engine_is_built_on_the_gpu_that_it_is_for(tmp_path: Path, monkeypatc
         current.pop()
 
     monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(build_module, "gpu_title", str)
     second, seen = torch.device("cuda", 1), set()
-    request = dataclasses.replace(REQUEST, device=second)
-    build_engine(request, BACKEND, Cache(tmp_path), lambda _: seen.update(current))
+    build_engine(requested(tmp_path, device=second), lambda _: seen.update(current))
     assert seen == {second}
 
 
@@ -395,42 +343,40 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_engine(REQUEST, BACKEND, Cache(tmp_path), interrupt)
+        build_engine(requested(tmp_path), interrupt)
     assert [file.name for file in tmp_path.iterdir()] == ["tensorrt.lock"]
 
 
 def test_a_build_that_tensorrt_gives_up_says_why(tmp_path: Path) -> None:
     """Its compiler has no transposed convolution in bf16, which is why the precision is not offered."""
-    request = dataclasses.replace(REQUEST, precision="bf16")
     expected = r"cannot build the network in bf16 for images of 64x48 on no GPU: .+; set engine"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(export.PRECISIONS, "bf16", torch.bfloat16)
         with pytest.raises(EngineError, match=expected):
-            build_engine(request, BACKEND, Cache(tmp_path), ignore)
+            build_engine(requested(tmp_path, precision="bf16"), ignore)
     assert [file.name for file in tmp_path.iterdir()] == ["tensorrt.lock"]
 
 
 def test_an_engine_is_compared_with_pytorch_before_its_first_use(built: Built, tmp_path: Path) -> None:
     _, engine, _ = built
-    checked = check_once(
-        REQUEST, BACKEND, engine, PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32")), Cache(tmp_path)
-    )
+    pytorch = PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32"))
+    checked = check_once(requested(tmp_path), engine, pytorch)
     assert checked.facts == {"agreement": 1.0}
 
     def not_again(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("the engine was run although its agreement is known")
 
-    assert check_once(REQUEST, BACKEND, engine, not_again, Cache(tmp_path)).facts == {"agreement": 1.0}
+    assert check_once(requested(tmp_path), engine, not_again).facts == {"agreement": 1.0}
 
 
 def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(built: Built, tmp_path: Path) -> None:
     _, engine, _ = built
     mine = tmp_path / "bad.engine"
     mine.write_bytes(engine.path.read_bytes())
-    bad = dataclasses.replace(engine, path=mine)
+    bad = replace(engine, path=mine)
     other = PyTorchEngine(EngineRequest(checkpoint(6), "cpu", "fp32"))
     with pytest.raises(EngineError, match=r"Expected TensorRT .*\(fp16, 64x48\) to choose PyTorch's class on .*99.5 %"):
-        check_once(REQUEST, BACKEND, bad, other, Cache(tmp_path))
+        check_once(requested(tmp_path), bad, other)
     assert not mine.exists()
 
 
@@ -474,8 +420,7 @@ def test_without_a_gpu_the_engine_says_what_it_needs() -> None:
 @needs_gpu
 def test_on_a_gpu_the_engine_answers_as_pytorch_does(tmp_path: Path) -> None:
     for batch in (1, 3):
-        request = dataclasses.replace(REQUEST, batch=batch, gpu="this GPU")
-        opened = open_session(request, BACKEND, torch.device("cuda", 0), Cache(tmp_path), ignore)
+        opened = open_session(requested(tmp_path, batch=batch, device=torch.device("cuda", 0)), ignore)
         assert opened.agreement >= 0.995
         images = np.random.default_rng(batch).integers(0, 256, (batch, 48, 64, 3), np.uint8)
         first = opened.session(images)
