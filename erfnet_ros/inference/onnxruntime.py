@@ -1,11 +1,10 @@
-"""ONNX Runtime engine: the network on a CPU, the whole Pipeline on NVIDIA GPUs by the CUDA and TensorRT providers."""
+"""ONNX Runtime engine: the network on a CPU, the whole Pipeline on an NVIDIA GPU."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError, ExportError
 from erfnet_ros.inference import device as devices
 from erfnet_ros.inference.build_cache import Cache
-from erfnet_ros.inference.engine import PRECISIONS, EngineRequest, Run, run_one_by_one
+from erfnet_ros.inference.engine import EngineRequest, Run, run_one_by_one
 from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline, on_single_thread
 from erfnet_ros.models.erfnet import STRIDE
@@ -31,57 +30,19 @@ Size = tuple[int, int]
 
 INSTALL = "pip install 'erfnet_ros[onnx]', or '.[onnx]' in a checkout"
 
-CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""ONNX Runtime's name of what computes on a type of device."""
 
 _GRAPH = 3
 """Version of the graphs: raised when the graph of a given key changes, so that cached ones are built again."""
-
-
-@dataclass(frozen=True)
-class Provider:
-    """An execution provider of ONNX Runtime and its GPU.
-
-    Attributes:
-        name: `CPU`, `CUDA` or `TENSORRT`.
-        gpu: Number of the GPU; 0 for the CPU.
-    """
-
-    name: str
-    gpu: int = 0
-
-    @property
-    def device(self) -> str:
-        """ "cpu" or "cuda:N"."""
-        return "cpu" if self.name == CPU else f"cuda:{self.gpu}"
-
-    @property
-    def whole(self) -> bool:
-        """Whether its graph is the whole Pipeline: logits would take long to copy from a GPU."""
-        return self.name != CPU
-
-    def options(self, folder: Path, precision: str) -> Mapping[str, str]:
-        """Return ONNX Runtime's options for a graph in a precision; TensorRT keeps what it builds in `folder`."""
-        if self.name == CPU:
-            return {}
-        options = {"device_id": str(self.gpu)}
-        if self.name == TENSORRT:
-            options |= {
-                # Without it TensorRT 10 computes a graph in halves as floats (ONNX Runtime 1.27, its issue 29779).
-                "trt_fp16_enable": str(int(precision == "fp16")),
-                "trt_engine_cache_enable": "1",
-                "trt_engine_cache_path": str(folder),
-                "trt_timing_cache_enable": "1",
-                "trt_timing_cache_path": str(folder),
-            }
-        return options
 
 
 class OnnxRuntimeEngine:
     """See `erfnet_ros.inference.engine.Engine`.
 
     On the CPU the graph gives the network's logits, and `CpuPipeline` does the rest; on a GPU, from which logits would
-    take long to copy, it gives labels. One graph serves images of any size. On a GPU, networks trained at a size that 8
-    does not divide, and TensorRT, which computes sizes when it builds, get a graph for each size.
+    take long to copy, it gives labels. One graph serves images of any size; on a GPU, a network trained at a size that
+    8 does not divide gets a graph for each size.
 
     Args:
         request: What to run; precision auto is fp16 on a GPU, else fp32.
@@ -102,11 +63,11 @@ class OnnxRuntimeEngine:
         self._cache = cache or Cache()
         self._runs: dict[Size | None, Run] = {}
         self.notes: tuple[str, ...] = ()
-        candidates = find_providers(request.device, self._runtime.get_available_providers())
+        candidates = find_devices(request.device, self._runtime.get_available_providers())
         for candidate in candidates:
-            self.device = candidate.device
+            self.device, self._device = str(candidate), candidate
             self.precision = pick_precision(request.precision, candidate)
-            self._provider = candidate
+            self._provider = _PROVIDERS[candidate.type]
             try:
                 self._run_for(request.checkpoint.input_size)
                 break
@@ -135,14 +96,13 @@ class OnnxRuntimeEngine:
         """Return what runs images of a size, opened for the first of them."""
         wide, high = self._checkpoint.input_size
         follows = self._input_size is not None or not (wide % STRIDE or high % STRIDE)
-        any_size = not self._provider.whole or (follows and self._provider.name != TENSORRT)
-        size = None if any_size else camera
+        size = None if follows or not is_whole(self._device) else camera
         if size not in self._runs:
             self._runs[size] = self._opened(size)
         return self._runs[size]
 
     def _run_with(self, session: Any) -> Run:
-        if self._provider.whole:
+        if is_whole(self._device):
             return partial(run_one_by_one, partial(self._labels, session))
         around = CpuPipeline(partial(self._logits, session), self._checkpoint.input_size, self._input_size)
         return partial(on_single_thread, around)
@@ -170,26 +130,23 @@ class OnnxRuntimeEngine:
             "network": self._fingerprint,
             "camera": _text(camera),
             # A graph of the network alone takes any.
-            "input_size": _text(self._input_size if self._provider.whole else None),
+            "input_size": _text(self._input_size if is_whole(self._device) else None),
             "precision": self.precision,
-            "provider": self._provider.name,
+            "provider": self._provider,
             "onnxruntime": self._runtime.__version__,
             "torch": torch.__version__,
             "graph": _GRAPH,
         }
 
-        def build(path: Path) -> Mapping[str, Any]:
-            return self._built(path, camera)
-
-        artifact = self._cache.artifact("onnxruntime", key, "onnx", build)
+        artifact = self._cache.artifact("onnxruntime", key, "onnx", partial(self._build, camera))
         self.notes += artifact.notes
         return self._run_with(self._load(artifact.path))
 
-    def _built(self, path: Path, camera: Size | None) -> Mapping[str, Any]:
+    def _build(self, camera: Size | None, path: Path) -> Mapping[str, Any]:
         """Write the graph, run it, and compare it with PyTorch."""
         log.info("Writing the network as ONNX for %s; this is done once.", _text(camera) or "images of any size")
         try:
-            if self._provider.whole:
+            if is_whole(self._device):
                 model = export.build(self._checkpoint, camera, input_size=self._input_size, precision=self.precision)
             else:
                 model = export.build_network(self._checkpoint)
@@ -198,7 +155,7 @@ class OnnxRuntimeEngine:
         path.write_bytes(model.SerializeToString())
         run = self._run_with(self._load(path))
         agreed = check_parity(
-            f"ONNX Runtime ({self._provider.name}, {self.precision})",
+            f"ONNX Runtime ({self._provider}, {self.precision})",
             run,
             Pipeline(self._checkpoint, self._input_size).eval(),
             [camera] if camera else self._checked_sizes(),
@@ -207,7 +164,7 @@ class OnnxRuntimeEngine:
 
     def _checked_sizes(self) -> list[Size]:
         wide, high = trained = self._checkpoint.input_size
-        if self._provider.whole:
+        if is_whole(self._device):
             # The size of the training, and one that is resized in both directions.
             return [trained, (wide + 5, max(STRIDE, high - 3))]
         # Sizes that need no resizing, landscape and portrait: resizing is not part of the graph.
@@ -221,14 +178,14 @@ class OnnxRuntimeEngine:
         # Threads that wait for the next frame must not use up the robot's processor.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
-        provider = self._provider.name, dict(self._provider.options(self._cache.folder, self.precision))
+        gpu = {} if self._device.type == "cpu" else {"device_id": str(self._device.index)}
         try:
-            session = self._runtime.InferenceSession(str(path), options, providers=[provider])
+            session = self._runtime.InferenceSession(str(path), options, providers=[(self._provider, gpu)])
         except Exception as error:  # as in _computed
-            raise _ProviderError(f"ONNX Runtime cannot use {self._provider.name}: {_one_line(error)}") from error
-        if session.get_providers()[0] != self._provider.name:
+            raise _ProviderError(f"ONNX Runtime cannot use {self._provider}: {_one_line(error)}") from error
+        if session.get_providers()[0] != self._provider:
             raise _ProviderError(
-                f"ONNX Runtime {self._runtime.__version__} has {self._provider.name}, but not the libraries or the GPU "
+                f"ONNX Runtime {self._runtime.__version__} has {self._provider}, but not the libraries or the GPU "
                 f"that it needs on {self.device}"
             )
         return session
@@ -238,45 +195,49 @@ class _ProviderError(EngineError):
     """A provider is installed, but does not work."""
 
 
-def find_providers(device: str, available: list[str]) -> list[Provider]:
-    """Return the providers to try for the user's word, best first.
+def is_whole(device: torch.device) -> bool:
+    """Tell whether a device's graph is the whole Pipeline: logits would take long to copy from a GPU."""
+    return device.type == "cuda"
+
+
+def find_devices(device: str, available: list[str]) -> list[torch.device]:
+    """Return the devices to try for the user's word, best first.
 
     Args:
         device: auto, cpu, cuda or cuda:N.
-        available: Names of what this build of ONNX Runtime has.
+        available: Names of the execution providers that this build of ONNX Runtime has.
 
     Raises:
         EngineError: The word is unknown, or this build has nothing for a GPU.
     """
+    cpu = torch.device("cpu")
     if device == "cpu":
-        return [Provider(CPU)]
-    gpu = 0 if device == "auto" else devices.gpu_index(device)
-    on_gpu = [Provider(name, gpu) for name in (TENSORRT, CUDA) if name in available]
+        return [cpu]
+    gpu = torch.device("cuda", 0 if device == "auto" else devices.gpu_index(device))
+    has_gpu = _PROVIDERS["cuda"] in available
     if device == "auto":
-        return [*on_gpu, Provider(CPU)]
-    if not on_gpu:
+        return [gpu, cpu] if has_gpu else [cpu]
+    if not has_gpu:
         raise EngineError(
             f"Device '{device}' was asked for, but this ONNX Runtime computes with {', '.join(available)} only; "
             "install onnxruntime-gpu in place of onnxruntime, or set device to auto or cpu."
         )
-    return on_gpu
+    return [gpu]
 
 
-def pick_precision(precision: str, provider: Provider) -> str:
-    """Return the precision of a provider that the user's word stands for.
+def pick_precision(precision: str, device: torch.device) -> str:
+    """Return ONNX Runtime's precision on a device that the user's word stands for.
 
     Raises:
-        EngineError: The word is unknown, or the provider does not compute in it.
+        EngineError: It does not compute in it there.
     """
-    if precision not in PRECISIONS:
-        raise EngineError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got '{precision}'.")
-    possible = ("fp32",) if provider.name == CPU else ("fp16", "fp32")
+    possible = ("fp32",) if device.type == "cpu" else ("fp16", "fp32")
     if precision == "auto":
         return possible[0]
     if precision not in possible:
         raise EngineError(
             f"Precision '{precision}' was asked for, but ONNX Runtime computes in {' or '.join(possible)} on "
-            f"{provider.device}; set precision to auto, or engine to pytorch."
+            f"{device}; set precision to auto, or engine to pytorch."
         )
     return precision
 
@@ -289,7 +250,7 @@ def run_on_cpu(graph: bytes) -> Run:
     """
     runtime = _onnxruntime()
     try:
-        session = runtime.InferenceSession(graph, providers=[CPU])
+        session = runtime.InferenceSession(graph, providers=[_PROVIDERS["cpu"]])
     except Exception as error:  # as in _computed
         raise EngineError(f"ONNX Runtime refuses the graph: {_one_line(error)}") from error
     return lambda images: tuple(session.run(list(export.OUTPUTS), {export.INPUT: images}))

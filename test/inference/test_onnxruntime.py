@@ -13,19 +13,12 @@ import torch
 
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.inference import onnxruntime as onnxruntime_module
 from erfnet_ros.inference import parity_check
 from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.factory import open_engine
-from erfnet_ros.inference.onnxruntime import (
-    CPU,
-    CUDA,
-    TENSORRT,
-    OnnxRuntimeEngine,
-    Provider,
-    find_providers,
-    pick_precision,
-)
+from erfnet_ros.inference.onnxruntime import OnnxRuntimeEngine, find_devices, pick_precision
 from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline
 from erfnet_ros.models import checkpoint as checkpoints
@@ -78,7 +71,7 @@ def test_resizing_in_bytes_and_enlarging_by_borders_keep_the_pipelines_labels(tm
 
 def test_a_gpu_gives_labels_by_the_whole_pipelines_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits would take longer to copy than to enlarge there. Sizes off the network's steps take a graph each."""
-    monkeypatch.setattr(Provider, "whole", property(lambda _: True))
+    monkeypatch.setattr(onnxruntime_module, "is_whole", lambda _: True)
     images = np.stack([Street(seed, (131, 77)).frame(0)[0] for seed in (1, 2)])
     for size, graphs in ((SIZE, 1), ((90, 60), 3)):
         labels, confidence = OnnxRuntimeEngine(EngineRequest(trained(size), "cpu"), cache=Cache(tmp_path))(images)
@@ -191,30 +184,19 @@ def test_a_missing_package_is_said_with_the_command_that_gets_it(monkeypatch: py
 
 def test_a_gpu_that_this_build_cannot_use_is_an_error() -> None:
     with pytest.raises(EngineError, match=r"Device 'cuda:1' .* CPUExecutionProvider only; install onnxruntime-gpu"):
-        find_providers("cuda:1", ["CPUExecutionProvider"])
+        find_devices("cuda:1", ["CPUExecutionProvider"])
     with pytest.raises(EngineError, match="Expected device to be auto, cpu, cuda or cuda:N, got 'tpu'"):
-        find_providers("tpu", ["CPUExecutionProvider"])
+        find_devices("tpu", ["CPUExecutionProvider"])
 
 
-def test_tensorrt_comes_before_cuda_before_the_cpu() -> None:
-    everything = [CPU, CUDA, TENSORRT]
-    assert [provider.name for provider in find_providers("auto", everything)] == [TENSORRT, CUDA, CPU]
-    assert find_providers("cuda:2", everything) == [Provider(TENSORRT, 2), Provider(CUDA, 2)]
-    assert find_providers("cpu", everything) == [Provider(CPU)]
-    assert Provider(CUDA, 2).device == "cuda:2"
-
-
-def test_tensorrt_may_compute_in_halves_where_the_graph_does(tmp_path: Path) -> None:
-    """The provider's own default leaves a graph in fp16 to kernels for fp32."""
-    assert Provider(TENSORRT).options(tmp_path, "fp16")["trt_fp16_enable"] == "1"
-    assert Provider(TENSORRT).options(tmp_path, "fp32")["trt_fp16_enable"] == "0"
-    assert "trt_fp16_enable" not in Provider(CUDA).options(tmp_path, "fp16")
+def test_a_gpu_comes_before_the_cpu() -> None:
+    providers = ["CPUExecutionProvider", "CUDAExecutionProvider"]
+    found = {word: [str(device) for device in find_devices(word, providers)] for word in ("auto", "cuda:2", "cpu")}
+    assert found == {"auto": ["cuda:0", "cpu"], "cuda:2": ["cuda:2"], "cpu": ["cpu"]}
 
 
 def test_a_precision_that_a_provider_lacks_is_an_error() -> None:
-    assert pick_precision("auto", Provider(CPU)) == "fp32"
-    assert pick_precision("auto", Provider(CUDA)) == "fp16"
+    assert pick_precision("auto", torch.device("cpu")) == "fp32"
+    assert pick_precision("auto", torch.device("cuda", 0)) == "fp16"
     with pytest.raises(EngineError, match=r"Precision 'bf16' .* computes in fp32 on cpu; set precision to auto"):
-        pick_precision("bf16", Provider(CPU))
-    with pytest.raises(EngineError, match=r"Expected precision to be one of .*, got 'fp8'"):
-        pick_precision("fp8", Provider(CPU))
+        pick_precision("bf16", torch.device("cpu"))

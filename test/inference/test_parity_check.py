@@ -57,8 +57,8 @@ def skip_where_missing(engine: str, precision: str) -> None:
             import onnxruntime
 
             # A build for GPUs lists its providers where there is no GPU, too.
-            there = onnxruntime.get_available_providers() if torch.cuda.is_available() else [onnx_engine.CPU]
-            onnx_engine.pick_precision(precision, onnx_engine.find_providers("auto", there)[0])
+            there = onnxruntime.get_available_providers() if torch.cuda.is_available() else ["CPUExecutionProvider"]
+            onnx_engine.pick_precision(precision, onnx_engine.find_devices("auto", there)[0])
         else:
             tensorrt_engine.pick_gpu("auto")
             find_backend()
