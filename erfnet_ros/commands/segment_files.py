@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-import yaml
-
 from erfnet_ros.core.errors import ErfnetError, SourceError
 from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.image_files import images_in, read_rgb
@@ -84,8 +82,7 @@ def segment_files(
     _check_outputs(tasks, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        classes = yaml.safe_dump(segmenter.class_set.to_dict(), sort_keys=False, allow_unicode=True)
-        (folder / "classes.yaml").write_text(classes, encoding="utf-8")
+        (folder / "classes.yaml").write_text(segmenter.class_set.to_yaml(), encoding="utf-8")
     except OSError as error:
         raise SourceError(f"Cannot write to {folder}: {error.strerror}; choose another folder with -o.") from error
     faults: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +117,12 @@ class ClassSet:
             entry["category"] = category
         return {"name": self.name, "void": self.void, "classes": classes}
 
+    def to_yaml(self) -> str:
+        """Return what `from_yaml` reads."""
+        import yaml
+
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
     @classmethod
     def from_dict(cls, content: Any, where: str = "the class set") -> ClassSet:
         """Read a class set out of plain lists and numbers.
@@ -227,16 +234,34 @@ _BUILT_IN = {class_set.name: class_set for class_set in (CAMVID, CITYSCAPES)}
 
 
 def named(name_or_path: str) -> ClassSet:
-    """Return a built-in class set (camvid, cityscapes), or read a YAML file.
+    """Return a built-in class set (camvid, cityscapes), or that of a YAML file or a checkpoint (.safetensors).
 
     Raises:
-        ClassSetError: Neither a built-in name nor a readable class set file.
+        ClassSetError: Neither a built-in name nor a readable file that has a class set.
     """
     built_in = _BUILT_IN.get(name_or_path)
     if built_in is not None:
         return built_in
     if not os.path.isfile(name_or_path):
         raise ClassSetError(
-            f"Expected {', '.join(_BUILT_IN)} or a YAML file as class set, got '{name_or_path}', which is no file."
+            f"Expected {', '.join(_BUILT_IN)}, a YAML file or a checkpoint (.safetensors) as class set, got "
+            f"'{name_or_path}', which is no file."
         )
+    if name_or_path.endswith(".safetensors"):
+        return _of_checkpoint(name_or_path)
     return ClassSet.from_yaml(name_or_path)
+
+
+def _of_checkpoint(path: str) -> ClassSet:
+    """Read a checkpoint's class set and nothing else, without torch."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            content = json.loads((file.metadata() or {})["erfnet_ros"])["class_set"]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ClassSetError(
+            f"Expected a checkpoint of this package as class set, got '{path}' ({error!r}); give a file that "
+            "`erfnet train` or `erfnet import-weights` wrote."
+        ) from error
+    return ClassSet.from_dict(content, path)

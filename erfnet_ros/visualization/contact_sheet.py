@@ -155,13 +155,19 @@ def _fit(rgb: Pixels, size: tuple[int, int]) -> Pixels:
     return framed
 
 
+def class_legend(class_set: ClassSet) -> Pixels:
+    """Return an (H, W, 3) uint8 RGB picture with a line for each class: its color and its name."""
+    legend = _legend(class_set, 0)
+    return cv2.copyMakeBorder(legend, 0, 10, 10, 0, cv2.BORDER_CONSTANT, value=_BACKGROUND).astype(np.uint8, copy=False)
+
+
 def _legend(class_set: ClassSet, width: int) -> Pixels:
-    """Draw a swatch and a name per class, then void, in as many lines as `width` asks for."""
+    """Draw a swatch and a name per class, then void, in columns that fill `width`; one column where it is 0."""
     entries = [*zip(class_set.names, class_set.colors, strict=True), ("void", (0, 0, 0))]
     cell = 44 + max(cv2.getTextSize(name, _FONT, 0.5, 1)[0][0] for name, _ in entries)
     columns = max(1, width // cell)
     cell = max(cell, width // min(columns, len(entries)))
-    legend = _canvas(_LINE * -(-len(entries) // columns) + 10, width)
+    legend = _canvas(_LINE * -(-len(entries) // columns) + 10, width or cell)
     for index, (name, color) in enumerate(entries):
         x, y = cell * (index % columns), _LINE * (index // columns) + 10
         cv2.rectangle(legend, (x, y), (x + 22, y + 15), color, cv2.FILLED)

@@ -125,7 +125,10 @@ def test_a_file_without_void_means_255() -> None:
 
 
 def test_an_unknown_name_is_answered_with_those_that_exist(tmp_path: Path) -> None:
-    with pytest.raises(ClassSetError, match="camvid, cityscapes or a YAML file as class set, got 'kitti'"):
+    with pytest.raises(
+        ClassSetError,
+        match=r"camvid, cityscapes, a YAML file or a checkpoint \(.safetensors\) as class set, got 'kitti'",
+    ):
         named("kitti")
     with pytest.raises(ClassSetError, match="is no file"):
         named(str(tmp_path))

@@ -9,24 +9,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID
-from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image_size import parse_camera_size
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.ros.harness.playback import ImagePlayer, Log, Playback, player_parser, run_player
-from erfnet_ros.ros.node.image_conversion import from_array
+from erfnet_ros.ros.node.image_conversion import compressed_from_array, from_array
 
 CAMERA_TOPIC = "/camera/image_raw"
 
@@ -90,7 +85,7 @@ class Camera(ImagePlayer):
         # All zero but the size: sensor_msgs/CameraInfo's way to say that the camera is not calibrated.
         calibration = CameraInfo(header=header, height=rgb.shape[0], width=rgb.shape[1])
         if encoding == "jpeg":
-            return _Prepared(_jpeg(rgb, header), calibration)
+            return _Prepared(compressed_from_array(rgb, header, _JPEG_QUALITY), calibration)
         return _Prepared(from_array(rgb if encoding == "rgb8" else rgb[..., ::-1], encoding, header), calibration)
 
 
@@ -138,15 +133,6 @@ def positive_rate(text: str) -> float:
     if not 0 < rate <= 1000:
         raise argparse.ArgumentTypeError(f"expected a rate above 0 and up to 1000 Hz, got '{text}'")
     return rate
-
-
-def _jpeg(rgb: Pixels, header: Header) -> CompressedImage:
-    ok, encoded = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
-    if not ok:
-        raise ImageError(f"Expected an image that JPEG can hold, got {rgb.shape}; choose another encoding.")
-    data = array("B")
-    data.frombytes(encoded.tobytes())
-    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=data)
 
 
 if __name__ == "__main__":

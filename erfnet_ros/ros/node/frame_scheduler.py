@@ -143,6 +143,7 @@ class FrameScheduler:
             class_set=self._segmenter.class_set,
             palette=self._palette,
             overlay_alpha=settings.overlay_alpha,
+            jpeg_quality=settings.jpeg_quality,
             camera_info=camera.newest_info,
             start_s=image.start_s,
             preprocess_ms=image.preprocess_ms,

@@ -37,12 +37,21 @@ def from_array(pixels: Pixels, encoding: str, header: Header) -> Image:
     return message
 
 
-def png_from_array(labels: Pixels, header: Header) -> CompressedImage:
-    """Return (H, W) uint8 labels as a losslessly compressed message, as compressed_image_transport names it."""
-    done, encoded = cv2.imencode(".png", labels, (cv2.IMWRITE_PNG_COMPRESSION, 1))
+def compressed_from_array(pixels: Pixels, header: Header, jpeg_quality: int | None = None) -> CompressedImage:
+    """Return (H, W) mono8 or (H, W, 3) RGB pixels as a PNG message, or as JPEG where a quality (1..100) is given.
+
+    The format is that of compressed_image_transport, whose PNG of a gray image names no second encoding.
+    """
+    color = pixels.ndim == 3
+    if jpeg_quality is None:
+        codec, options, gray = "png", (cv2.IMWRITE_PNG_COMPRESSION, 1), ""
+    else:
+        codec, options, gray = "jpeg", (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality), "mono8"
+    done, encoded = cv2.imencode(f".{codec}", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if color else pixels, options)
     if not done:
-        raise ImageError(f"OpenCV could not encode labels of shape {labels.shape} as PNG.")
-    message = CompressedImage(header=header, format="mono8; png compressed mono8")
+        raise ImageError(f"OpenCV could not encode an image of shape {pixels.shape} as {codec}.")
+    message = CompressedImage(header=header)
+    message.format = f"{'rgb8' if color else 'mono8'}; {codec} compressed {'bgr8' if color else gray}"
     message.data = _bytes_of(encoded)
     return message
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
@@ -63,7 +63,7 @@ class ParameterHandler:
     def settings(self) -> Settings:
         """Return the present values of the parameters that may change at any time."""
         values = {p.name: self.value(p.name) for p in PARAMETERS if p.may_change == ANY_TIME}
-        return Settings(**cast("dict[str, float]", values))
+        return Settings(**cast("dict[str, Any]", values))
 
     def text(self, name: str) -> str:
         """Return a string's present value."""
@@ -84,6 +84,8 @@ class ParameterHandler:
         if parameter.type_name == "double":
             bounds = FloatingPointRange(from_value=parameter.minimum, to_value=parameter.maximum)
             descriptor.floating_point_range = [bounds]
+        if parameter.type_name == "integer":
+            descriptor.integer_range = [IntegerRange(from_value=parameter.minimum, to_value=parameter.maximum, step=1)]
         try:
             given = self._node.declare_parameter(parameter.name, parameter.default, descriptor)
             if parameter.check(given.value) == ():

@@ -27,10 +27,10 @@ class Parameter:
     """One row of the table.
 
     Attributes:
-        type_name: string, string_array, double or bool.
+        type_name: string, string_array, double, integer or bool.
         description: One sentence for `ros2 param describe` and the README.
-        minimum: Smallest accepted double, inclusive.
-        maximum: Largest accepted double, inclusive.
+        minimum: Smallest accepted number, inclusive.
+        maximum: Largest accepted number, inclusive.
         choices: Accepted strings; empty where others may be right.
         parse: Raises ParameterError for a string, or strings, that cannot be right.
         may_change: UNCONFIGURED for what decides what is loaded or subscribed, AT_START for what is read at start
@@ -56,6 +56,10 @@ class Parameter:
         if self.type_name == "bool":
             if not isinstance(value, bool):
                 raise self._refusal("true or false", value)
+            return value
+        if self.type_name == "integer":
+            if isinstance(value, bool) or not isinstance(value, int) or not self.minimum <= value <= self.maximum:
+                raise self._refusal(f"a whole number from {self.minimum} to {self.maximum}", value)
             return value
         if self.type_name == "double":
             number = math.nan if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)
@@ -92,9 +96,9 @@ def from_text(parameter: Parameter, text: str) -> Value:
     """
     if parameter.type_name == "bool":
         return parameter.check({"true": True, "false": False}.get(text.lower(), text))
-    if parameter.type_name == "double":
+    if parameter.type_name in ("double", "integer"):
         try:
-            return parameter.check(float(text))
+            return parameter.check(float(text) if parameter.type_name == "double" else int(text))
         except ValueError:
             return parameter.check(text)
     if parameter.type_name == "string_array":
@@ -234,6 +238,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         may_change=ANY_TIME,
     ),
     Parameter(
+        "jpeg_quality",
+        "integer",
+        80,
+        "JPEG quality of overlay/compressed; the other compressed outputs are PNG, lossless.",
+        minimum=1,
+        maximum=100,
+        may_change=ANY_TIME,
+    ),
+    Parameter(
         "max_rate",
         "double",
         0.0,
@@ -268,4 +281,5 @@ class Settings:
 
     confidence_threshold: float
     overlay_alpha: float
+    jpeg_quality: int
     max_rate: float

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNodeMixin
@@ -19,7 +20,8 @@ from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.evaluation.metrics.class_statistics import class_statistics
 from erfnet_ros.inference.segmenter import Segmentation
 from erfnet_ros.msg import SegmentationStatistics
-from erfnet_ros.ros.node.image_conversion import from_array, png_from_array
+from erfnet_ros.ros.node.image_conversion import compressed_from_array, from_array
+from erfnet_ros.visualization.contact_sheet import class_legend
 from erfnet_ros.visualization.overlay import blend, color_mask
 
 _RELIABLE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -44,6 +46,7 @@ class SegmentedFrame:
         mask: (H, W) uint8 labels after the confidence threshold.
         palette: (256, 3) uint8 RGB colors of the class ids.
         overlay_alpha: Weight of the colors in the overlay, 0..1.
+        jpeg_quality: Of the compressed overlay, 1..100.
         camera_info: The camera's newest calibration, if any.
         start_s: `time.perf_counter()` when the message was taken.
         preprocess_ms: Message to array.
@@ -61,6 +64,7 @@ class SegmentedFrame:
     class_set: ClassSet
     palette: Pixels
     overlay_alpha: float
+    jpeg_quality: int
     camera_info: CameraInfo | None
     start_s: float
     preprocess_ms: float
@@ -69,6 +73,16 @@ class SegmentedFrame:
     dropped: int
     rejected: int
     age_ms: float = math.nan
+
+    @cached_property
+    def overlay(self) -> Pixels:
+        """(H, W, 3) uint8 RGB: the image with the class colors blended in."""
+        return blend(self.rgb, self.mask, self.palette, self.overlay_alpha)
+
+    @cached_property
+    def color_mask(self) -> Pixels:
+        """(H, W, 3) uint8 RGB class colors."""
+        return color_mask(self.mask, self.palette)
 
 
 @dataclass(frozen=True)
@@ -83,11 +97,6 @@ class Output:
     message_type: type
     qos: QoSProfile
     make: Callable[[SegmentedFrame], Any]
-
-
-def _overlay(frame: SegmentedFrame) -> Image:
-    overlay = blend(frame.rgb, frame.mask, frame.palette, frame.overlay_alpha)
-    return from_array(overlay, "rgb8", frame.header)
 
 
 def _camera_info(frame: SegmentedFrame) -> CameraInfo | None:
@@ -116,12 +125,19 @@ def _statistics(frame: SegmentedFrame) -> SegmentationStatistics:
     )
 
 
+def _compressed(topic: str, make: Callable[[SegmentedFrame], CompressedImage]) -> Output:
+    return Output(f"{topic}/compressed", CompressedImage, _RELIABLE, make)
+
+
 OUTPUTS = (
     Output("mask", Image, _RELIABLE, lambda f: from_array(f.mask, "mono8", f.header)),
     Output("confidence", Image, _RELIABLE, lambda f: from_array(f.segmentation.confidence, "mono8", f.header)),
-    Output("overlay", Image, _RELIABLE, _overlay),
-    Output("color_mask", Image, _RELIABLE, lambda f: from_array(color_mask(f.mask, f.palette), "rgb8", f.header)),
-    Output("mask/compressed", CompressedImage, _RELIABLE, lambda f: png_from_array(f.mask, f.header)),
+    Output("overlay", Image, _RELIABLE, lambda f: from_array(f.overlay, "rgb8", f.header)),
+    Output("color_mask", Image, _RELIABLE, lambda f: from_array(f.color_mask, "rgb8", f.header)),
+    _compressed("mask", lambda f: compressed_from_array(f.mask, f.header)),
+    _compressed("confidence", lambda f: compressed_from_array(f.segmentation.confidence, f.header)),
+    _compressed("overlay", lambda f: compressed_from_array(f.overlay, f.header, f.jpeg_quality)),
+    _compressed("color_mask", lambda f: compressed_from_array(f.color_mask, f.header)),
     Output("camera_info", CameraInfo, _RELIABLE, _camera_info),
     Output("statistics", SegmentationStatistics, _RELIABLE, _statistics),
 )
@@ -129,7 +145,7 @@ OUTPUTS = (
 
 
 class CameraPublishers:
-    """The publishers of one camera, and of `label_info` where vision_msgs is installed.
+    """The publishers of one camera, its `legend`, and its `label_info` where vision_msgs is installed.
 
     Args:
         node: The node, in its transition to configured.
@@ -144,6 +160,7 @@ class CameraPublishers:
             output.topic: node.create_lifecycle_publisher(output.message_type, f"{prefix}{output.topic}", output.qos)
             for output in OUTPUTS
         }
+        self._legend = node.create_lifecycle_publisher(Image, f"{prefix}legend", _LATCHED)
         self._label_info = _label_info_publisher(node, f"{prefix}label_info")
 
     @property
@@ -155,14 +172,15 @@ class CameraPublishers:
         """Return the topics that have a subscriber."""
         return frozenset(topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count())
 
-    def publish_label_info(self, threshold: float) -> None:
-        """Publish the class names, kept for late subscribers, with the confidence threshold (0..1)."""
+    def publish_classes(self, threshold: float) -> None:
+        """Publish what late subscribers get as well: legend, and class names with the confidence threshold (0..1)."""
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        self._legend.publish(from_array(class_legend(self.class_set), "rgb8", header))
         if self._label_info is None:
             return
         from vision_msgs.msg import LabelInfo, VisionClass
 
-        message = LabelInfo(threshold=threshold)
-        message.header.stamp = self._node.get_clock().now().to_msg()
+        message = LabelInfo(header=header, threshold=threshold)
         message.class_map = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(self.class_set.names)]
         self._label_info.publish(message)
 
@@ -176,7 +194,7 @@ class CameraPublishers:
 
     def close(self) -> None:
         """Destroy the publishers."""
-        for publisher in (*self._publishers.values(), self._label_info):
+        for publisher in (*self._publishers.values(), self._legend, self._label_info):
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
 

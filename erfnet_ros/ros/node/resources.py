@@ -45,10 +45,10 @@ class NodeResources:
         """The cameras whose images are being received."""
         return tuple(camera for camera in self.cameras if camera.subscribed)
 
-    def publish_label_info(self) -> None:
-        """Publish the class names and the present confidence threshold for each camera."""
+    def publish_classes(self) -> None:
+        """Publish legend, class names and the present confidence threshold for each camera."""
         for camera in self.cameras:
-            camera.publishers.publish_label_info(self.scheduler.settings.confidence_threshold)
+            camera.publishers.publish_classes(self.scheduler.settings.confidence_threshold)
 
     def close(self) -> None:
         """Destroy the publishers and free the engine's memory."""

@@ -90,7 +90,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         result = super().on_activate(state)
         if self._resources is not None:
             self._resources.scheduler.start()
-            self._resources.publish_label_info()
+            self._resources.publish_classes()
             topics = ", ".join(camera.topic for camera in self._resources.cameras)
             self.get_logger().info(f"Active: subscribes to {topics} while an output has a subscriber.")
         self._active = True
@@ -170,7 +170,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
             return
         resources.scheduler.settings = replace(resources.scheduler.settings, **cast("dict[str, Any]", changes))
         if "confidence_threshold" in changes and self._active:
-            resources.publish_label_info()
+            resources.publish_classes()
 
     def _publish_diagnostics(self) -> None:
         with self._camera_lock:

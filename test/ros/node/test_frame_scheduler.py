@@ -30,7 +30,7 @@ from erfnet_ros.ros.node.parameters import Settings
 
 FRONT = np.full((64, 96, 3), 90, np.uint8)
 OTHER_SIZE = np.full((72, 96, 3), 90, np.uint8)
-SETTINGS = Settings(confidence_threshold=0.0, overlay_alpha=0.5, max_rate=0.0)
+SETTINGS = Settings(confidence_threshold=0.0, overlay_alpha=0.5, jpeg_quality=80, max_rate=0.0)
 
 
 class CameraPair:

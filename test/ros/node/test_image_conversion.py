@@ -13,7 +13,8 @@ pytest.importorskip("sensor_msgs.msg", reason="ROS messages are not installed")
 from std_msgs.msg import Header
 
 from erfnet_ros.core.image import to_array
-from erfnet_ros.ros.node.image_conversion import from_array, png_from_array
+from erfnet_ros.core.image_decoding import compressed_to_array
+from erfnet_ros.ros.node.image_conversion import compressed_from_array, from_array
 
 
 @given(width=st.integers(8, 40), height=st.integers(8, 40), seed=st.integers(0, 99))
@@ -29,6 +30,15 @@ def test_what_is_published_is_read_back_unchanged(width: int, height: int, seed:
 def test_a_compressed_mask_is_lossless() -> None:
     """JPEG would invent classes along every border."""
     labels = np.random.default_rng(2).integers(0, 256, (33, 21), np.uint8)
-    compressed = png_from_array(labels, Header())
-    assert "png" in compressed.format
+    compressed = compressed_from_array(labels, Header())
+    assert compressed.format == "mono8; png compressed "
     np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(compressed.data, np.uint8), cv2.IMREAD_UNCHANGED), labels)
+
+
+def test_a_compressed_color_image_is_what_compressed_image_transport_decodes() -> None:
+    """Its subscriber turns BGR into RGB where the format says so; a wrong word swaps red and blue in RViz."""
+    rgb = np.full((48, 64, 3), (200, 90, 30), np.uint8)
+    for quality, form in ((None, "rgb8; png compressed bgr8"), (95, "rgb8; jpeg compressed bgr8")):
+        compressed = compressed_from_array(rgb, Header(), quality)
+        assert compressed.format == form
+        assert np.abs(compressed_to_array(compressed).astype(int) - rgb).max() <= (0 if quality is None else 4)

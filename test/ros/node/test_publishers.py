@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,16 +13,19 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from erfnet_ros.msg import SegmentationStatistics
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from support.live_node import Client, NodeProcess, client_of, compressed_message, image_message, pixels_of, running_node
 
 from erfnet_ros.core.array_types import VOID
+from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.image import scale_to_8_bit
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
+from erfnet_ros.ros.node.publishers import OUTPUTS
 from erfnet_ros.visualization.overlay import blend, color_mask
 
+ROOT = Path(__file__).resolve().parents[3]
 RGB = Street(seed=4, size=(480, 360)).frame(10)[0]
 
 
@@ -77,10 +82,44 @@ def test_color_mask_is_the_class_colors_alone(client: Client, segmenter: Segment
     np.testing.assert_array_equal(pixels_of(colors), color_mask(expected.labels, segmenter.class_set.palette()))
 
 
-def test_compressed_mask_decodes_to_the_mask(client: Client, expected: Segmentation) -> None:
-    compressed = client.send(client.camera(), image_message(RGB), client.listen("mask/compressed", CompressedImage))
+@pytest.mark.parametrize("topic", ["mask", "confidence", "color_mask", "overlay"])
+def test_compressed_outputs_decode_to_the_raw_ones(client: Client, topic: str) -> None:
+    raw_images, compressed_images = client.listen(topic, Image), client.listen(f"{topic}/compressed", CompressedImage)
+    compressed = client.send(client.camera(), image_message(RGB), compressed_images)
+    raw = client.wait_for(lambda: next((r for r in raw_images if r.header == compressed.header), None), "the raw image")
     decoded = cv2.imdecode(np.frombuffer(compressed.data, np.uint8), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(decoded, expected.labels)
+    decoded = decoded[..., ::-1] if decoded.ndim == 3 else decoded
+    if topic == "overlay":
+        assert compressed.format == "rgb8; jpeg compressed bgr8"
+        assert np.abs(decoded.astype(int) - pixels_of(raw)).mean() < 8
+    else:
+        assert compressed.format.split(";")[0] == raw.encoding
+        np.testing.assert_array_equal(decoded, pixels_of(raw))
+
+
+def test_jpeg_quality_changes_while_running(client: Client) -> None:
+    camera, overlays = client.camera(), client.listen("overlay/compressed", CompressedImage)
+    fine = client.send(camera, image_message(RGB), overlays)
+    assert client.set("jpeg_quality", 10).successful
+    assert len(client.send(camera, image_message(RGB), overlays).data) < len(fine.data) / 2
+    refused = client.set("jpeg_quality", 0)
+    assert not refused.successful
+    assert client.set("jpeg_quality", 80).successful
+
+
+def test_a_late_subscriber_gets_the_legend(client: Client) -> None:
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    legends = client.listen("legend", Image, latched)
+    client.wait_for(lambda: legends, "the legend")
+    colors = {tuple(color) for color in pixels_of(legends[0]).reshape(-1, 3).tolist()}
+    assert set(CAMVID.colors) <= colors
+
+
+def test_every_output_is_documented_with_its_type() -> None:
+    rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", (ROOT / "docs" / "topics.md").read_text(), re.M)
+    documented = {topic: types for topics, types in rows for topic in re.findall("`(.*?)`(?! in)", topics)}
+    for output in OUTPUTS:
+        assert documented[output.topic].split(",")[0].endswith(output.message_type.__name__)
 
 
 def test_statistics_are_those_of_the_mask(client: Client, segmenter: Segmenter, expected: Segmentation) -> None:

@@ -88,6 +88,8 @@ def test_parameters_describe_themselves() -> None:
                 assert choice in descriptor.additional_constraints
             if parameter.type_name == "double":
                 assert descriptor.floating_point_range[0].to_value == parameter.maximum
+            if parameter.type_name == "integer":
+                assert descriptor.integer_range[0].to_value == parameter.maximum
         assert not client.set("autostart", True).successful
 
 
