@@ -1,4 +1,4 @@
-"""Compressed images to RGB arrays: JPEG, PNG and whatever else OpenCV decodes, in messages and files."""
+"""Compressed images to RGB arrays: JPEG, PNG and a few others that OpenCV decodes, in messages and files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image import BAYER, MAX_PIXELS, check_size, debayer, scale_to_8_bit
 from erfnet_ros.core.printable_text import printable
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM")
+"""Pillow's names of what is decoded. OpenCV's rarely used decoders (JPEG 2000, EXR, ...) need not see foreign files."""
 
 _VIDEO = "a video whose frames need those before; decode it first, for example with ffmpeg_image_transport"
 _DEPTH = "a depth image; choose the topic of the color image"
@@ -47,7 +50,7 @@ def decode(data: Pixels, flags: int) -> Pixels | None:
         ImageError: The image has more than 4096 x 4096 pixels.
     """
     try:
-        with Image.open(BytesIO(data.data)) as image:
+        with Image.open(BytesIO(data.data), formats=_FORMATS) as image:
             width, height = image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"Expected an image of at most {MAX_PIXELS / 1e6:.1f} megapixels, got: {error}") from error

@@ -13,7 +13,9 @@ import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID, ClassSet
-from erfnet_ros.core.errors import ParameterError, SourceError
+from erfnet_ros.core.errors import ImageError, ParameterError, SourceError
+from erfnet_ros.core.image import MAX_PIXELS
+from erfnet_ros.core.image import check_size as check_image_size
 from erfnet_ros.data.image_files import IMAGE_SUFFIXES, check_size, images_in, read_rgb, read_truth
 from erfnet_ros.data.synthetic.street import Street
 
@@ -155,11 +157,17 @@ class _VideoSource(Source):
         quality = (cv2.IMWRITE_JPEG_QUALITY, _VIDEO_JPEG_QUALITY)
         self._jpegs: list[Pixels] = []
         try:
+            width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            if width * height > MAX_PIXELS:
+                # Before a frame is decoded, which would take gigabytes.
+                check_image_size(width, height)
             while len(self._jpegs) < frames:
                 found, bgr = capture.read()
                 if not found:
                     break
                 self._jpegs.append(cv2.imencode(".jpg", bgr, quality)[1].astype(np.uint8, copy=False))
+        except ImageError as error:
+            raise SourceError(f"Cannot use '{path}': {error}") from error
         finally:
             capture.release()
         if not self._jpegs:

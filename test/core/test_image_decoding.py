@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from types import SimpleNamespace
 
@@ -76,6 +77,13 @@ def test_a_format_that_cannot_be_segmented_is_named_with_what_to_do(format: str,
         compressed_to_array(compressed(format, RGB))
 
 
+@pytest.mark.parametrize("extension", [".jp2", ".hdr", ".ras", ".gif"])
+def test_a_rarely_used_decoder_does_not_see_foreign_data(extension: str) -> None:
+    """Such decoders have a history of memory faults."""
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        compressed_to_array(compressed("jpeg", RGB.astype(np.float32) if extension == ".hdr" else RGB, extension))
+
+
 @pytest.mark.parametrize("side", [5000, 30_000])
 def test_a_small_file_of_a_huge_image_is_refused_before_it_is_decoded(side: int) -> None:
     """2.6 MB of PNG can be 30000 x 30000 pixels, which would take 2.7 GB; only the header is there to be read."""
@@ -88,3 +96,18 @@ def test_a_small_file_of_a_huge_image_is_refused_before_it_is_decoded(side: int)
     data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     with pytest.raises(ImageError, match=r"at most 16\.8 megapixels, got"):
         compressed_to_array(SimpleNamespace(format="png", data=np.frombuffer(data, np.uint8)))
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".tiff", ".webp"])
+def test_the_size_in_the_header_counts_in_each_format(extension: str) -> None:
+    """A header can be changed by hand: the limit must not depend on what follows it."""
+    small, side = cv2.imencode(extension, RGB, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes(), 16_383
+    place, size = {
+        ".jpg": (small.find(b"\xff\xc0") + 5, struct.pack(">HH", side, side)),
+        ".webp": (small.find(b"VP8L") + 9, struct.pack("<I", side | side << 14)),
+        # Tag, type, count and value of width (256) and height (257), which come first.
+        ".tiff": (small.find(struct.pack("<HH", 256, 3)), struct.pack("<HHIIHHII", 256, 4, 1, side, 257, 4, 1, side)),
+    }[extension]
+    huge = small[:place] + size + small[place + len(size) :]
+    with pytest.raises(ImageError, match=r"at most 16\.8 megapixels"):
+        compressed_to_array(SimpleNamespace(format="png", data=np.frombuffer(huge, np.uint8)))

@@ -162,12 +162,12 @@ def test_the_synthetic_street_is_no_truth_for_other_classes_than_camvids() -> No
     assert source[0].truth is None
 
 
-def video(path: Path, frames: int) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (64, 48))
+def video(path: Path, frames: int, size: tuple[int, int] = (64, 48)) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, size)
     if not writer.isOpened():
         pytest.skip("this OpenCV cannot write MJPG videos")
     for number in range(frames):
-        writer.write(picture(64, 48, (20 * number, 0, 200)))
+        writer.write(picture(*size, (20 * number, 0, 200)))
     writer.release()
     return path
 
@@ -184,6 +184,13 @@ def test_a_video_gives_rgb_frames_by_index_up_to_the_limit(tmp_path: Path) -> No
 
 def test_a_video_shorter_than_the_limit_has_its_own_length(tmp_path: Path) -> None:
     assert len(open_source(str(video(tmp_path / "drive.avi", 3)), CAMVID, frames=50)) == 3
+
+
+def test_a_video_of_huge_frames_is_refused_before_one_is_decoded(tmp_path: Path) -> None:
+    """A few kilobytes of video would take gigabytes."""
+    path = video(tmp_path / "huge.avi", 1, (4112, 4104))
+    with pytest.raises(SourceError, match=r"huge\.avi': Expected an image of at most 16\.8 megapixels, got 4112x4104"):
+        open_source(str(path), CAMVID)
 
 
 def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
