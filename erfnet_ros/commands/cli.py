@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ErfnetError, ParameterError
-from erfnet_ros.core.text import printable
+from erfnet_ros.core.printable_text import printable
 
 _ROS = "ROS 2 and the built package: source ROS 2 and the workspace, or use 'make demo', which brings its own"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from erfnet_ros.core.array_types import VOID, Pixels
-from erfnet_ros.core.text import printable
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.data.datasets import KINDS, Entry, Layout, detect_kind, open_layout
 from erfnet_ros.data.datasets.validate import DataSetCheck, SplitCheck, check_dataset
 from erfnet_ros.data.frame_sources import spread_evenly

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.config_schema import read_mapping
 from erfnet_ros.core.errors import ClassSetError, ParameterError
-from erfnet_ros.core.text import printable
+from erfnet_ros.core.printable_text import printable
 
 Color = tuple[int, int, int]
 

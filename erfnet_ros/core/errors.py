@@ -1,6 +1,6 @@
 """Exceptions: each message says what was expected, what was got and what to do."""
 
-from erfnet_ros.core.text import printable
+from erfnet_ros.core.printable_text import printable
 
 _LONGEST = 2000
 """Characters of a message."""

@@ -1,19 +1,23 @@
-"""Text from outside, such as a message's encoding or a file's class names, made fit for a log line."""
+"""Text from outside (file, topic and class names, encodings) made fit for a terminal and a log."""
 
 from __future__ import annotations
 
 
 def printable(text: object, limit: int = 80) -> str:
-    r"""Return a text on one line that a terminal shows as it is.
+    """Return `text` as one line that cannot change what a terminal or a log shows around it.
 
-    Control characters and escape sequences, line breaks, and the marks that reverse the direction of writing become
-    escapes such as \x1b, \n and \u202e.
-
-    Args:
-        text: Converted with `str`.
-        limit: Most characters to keep; a longer text is cut, and its length appended.
+    Line breaks, terminal escape sequences, invisible characters, right-to-left marks and undecodable bytes are shown
+    as Python writes them in a string, such as `\\n`, `\\x1b` and `\\u202e`. What is longer than `limit` characters
+    loses its middle, so that an error keeps the remedy at its end.
     """
     whole = str(text)
-    kept = whole[:limit]
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in kept)
-    return shown if kept == whole else f"{shown}... ({len(whole)} characters)"
+    tail = limit // 3
+    if len(whole) > limit:
+        # Cut before the escapes: a text of megabytes is not worth converting.
+        whole = f"{whole[: limit - tail - 1]}…{whole[-tail:]}"
+    if whole.isprintable():
+        return whole
+    line = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in whole
+    )
+    return line if len(line) <= limit else f"{line[: limit - tail - 1]}…{line[-tail:]}"

@@ -1,29 +1,45 @@
-"""Whoever names a topic, an encoding or a class cannot write into the terminal of whoever reads the log."""
-
-from __future__ import annotations
+"""Text from outside is shown on one line, without effect on the terminal or the log."""
 
 import pytest
 
+from erfnet_ros.core.errors import BagError
 from erfnet_ros.core.printable_text import printable
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("bayer_rggb8", "bayer_rggb8"),
-        ("Straße, 道路", "Straße, 道路"),
-        ("rgb8\n[ERROR] forged\r\t", r"rgb8\n[ERROR] forged\r\t"),
-        ("\x1b[2J\x07\x9b", r"\x1b[2J\x07\x9b"),
-        ("gpj.\u202efdp\u200f\u2066", r"gpj.\u202efdp\u200f\u2066"),
-        ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
-        ("\udc80\x00", r"\udc80\x00"),
+        ("/camera/image", "/camera/image"),
+        ("Straße 路 é", "Straße 路 é"),
+        ("a\x1b[2Jb", r"a\x1b[2Jb"),
+        ("mono8\n[ERROR] forged", r"mono8\n[ERROR] forged"),
+        ("a\r\x07\u2028b", r"a\r\x07\u2028b"),
+        ("gpj\u202e.exe\u200b", r"gpj\u202e.exe\u200b"),
+        (b"caf\xe9".decode(errors="surrogateescape"), r"caf\udce9"),
         (7, "7"),
     ],
 )
-def test_what_a_terminal_would_obey_becomes_a_visible_escape(text: object, shown: str) -> None:
+def test_what_a_terminal_would_act_on_is_shown_as_an_escape(text: object, shown: str) -> None:
     assert printable(text) == shown
+    printable(text).encode()
 
 
-def test_a_long_text_is_cut_and_its_length_told() -> None:
-    assert printable("x" * 5000, 10) == "xxxxxxxxxx... (5000 characters)"
-    assert printable("x" * 10, 10) == "x" * 10
+@pytest.mark.parametrize("text", ["b" * 10_000_000, "\x1b" * 10_000_000, "b" * 99 + "\x1b" * 99])
+def test_long_text_loses_its_middle(text: str) -> None:
+    shown = printable(text, 90)
+    assert len(shown) == 90
+    assert "…" in shown
+    assert shown.isprintable()
+
+
+def test_text_at_the_limit_stays_whole() -> None:
+    assert printable("b" * 90, 90) == "b" * 90
+
+
+def test_every_error_is_one_line_and_keeps_its_remedy() -> None:
+    """A file name must not be able to forge a second log line."""
+    error = BagError(f"Cannot read '{'x' * 100_000}\n\x1b[31mok'; record again.")
+    assert str(error).isprintable()
+    assert len(str(error)) <= 2000
+    assert str(error).startswith("Cannot read 'xxx")
+    assert str(error).endswith(r"\n\x1b[31mok'; record again.")

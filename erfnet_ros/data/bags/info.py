@@ -9,8 +9,8 @@ from typing import Any
 
 from erfnet_ros.core.errors import BagError, ImageError
 from erfnet_ros.core.image_decoding import can_be_decoded, compressed_to_array
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.core.progress import tracked
-from erfnet_ros.core.text import printable
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.data.bags.topics import Topic

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.text import printable
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.evaluation import thresholds
 from erfnet_ros.evaluation.report.accuracy import accuracy_section, classes_table, stability_section
 from erfnet_ros.evaluation.report.provenance import provenance_section

@@ -18,7 +18,7 @@ from types import FrameType, TracebackType
 from typing import IO, TypeVar, cast
 
 from erfnet_ros.core.errors import ErfnetError
-from erfnet_ros.core.text import printable
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros.transport import profile_settings
 
 PACKAGE = "erfnet_ros"
