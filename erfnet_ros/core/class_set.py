@@ -24,6 +24,9 @@ MAX_CLASSES = 255
 _LONGEST_NAME = 100
 """Characters of a name: it is shown in logs, tables and pages."""
 
+MAX_ID = 0xFFFF
+"""Largest id in a label file."""
+
 
 @dataclass(frozen=True)
 class ClassSet:
@@ -32,7 +35,8 @@ class ClassSet:
     Attributes:
         names: Name of each class; the position is the id.
         colors: Color of each class, (R, G, B), 0..255.
-        void: Id of pixels without a class in the data set's own label files. Inside this package void is always 255.
+        void: Id of pixels without a class in the data set's own label files, 0..65535; the classes take the other ids
+            from 0 on. Inside this package void is always 255.
         categories: Name of the category of each class, for scores that forgive a neighboring class; None where the
             set has no categories.
 
@@ -72,10 +76,8 @@ class ClassSet:
                 f"Expected a category for each of the {len(self.names)} classes of '{self.name}' or for none, got "
                 f"{len(self.categories)}."
             )
-        if not len(self.names) <= self.void <= VOID:
-            raise ClassSetError(
-                f"Expected a void id from {len(self.names)} to {VOID} in '{self.name}', got {self.void}."
-            )
+        if not 0 <= self.void <= MAX_ID:
+            raise ClassSetError(f"Expected a void id from 0 to {MAX_ID} in '{self.name}', got {self.void}.")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,28 +87,6 @@ class ClassSet:
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self)] = self.colors
         return palette
-
-    def truth_from_file_ids(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return the ids of a label file with the file's void turned into 255.
-
-        Args:
-            ids: Class ids of any shape, uint8; the file's void and 255 both mean void.
-
-        Raises:
-            ClassSetError: Other ids occur, each named.
-        """
-        counts = np.bincount(ids.ravel(), minlength=256)
-        unknown = [i for i in range(len(self), VOID) if counts[i] and i != self.void]
-        if unknown:
-            raise ClassSetError(
-                f"Expected class ids 0..{len(self) - 1}, void {self.void} or {VOID} of class set '{self.name}', "
-                f"got {unknown}."
-            )
-        if self.void == VOID or not counts[self.void]:
-            return ids
-        truth: npt.NDArray[np.uint8] = ids.copy()
-        truth[truth == self.void] = VOID
-        return truth
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, in plain lists and numbers."""
@@ -128,8 +108,8 @@ class ClassSet:
         """Read a class set out of plain lists and numbers.
 
         Args:
-            content: A mapping with `name`, `classes` (each with `name`, `color` and, in all of them or none,
-                `category`) and, where it is not 255, `void`.
+            content: A mapping with `name`, `classes` (each with `name` and, in all of them or none, `color` and
+                `category`) and, where it is not 255, `void`; `ids` and `ignore` are read by `LabelMap.from_yaml`.
             where: What to call the content in an error.
 
         Raises:
@@ -137,14 +117,18 @@ class ClassSet:
         """
         if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
             raise ClassSetError(f"Expected a mapping with a list 'classes' in {where}; see config/classes/camvid.yaml.")
-        unknown = sorted(set(map(str, content)) - {"name", "void", "classes"})
+        unknown = sorted(set(map(str, content)) - {"name", "void", "classes", "ids", "ignore"})
         if unknown:
-            raise ClassSetError(f"Expected name, void and classes in {where}, got {', '.join(unknown)} as well.")
+            raise ClassSetError(
+                f"Expected name, void, classes, ids and ignore in {where}, got {', '.join(unknown)} as well."
+            )
+        colored = any(isinstance(entry, dict) and "color" in entry for entry in content["classes"])
+        required = {"name", "color"} if colored else {"name"}
         for entry in content["classes"]:
             if (
                 not isinstance(entry, dict)
-                or set(entry) - {"category"} != {"name", "color"}
-                or not isinstance(entry["color"], list)
+                or set(entry) - {"category"} != required
+                or not isinstance(entry.get("color", []), list)
             ):
                 raise ClassSetError(f"Expected a name and a color [R, G, B] for each class in {where}, got {entry!r}.")
         names = [content.get("name"), *(entry["name"] for entry in content["classes"])]
@@ -156,7 +140,9 @@ class ClassSet:
         void = content.get("void", VOID)
         if type(void) is not int:
             raise ClassSetError(f"Expected a number as void in {where}, got {void!r}.")
-        colors = tuple(tuple(entry["color"]) for entry in content["classes"])
+        colors = tuple(
+            tuple(entry.get("color", generated_color(number))) for number, entry in enumerate(content["classes"])
+        )
         class_set = cls(names[0], tuple(names[1:]), colors, void, tuple(categories) or None)
         built_in = _BUILT_IN.get(class_set.name)
         if built_in is not None and replace(built_in, categories=None) == class_set:
@@ -176,6 +162,12 @@ class ClassSet:
         except ParameterError as error:
             raise ClassSetError(f"Cannot use the class set: {error}") from error
         return cls.from_dict(content, str(path))
+
+
+def generated_color(number: int) -> Color:
+    """Return the color of class `number` where none is given: that of Pascal VOC's palette, in which 0 is black."""
+    bits = [(number + 1 >> place & 1) << 7 - place // 3 for place in range(8)]
+    return (bits[0] | bits[3] | bits[6], bits[1] | bits[4] | bits[7], bits[2] | bits[5])
 
 
 def _of_rows(name: str, void: int, rows: tuple[tuple[str, Color, str], ...]) -> ClassSet:

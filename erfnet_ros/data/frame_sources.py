@@ -16,7 +16,16 @@ from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ImageError, ParameterError, SourceError
 from erfnet_ros.core.image import MAX_PIXELS
 from erfnet_ros.core.image import check_size as check_image_size
-from erfnet_ros.data.image_files import IMAGE_SUFFIXES, check_size, images_in, read_rgb, read_truth
+from erfnet_ros.data.image_files import (
+    IMAGE_SUFFIXES,
+    check_size,
+    images_in,
+    label_files,
+    pairing_key,
+    read_labels,
+    read_rgb,
+)
+from erfnet_ros.data.label_map import LabelMap
 from erfnet_ros.data.synthetic.street import Street
 
 _SYNTHETIC = "synthetic"
@@ -130,7 +139,7 @@ class _FolderSource(Source):
     """Image files, each perhaps with a label file."""
 
     def __init__(self, images: list[Path], labels: list[Path] | None, class_set: ClassSet):
-        self._images, self._labels, self._class_set = images, labels, class_set
+        self._images, self._labels, self._label_map = images, labels, LabelMap.of(class_set)
         self.has_truth = labels is not None
 
     def __len__(self) -> int:
@@ -142,7 +151,7 @@ class _FolderSource(Source):
         if self._labels is None:
             return Frame(image.stem, rgb, None)
         label = self._labels[index]
-        truth = read_truth(label, self._class_set)
+        truth = read_labels(label, self._label_map)
         check_size(label, truth, image, rgb)
         return Frame(image.stem, rgb, truth)
 
@@ -197,12 +206,13 @@ def _folder(path: Path, class_set: ClassSet) -> _FolderSource:
     images = images_in(folder)
     if folder == path or not (path / "labels").is_dir():
         return _FolderSource(images, None, class_set)
-    labels = [path / "labels" / f"{image.stem}.png" for image in images]
-    missing = [image.name for image, label in zip(images, labels, strict=True) if not label.is_file()]
+    there = label_files((path / "labels").iterdir())
+    expected = [pairing_key(path / "labels" / image.name) for image in images]
+    missing = [image.name for image, key in zip(images, expected, strict=True) if key not in there]
     if missing:
         raise SourceError(
             f"Expected a label of the same name for each of the {len(images)} images in '{folder}', "
             f"got none for {len(missing)}, the first being '{missing[0]}'; "
             f"add them to '{path / 'labels'}', or name '{folder}' to go without ground truth."
         )
-    return _FolderSource(images, labels, class_set)
+    return _FolderSource(images, [there[key] for key in expected], class_set)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from unicodedata import normalize
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ClassSetError, ImageError, SourceError
 from erfnet_ros.core.image_decoding import decode, decode_rgb
+from erfnet_ros.data.label_map import LabelMap
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 """What counts as an image in a folder; upper case as well."""
+
+LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
+"""Label files, upper case as well: formats that change no value."""
+
+_ORIENTATION = 0x0112
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -25,12 +32,34 @@ def images_in(folder: Path) -> list[Path]:
         SourceError: The folder is missing or cannot be read, or holds no image.
     """
     try:
-        images = [file for file in folder.iterdir() if _is_image(file)]
+        images = [file for file in folder.iterdir() if is_image(file)]
     except OSError as error:
         raise SourceError(f"Expected a folder of images at '{folder}', got: {error.strerror}.") from error
     if not images:
         raise SourceError(f"Expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in '{folder}', found none.")
     return sorted(images, key=_natural)
+
+
+def is_image(file: Path) -> bool:
+    """Tell by its name whether a file is an image; hidden ones are none."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def label_files(paths: Iterable[Path]) -> dict[Path, Path]:
+    """Return the label files among paths by `pairing_key`, hidden files left out; of one name the PNG."""
+    found = [path for path in paths if path.suffix.lower() in LABEL_SUFFIXES and not path.name.startswith(".")]
+    return {pairing_key(path): path for path in sorted(found, key=lambda path: path.suffix.lower() == ".png")}
+
+
+def pairing_key(path: Path) -> Path:
+    """Return the path without suffix, accents composed: macOS writes names in another form of Unicode than Linux."""
+    return path.with_name(normalize("NFC", path.stem))
+
+
+def read_orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image file: 1 as stored, 2..8 turned or mirrored when it is read."""
+    with Image.open(path) as image:
+        return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def read_rgb(path: Path) -> Pixels:
@@ -42,47 +71,33 @@ def read_rgb(path: Path) -> Pixels:
     return _decode(path, cv2.IMREAD_COLOR, decode_rgb)
 
 
-def read_ids(path: Path) -> Pixels:
-    """Read a label file as (H, W) uint8, the ids as they stand in it; of a PNG with a palette, its indices.
+def read_labels(path: Path, label_map: LabelMap) -> Pixels:
+    """Read a label file as (H, W) uint8 class ids, 255 void.
+
+    Gray of any depth holds ids, an image with a palette or three channels colors; see `LabelMap`.
 
     Raises:
-        SourceError: The file cannot be read or decoded, or holds something else than one byte per pixel.
+        SourceError: The file cannot be read or decoded, or holds ids or colors that the label map does not know.
     """
-    ids = _decode(path, cv2.IMREAD_UNCHANGED)
-    if ids.ndim != 2 or ids.dtype != np.uint8:
-        indices = _palette_indices(path)
-        if indices is not None:
-            return indices
-        raise SourceError(
-            f"Expected one byte per pixel, the class id, in '{path}', got {ids.dtype} of shape {ids.shape}; "
-            "convert color labels to class ids."
-        )
-    return ids
-
-
-def read_colors(path: Path) -> Pixels:
-    """Read a label file of colors as (H, W, 3) uint8 RGB.
-
-    Raises:
-        SourceError: The file cannot be read or decoded, or holds ids, not colors.
-    """
-    bgr = _decode(path, cv2.IMREAD_UNCHANGED)
-    if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
-        raise SourceError(
-            f"Expected 8-bit colors (R, G, B) in '{path}', got {bgr.dtype} of shape {bgr.shape}; get the file again."
-        )
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-
-
-def read_truth(path: Path, class_set: ClassSet) -> Pixels:
-    """Read a label file as (H, W) uint8 with the file's void turned into 255.
-
-    Raises:
-        SourceError: As `read_ids`; or ids occur that the class set does not have.
-    """
-    ids = read_ids(path)
+    pixels = _decode(path, cv2.IMREAD_UNCHANGED)
     try:
-        return class_set.truth_from_file_ids(ids)
+        with Image.open(path) as image:
+            if image.mode == "P":
+                # OpenCV would give the colors alone.
+                values = iter(image.getpalette("RGB") or [])
+                return label_map.from_palette(np.array(image), list(zip(values, values, values, strict=False)))
+            if image.mode == "1":
+                return label_map.from_ids(np.array(image, np.uint8))
+            if image.format == "PNG" and image.mode == "L":
+                return label_map.from_ids(pixels // _gray_step(path))
+            gray = pixels.ndim == 2 or image.mode == "LA"
+        if pixels.ndim == 3 and pixels.shape[2] == 4 and (pixels[..., 3] != pixels[0, 0, 3]).any():
+            raise ClassSetError("Expected labels without transparency, got an alpha channel; export without it.")
+        if gray:
+            return label_map.from_ids(pixels if pixels.ndim == 2 else pixels[..., 0])
+        if pixels.dtype != np.uint8:
+            raise ClassSetError(f"Expected ids, or colors of 8 bits, got colors of {pixels.dtype}.")
+        return label_map.from_colors(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False))
     except ClassSetError as error:
         raise SourceError(f"Cannot use the labels '{path}': {error}") from error
 
@@ -94,14 +109,15 @@ def check_size(label: Path, truth: Pixels, image: Path, rgb: Pixels) -> None:
         SourceError: The sizes differ.
     """
     if truth.shape != rgb.shape[:2]:
+        if truth.shape == rgb.shape[1::-1] and read_orientation(image) > 1:
+            raise SourceError(
+                f"Expected the labels '{label}' turned as '{image.name}' is by its EXIF orientation, {_size(rgb)}, got "
+                f"{_size(truth)}; turn the labels as well, or remove the tag (exiftool -Orientation= IMAGE)."
+            )
         raise SourceError(
             f"Expected the labels '{label}' in the size of '{image.name}', {_size(rgb)}, got {_size(truth)}; "
             "resize one of them (labels with nearest neighbor)."
         )
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -110,12 +126,12 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def _palette_indices(path: Path) -> Pixels | None:
-    """Return the indices (H, W) of an image with a palette, which OpenCV only gives as colors; None for others."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.array(image) if image.mode == "P" else None
+def _gray_step(path: Path) -> int:
+    """Return what decoders multiply the gray values of a PNG file by: they spread 1, 2 and 4 bits over 0..255."""
+    with path.open("rb") as file:
+        # The bit depth in the header; PNG specification, section 11.2.1.
+        depth = file.read(25)[24]
+    return 255 // (2**depth - 1) if depth < 8 else 1
 
 
 def _decode(path: Path, flags: int, decoder: Callable[[Pixels, int], Pixels | None] = decode) -> Pixels:

@@ -10,7 +10,7 @@ from pathlib import Path
 from erfnet_ros.core.errors import ParameterError, SourceError
 from erfnet_ros.data.datasets.camvid import open_camvid
 from erfnet_ros.data.datasets.cityscapes import open_cityscapes
-from erfnet_ros.data.datasets.dataset import DataSet, Entry, Layout, Listing
+from erfnet_ros.data.datasets.dataset import DataSet, Entry, Layout, Listing, similar_label
 from erfnet_ros.data.datasets.folder import open_folder
 
 _KINDS: dict[str, Callable[[Path], Layout]] = {
@@ -83,7 +83,7 @@ def detect_kind(root: str | Path) -> str:
     root = Path(root).expanduser()
     if (root / "leftImg8bit").is_dir():
         return "cityscapes"
-    if (root / "images").is_dir():
+    if (root / "images").is_dir() or (root / "classes.yaml").is_file():
         return "folder"
     try:
         return open_layout("camvid", root).kind
@@ -109,7 +109,7 @@ def _check(layout: Layout, split: str, listing: Listing) -> None:
         image, label = listing.unlabeled[0]
         raise SourceError(
             f"Expected a label for each of the {images} images of split {split}, got none for "
-            f"{len(listing.unlabeled)}, the first being '{image.name}' (no '{label}'); {see}."
+            f"{len(listing.unlabeled)}, the first being '{image.name}' (no '{label}'{similar_label(label)}); {see}."
         )
     if not listing.entries:
         raise SourceError(f"Expected frames in split {split} of '{layout.root}', found none.")

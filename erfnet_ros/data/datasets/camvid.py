@@ -12,13 +12,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
-from erfnet_ros.core.array_types import VOID, Pixels
+from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.datasets.dataset import Layout, Listing, ending_in, files_in, pair, pair_by_stem
-from erfnet_ros.data.image_files import images_in, read_colors, read_truth
+from erfnet_ros.data.image_files import images_in
+from erfnet_ros.data.label_map import LabelMap
 
 SPLITS = ("train", "val", "test")
 
@@ -61,10 +60,15 @@ GROUPS: dict[str, dict[str, tuple[int, int, int]]] = {
 Source: the release's label_colors.txt; the grouping is the one published with the SegNet split.
 """
 
-_LOST_BITS = 0x3F
-"""Every part of every color is 0, 64, 128 or 192, so two bits of each tell the 32 apart."""
-
-_UNKNOWN = 254
+ORIGINAL_COLORS = LabelMap(
+    CAMVID,
+    {},
+    {
+        color: VOID if group == "void" else CAMVID.names.index(group)
+        for group, members in GROUPS.items()
+        for color in members.values()
+    },
+)
 
 
 class TutorialLayout(Layout):
@@ -79,9 +83,6 @@ class TutorialLayout(Layout):
         nested = folder.name == "images"
         labels = self.root / split / "labels" if nested else self.root / f"{split}annot"
         return pair_by_stem(images_in(folder), labels)
-
-    def read_truth(self, path: Path) -> Pixels:
-        return read_truth(path, CAMVID)
 
     def _images(self, split: str) -> Path:
         nested = self.root / split / "images"
@@ -108,18 +109,6 @@ class OriginalLayout(Layout):
         found = [path for path in ending_in(files_in(labels), _LABEL_ENDING) if split_of(_name(path)) == split]
         return pair(images, _name, lambda image: labels / f"{image.stem}{_LABEL_ENDING}", found)
 
-    def read_truth(self, path: Path) -> Pixels:
-        colors = read_colors(path)
-        ids = ids_from_colors(colors)
-        if (ids == _UNKNOWN).any():
-            wrong = np.unique(colors[ids == _UNKNOWN], axis=0)
-            shown = ", ".join(str(tuple(color)) for color in wrong[:5].tolist())
-            raise SourceError(
-                f"Cannot use the labels '{path}': expected CamVid's 32 colors, got {shown}"
-                f"{' and others' if len(wrong) > 5 else ''} (R, G, B); get the file again."
-            )
-        return ids
-
 
 _EXAMPLES = {"train": "0006R0_f00930", "val": "0016E5_07959", "test": "Seq05VD_f00000"}
 
@@ -131,8 +120,8 @@ def open_camvid(root: Path) -> Layout:
         SourceError: There is none of them.
     """
     if (root / _ORIGINAL_IMAGES).is_dir():
-        return OriginalLayout(root, CAMVID, "camvid", "camvid")
-    layout = TutorialLayout(root, CAMVID, "camvid", "camvid")
+        return OriginalLayout(root, ORIGINAL_COLORS, "camvid", "camvid")
+    layout = TutorialLayout(root, LabelMap.of(CAMVID), "camvid", "camvid")
     if not layout.splits:
         raise SourceError(
             f"Expected CamVid in '{root}': train/images and train/labels, train and trainannot, or {_ORIGINAL_IMAGES} "
@@ -159,28 +148,3 @@ def split_of(name: str) -> str:
     if sequence == "Seq05VD" or (sequence == "0001TP" and number >= 8550):
         return "test"
     return "val" if sequence == "0016E5" and 7959 <= number <= 8159 else "train"
-
-
-def ids_from_colors(colors: Pixels) -> Pixels:
-    """Turn the original's colors (H, W, 3), RGB, into class ids (H, W), 255 void; 254 where a color is not known."""
-    places = _place(colors)
-    return np.where((colors & _LOST_BITS).any(axis=2), np.uint8(_UNKNOWN), _IDS[places])
-
-
-def _place(colors: Pixels) -> Pixels:
-    """Return a number 0..63 for each color (..., 3), by the upper two bits of its parts."""
-    upper = colors >> 6
-    places = (upper[..., 0] << 4) | (upper[..., 1] << 2) | upper[..., 2]
-    return places.astype(np.uint8, copy=False)
-
-
-def _ids() -> Pixels:
-    """Return the class id, (64,) uint8, for each of `_place`'s numbers."""
-    ids = np.full(64, _UNKNOWN, np.uint8)
-    for group, members in GROUPS.items():
-        class_id = VOID if group == "void" else CAMVID.names.index(group)
-        ids[_place(np.array(list(members.values()), np.uint8))] = class_id
-    return ids
-
-
-_IDS = _ids()

@@ -15,7 +15,7 @@ from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CITYSCAPES
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing, ending_in, files_in, pair
-from erfnet_ros.data.image_files import read_ids
+from erfnet_ros.data.label_map import LabelMap
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label id of each train id. Source: cityscapesScripts, helpers/labels.py."""
@@ -67,16 +67,6 @@ class CityscapesLayout(Layout):
             ending_in(_in_cities(labels), ending),
         )
 
-    def read_truth(self, path: Path) -> Pixels:
-        ids = read_ids(path)
-        counts = np.bincount(ids.ravel(), minlength=256)
-        wrong = [i for i in range(LABEL_ID_COUNT, VOID) if counts[i]]
-        if wrong:
-            raise SourceError(
-                f"Cannot use the labels '{path}': expected label ids 0..{LABEL_ID_COUNT - 1} or {VOID}, got {wrong}."
-            )
-        return train_ids(ids)
-
 
 def open_cityscapes(root: Path) -> Layout:
     """Check that there is a split.
@@ -84,18 +74,13 @@ def open_cityscapes(root: Path) -> Layout:
     Raises:
         SourceError: There is none.
     """
-    layout = CityscapesLayout(root, CITYSCAPES, "cityscapes", "cityscapes")
+    layout = CityscapesLayout(root, LABEL_MAP, "cityscapes", "cityscapes")
     if not layout.splits:
         raise SourceError(
             f"Expected Cityscapes in '{root}': leftImg8bit/train, val, test or train_extra, with gtFine or gtCoarse "
             "next to leftImg8bit; got no such folder."
         )
     return layout
-
-
-def train_ids(label_ids: Pixels) -> Pixels:
-    """Turn label ids (0..33) of any shape into train ids (0..18, 255 void)."""
-    return _TRAIN_IDS[label_ids]
 
 
 def label_ids(labels: Pixels) -> Pixels:
@@ -111,7 +96,10 @@ def _in_cities(folder: Path) -> list[Path]:
     return [file for city in files_in(folder) if not city.name.startswith(".") for file in files_in(city)]
 
 
-_TRAIN_IDS: Pixels = np.full(256, VOID, np.uint8)
-_TRAIN_IDS[list(LABEL_IDS)] = np.arange(len(LABEL_IDS), dtype=np.uint8)
+LABEL_MAP = LabelMap(
+    CITYSCAPES,
+    {VOID: VOID, **dict.fromkeys(range(LABEL_ID_COUNT), VOID), **{key: i for i, key in enumerate(LABEL_IDS)}},
+    {},
+)
 _LABEL_IDS: Pixels = np.zeros(256, np.uint8)
 _LABEL_IDS[: len(LABEL_IDS)] = LABEL_IDS

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.data.frame_sources import Frame, Source
-from erfnet_ros.data.image_files import check_size, read_rgb
+from erfnet_ros.data.image_files import check_size, label_files, pairing_key, read_labels, read_rgb
+from erfnet_ros.data.label_map import LabelMap
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,19 @@ class Layout(ABC):
     """How a kind of data set is stored in its folder.
 
     Attributes:
-        class_set: What the ids in `read_truth`'s arrays mean.
+        label_map: What ids and colors in the label files mean.
         kind: One of `KINDS`.
     """
 
     root: Path
-    class_set: ClassSet
+    label_map: LabelMap
     kind: str
     name: str
+
+    @property
+    def class_set(self) -> ClassSet:
+        """Classes of the ids in `read_truth`'s arrays."""
+        return self.label_map.class_set
 
     @property
     @abstractmethod
@@ -69,9 +77,9 @@ class Layout(ABC):
     def listing(self, split: str) -> Listing:
         """List one of `splits`; SourceError where it holds no image or cannot be read."""
 
-    @abstractmethod
     def read_truth(self, path: Path) -> Pixels:
-        """Read a label file as (H, W) uint8 class ids, 255 void; SourceError for ids outside the class set."""
+        """Read a label file as (H, W) uint8 class ids, 255 void; SourceError for what the label map does not know."""
+        return read_labels(path, self.label_map)
 
     def frame(self, entry: Entry) -> Frame:
         """Read a frame; SourceError where its image or its label cannot be used."""
@@ -113,24 +121,34 @@ def pair(
         label_of: Where its label belongs, by the image file.
         labels: The label files that are there.
     """
-    there = set(labels)
+    there = label_files(labels)
     belonging = [label_of(image) for image in images]
-    often = Counter(belonging)
+    often = Counter(map(pairing_key, belonging))
     entries, unlabeled, twins = [], [], []
     for image, label in zip(images, belonging, strict=True):
-        if often[label] > 1:
+        key = pairing_key(label)
+        if often[key] > 1:
             twins.append(image)
-        elif label in there:
-            entries.append(Entry(name_of(image), image, label))
+        elif key in there:
+            entries.append(Entry(name_of(image), image, there[key]))
         else:
             unlabeled.append((image, label))
-    return Listing(tuple(entries), tuple(unlabeled), tuple(sorted(there - often.keys())), tuple(twins))
+    stray = sorted(path for key, path in there.items() if key not in often)
+    return Listing(tuple(entries), tuple(unlabeled), tuple(stray), tuple(twins))
 
 
-def pair_by_stem(images: Sequence[Path], labels: Path, suffix: str = ".png") -> Listing:
-    """Pair images with the files of one folder that are called like them, but for `suffix`."""
-    found = ending_in(files_in(labels), suffix)
-    return pair(images, lambda image: image.stem, lambda image: labels / f"{image.stem}{suffix}", found)
+def pair_by_stem(images: Sequence[Path], labels: Path) -> Listing:
+    """Pair images with the files of one folder that are called like them."""
+    return pair(images, lambda image: image.stem, lambda image: labels / f"{image.stem}.png", files_in(labels))
+
+
+def similar_label(label: Path) -> str:
+    """Return what lies where a label is missing and may be meant as it, with what to do; empty where nothing does."""
+    name = re.escape(normalize("NFC", label.stem)) + r"([_.-]\w*(mask|label|gt)\w*)?\.\w+"
+    for path in sorted(files_in(label.parent)):
+        if re.fullmatch(name, normalize("NFC", path.name), re.IGNORECASE):
+            return f"; '{path.name}' lies there: labels are PNG, TIFF or BMP files of the image's name, never JPEG"
+    return ""
 
 
 def ending_in(paths: Iterable[Path], suffix: str) -> list[Path]:

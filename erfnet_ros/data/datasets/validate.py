@@ -17,7 +17,7 @@ import numpy.typing as npt
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.errors import SourceError
 from erfnet_ros.core.progress import tracked
-from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing
+from erfnet_ros.data.datasets.dataset import Entry, Layout, Listing, similar_label
 
 _MAX_THREADS = 4
 
@@ -144,8 +144,11 @@ def _split_check(layout: Layout, split: str, listing: Listing, frames: list[_Fra
 def _missing(listing: Listing) -> list[str]:
     if len(listing.unlabeled) > 1 and not listing.entries:
         image, label = listing.unlabeled[0]
-        return [f"None of {len(listing.unlabeled)} images has a label; for '{image}' one was expected as '{label}'."]
-    return [f"'{image}' has no label: expected '{label}'." for image, label in listing.unlabeled]
+        return [
+            f"None of {len(listing.unlabeled)} images has a label; for '{image}' one was expected as "
+            f"'{label}'{similar_label(label)}."
+        ]
+    return [f"'{image}' has no label: expected '{label}'{similar_label(label)}." for image, label in listing.unlabeled]
 
 
 def _absent_classes(layout: Layout, splits: list[SplitCheck]) -> tuple[list[str], list[str]]:

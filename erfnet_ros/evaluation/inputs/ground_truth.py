@@ -18,7 +18,8 @@ from erfnet_ros.core.image import to_array
 from erfnet_ros.core.image_decoding import decode
 from erfnet_ros.data.bags.message_types import LABEL_INFO
 from erfnet_ros.data.bags.reader import BagReader, Message
-from erfnet_ros.data.image_files import images_in, read_truth
+from erfnet_ros.data.image_files import images_in, read_labels
+from erfnet_ros.data.label_map import LabelMap
 from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Nanoseconds, Timestamps, match_timestamps
 
 _LABEL_ENCODINGS = ("mono8", "8UC1")
@@ -49,7 +50,7 @@ class TopicGroundTruth:
     """
 
     def __init__(self, reader: BagReader, topic: str, class_set: ClassSet, needed: Collection[int]) -> None:
-        self._reader, self._class_set = reader, class_set
+        self._reader, self._label_map = reader, LabelMap.of(class_set)
         self._messages: Iterator[tuple[int, Message]] = enumerate(reader.messages([topic]))
         self._needed = frozenset(needed)
         self._waiting: dict[int, Message] = {}
@@ -61,7 +62,7 @@ class TopicGroundTruth:
             if found in self._needed:
                 self._waiting[found] = message
         ids = label_ids(self._reader.decode(self._waiting.pop(index)))
-        return self._class_set.truth_from_file_ids(ids)
+        return self._label_map.from_ids(ids)
 
 
 class FolderGroundTruth:
@@ -83,7 +84,7 @@ class FolderGroundTruth:
     """
 
     def __init__(self, folder: Path, class_set: ClassSet) -> None:
-        self.folder, self._class_set = folder, class_set
+        self.folder, self._label_map = folder, LabelMap.of(class_set)
         self.files = [file for file in images_in(folder) if file.suffix.lower() == ".png"]
         if not self.files:
             raise EvaluationError(
@@ -95,7 +96,7 @@ class FolderGroundTruth:
 
     def __getitem__(self, index: int) -> Pixels:
         """See `GroundTruth`."""
-        return read_truth(self.files[index], self._class_set)
+        return read_labels(self.files[index], self._label_map)
 
     def match(self, images_ns: Nanoseconds, tolerance_ns: int) -> tuple[Matches, str]:
         """Pair the files with the images.

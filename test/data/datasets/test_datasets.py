@@ -12,6 +12,7 @@ from cityscapesscripts.helpers.labels import labels as official_labels
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 from support.small_datasets import (
     FRAMES,
     ORIGINAL_NAMES,
@@ -28,8 +29,8 @@ from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
 from erfnet_ros.core.errors import ClassSetError, ParameterError, SourceError
 from erfnet_ros.data.datasets import detect_kind, open_dataset, open_layout
-from erfnet_ros.data.datasets.camvid import GROUPS, ids_from_colors, split_of
-from erfnet_ros.data.datasets.cityscapes import label_ids, train_ids
+from erfnet_ros.data.datasets.camvid import GROUPS, ORIGINAL_COLORS, split_of
+from erfnet_ros.data.datasets.cityscapes import LABEL_MAP, label_ids
 from erfnet_ros.data.frame_sources import Frame
 
 REAL_CAMVID = Path(__file__).resolve().parents[4] / "shared" / "camvid"
@@ -174,7 +175,8 @@ def test_each_of_the_32_colors_has_its_own_class() -> None:
     assert len({color for members in GROUPS.values() for color in members.values()}) == 32
     for group, members in GROUPS.items():
         expected = VOID if group == "void" else CAMVID.names.index(group)
-        assert ids_from_colors(np.array([list(members.values())], np.uint8)).tolist() == [[expected] * len(members)]
+        colors = np.array([list(members.values())], np.uint8)
+        assert ORIGINAL_COLORS.from_colors(colors).tolist() == [[expected] * len(members)]
 
 
 @pytest.mark.parametrize("color", [(128, 64, 129), (192, 192, 192)])
@@ -186,7 +188,7 @@ def test_a_color_that_camvid_does_not_have_is_named_with_the_file(tmp_path: Path
     colors[3, 3] = color
     write(label, colors)
     with pytest.raises(
-        SourceError, match=rf"0001TP_006690_L\.png.*32 colors, got \({color[0]}, {color[1]}, {color[2]}\)"
+        SourceError, match=rf"0001TP_006690_L\.png.*32 colors .*got \({color[0]}, {color[1]}, {color[2]}\)"
     ):
         open_dataset("camvid", root, "train")[0]
 
@@ -194,22 +196,22 @@ def test_a_color_that_camvid_does_not_have_is_named_with_the_file(tmp_path: Path
 def test_ids_in_place_of_the_originals_colors_are_refused(tmp_path: Path) -> None:
     root = make_camvid_original(tmp_path)
     write(root / "LabeledApproved_full" / "0001TP_006690_L.png", frame(0)[1])
-    with pytest.raises(SourceError, match=r"Expected 8-bit colors .*0001TP_006690_L\.png'"):
+    with pytest.raises(SourceError, match=r"0001TP_006690_L\.png': Expected the 32 colors"):
         open_dataset("camvid", root, "train")[0]
 
 
 def test_cityscapes_label_ids_become_the_official_train_ids() -> None:
     ids = np.arange(34, dtype=np.uint8)
     official = {label.id: label.trainId for label in official_labels}
-    assert train_ids(ids).tolist() == [official[i] for i in range(34)]
-    assert [CITYSCAPES.names[t] for t in train_ids(ids) if t != VOID] == [
+    assert LABEL_MAP.from_ids(ids).tolist() == [official[i] for i in range(34)]
+    assert [CITYSCAPES.names[t] for t in LABEL_MAP.from_ids(ids) if t != VOID] == [
         label.name for label in official_labels if 0 <= label.trainId < VOID
     ]
 
 
 @given(arrays.arrays(np.uint8, (4, 5), elements=st.sampled_from([*range(19), VOID])))
 def test_train_ids_survive_the_way_to_label_ids_and_back(labels: np.ndarray) -> None:
-    np.testing.assert_array_equal(train_ids(label_ids(labels)), labels)
+    np.testing.assert_array_equal(LABEL_MAP.from_ids(label_ids(labels)), labels)
 
 
 def test_cityscapes_test_split_has_no_truth_and_extra_frames_have_coarse_truth(tmp_path: Path) -> None:
@@ -230,7 +232,7 @@ def test_label_ids_that_cityscapes_does_not_have_are_named(tmp_path: Path) -> No
     label = dataset.entries()[1].label
     assert label is not None
     write(label, np.full((48, 64), 34, np.uint8))
-    with pytest.raises(SourceError, match=rf"{label.name}.*0\.\.33 or 255, got \[34\]"):
+    with pytest.raises(SourceError, match=rf"{label.name}.*0\.\.6.* for void.*, got 34 \(3072 pixels\)"):
         dataset[1]
 
 
@@ -264,6 +266,73 @@ def test_a_folder_with_splits_may_use_a_name_twice(tmp_path: Path) -> None:
     assert open_dataset("folder", root, "val")[0].name == "frame_0"
     both = open_dataset("folder", root, "train+rain")
     assert [shown.name for shown in both] == ["train_frame_0", "train_frame_1", "train_frame_2", "rain_frame_0"]
+
+
+def test_a_folder_of_splits_that_hold_images_and_labels_is_a_folder_of_ones_own(tmp_path: Path) -> None:
+    """Taken as CamVid, its ids would silently become CamVid's classes."""
+    root = make_folder(tmp_path, {"train": 2, "val": 1})
+    for split in ("train", "val"):
+        for name in ("images", "labels"):
+            (root / split).mkdir(exist_ok=True)
+            (root / name / split).rename(root / split / name)
+    for name in ("images", "labels"):
+        (root / name).rmdir()
+    assert detect_kind(root) == "folder"
+    assert open_layout("folder", root).splits == ("train", "val")
+    assert truth_of(open_dataset("folder", root, "train+val")[0])[-1, 0] == 0
+
+
+@pytest.mark.parametrize("name", ["masks", "annotations", "SegmentationClass"])
+def test_labels_in_a_folder_of_another_name_are_mentioned(tmp_path: Path, name: str) -> None:
+    root = make_folder(tmp_path)
+    (root / "labels").rename(root / name)
+    with pytest.raises(SourceError, match=rf"Expected the labels in '.*labels', got a folder '{name}'; rename"):
+        open_dataset("folder", root, "train")
+
+
+@pytest.mark.parametrize("name", ["__MACOSX", ".ipynb_checkpoints", "@eaDir", "_thumbs"])
+def test_what_other_programs_leave_behind_is_no_split(tmp_path: Path, name: str) -> None:
+    root = make_folder(tmp_path)
+    write(root / "images" / name / "frame_0.png", frame(0)[0])
+    assert open_layout("folder", root).splits == ("train", "val")
+
+
+def test_images_next_to_splits_are_not_silently_left_out(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    (root / "images" / "more").mkdir()
+    with pytest.raises(SourceError, match=r"got both, 'frame_\d\.jpg' and 'more'"):
+        open_dataset("folder", root, "train")
+
+
+def test_labels_pair_with_their_images_whatever_the_form_of_their_names(tmp_path: Path) -> None:
+    """macOS writes an umlaut as two characters, cameras write suffixes in upper case, other tools write TIFF."""
+    root = make_folder(tmp_path, {"": 3})
+    for index, suffixes in enumerate([(".JPG", ".PNG"), (".jpg", ".tif"), (".jpg", ".bmp")]):
+        image, label = root / "images" / f"frame_{index}.jpg", root / "labels" / f"frame_{index}.png"
+        image.rename(image.with_name(f"f\u00fcr_{index}{suffixes[0]}"))
+        write(label.with_name(f"fu\u0308r_{index}{suffixes[1]}"), cv2.imread(str(label), cv2.IMREAD_UNCHANGED))
+        label.unlink()
+    entries = open_dataset("folder", root, "train+val").entries()
+    assert [entry.label and entry.label.suffix for entry in entries] == [".PNG", ".tif", ".bmp"]
+
+
+@pytest.mark.parametrize("name", ["frame_0.jpg", "frame_0_mask.png", "frame_0.labels.png"])
+def test_a_label_of_another_name_or_format_is_mentioned_where_one_is_missing(tmp_path: Path, name: str) -> None:
+    root = make_folder(tmp_path)
+    (root / "labels" / "frame_0.png").rename(root / "labels" / name)
+    with pytest.raises(SourceError, match=rf"none for 1, .*'{name}' lies there: labels are PNG, TIFF or BMP"):
+        open_dataset("folder", root, "train")
+
+
+def test_labels_drawn_before_the_image_was_turned_are_told_from_those_of_another_size(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"": 1})
+    image = root / "images" / "frame_0.jpg"
+    with Image.open(image) as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 6
+        picture.save(image, exif=exif)
+    with pytest.raises(SourceError, match=r"turned as 'frame_0\.jpg' is by its EXIF orientation, 48 x 64, got 64 x 48"):
+        open_dataset("folder", root, "train")[0]
 
 
 def test_a_folder_without_labels_can_still_be_played(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from support.small_datasets import write
 from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
 from erfnet_ros.core.errors import ClassSetError, SourceError
-from erfnet_ros.data.datasets.cityscapes import train_ids
+from erfnet_ros.data.datasets.cityscapes import LABEL_MAP
 from erfnet_ros.data.frame_sources import Frame
 from erfnet_ros.evaluation.dataset.cityscapes_server import ServerExport
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
@@ -27,7 +27,7 @@ def truth_and_answer(seed: int) -> tuple[Pixels, Pixels]:
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, 34, (40, 60), np.uint8)
     ids[ids == 31] = 0
-    answer = train_ids(ids)
+    answer = LABEL_MAP.from_ids(ids)
     guess = rng.integers(0, 16, ids.shape, np.uint8)
     answer = np.where((rng.random(ids.shape) < 0.5) & (answer != VOID), answer, guess)
     answer[rng.random(ids.shape) < 0.05] = VOID
@@ -41,7 +41,7 @@ def test_the_official_scripts_give_our_figures(tmp_path: Path) -> None:
         ids, answer = truth_and_answer(seed)
         ground_truth_files.append(write(tmp_path / "gtFine" / f"{name}_gtFine_labelIds.png", ids))
         export.write(Frame(name, np.zeros((40, 60, 3), np.uint8), None), answer)
-        score.add(train_ids(ids), answer)
+        score.add(LABEL_MAP.from_ids(ids), answer)
     theirs = official_scores(ground_truth_files, tmp_path / "out")
     ours = score.figures()
     assert ours.absent == {"train": 0}

@@ -22,6 +22,7 @@ from support.erfnet_process import ROOT, ErfnetProcess
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.output_files import locked_output_folder
+from erfnet_ros.data.label_map import LabelMap
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.inference.segmenter import Segmenter
@@ -129,7 +130,7 @@ def offline_miou(checkpoint: Path | None, folder: Path) -> float:
         assert rgb is not None
         assert truth is not None
         predicted = segmenter(rgb[..., ::-1]).labels
-        matrix = matrix + confusion_matrix(CAMVID.truth_from_file_ids(truth), predicted, len(CAMVID))
+        matrix = matrix + confusion_matrix(LabelMap.of(CAMVID).from_ids(truth), predicted, len(CAMVID))
     miou = mean_iou(matrix)
     assert miou is not None
     return miou
