@@ -17,8 +17,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     from erfnet_ros.data.frame_sources import open_source
-    from erfnet_ros.inference.calibration import calibrate, calibration_images
     from erfnet_ros.models import checkpoint as checkpoints
+    from erfnet_ros.training.calibration import calibrate, calibration_images
 
     checkpoint = checkpoints.load(options.checkpoint)
     images = calibration_images(open_source(str(options.images), checkpoint.class_set), options.frames)

@@ -17,11 +17,11 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.system_info import processor
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.evaluation.dataset.measure import FrameScore, measure
-from erfnet_ros.inference.calibration import calibrate, calibration_images
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.training.calibration import calibrate, calibration_images
 from erfnet_ros.training.history import Evaluation, FrameResult, History
 from erfnet_ros.training.loop.curves import TrainingCurves
 from erfnet_ros.training.loop.losses import class_weights
