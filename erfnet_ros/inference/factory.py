@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _CLASSES = {
     "pytorch": "erfnet_ros.inference.pytorch.engine:PyTorchEngine",
     "onnxruntime": "erfnet_ros.inference.onnxruntime:OnnxRuntimeEngine",
+    "openvino": "erfnet_ros.inference.openvino:OpenVinoEngine",
     "tensorrt": "erfnet_ros.inference.tensorrt.engine:TensorRTEngine",
 }
 """The class of each engine, imported when it is wanted. PyTorch is always there; the others are optional."""

@@ -25,6 +25,7 @@ CAMVID_TEST = Path(__file__).resolve().parents[3] / "shared" / "camvid" / "test"
 WAYS = [
     *(("pytorch", precision) for precision in PRECISIONS[1:]),
     *(("onnxruntime", precision) for precision in ("fp32", "fp16")),
+    *(("openvino", precision) for precision in ("fp32", "bf16", "int8")),
     *(("tensorrt", precision) for precision in ("fp32", "fp16", "int8")),
 ]
 """What some machine can run."""
@@ -47,12 +48,13 @@ def expected(frames: list[np.ndarray]) -> list[np.ndarray]:
 
 def skip_where_missing(engine: str, precision: str) -> None:
     """Skip for want of a package, a device or a precision; whatever else keeps an engine from opening is a failure."""
-    if engine == "onnxruntime":
-        for package in ("onnx", "onnxscript", "onnxruntime"):
+    if engine in ("onnxruntime", "openvino"):
+        for package in ("onnx", "onnxscript", engine):
             pytest.importorskip(package, reason=f"not available: no {package}")
     try:
-        if engine == "pytorch":
-            pytorch_engine.pick_precision(precision, pytorch_engine.pick_device("auto"), load().calibration)
+        if engine in ("pytorch", "openvino"):
+            device = "auto" if engine == "pytorch" else "cpu"
+            pytorch_engine.pick_precision(precision, pytorch_engine.pick_device(device), load().calibration)
         elif engine == "onnxruntime":
             import onnxruntime
 

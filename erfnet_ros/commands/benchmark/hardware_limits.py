@@ -13,7 +13,7 @@ from erfnet_ros.core.system_info import version_of
 from erfnet_ros.inference.device import has_bf16_units
 from erfnet_ros.inference.pytorch.onednn import has_int8_units
 
-_PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13")
+_PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13")
 _TURNS = 8
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from erfnet_ros.inference.pytorch.onednn import OneDnnNetwork
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.pipeline import Pipeline, network_size
 
-Network = Callable[[Tensor], Sequence[Tensor]]
+Network = Callable[[Tensor], Iterable[Tensor]]
 """Takes (N, H, W, 3) uint8 images, H and W multiples of 8; returns each one's logits as `LastLayer` does."""
 
 Result = TypeVar("Result")
