@@ -20,12 +20,7 @@ _MAX_BATCH = 64
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; return 0.
-
-    Raises:
-        ErfnetError: An option or the checkpoint cannot be used, TensorRT is not installed, or it cannot build the
-            engine, which must agree with PyTorch where there is a GPU to run it.
-    """
+    """Run the command; return 0."""
     options = _parser().parse_args(arguments)
     input_size = parse_input_size(options.input_size)
     camera = None if options.size is None else parse_camera_size(options.size)

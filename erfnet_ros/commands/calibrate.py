@@ -10,11 +10,7 @@ FRAMES = 32
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write a checkpoint that can run in int8; return the exit status.
-
-    Raises:
-        ErfnetError: The checkpoint or the images cannot be read, or the new checkpoint cannot be written.
-    """
+    """Write a checkpoint that can run in int8; return the exit status."""
     options = _parser().parse_args(arguments)
     from erfnet_ros.data.frame_sources import open_source
     from erfnet_ros.models import checkpoint as checkpoints

@@ -22,11 +22,7 @@ _OVERLAY_ALPHA = 0.5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; return 0 for a clean data set, 1 where something in it cannot be used.
-
-    Raises:
-        ErfnetError: The folder is no data set, holds no frame, or the contact sheet cannot be written.
-    """
+    """Run the command; return 0 for a clean data set, 1 where something in it cannot be used."""
     options = _parser().parse_args(arguments)
     layout = open_layout(options.kind or detect_kind(options.dir), options.dir)
     check = check_dataset(layout)

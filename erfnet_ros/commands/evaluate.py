@@ -31,11 +31,7 @@ _SPLITS = {"camvid": ("test",), "cityscapes": ("val",), "folder": ("test", "val"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `erfnet evaluate`; return its exit status: 0, or 130 interrupted.
-
-    Raises:
-        ErfnetError: Data set, checkpoint, options or outputs are not usable.
-    """
+    """Run `erfnet evaluate`; return its exit status: 0, or 130 interrupted."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
     try:

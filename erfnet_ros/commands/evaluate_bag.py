@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `erfnet evaluate-bag`; return its exit status: 0, 1 where --require does not hold, or 130 interrupted.
-
-    Raises:
-        ErfnetError: Bags, truth, checkpoint, options or outputs are not usable.
-    """
+    """Run `erfnet evaluate-bag`; return its exit status: 0, 1 where --require does not hold, or 130 interrupted."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
     _check(options)

@@ -21,12 +21,7 @@ enlarging, odd sides."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; return 0.
-
-    Raises:
-        ErfnetError: An option or the checkpoint is invalid, ONNX is not installed, or the graph does not predict what
-            PyTorch does; then nothing is written.
-    """
+    """Run the command; return 0."""
     options = _parser().parse_args(arguments)
     camera = None if options.size is None else parse_camera_size(options.size)
     input_size = parse_input_size(options.input_size)

@@ -33,9 +33,6 @@ def find_images(arguments: Sequence[Path]) -> list[Task]:
     A folder gives what its file names say are images; a file that is named is read whatever it is called.
 
     Files of one stem get their folder's name in front, and where that is not enough a number behind.
-
-    Raises:
-        SourceError: A path does not exist, or a folder cannot be read or holds no image.
     """
     paths = list(dict.fromkeys(path for argument in arguments for path in _images_at(argument)))
     stems = Counter(path.stem for path in paths)
@@ -74,10 +71,6 @@ def segment_files(
 
     Returns:
         A message for each image that could not be segmented.
-
-    Raises:
-        SourceError: The folder cannot be made, or one of the outputs would replace one of the images.
-        ImageError: An output cannot be written.
     """
     _check_outputs(tasks, folder)
     try:

@@ -1,4 +1,7 @@
-"""Exceptions: each message says what was expected, what was got and what to do."""
+"""Exceptions: each message says what was expected, what was got and what to do.
+
+Whatever reads, writes or checks what a user gave raises one of them; a docstring names those that a caller catches.
+"""
 
 from erfnet_ros.core.printable_text import printable
 

@@ -82,9 +82,6 @@ def open_source(spec: str, class_set: ClassSet, *, frames: int = 150, size: tupl
         class_set: What the ids in label files mean.
         frames: Number of synthetic frames, and the most that are taken of a video; folders give all they have.
         size: (width, height) of synthetic frames, pixels.
-
-    Raises:
-        SourceError: The spec names none of these, a folder is empty or lacks labels, or a video cannot be decoded.
     """
     if frames < 1:
         raise SourceError(f"Expected 1 frame or more, got {frames}.")
@@ -106,11 +103,7 @@ def open_source(spec: str, class_set: ClassSet, *, frames: int = 150, size: tupl
 
 
 def spread_evenly(count: int, limit: int | None) -> range | list[int]:
-    """Return the indices of `limit` of `count` frames, evenly spread; all of them where there are no more.
-
-    Raises:
-        ParameterError: The limit is below 1.
-    """
+    """Return the indices of `limit` of `count` frames, evenly spread; all of them where there are no more."""
     if limit is None:
         return range(count)
     if limit < 1:

@@ -26,11 +26,7 @@ _ORIENTATION = 0x0112
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files of a folder, hidden ones left out, in natural order: frame_2 before frame_10.
-
-    Raises:
-        SourceError: The folder is missing or cannot be read, or holds no image.
-    """
+    """Return the image files of a folder, hidden ones left out, in natural order: frame_2 before frame_10."""
     try:
         images = [file for file in folder.iterdir() if is_image(file)]
     except OSError as error:
@@ -103,11 +99,7 @@ def read_labels(path: Path, label_map: LabelMap) -> Pixels:
 
 
 def check_size(label: Path, truth: Pixels, image: Path, rgb: Pixels) -> None:
-    """Refuse labels of another size than their image's.
-
-    Raises:
-        SourceError: The sizes differ.
-    """
+    """Refuse labels of another size than their image's."""
     if truth.shape != rgb.shape[:2]:
         if truth.shape == rgb.shape[1::-1] and read_orientation(image) > 1:
             raise SourceError(

@@ -98,11 +98,7 @@ class Preparation:
 
 
 def prepare(options: argparse.Namespace) -> Preparation:
-    """Check the options that `add_options` added, so that a mistake is known before the first image.
-
-    Raises:
-        ErfnetError: A value is out of range, a file cannot be read, or a bag is not there.
-    """
+    """Check the options that `add_options` added, so that a mistake is known before the first image."""
     from erfnet_ros.evaluation.results.result import Result
     from erfnet_ros.evaluation.thresholds import parse
 
@@ -135,12 +131,7 @@ def prepare(options: argparse.Namespace) -> Preparation:
 
 
 def check_bags(bags: list[Path]) -> None:
-    """Refuse bags that are not there, and a bag that is named twice.
-
-    Raises:
-        BagError: There is no bag.
-        ParameterError: One is named twice.
-    """
+    """Refuse bags that are not there, and a bag that is named twice."""
     from erfnet_ros.data.bags.storage_folder import find_files
 
     for bag in bags:

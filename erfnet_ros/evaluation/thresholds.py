@@ -111,11 +111,7 @@ class Verdict:
 
 
 def parse(text: str) -> tuple[Requirement, ...]:
-    """Read requirements such as "miou>=0.60 latency_p99<=0.100".
-
-    Raises:
-        EvaluationError: The text does not follow the grammar, names an unknown figure, or is empty.
-    """
+    """Read requirements such as "miou>=0.60 latency_p99<=0.100"."""
     requirements, place = [], 0
     rest = text.strip(" \t\r\n,")
     while place < len(rest):
@@ -148,11 +144,7 @@ def _requirement(name: str, comparison: str, written: str) -> Requirement:
 
 
 def check_classes(requirements: Sequence[Requirement], class_set: ClassSet) -> None:
-    """Refuse `iou.CLASS` of a class that the class set does not have.
-
-    Raises:
-        EvaluationError: Naming the classes that there are.
-    """
+    """Refuse `iou.CLASS` of a class that the class set does not have."""
     known = [_CLASS_IOU + _word(name) for name in class_set.names]
     for requirement in requirements:
         if requirement.name.startswith(_CLASS_IOU) and requirement.name not in known:
@@ -162,11 +154,7 @@ def check_classes(requirements: Sequence[Requirement], class_set: ClassSet) -> N
 
 
 def check(requirements: Sequence[Requirement], result: Result) -> tuple[Verdict, ...]:
-    """Compare a result with requirements; what the run did not measure has failed.
-
-    Raises:
-        EvaluationError: A requirement names a class that the result does not have.
-    """
+    """Compare a result with requirements; what the run did not measure has failed."""
     check_classes(requirements, result.class_set)
     return tuple(_verdict(requirement, result) for requirement in requirements)
 

@@ -65,11 +65,7 @@ def labeled_strip(sample: Sample, class_set: ClassSet) -> Pixels:
 
 
 def contact_sheet(samples: Sequence[Sample], class_set: ClassSet, title: str, subtitle: str = "") -> Pixels:
-    """Stack the strips of `samples` under a title, with the colors of the classes below.
-
-    Raises:
-        ImageError: There is no sample to show.
-    """
+    """Stack the strips of `samples` under a title, with the colors of the classes below."""
     if not samples:
         raise ImageError("Expected at least one frame for the contact sheet, got none.")
     strips = [labeled_strip(sample, class_set) for sample in samples]
@@ -88,11 +84,7 @@ def contact_sheet(samples: Sequence[Sample], class_set: ClassSet, title: str, su
 
 
 def write_png(path: Path, rgb: Pixels) -> None:
-    """Write an (H, W, 3) uint8 RGB or (H, W) gray image.
-
-    Raises:
-        ImageError: The file cannot be written.
-    """
+    """Write an (H, W, 3) uint8 RGB or (H, W) gray image."""
     ok, data = cv2.imencode(".png", rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not ok:
         raise ImageError(f"Expected an image that PNG can hold, got shape {rgb.shape} of {rgb.dtype}.")
@@ -126,11 +118,7 @@ class VideoWriter:
             self._writer.release()
 
     def write(self, rgb: Pixels) -> None:
-        """Append an (H, W, 3) uint8 RGB frame.
-
-        Raises:
-            ImageError: The file cannot be written.
-        """
+        """Append an (H, W, 3) uint8 RGB frame."""
         if self._writer is None:
             # The codec stores color at half size: an odd side would be refused.
             self._size = (max(2, rgb.shape[1] & ~1), max(2, rgb.shape[0] & ~1))

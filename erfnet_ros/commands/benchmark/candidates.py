@@ -49,9 +49,6 @@ def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
 
     Args:
         engines: Engines, each as NAME or NAME:PRECISION; none stands for all there are.
-
-    Raises:
-        ParameterError: A word is unknown.
     """
     names, precisions = ENGINES[1:], PRECISIONS[1:]
     pairs: list[tuple[str, str]] = []

@@ -44,11 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure_engines(options: argparse.Namespace) -> Report:
-    """Measure what the options ask for, print it, and write the tables and the picture that they ask for.
-
-    Raises:
-        ErfnetError: An option is of no use, or a file cannot be written.
-    """
+    """Measure what the options ask for, print it, and write the tables and the picture that they ask for."""
     node_minutes(options)
     sizes = camera_sizes(options.sizes)
     batch, runs = positive("batch", options.batch), positive("runs", options.runs)
@@ -80,11 +76,7 @@ def measure_engines(options: argparse.Namespace) -> Report:
 
 
 def write_json(content: Mapping[str, Any], path: Path | None) -> None:
-    """Write the statistics, where a file was named.
-
-    Raises:
-        ErfnetError: It cannot be written.
-    """
+    """Write the statistics, where a file was named."""
     if path:
         _write(path, json.dumps(content, indent=2) + "\n")
 
@@ -141,11 +133,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def node_minutes(options: argparse.Namespace) -> float:
-    """Return how long the node is to run at a camera's rate; 0 where that was not asked for.
-
-    Raises:
-        ParameterError: It is negative or above a day, or the node is not measured.
-    """
+    """Return how long the node is to run at a camera's rate; 0 where that was not asked for."""
     minutes: float = options.minutes
     if not 0 <= minutes <= _DAY_MIN:
         raise ParameterError(f"Expected --minutes from 0 to {_DAY_MIN}, got {minutes:g}.")
@@ -155,11 +143,7 @@ def node_minutes(options: argparse.Namespace) -> float:
 
 
 def camera_sizes(text: str) -> tuple[tuple[int, int], ...]:
-    """Return the sizes of `WxH,WxH`.
-
-    Raises:
-        ParameterError: One is no size.
-    """
+    """Return the sizes of `WxH,WxH`."""
     sizes = [parse_input_size(part.strip()) for part in text.split(",")]
     found = tuple(dict.fromkeys(size for size in sizes if size))
     if len(found) != len(sizes):
@@ -168,11 +152,7 @@ def camera_sizes(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def positive(name: str, number: int) -> int:
-    """Return an option's number.
-
-    Raises:
-        ParameterError: It is below 1.
-    """
+    """Return an option's number."""
     if number < 1:
         raise ParameterError(f"Expected --{name} of 1 or more, got {number}.")
     return number

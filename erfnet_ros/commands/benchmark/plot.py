@@ -23,11 +23,7 @@ _SHARPNESS = 144
 
 
 def write_plot(report: Report, path: Path) -> None:
-    """Write the medians as bars, with p99 as a thin line, into a PNG file.
-
-    Raises:
-        ErfnetError: The file cannot be written.
-    """
+    """Write the medians as bars, with p99 as a thin line, into a PNG file."""
     groups = [(each, [row for row in report.rows if row.workload == i]) for i, each in enumerate(report.workloads)]
     heights = [_HEAD + _BAR * len(rows) for _, rows in groups]
     with drawing():

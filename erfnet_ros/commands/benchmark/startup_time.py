@@ -28,11 +28,7 @@ _CACHES = {"ERFNET_ROS_CACHE": "erfnet_ros", "TORCHINDUCTOR_CACHE_DIR": "inducto
 
 
 def measure_startup(checkpoint: Path, engine: str, precision: str, device: str, size: Size) -> StartupTime:
-    """Start an engine twice, each time in a process of its own.
-
-    Raises:
-        EngineError: It did not come to a first mask.
-    """
+    """Start an engine twice, each time in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="erfnet-benchmark-") as folder:
         environment = os.environ | {name: str(Path(folder) / place) for name, place in _CACHES.items()}
         arguments = [str(checkpoint), engine, precision, device, str(size[0]), str(size[1])]

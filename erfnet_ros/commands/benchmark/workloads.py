@@ -47,9 +47,6 @@ def read_frames(spec: str, checkpoint: Checkpoint, workload: Workload, number: i
     """Return batches (N, H, W, 3) uint8 RGB of a source, spread over its length.
 
     Synthetic frames are rendered at the camera's size, others resized.
-
-    Raises:
-        SourceError: The source is missing, empty or damaged.
     """
     wanted = number * workload.batch
     # Synthetic frames at 15 Hz hardly differ from one to the next.

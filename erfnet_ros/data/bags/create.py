@@ -57,12 +57,7 @@ class BagSettings:
         return f"{raw.rpartition('/')[0]}/{name}"
 
     def check(self) -> None:
-        """Refuse settings with which the bag cannot be written, before any work.
-
-        Raises:
-            ParameterError: Two kinds of messages would share a topic.
-            BagError: The target is there already.
-        """
+        """Refuse settings with which the bag cannot be written, before any work."""
         topics = [self.image_topic, self.truth_topic, self.camera_topic("camera_info"), self.camera_topic("label_info")]
         twice = sorted({topic for topic in topics if topics.count(topic) > 1})
         if twice:
@@ -82,10 +77,6 @@ def make(source: Source, class_set: ClassSet, settings: BagSettings, most: int |
         class_set: What the truth's ids mean; published as label_info.
         settings: Of the bag.
         most: Number of frames at most.
-
-    Raises:
-        SourceError: A frame cannot be read; the bag is not there then.
-        BagError: The bag cannot be written.
     """
     count = len(source) if most is None else min(most, len(source))
     info, labels = settings.camera_topic("camera_info"), settings.camera_topic("label_info")

@@ -101,11 +101,7 @@ class BagInfo:
 
 
 def inspect(path: Path | str) -> BagInfo:
-    """Read a bag once, and return what is in it.
-
-    Raises:
-        BagError: It is no bag, or nothing of it can be read.
-    """
+    """Read a bag once, and return what is in it."""
     with BagReader(path) as reader:
         accumulators = {topic.name: _TopicAccumulator(topic) for topic in reader.topics.values()}
         total = sum(topic.count for topic in reader.topics.values())

@@ -39,9 +39,6 @@ def compressed_image(rgb: Pixels, encoding: str, header: Any) -> Any:
 
     Args:
         encoding: "jpeg" (quality 95) or "png".
-
-    Raises:
-        ImageError: OpenCV cannot encode it.
     """
     options = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY) if encoding == "jpeg" else (cv2.IMWRITE_PNG_COMPRESSION, 1)
     done, data = cv2.imencode(".jpg" if encoding == "jpeg" else ".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)

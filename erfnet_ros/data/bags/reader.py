@@ -130,9 +130,6 @@ class BagReader:
 
         Args:
             topics: Names; all topics by default.
-
-        Raises:
-            BagError: A topic is not in the bag.
         """
         names = frozenset(self.topics if topics is None else topics)
         for name in sorted(names - self.topics.keys()):

@@ -38,11 +38,7 @@ class BagFolder:
 
 
 def find_files(path: Path) -> BagFolder:
-    """Return the storage files of a rosbag2 folder, or of a single file.
-
-    Raises:
-        BagError: There is no bag there.
-    """
+    """Return the storage files of a rosbag2 folder, or of a single file."""
     try:
         return _found(path)
     except OSError as error:
@@ -65,11 +61,7 @@ def _found(path: Path) -> BagFolder:
 
 
 def inflated(paths: Sequence[Path], folder: Path, faults: list[str]) -> list[Path]:
-    """Decompress the files that end in .zstd into a folder, as far as they are whole; return all to be read.
-
-    Raises:
-        BagError: The folder has not the space.
-    """
+    """Decompress the files that end in .zstd into a folder, as far as they are whole; return all to be read."""
     results = []
     for path in paths:
         if path.suffix != ".zstd":

@@ -36,9 +36,6 @@ def find_topic(reader: HasTopics, wanted: str | None, types: Sequence[str], what
         wanted: Name, with or without the slash before it; None takes the one that fits.
         types: Such as ("sensor_msgs/msg/Image",).
         what: What the topic is for, as the option is called: "image" for --image-topic.
-
-    Raises:
-        BagError: It is not there, is of another type, or several fit; the message lists them.
     """
     if wanted is not None:
         topic = reader.topics.get(wanted) or reader.topics.get(f"/{wanted}")

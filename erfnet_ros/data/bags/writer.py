@@ -98,18 +98,11 @@ class BagWriter:
             topic: Name.
             type: Such as "sensor_msgs/msg/Image".
             definition: .msg or .idl text of a type that is not known here.
-
-        Raises:
-            BagError: The type is not known and not defined, or the topic is there already.
         """
         self.add_declared(Declaration(topic, type, definition or "", "", ()))
 
     def add_declared(self, declaration: Declaration) -> None:
-        """Declare a topic as another bag does (`BagReader.declarations`): with its definition and QoS profiles.
-
-        Raises:
-            BagError: As `add`.
-        """
+        """Declare a topic as another bag does (`BagReader.declarations`): with its definition and QoS profiles."""
         topic, type, definition = declaration.topic, declaration.type, declaration.definition
         if topic in self._declarations:
             raise BagError(f"Expected each topic once, got '{topic}' again.")
@@ -139,9 +132,6 @@ class BagWriter:
             topic: A topic that was added.
             time_ns: When it was recorded, nanoseconds.
             message: An object with the fields of the topic's type; or its serialized bytes, written as they are.
-
-        Raises:
-            BagError: The topic was not added, the message is not of its type, or the disk is full.
         """
         declaration = self._declarations.get(topic)
         if declaration is None:
@@ -163,11 +153,7 @@ class BagWriter:
         self._written += len(data)
 
     def close(self) -> None:
-        """Complete the bag and put it in its place.
-
-        Raises:
-            BagError: The disk is full, or the target has come into being meanwhile.
-        """
+        """Complete the bag and put it in its place."""
         try:
             with self._errors_explained():
                 self._writer.close()

@@ -34,9 +34,6 @@ class Street:
         Args:
             seed: Any number from 0 on; each is another street, another light and another camera.
             size: (width, height) of the frames, pixels.
-
-        Raises:
-            SourceError: The seed is negative or a side is under 16 pixels.
         """
         if seed < 0:
             raise SourceError(f"Expected a seed of 0 or more for the synthetic street, got {seed}.")
@@ -66,9 +63,6 @@ class Street:
 
         Returns:
             The image (H, W, 3) uint8 RGB and its CamVid class ids (H, W) uint8: 0..10, 255 on the car's own bonnet.
-
-        Raises:
-            SourceError: The index is negative.
         """
         if index < 0:
             raise SourceError(f"Expected a frame index of 0 or more, got {index}.")

@@ -22,10 +22,6 @@ class ServerExport:
 
     Args:
         folder: Where to; made where it is missing.
-
-    Raises:
-        ClassSetError: The labels are not Cityscapes' 19 classes.
-        SourceError: The folder cannot be made.
     """
 
     def __init__(self, folder: Path, class_set: ClassSet) -> None:
@@ -42,11 +38,7 @@ class ServerExport:
             raise SourceError(f"Cannot write to {folder}: {error.strerror}; choose another folder.") from error
 
     def check(self, names: list[str]) -> None:
-        """Refuse frames that the server would not find, or would find twice, before the first is segmented.
-
-        Raises:
-            SourceError: A name is not CITY_SEQUENCE_FRAME, or another PNG file in the folder begins with it.
-        """
+        """Refuse frames that the server would not find, or would find twice, before the first is segmented."""
         for name in names:
             if not _NAME.fullmatch(name):
                 raise SourceError(
@@ -63,11 +55,7 @@ class ServerExport:
                 )
 
     def write(self, frame: Frame, labels: Pixels) -> None:
-        """Write one frame's labels (H, W), train ids; void becomes label id 0, "unlabeled".
-
-        Raises:
-            SourceError: The file cannot be written.
-        """
+        """Write one frame's labels (H, W), train ids; void becomes label id 0, "unlabeled"."""
         path = self.folder / (frame.name + _ENDING)
         content = cv2.imencode(".png", label_ids(labels))[1]
         try:

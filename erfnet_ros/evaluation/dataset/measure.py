@@ -64,9 +64,6 @@ def measure(
         segment: (H, W, 3) uint8 RGB to labels and confidence, (H, W) uint8 each.
         prepare: What is done to each frame before, such as resizing it.
         keep: What is done with each prepared frame and its labels after.
-
-    Raises:
-        SourceError: A frame cannot be read.
     """
     score = Score(data.class_set)
     frames = []

@@ -75,10 +75,6 @@ class AugmentedSegmenter:
         precision: auto, fp32, fp16 or bf16.
         input_size: (width, height) of the network's input at scale 1; None follows image and training.
         scales: Of the network's input, each 0.1 to 4.
-
-    Raises:
-        EngineError: Device or precision are unknown or not to be had here.
-        ParameterError: A scale is out of range, or there is none.
     """
 
     engine = "pytorch"
@@ -104,11 +100,7 @@ class AugmentedSegmenter:
         self._pipeline = pipeline
 
     def __call__(self, rgb: Pixels) -> tuple[Pixels, Pixels]:
-        """Return labels (H, W) and confidence (H, W), uint8, of an (H, W, 3) uint8 image.
-
-        Raises:
-            EngineError: The device's memory does not hold an image of this size.
-        """
+        """Return labels (H, W) and confidence (H, W), uint8, of an (H, W, 3) uint8 image."""
         try:
             with torch.inference_mode():
                 return self._segment(rgb)

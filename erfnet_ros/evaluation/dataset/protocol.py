@@ -33,11 +33,7 @@ class Protocol:
     input_size: Size | None
 
     def __call__(self, frame: Frame) -> Frame:
-        """Return a frame as it is scored: the image averaged, the truth picked by the nearest neighbor.
-
-        Raises:
-            ParameterError: The frame has another aspect ratio than the first.
-        """
+        """Return a frame as it is scored: the image averaged, the truth picked by the nearest neighbor."""
         if self.scored_size is None:
             return frame
         size = (frame.rgb.shape[1], frame.rgb.shape[0])
@@ -63,9 +59,6 @@ def open_protocol(name: str, first: Frame, input_size: Size | None) -> Protocol:
     Args:
         first: A frame of the data set; the paper's protocol takes its sizes from it.
         input_size: The network's input as the user asked for it; None leaves it to the protocol.
-
-    Raises:
-        ParameterError: The name is unknown.
     """
     if name not in PROTOCOLS:
         raise ParameterError(f"Expected a protocol of {', '.join(PROTOCOLS)}, got '{name}'.")

@@ -81,11 +81,7 @@ def show(measurement: Measurement, source: Mapping[str, str], console: Console) 
 
 
 def write_json(path: Path, measurement: Measurement, source: Mapping[str, str]) -> None:
-    """Write all figures, the counts behind them, each frame's own and the provenance; complete or not there.
-
-    Raises:
-        SourceError: The file cannot be written.
-    """
+    """Write all figures, the counts behind them, each frame's own and the provenance; complete or not there."""
     content = {
         **measurement.score.figures().to_dict(),
         "provenance": dict(source),
@@ -100,11 +96,7 @@ def write_json(path: Path, measurement: Measurement, source: Mapping[str, str]) 
 
 
 def write_pictures(folder: Path, data: DataSet, measurement: Measurement, segment: Segment, protocol: Protocol) -> None:
-    """Write best.png and worst.png: the frames of the highest and of the lowest mIoU, segmented once more.
-
-    Raises:
-        ImageError: A file cannot be written.
-    """
+    """Write best.png and worst.png: the frames of the highest and of the lowest mIoU, segmented once more."""
     for name, frames in (("best", measurement.best(_PICTURES)), ("worst", measurement.worst(_PICTURES))):
         if not frames:
             continue

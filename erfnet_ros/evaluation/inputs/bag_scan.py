@@ -63,12 +63,7 @@ class BagScan:
 
 
 def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagScan:
-    """Find topics, stamps and pairs of an opened bag; goes through it once, and once more for its fingerprint.
-
-    Raises:
-        BagError: The bag or a topic cannot be used.
-        EvaluationError: There is no image, or no truth belongs to one.
-    """
+    """Find topics, stamps and pairs of an opened bag; goes through it once, and once more for its fingerprint."""
     wants_topic = settings.ground_truth_dir is None
     topics = find_topics(reader, settings.image_topic, settings.ground_truth_topic, wants_topic)
     names = [topics.image.name, *([topics.truth.name] if topics.truth else [])]

@@ -77,10 +77,6 @@ class FolderGroundTruth:
     Args:
         folder: The folder; files that are no PNG are left alone.
         class_set: What the ids mean; its own void and 255 are void.
-
-    Raises:
-        SourceError: There is no such folder, or no image in it.
-        EvaluationError: There is no PNG file.
     """
 
     def __init__(self, folder: Path, class_set: ClassSet) -> None:
@@ -107,9 +103,6 @@ class FolderGroundTruth:
 
         Returns:
             The pairs, and in words by what they were paired.
-
-        Raises:
-            EvaluationError: The names are no numbers, and the files are not as many as the images.
         """
         count = len(images_ns)
         if not all(_is_number(file.stem) for file in self.files):
@@ -136,11 +129,7 @@ def match_topics(images: Timestamps, truths: Timestamps, tolerance_ns: int) -> M
 
 
 def check_matches(matches: Matches, bag: str, truths: int, tolerance_s: float) -> None:
-    """Refuse a bag of which no truth belongs to an image.
-
-    Raises:
-        EvaluationError: With the smallest distance that there is.
-    """
+    """Refuse a bag of which no truth belongs to an image."""
     if matches.count:
         return
     if matches.nearest_ns is None:
@@ -154,11 +143,7 @@ def check_matches(matches: Matches, bag: str, truths: int, tolerance_s: float) -
 
 
 def check_label_info(reader: BagReader, topic: str, class_set: ClassSet) -> None:
-    """Refuse truth whose ids mean other classes, where a label_info next to it says what they mean.
-
-    Raises:
-        EvaluationError: Naming the first id that means something else.
-    """
+    """Refuse truth whose ids mean other classes, where a label_info next to it says what they mean."""
     label_info = f"{topic.rpartition('/')[0]}/label_info"
     if label_info not in reader.topics or reader.topics[label_info].type != LABEL_INFO:
         return

@@ -170,11 +170,7 @@ class Score:
         )
 
     def __add__(self, other: Score) -> Score:
-        """Return the Score of both ones' frames.
-
-        Raises:
-            ScoreError: The class sets differ, or only one scores boundaries.
-        """
+        """Return the Score of both ones' frames."""
         if self.class_set != other.class_set:
             raise ScoreError(
                 f"Expected scores of one class set to add, got '{self.class_set.name}' and '{other.class_set.name}'; "
@@ -241,11 +237,7 @@ class Score:
 
     @classmethod
     def from_dict(cls, content: Any) -> Score:
-        """Read a Score out of plain dicts, lists and numbers.
-
-        Raises:
-            ScoreError: Something is missing or of the wrong type or shape.
-        """
+        """Read a Score out of plain dicts, lists and numbers."""
         try:
             score = cls(ClassSet.from_dict(content["class_set"]), content["boundaries"] is not None)
             score.frames = operator.index(content["frames"])

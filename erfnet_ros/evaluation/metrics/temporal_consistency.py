@@ -91,11 +91,7 @@ class TemporalConsistency:
 
     @classmethod
     def from_dict(cls, content: Any) -> TemporalConsistency:
-        """Read what `to_dict` gave.
-
-        Raises:
-            EvaluationError: Something is missing or of another type.
-        """
+        """Read what `to_dict` gave."""
         try:
             before, changed = (np.array(content[key], np.int64) for key in ("before", "changed"))
             pairs = int(content["pairs"])

@@ -33,9 +33,6 @@ def combine(
 
     Args:
         outcomes: One per bag, in the order of the report.
-
-    Raises:
-        EvaluationError: A picture cannot be written.
     """
     accumulators = [_accumulator(outcome, class_set, boundaries) for outcome in outcomes]
     records = tuple(

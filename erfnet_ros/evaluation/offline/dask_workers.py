@@ -31,11 +31,7 @@ _progress: Any = None
 
 
 def run_here(jobs: Sequence[Job], show: Show) -> list[JobResult]:
-    """Evaluate one bag after the other.
-
-    Raises:
-        ErfnetError: A bag failed; those before it are kept in their progress files.
-    """
+    """Evaluate one bag after the other."""
     from erfnet_ros.evaluation.offline.job import run_job
 
     return [run_job(job, partial(show, place)) for place, job in enumerate(jobs)]
@@ -75,11 +71,7 @@ def run_processes(jobs: Sequence[Job], processes: int, show: Show) -> list[JobRe
 
 
 def run_on_dask(jobs: Sequence[Job], address: str, show: Show) -> list[JobResult]:
-    """Evaluate bags on the workers of a Dask cluster; bags and output folder must be on a disk that they share.
-
-    Raises:
-        ErfnetError: The scheduler cannot be reached or has no workers, or a bag failed.
-    """
+    """Evaluate bags on the workers of a Dask cluster; bags and output folder must be on a disk that they share."""
     try:
         from distributed import Client, as_completed
     except ImportError as error:

@@ -45,11 +45,6 @@ def evaluate_bag(evaluation: BagEvaluation, advance: Callable[[int], None] = lam
 
     Args:
         advance: Called with the number of finished images, from another thread.
-
-    Raises:
-        BagError: The output bag cannot be written.
-        EngineError: The device ran out of memory.
-        EvaluationError: No image can be read, or no ground truth can be used.
     """
     scan, segmenter = evaluation.scan, evaluation.segmenter
     accumulator = _resumed(evaluation)
@@ -163,11 +158,7 @@ def _predicted(step: Step, segmenter: Segmenter, threshold: float) -> tuple[Step
 
 
 def _check(accumulator: Accumulator, scan: BagScan) -> None:
-    """Refuse what would come to a result without a number in it.
-
-    Raises:
-        EvaluationError: With the first reason.
-    """
+    """Refuse what would come to a result without a number in it."""
     name = scan.metadata.name
     if not any(record.reason is None for record in accumulator.records):
         raise EvaluationError(

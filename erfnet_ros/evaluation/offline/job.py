@@ -69,9 +69,6 @@ def run_job(job: Job, advance: Callable[[int, int], None] = lambda done, total: 
 
     Args:
         advance: Called with the finished images and all images, from another thread.
-
-    Raises:
-        ErfnetError: The bag, its truth, the checkpoint or the engine cannot be used.
     """
     with _alone, BagReader(job.bag) as reader:
         segmenter = _segmenter(job)

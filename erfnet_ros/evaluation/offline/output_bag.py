@@ -48,10 +48,6 @@ class OutputBag:
 
     Attributes:
         notes: What could not be passed on, a sentence each.
-
-    Raises:
-        BagError: It cannot be written.
-        EvaluationError: The original has one of these topics already.
     """
 
     def __init__(self, plan: OutputPlan, bag: Path, class_set: ClassSet, threshold: float) -> None:
@@ -90,11 +86,7 @@ class OutputBag:
             self._writer.abort()
 
     def add(self, step: Step, answer: Prediction | None) -> None:
-        """Write messages of the original as they are, and behind the image what the network said of it.
-
-        Raises:
-            BagError: The disk is full.
-        """
+        """Write messages of the original as they are, and behind the image what the network said of it."""
         for message in step.passed:
             if self._types.get(message.topic) == message.type:
                 self._writer.write(message.topic, message.time_ns, message.data)

@@ -43,11 +43,7 @@ class ProgressFile:
             return None
 
     def save(self, accumulator: Accumulator) -> None:
-        """Write down where the accumulator is.
-
-        Raises:
-            EvaluationError: The disk does not take it.
-        """
+        """Write down where the accumulator is."""
         text = json.dumps({"format": _FORMAT, "accumulator": accumulator.to_dict()}, allow_nan=False)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,9 +35,6 @@ def write_reports(
 
     Returns:
         0, or 1 where a requirement does not hold.
-
-    Raises:
-        ErfnetError: A file cannot be written, or a requirement names a class that does not exist.
     """
     verdicts = thresholds.check(requirements, result)
     files = write_report(result, folder, compare, verdicts)
@@ -87,9 +84,6 @@ def write_report(
 
     Args:
         verdicts: On the requirements, from `thresholds.check`.
-
-    Raises:
-        ErfnetError: A file cannot be written.
     """
     # The figures first: a fault in the drawing must not cost them.
     result.write(folder / FIGURES)

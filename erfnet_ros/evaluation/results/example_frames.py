@@ -52,11 +52,7 @@ class Candidate:
 
     @classmethod
     def from_dict(cls, content: Any) -> Candidate:
-        """Read what `to_dict` gave.
-
-        Raises:
-            EvaluationError: Something is missing or of another type.
-        """
+        """Read what `to_dict` gave."""
         try:
             jpeg = base64.b64decode(content["jpeg"], validate=True)
         except (KeyError, TypeError, ValueError) as error:

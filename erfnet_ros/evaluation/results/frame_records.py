@@ -51,11 +51,7 @@ def to_columns(records: Sequence[FrameRecord]) -> dict[str, list[Any]]:
 
 
 def from_columns(content: Any, where: str) -> tuple[FrameRecord, ...]:
-    """Read what `to_columns` gave; unknown columns are left alone.
-
-    Raises:
-        EvaluationError: A column is missing, of another length or of another type, or an outcome is unknown.
-    """
+    """Read what `to_columns` gave; unknown columns are left alone."""
     if not isinstance(content, dict):
         raise EvaluationError(f"Expected an object of columns as {where}, got {type(content).__name__}.")
     missing = [name for name in _COLUMNS if name not in content]

@@ -45,11 +45,7 @@ def engine_metadata(segmenter: Segmenter, checkpoint: Path | None) -> EngineMeta
 
 
 def checkpoint_sha256(checkpoint: Path | None) -> str:
-    """Return the SHA-256 of a checkpoint's file in hexadecimal; None stands for the shipped weights.
-
-    Raises:
-        CheckpointError: The file cannot be read.
-    """
+    """Return the SHA-256 of a checkpoint's file in hexadecimal; None stands for the shipped weights."""
     path = checkpoint or DEFAULT
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()

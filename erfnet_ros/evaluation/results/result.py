@@ -146,11 +146,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, content: Any, where: str = "the result") -> Result:
-        """Read what `to_dict` gave; unknown keys are left alone, figures are computed anew from the counts.
-
-        Raises:
-            EvaluationError: Another format, a newer version, or something is missing or of another type.
-        """
+        """Read what `to_dict` gave; unknown keys are left alone, figures are computed anew from the counts."""
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise EvaluationError(
                 f"Expected a result of 'erfnet evaluate-bag' in {where}, got something else; "
@@ -168,11 +164,7 @@ class Result:
         return replace(decode_fields(cls, {**content, "records": []}, where), records=records)
 
     def write(self, path: Path) -> None:
-        """Write the result as JSON.
-
-        Raises:
-            EvaluationError: The file cannot be written.
-        """
+        """Write the result as JSON."""
         # A line per key: the records of a long bag would take a hundred thousand lines.
         lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in self.to_dict().items())
         text = "{\n" + ",\n".join(lines) + "\n}\n"
@@ -184,11 +176,7 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """Read a result.json, or the one in a folder.
-
-        Raises:
-            EvaluationError: The file cannot be read, or is something else.
-        """
+        """Read a result.json, or the one in a folder."""
         file = path / "result.json" if path.is_dir() else path
         try:
             content = json.loads(file.read_text(encoding="utf-8"))

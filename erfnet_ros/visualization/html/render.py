@@ -48,20 +48,12 @@ def _paired(blocks: Sequence[Block]) -> list[Block]:
 
 
 def write(page: Page, path: Path) -> Path:
-    """Write the page to `path`, whole or not at all, and return it.
-
-    Raises:
-        ErfnetError: The file cannot be written.
-    """
+    """Write the page to `path`, whole or not at all, and return it."""
     return write_text(render(page), path)
 
 
 def write_text(text: str, path: Path) -> Path:
-    """Write UTF-8 text to `path`, whole or not at all, and return it.
-
-    Raises:
-        ErfnetError: The file cannot be written.
-    """
+    """Write UTF-8 text to `path`, whole or not at all, and return it."""
     try:
         with atomic_output(path) as partial:
             partial.write_text(text, encoding="utf-8", newline="\n")

@@ -58,11 +58,7 @@ class _Block:
 
 
 class RecoveredMcap:
-    """An mcap file, scanned record by record; its attributes are those of `BagFile`.
-
-    Raises:
-        BagError: Not an mcap file.
-    """
+    """An mcap file, scanned record by record; its attributes are those of `BagFile`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -37,9 +37,6 @@ class RecoveredSqlite3:
     """A sqlite3 file, read without its index for as long as its pages are whole, with its write-ahead log.
 
     Its attributes are those of `BagFile`.
-
-    Raises:
-        BagError: Not a database, or not one of rosbag2.
     """
 
     def __init__(self, path: Path) -> None:
