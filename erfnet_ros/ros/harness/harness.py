@@ -168,14 +168,23 @@ class NodeHarness:
         """Bring `counts` up to date with what the node says of this moment.
 
         Raises:
-            ProcessError: A process ended, or the node gets its images from somebody else as well.
+            ProcessError: A process ended, the node gets its images from somebody else as well, or is not configured.
         """
         self._check_alone()
         self._check_single_node()
         # Statistics come with a mask only, and do not tell of a frame that was refused after the last one.
         asked_s = time.monotonic()
-        while self.recorder.heard_s < asked_s:
+        # A second node that starts under the same name says nothing of an engine until it is configured.
+        while self.recorder.heard_s < asked_s or keys.ENGINE not in self.recorder.diagnostic_values():
             self._spin()
+            if time.monotonic() - asked_s > _SILENCE_S:
+                state = self.recorder.diagnostic_values().get(keys.STATE, "silent")
+                raise ProcessError(
+                    self._words(
+                        f"Expected a configured node in {self._node.namespace}, got one that is {state}; "
+                        "leave its lifecycle alone while it is measured, and start no second node of its name."
+                    )
+                )
         values = self.recorder.diagnostic_values()
         if all(key in values for key in keys.FRAME_COUNTS):
             self._count(NodeCounts(*(int(values[key]) for key in keys.FRAME_COUNTS)))

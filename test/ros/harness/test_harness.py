@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import rclpy
 from rclpy.context import Context
 from sensor_msgs.msg import Image
 from support.bag_samples import TOPIC, write_bag
+from support.live_node import DEADLINE_S, running_node
 
 from erfnet_ros.ros.harness.bag_player import MODULE
 from erfnet_ros.ros.harness.child_process import ProcessError
@@ -52,3 +54,21 @@ def test_other_cameras_and_nodes_in_the_domain_are_an_error(
     finally:
         other.destroy_node()
         rclpy.shutdown(context=context)
+
+
+def test_a_second_node_that_starts_does_not_hide_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it loads, it publishes diagnostics of the same name that know no engine."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+    playback = Playback("player", MODULE, (str(write_bag(tmp_path / "bag", 2)),), TOPIC)
+    node = NodeConfig({"engine": "pytorch", "device": "cpu", "precision": "fp32"}, tmp_path / "node.log")
+    second = running_node({"autostart": False}, environment={"ROS_DOMAIN_ID": str(DOMAIN)})
+    with NodeHarness(node, playback, ("mask", "statistics"), lambda index, arrival: None) as harness, second:
+        harness.wait_until_ready()
+        deadline = time.monotonic() + DEADLINE_S
+        while harness.recorder.count_publishers("/diagnostics") < 2:
+            assert time.monotonic() < deadline
+            harness.settle_counts()
+        # The two nodes publish in turns.
+        for _ in range(4):
+            harness.settle_counts()
+            assert harness.recorder.engine() == "pytorch on cpu in fp32"
