@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.core.rate import parse_rate
 
 _ENCODINGS = ("rgb8", "bgr8", "jpeg", "png")
 
@@ -80,16 +80,6 @@ def _check_topic(option: str, topic: str) -> None:
         )
 
 
-def _positive_rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0 < rate <= 1e6:
-        raise argparse.ArgumentTypeError(f"expected a rate above 0 Hz, got '{text}'")
-    return rate
-
-
 def _positive(text: str) -> int:
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got '{text}'")
@@ -118,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         help="images; jpeg and png go to TOPIC/compressed, camera_info and label_info next to it (%(default)s)",
     )
     make.add_argument("--truth-topic", default="/camera/truth", metavar="TOPIC", help="default: %(default)s")
-    make.add_argument("--rate", type=_positive_rate, default=15.0, metavar="HZ", help="default: %(default)g")
+    make.add_argument("--rate", type=parse_rate, default=15.0, metavar="HZ", help="default: %(default)g")
     make.add_argument("--encoding", choices=_ENCODINGS, default="rgb8", help="of the images (default: %(default)s)")
     make.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="default: %(default)s")
     make.add_argument("--compression", choices=("none", "zstd"), default="none", help="default: %(default)s")

@@ -125,6 +125,7 @@ def test_a_large_bag_is_split(tmp_path: Path) -> None:
         (["--topic", "camera"], ParameterError, r"Expected --topic like /camera/image_raw .*, got 'camera'"),
         (["--truth-topic", "/a b"], ParameterError, r"Expected --truth-topic like"),
         (["--topic", "/camera/truth"], ParameterError, r"got '/camera/truth' twice; change --topic or --truth-topic"),
+        (["--rate", "0"], ParameterError, r"above 0 and up to 1000 as --rate .* got '0'"),
         (["--classes", "none.yaml"], ErfnetError, r"got 'none.yaml', which is no file"),
     ],
 )
@@ -136,7 +137,7 @@ def test_wrong_options_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [["--rate", "0"], ["--rate", "nan"], ["--frames", "0"], ["--encoding", "yuv"]])
+@pytest.mark.parametrize("options", [["--frames", "0"], ["--encoding", "yuv"]])
 def test_wrong_numbers_end_the_command_with_status_2(
     folder: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -40,9 +41,12 @@ _domains = itertools.count(_FIRST_DOMAIN)
 class Client(Node):
     """Publishes images, hears outputs, calls services; spun only while it waits, in the test's own thread."""
 
-    def __init__(self) -> None:
-        super().__init__("tester")
-        self._spinner = SingleThreadedExecutor()
+    def __init__(self, domain: int) -> None:
+        # A context of its own: no test sees another's subscriptions.
+        context = Context()
+        rclpy.init(context=context, domain_id=domain)
+        super().__init__("tester", context=context)
+        self._spinner = SingleThreadedExecutor(context=context)
         self._spinner.add_node(self)
         self._stamp_s = 1000
         self._services_of_node: dict[str, Any] = {}
@@ -65,11 +69,11 @@ class Client(Node):
         while time.monotonic() < end:
             self._spinner.spin_once(timeout_sec=0.05)
 
-    def listen(self, topic: str, message_type: Any, qos: Any = 10) -> list[Any]:
-        """Subscribe to an output; the list grows as messages come."""
+    def listen(self, topic: str, message_type: Any, qos: Any = 10, raw: bool = False) -> list[Any]:
+        """Subscribe to an output, or to any topic by its full name; the list grows as messages come."""
         received: list[Any] = []
         name = topic if topic.startswith("/") else f"{NAMESPACE}/{topic}"
-        self.create_subscription(message_type, name, received.append, qos)
+        self.create_subscription(message_type, name, received.append, qos, raw=raw)
         return received
 
     def camera(self, topic: str = "/camera/image_raw", reliable: bool = True, message_type: Any = Image) -> Publisher:
@@ -155,6 +159,7 @@ class Client(Node):
         """Leave the network."""
         self._spinner.shutdown()
         self.destroy_node()
+        self.context.shutdown()
 
 
 def free_domain() -> int:
@@ -219,14 +224,12 @@ def running_node(
 
 @contextmanager
 def client_of(process: NodeProcess) -> Iterator[Client]:
-    """A client in the node's domain and in a context of its own, so that no test sees another's subscriptions."""
-    rclpy.init(domain_id=process.domain)
-    node = Client()
+    """A client in the node's domain."""
+    node = Client(process.domain)
     try:
         yield node
     finally:
         node.close()
-        rclpy.shutdown()
 
 
 def image_message(rgb: np.ndarray, encoding: str = "rgb8") -> Image:

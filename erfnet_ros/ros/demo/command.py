@@ -15,6 +15,7 @@ from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.image import to_array
 from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.core.progress import Progress
+from erfnet_ros.core.rate import parse_rate
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.evaluation.metrics.confusion_matrix import class_iou, mean_iou
 from erfnet_ros.evaluation.metrics.latency import latency_statistics
@@ -23,7 +24,7 @@ from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.demo.pictures import Results, store_output
 from erfnet_ros.ros.demo.summary import Summary
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine
-from erfnet_ros.ros.harness.file_camera import camera_playback, positive_rate
+from erfnet_ros.ros.harness.file_camera import camera_playback
 from erfnet_ros.ros.harness.harness import NodeHarness
 from erfnet_ros.ros.harness.message_store import MessageStore
 from erfnet_ros.ros.harness.node_process import NodeConfig
@@ -175,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", default="demo_output", help="folder for summary.json and the pictures (default: %(default)s)"
     )
     parser.add_argument(
-        "--rate", type=positive_rate, default=15.0, help="camera's frames per second (default: %(default)g)"
+        "--rate", type=parse_rate, default=15.0, help="camera's frames per second (default: %(default)g)"
     )
     parser.add_argument("--frames", type=int, default=150, help="length of the synthetic street (default: %(default)s)")
     parser.add_argument(

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from erfnet_ros.core.errors import BagError, ParameterError
+from erfnet_ros.core.errors import BagError
 from erfnet_ros.core.pipelining import Prefetcher
+from erfnet_ros.core.rate import parse_rate
 from erfnet_ros.data.bags.reader import BagReader, Message
 from erfnet_ros.data.bags.topics import Topic, find_topic
 from erfnet_ros.ros.harness.output_recorder import read_header, with_stamp
@@ -26,7 +27,6 @@ from erfnet_ros.ros.harness.playback import ImagePlayer, Log, player_parser, run
 MODULE = "erfnet_ros.ros.harness.bag_player"
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-_MAX_RATE = 1000.0
 
 _AHEAD_BYTES = 256 << 20
 """Memory for messages read ahead; the rest of the bag is read while it is played."""
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = player_parser(MODULE, "Publish the images of a rosbag, byte for byte, at the pace of the recording.")
     parser.add_argument("bag", type=Path, help="rosbag2 folder, or a .mcap or .db3 file")
     parser.add_argument("--topic", help="of the images (default: the only one)")
-    parser.add_argument("--rate", type=replay_rate, default=1.0, help="replay speed (default: 1, as recorded)")
+    parser.add_argument("--rate", type=parse_rate, default=1.0, help="replay speed (default: 1, as recorded)")
     return run_player("bag_player", parser, _open, argv)
 
 
@@ -101,23 +101,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _open(options: argparse.Namespace) -> Iterator[BagPlayer]:
     with BagReader(options.bag) as reader:
         yield BagPlayer(reader, find_topic(reader, options.topic, _IMAGE_TYPES, "image"), options)
-
-
-def replay_rate(text: str) -> float:
-    """Read a replay speed.
-
-    Raises:
-        ParameterError: Not a number above 0 and up to 1000.
-    """
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate <= _MAX_RATE:
-        raise ParameterError(
-            f"Expected a replay speed above 0 and up to {_MAX_RATE:g} as --rate (1 plays as recorded), got '{text}'."
-        )
-    return rate
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.image_size import parse_camera_size
+from erfnet_ros.core.rate import parse_rate
 from erfnet_ros.data.frame_sources import Source, open_source
 from erfnet_ros.ros.harness.playback import ImagePlayer, Log, Playback, player_parser, run_player
 from erfnet_ros.ros.node.image_conversion import compressed_from_array, from_array
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--size", type=parse_camera_size, default=(480, 360), help="of the synthetic street, WIDTHxHEIGHT"
     )
-    parser.add_argument("--rate", type=positive_rate, default=15.0, help="frames per second")
+    parser.add_argument("--rate", type=parse_rate, default=15.0, help="frames per second")
     parser.add_argument("--encoding", choices=("rgb8", "bgr8", "jpeg"), default="rgb8", help="jpeg: a compressed image")
     parser.add_argument("--frame-id", default=_FRAME_ID, help="frame id in every header")
     parser.add_argument("--loop", action="store_true", help="start over at the end, until interrupted")
@@ -118,21 +119,6 @@ def camera_playback(**options: object) -> Playback:
     """Return the camera as a player with options of its command line, such as `rate=15`."""
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return Playback("camera", _MODULE, tuple(arguments), CAMERA_TOPIC, frame_id=_FRAME_ID)
-
-
-def positive_rate(text: str) -> float:
-    """Read a rate in Hz.
-
-    Raises:
-        argparse.ArgumentTypeError: Not a number above 0 and up to 1000.
-    """
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate <= 1000:
-        raise argparse.ArgumentTypeError(f"expected a rate above 0 and up to 1000 Hz, got '{text}'")
-    return rate
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.output_files import locked_output_folder
+from erfnet_ros.core.rate import parse_rate
 from erfnet_ros.evaluation.offline.output_bag import STORAGES
 from erfnet_ros.evaluation.options import add_options, prepare
-from erfnet_ros.ros.harness.bag_player import replay_rate
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine, use_package_transport
 from erfnet_ros.ros.harness.output_recorder import NAMESPACE
 from erfnet_ros.ros.transport import keep_large_blocks
@@ -31,7 +31,6 @@ def main(arguments: Sequence[str]) -> int:
     exit_on_signals()
     # Started in the background, a program inherits that it ignores SIGINT, by which launch would stop it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    rate = replay_rate(options.rate)
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     if options.node_running:
         _refuse_choices(options)
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         bags=tuple(options.bags),
         folder=options.out,
         preparation=preparation,
-        rate=rate,
+        rate=options.rate,
         running_in=options.namespace if options.node_running else None,
         storage=options.storage if options.output_bag else None,
         command=shlex.join(["erfnet", "evaluate-bag", *arguments]),
@@ -82,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output-bag", action="store_true", help="write masks and the original topics into DIR/bags")
     parser.add_argument("--storage", choices=STORAGES, default="mcap", help="of the output bag (default: mcap)")
     live = parser.add_argument_group("live")
-    live.add_argument("--rate", default="1", metavar="R", help="replay speed (default: 1, as recorded)")
+    live.add_argument("--rate", type=parse_rate, default=1.0, metavar="R", help="replay speed (default: 1)")
     live.add_argument(
         "--node-running",
         action="store_true",

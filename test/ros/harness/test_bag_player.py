@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,86 +18,71 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from support.bag_samples import PERIOD_NS, STORE, TOPIC, serialized, time_of, write_bag
+from support.live_node import DEADLINE_S, Client
 
-from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
 from erfnet_ros.data.bags.messages import compressed_image, header
 from erfnet_ros.data.bags.writer import BagWriter
-from erfnet_ros.ros.harness.bag_player import replay_rate
 from erfnet_ros.ros.harness.child_process import child_environment
 from erfnet_ros.ros.harness.output_recorder import read_header, with_stamp
-from erfnet_ros.ros.harness.playback import Playback, PlayerProcess, Sent
+from erfnet_ros.ros.harness.playback import Playback, Played, PlayerProcess, Sent
 
 DOMAIN = 1 + (os.getpid() + 70) % 101
-DEADLINE_S = 60.0
 COUNT = 5
 
 
-class Reader:
-    """Subscribe to the player's topic, keep what comes as it came."""
+@dataclass
+class Playing:
+    """The player's process, what it says that it sent, and what came as it came."""
 
-    def __init__(self, topic: str, message_type: Any) -> None:
-        self._context = Context()
-        rclpy.init(context=self._context, domain_id=DOMAIN)
-        self._node = rclpy.create_node("reader", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self.received: list[bytes] = []
-        profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-        self._node.create_subscription(message_type, topic, self.received.append, profile, raw=True)
+    player: PlayerProcess
+    reader: Client
+    received: list[bytes]
+    sent: list[Sent]
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = DEADLINE_S) -> bool:
-        """Spin until the condition holds; return whether it did."""
-        deadline = time.monotonic() + seconds
-        while not condition() and time.monotonic() < deadline:
-            self._executor.spin_once(timeout_sec=0.05)
-        return condition()
+    def fetch(self, index: int) -> bytes:
+        """Ask for one image until it came; the first may be sent before both ends know each other."""
+        for _ in range(12):
+            self.received.clear()
+            self.player.request([index])
+            with suppress(AssertionError):
+                # The player's word may come later than the image.
+                self.reader.wait_for(lambda: self.received and self.player.played is not None, "the image", 5.0)
+                return self.received[-1]
+        raise AssertionError(f"image {index} did not come")
 
-    def close(self) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-        rclpy.shutdown(context=self._context)
+    def play(self, indexes: range) -> Played:
+        """Play images once the reader is known."""
+        self.fetch(0)
+        self.sent.clear()
+        self.player.request(indexes)
+        return self.reader.wait_for(lambda: self.player.played, "the player's end")
 
 
 @contextmanager
-def played(
-    bag: Path, *arguments: str, topic: str = TOPIC, message_type: Any = Image
-) -> Iterator[tuple[PlayerProcess, Reader, list[Sent]]]:
+def played(bag: Path, *arguments: str, topic: str = TOPIC, message_type: Any = Image) -> Iterator[Playing]:
     sent: list[Sent] = []
     playback = Playback("player", "erfnet_ros.ros.harness.bag_player", (str(bag), *arguments), topic)
     environment = {**child_environment(), "ROS_DOMAIN_ID": str(DOMAIN)}
-    reader = Reader(topic, message_type)
+    reader = Client(DOMAIN)
+    received = reader.listen(topic, message_type, raw=True)
     try:
         with PlayerProcess(playback, sent.append, environment) as player:
-            assert reader.wait_for(lambda: player.length is not None)
-            yield player, reader, sent
+            reader.wait_for(lambda: player.length is not None, "the player")
+            yield Playing(player, reader, received, sent)
     finally:
         reader.close()
 
 
-def fetch(player: PlayerProcess, reader: Reader, index: int) -> bytes:
-    """Ask for one image until it came; the first may be sent before both ends know each other."""
-    for _ in range(12):
-        reader.received.clear()
-        player.request([index])
-        # The player's word may come later than the image.
-        if reader.wait_for(lambda: bool(reader.received) and player.played is not None, 5.0):
-            return reader.received[-1]
-    raise AssertionError(f"image {index} did not come")
-
-
 def test_messages_pass_byte_for_byte(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", COUNT)
-    with played(bag) as (player, reader, sent):
-        assert player.length == COUNT
+    with played(bag) as playing:
+        sent = playing.sent
+        assert playing.player.length == COUNT
         for index in range(COUNT):
-            assert fetch(player, reader, index) == with_stamp(serialized(index), sent[-1].stamp_ns)
+            assert playing.fetch(index) == with_stamp(serialized(index), sent[-1].stamp_ns)
             assert sent[-1].index == index
             # The first request may be lost, and no stamp is used twice.
             assert 0 <= sent[-1].stamp_ns - time_of(index) < 12
@@ -105,9 +91,8 @@ def test_messages_pass_byte_for_byte(tmp_path: Path) -> None:
 
 def test_an_image_that_is_played_again_has_a_stamp_of_its_own(tmp_path: Path) -> None:
     """Otherwise a late answer to the first would be taken for one to the second."""
-    with played(write_bag(tmp_path / "bag", 1)) as (player, reader, sent):
-        first = fetch(player, reader, 0)
-        again = fetch(player, reader, 0)
+    with played(write_bag(tmp_path / "bag", 1)) as playing:
+        first, again, sent = playing.fetch(0), playing.fetch(0), playing.sent
     assert len({entry.stamp_ns for entry in sent}) == len(sent)
     assert (first[:4], first[12:]) == (again[:4], again[12:])
     assert read_header(again)[0] == sent[-1].stamp_ns > read_header(first)[0]
@@ -120,9 +105,9 @@ def test_a_compressed_topic_is_played_as_such_under_another_name(tmp_path: Path)
         writer.add(f"{TOPIC}/compressed", COMPRESSED_IMAGE)
         writer.write(f"{TOPIC}/compressed", time_of(0), message)
     remap = ("--ros-args", "-r", f"{TOPIC}/compressed:=/front/compressed")
-    with played(tmp_path / "bag", *remap, topic="/front/compressed", message_type=CompressedImage) as parts:
+    with played(tmp_path / "bag", *remap, topic="/front/compressed", message_type=CompressedImage) as playing:
         expected = bytes(STORE.serialize_cdr(message, COMPRESSED_IMAGE))
-        received = fetch(parts[0], parts[1], 0)
+        received = playing.fetch(0)
     # The middleware pads to words of four bytes on the way.
     assert (received[: len(expected)], len(received)) == (expected, -(-len(expected) // 4) * 4)
 
@@ -130,17 +115,13 @@ def test_a_compressed_topic_is_played_as_such_under_another_name(tmp_path: Path)
 def test_images_keep_the_bags_pace_at_the_rate_that_is_asked_for(tmp_path: Path) -> None:
     """Never faster; a busy machine may be slower."""
     bag = write_bag(tmp_path / "bag", COUNT)
-    with played(bag, "--rate", "2") as (player, reader, sent):
-        fetch(player, reader, 0)
-        sent.clear()
-        player.request(range(COUNT))
-        assert reader.wait_for(lambda: player.played is not None)
-        assert player.played is not None
-        assert player.played.published == len(sent) == COUNT
+    with played(bag, "--rate", "2") as playing:
+        ended, sent = playing.play(range(COUNT)), playing.sent
+        assert ended.published == len(sent) == COUNT
         elapsed_s = (sent[-1].published_ns - sent[0].published_ns) / 1e9
         asked_s = (COUNT - 1) * PERIOD_NS / 1e9 / 2
         assert elapsed_s > 0.9 * asked_s
-        assert player.played.rate_hz == pytest.approx((COUNT - 1) / elapsed_s, rel=0.2)
+        assert ended.rate_hz == pytest.approx((COUNT - 1) / elapsed_s, rel=0.2)
 
 
 def test_bytes_that_are_no_message_are_left_out_and_named(tmp_path: Path) -> None:
@@ -149,20 +130,11 @@ def test_bytes_that_are_no_message_are_left_out_and_named(tmp_path: Path) -> Non
         writer.add(TOPIC, IMAGE)
         for index in range(3):
             writer.write(TOPIC, time_of(index), serialized(index)[: 50 if index == 1 else None])
-    with played(tmp_path / "bag", "--rate", "100") as (player, reader, sent):
-        fetch(player, reader, 0)
-        sent.clear()
-        player.request(range(3))
-        assert reader.wait_for(lambda: player.played is not None)
-        assert [entry.index for entry in sent] == [0, 2]
-        assert list(player.broken) == [1]
-        assert "got 50 bytes that are none" in player.broken[1]
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1001", "fast", ""])
-def test_a_rate_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ParameterError, match="replay speed above 0 and up to 1000"):
-        replay_rate(text)
+    with played(tmp_path / "bag", "--rate", "100") as playing:
+        playing.play(range(3))
+        assert [entry.index for entry in playing.sent] == [0, 2]
+        assert list(playing.player.broken) == [1]
+        assert "got 50 bytes that are none" in playing.player.broken[1]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +142,7 @@ def test_a_rate_that_is_none_is_refused(text: str) -> None:
     [
         (["nowhere"], "nowhere"),
         (["bag", "--topic", "/camera/image"], f"did you mean '{TOPIC}'"),
-        (["bag", "--rate", "0"], "Expected a replay speed above 0"),
+        (["bag", "--rate", "0"], "Expected a number above 0 and up to 1000 as --rate"),
         (["bag", "--wait", "0.1"], "Expected a subscriber of /camera/image_raw within 0.1 s"),
     ],
 )

