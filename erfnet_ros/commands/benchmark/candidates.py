@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Size, Unavailable, Workload
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, Note, Size, Unavailable
+from erfnet_ros.commands.benchmark.workloads import Setup
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ErfnetError, ParameterError
 from erfnet_ros.inference.engine import PRECISIONS, Engine, EngineRequest
 from erfnet_ros.inference.factory import ENGINES, engine_type, open_engine
 from erfnet_ros.inference.pytorch.cpu import on_single_thread
-from erfnet_ros.models.checkpoint import Checkpoint, build_network
+from erfnet_ros.models.checkpoint import build_network
 
 
 def wall_ms(work: Callable[[], object]) -> float:
@@ -63,15 +64,15 @@ def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
-def reference_candidate(checkpoint: Checkpoint, device: torch.device, workload: Workload, index: int) -> Candidate:
+def reference_candidate(setup: Setup, device: torch.device, index: int) -> Candidate:
     """Return the original PyTorch code: the network as it was trained, in fp32, a float image at a time.
 
     It is given the images resized and as floats, and answers at the network's size: less than the engines do.
     """
-    network = on_single_thread(build_network, checkpoint).to(device)
+    network, size = on_single_thread(build_network, setup.checkpoint).to(device), setup.workloads[index].network
 
     def prepare(images: Pixels) -> list[torch.Tensor]:
-        resized = [np.asarray(cv2.resize(image, workload.network)) for image in images]
+        resized = [np.asarray(cv2.resize(image, size)) for image in images]
         return [torch.from_numpy(image).permute(2, 0, 1)[None].contiguous().float().div(255) for image in resized]
 
     def run(inputs: list[torch.Tensor]) -> list[npt.NDArray[np.uint8]]:
@@ -110,29 +111,16 @@ class Opened:
             engine.close()
 
 
-def open_engines(
-    checkpoint: Checkpoint,
-    pairs: Sequence[tuple[str, str]],
-    device: str,
-    workloads: Sequence[Workload],
-    frames: Sequence[Sequence[Pixels]],
-    isa: str,
-    say: Callable[[str], None],
-) -> Opened:
+def open_engines(setup: Setup, pairs: Sequence[tuple[str, str]], isa: str) -> Opened:
     """Open the engines and run every workload twice; those that cannot are listed with the reason.
 
     Args:
-        checkpoint: What they run.
         pairs: Engines and precisions.
-        device: auto, cpu, cuda or cuda:N.
-        workloads: What they are to run.
-        frames: For each workload, batches of images.
         isa: Instructions that oneDNN is limited to; empty for all.
-        say: Called with each line of progress.
     """
     opened = Opened([], [], [])
     for name, precision in pairs:
-        say(f"opening {name} {precision}")
+        setup.say(f"opening {name} {precision}")
         if isa and not engine_type(name).computes_with_onednn:
             reason = f"it does not compute with oneDNN, which alone is limited to {isa}"
             opened.unavailable.append(Unavailable(name, precision, reason))
@@ -140,15 +128,15 @@ def open_engines(
         kept: dict[Size | None, Engine] = {}
         own: list[Candidate] = []
         try:
-            for index, workload in enumerate(workloads):
+            for index, workload in enumerate(setup.workloads):
                 if workload.input_size not in kept:
-                    request = EngineRequest(checkpoint, device, precision, workload.input_size)
+                    request = EngineRequest(setup.checkpoint, setup.device, precision, workload.input_size)
                     fresh = open_engine(request, name)
                     kept[workload.input_size] = fresh
                     opened.engines.append((fresh, name, precision, fresh.device))
                 engine = kept[workload.input_size]
                 for _ in range(2):
-                    engine(frames[index][0])
+                    engine(setup.frames[index][0])
                 own.append(Candidate(name, precision, engine.device, index, lambda images: images, engine))
         except ErfnetError as error:
             opened.unavailable.append(Unavailable(name, precision, str(error)))

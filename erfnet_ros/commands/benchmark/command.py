@@ -12,8 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from erfnet_ros.core.errors import ErfnetError, ParameterError
+from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.inference.engine import DEVICES, PRECISIONS
 from erfnet_ros.inference.factory import ENGINES
 
@@ -69,7 +70,7 @@ def measure_engines(options: argparse.Namespace) -> Report:
     report = benchmark(plan, lambda line: print(f"erfnet benchmark: {line}", file=sys.stderr, flush=True))
     print(as_text(report), flush=True)
     if options.markdown:
-        _write(options.markdown, as_markdown(report))
+        write_file(options.markdown, as_markdown(report))
     if options.plot:
         write_plot(report, options.plot)
     return report
@@ -78,14 +79,7 @@ def measure_engines(options: argparse.Namespace) -> Report:
 def write_json(content: Mapping[str, Any], path: Path | None) -> None:
     """Write the statistics, where a file was named."""
     if path:
-        _write(path, json.dumps(content, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise ErfnetError(f"Expected to write '{path}', got: {error.strerror}; choose another place.") from error
+        write_file(path, json.dumps(content, indent=2) + "\n")
 
 
 def _check_place(path: Path | None) -> None:

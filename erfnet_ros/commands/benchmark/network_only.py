@@ -8,37 +8,33 @@ from functools import partial
 import torch
 
 from erfnet_ros.commands.benchmark.candidates import Candidate
-from erfnet_ros.commands.benchmark.statistics import Unavailable, Workload
+from erfnet_ros.commands.benchmark.statistics import NETWORK, Unavailable
+from erfnet_ros.commands.benchmark.workloads import Setup
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.inference.device import DTYPES
-from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import Pipeline, resize
-
-NETWORK = "network alone"
 
 _WARM_UP = 3
 """Runs before the capture, in which cuDNN chooses its algorithms."""
 
 
-def networks_alone(
-    checkpoint: Checkpoint, candidates: Sequence[Candidate], workloads: Sequence[Workload]
-) -> tuple[list[Candidate], list[Unavailable]]:
+def networks_alone(setup: Setup, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Unavailable]]:
     """Return the network of each candidate that is PyTorch on a GPU, as a candidate, and those that do not run."""
     networks: list[Candidate] = []
     missing: dict[str, Unavailable] = {}
     for candidate in candidates:
         if candidate.engine == "pytorch" and candidate.device != "cpu":
-            workload = workloads[candidate.workload]
             try:
-                networks.append(_captured(checkpoint, candidate, workload))
+                networks.append(_captured(setup, candidate))
             except RuntimeError as error:
                 reason = str(error).partition("\n")[0]
                 missing.setdefault(candidate.precision, Unavailable(NETWORK, candidate.precision, reason))
     return networks, list(missing.values())
 
 
-def _captured(checkpoint: Checkpoint, candidate: Candidate, workload: Workload) -> Candidate:
+def _captured(setup: Setup, candidate: Candidate) -> Candidate:
     """Return the network laid out and captured as a CUDA graph, as PyTorch's engine has it."""
+    workload = setup.workloads[candidate.workload]
     device, dtype = torch.device(candidate.device), DTYPES[candidate.precision]
     width, height = workload.network
     graph = torch.cuda.CUDAGraph()
@@ -47,7 +43,7 @@ def _captured(checkpoint: Checkpoint, candidate: Candidate, workload: Workload) 
         torch.inference_mode(),
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
     ):
-        pipeline = Pipeline(checkpoint, workload.input_size).eval().to(device, dtype)
+        pipeline = Pipeline(setup.checkpoint, workload.input_size).eval().to(device, dtype)
         network = pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         shape = (workload.batch, 3, height, width)
         seen = torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from erfnet_ros.commands.benchmark import interleaved_runs
 from erfnet_ros.commands.benchmark.candidates import choose, open_engines, reference_candidate
 from erfnet_ros.commands.benchmark.hardware_limits import best_of, describe_device, measure_limits
+from erfnet_ros.commands.benchmark.interleaved_runs import agreements, make_rows, run_interleaved
 from erfnet_ros.commands.benchmark.network_only import networks_alone
 from erfnet_ros.commands.benchmark.startup_time import measure_startup
-from erfnet_ros.commands.benchmark.statistics import AUTHORS, Report, Size, StartupTime, Unavailable
-from erfnet_ros.commands.benchmark.workloads import make_workloads, read_frames
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, NETWORK, Report, Size, StartupTime, Unavailable
+from erfnet_ros.commands.benchmark.workloads import Setup, make_workloads, read_frames
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.device import pick_device
 from erfnet_ros.inference.pytorch.cpu import on_single_thread
@@ -59,46 +59,45 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
     machine = describe_device(device)
     workloads = make_workloads(checkpoint, plan.cameras, plan.batch)
     frames = [read_frames(plan.data, checkpoint, workload, _BATCHES) for workload in workloads]
+    setup = Setup(checkpoint, plan.device, workloads, frames, say)
     say("limits of the machine")
     limits = on_single_thread(measure_limits, device, plan.quick)
-    opened = open_engines(checkpoint, pairs, plan.device, workloads, frames, machine.isa, say)
+    opened = open_engines(setup, pairs, machine.isa)
     try:
-        authors = [reference_candidate(checkpoint, device, workload, index) for index, workload in enumerate(workloads)]
+        authors = [reference_candidate(setup, device, index) for index in range(len(workloads))]
         for candidate in authors:
             candidate.run(candidate.prepare(frames[candidate.workload][0]))
-        everybody = [*authors, *opened.candidates]
-        alone, missing = networks_alone(checkpoint, opened.candidates, workloads)
-        measured = interleaved_runs.run_interleaved([*everybody, *alone], frames, plan.runs, say)
+        alone, missing = networks_alone(setup, opened.candidates)
+        candidates = [*authors, *opened.candidates, *alone]
+        measured = run_interleaved(setup, candidates, plan.runs)
         limits = best_of(limits, on_single_thread(measure_limits, device, plan.quick))
-        agreed = interleaved_runs.agreements(everybody, checkpoint, workloads, frames, say)
+        agreed = agreements(setup, candidates)
         failed, notes = opened.failed(), opened.notes()
-        gone = {(each.engine, each.precision) for each in failed}
-        rows = [
-            row
-            for row in interleaved_runs.make_rows(everybody, measured[: len(everybody)], agreed, workloads, limits)
-            if (row.engine, row.precision) not in gone
-        ]
-        networks = interleaved_runs.make_networks(alone, measured[len(everybody) :], workloads, limits)
     finally:
         opened.close()
+    gone = {(each.engine, each.precision) for each in failed}
+    rows = [
+        row
+        for row in make_rows(workloads, limits, zip(candidates, measured, agreed, strict=True))
+        if (row.engine, row.precision) not in gone
+    ]
     startup_times: list[StartupTime] = []
     unavailable = [*opened.unavailable, *failed, *missing]
-    running = dict.fromkeys((row.engine, row.precision) for row in rows if row.engine != AUTHORS)
+    running = dict.fromkeys((row.engine, row.precision) for row in rows if row.engine not in (AUTHORS, NETWORK))
     for engine, precision in running if plan.startup_times else ():
         say(f"starting {engine} {precision} in a process of its own")
         try:
             startup_times.append(measure_startup(plan.checkpoint, engine, precision, plan.device, plan.cameras[0]))
         except EngineError as error:
             unavailable.append(Unavailable(engine, precision, f"start: {error}"))
-    heard = tuple(note for note in notes if (note.engine, note.precision) in running)
     return Report(
         machine,
         limits,
         plan.data,
         tuple(workloads),
-        tuple(rows),
-        tuple(networks),
-        tuple(startup_times),
-        tuple(unavailable),
-        heard,
+        rows=tuple(row for row in rows if row.engine != NETWORK),
+        networks=tuple(row for row in rows if row.engine == NETWORK),
+        startup_times=tuple(startup_times),
+        unavailable=tuple(unavailable),
+        notes=tuple(note for note in notes if (note.engine, note.precision) in running),
     )

@@ -15,6 +15,9 @@ Size = tuple[int, int]
 AUTHORS = "authors"
 """Name of the row of the original PyTorch code, with which all others are compared."""
 
+NETWORK = "network alone"
+"""Name of PyTorch's network on a GPU without copies, resizing, upsampling and labels: from scaled images to logits."""
+
 
 @dataclass(frozen=True)
 class Times:
@@ -62,13 +65,13 @@ class Row:
     """One engine at one workload.
 
     Attributes:
-        engine: Its name, or `AUTHORS`.
+        engine: Its name, `AUTHORS` or `NETWORK`.
         workload: Index of the workload.
         times: From the images on the host to labels and confidences on the host.
         speedup: How many times faster than the original PyTorch code, by the medians.
         share: Share of the machine's matrix rate that the network reaches, 0..1; None where no rate was measured.
-        agreement: Share of pixels with the class that PyTorch chooses in fp32, 0..1; None for the original
-            PyTorch code, which answers at the network's size.
+        agreement: Share of pixels with the class that PyTorch chooses in fp32, 0..1; None for `AUTHORS` and `NETWORK`,
+            which give no labels at the camera's size.
     """
 
     engine: str
@@ -80,23 +83,6 @@ class Row:
     fps: float
     share: float | None
     agreement: float | None
-
-
-@dataclass(frozen=True)
-class NetworkAlone:
-    """PyTorch's network on a GPU at one workload: no copies, resizing, enlarging or labels.
-
-    Attributes:
-        workload: Index of the workload.
-        times: From the scaled images to the scores, both on the GPU.
-        share: Share of the GPU's matrix rate that it reaches, 0..1; None where no rate was measured.
-    """
-
-    precision: str
-    device: str
-    workload: int
-    times: Times
-    share: float | None
 
 
 @dataclass(frozen=True)
@@ -185,7 +171,7 @@ class Report:
     frames: str
     workloads: tuple[Workload, ...]
     rows: tuple[Row, ...]
-    networks: tuple[NetworkAlone, ...]
+    networks: tuple[Row, ...]
     startup_times: tuple[StartupTime, ...]
     unavailable: tuple[Unavailable, ...]
     notes: tuple[Note, ...]

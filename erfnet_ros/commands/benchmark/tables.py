@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from erfnet_ros.commands.benchmark.statistics import (
-    AUTHORS,
-    Limits,
-    Machine,
-    NetworkAlone,
-    Report,
-    Row,
-    StartupTime,
-    Workload,
-)
+from erfnet_ros.commands.benchmark.statistics import AUTHORS, Limits, Machine, Report, Row, StartupTime, Workload
 from erfnet_ros.visualization.html import render
 from erfnet_ros.visualization.html.elements import Cell, Column, Table
 
@@ -23,27 +14,27 @@ _ITS_PRECISION = "\0"
 
 def as_text(report: Report) -> str:
     """Return the report for a terminal."""
-    head = [machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
-    parts = ["\n".join(head)]
-    parts += [f"{table.title}\n{_aligned(table)}" for table in _tables(report)]
-    if lines := _sentences(report):
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    tables = [f"{table.title}\n{_aligned(table)}" for table in _tables(report)]
+    parts = ["\n".join(_head(report)), *tables, "\n".join(_sentences(report))]
+    return "\n\n".join(part for part in parts if part)
 
 
 def as_markdown(report: Report) -> str:
     """Return the report for a page of documentation."""
-    head = [machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
-    parts = ["\n".join(f"- {render.escape(line)}" for line in head)]
-    parts += [f"**{render.escape(table.title)}**\n\n{render.table(table)}" for table in _tables(report)]
-    if lines := _sentences(report):
-        parts.append("\n".join(f"- {render.escape(line)}" for line in lines))
-    return "\n\n".join(parts) + "\n"
+    head, sentences = (
+        "\n".join(f"- {render.escape(line)}" for line in lines) for lines in (_head(report), _sentences(report))
+    )
+    tables = [f"**{render.escape(table.title)}**\n\n{render.table(table)}" for table in _tables(report)]
+    return "\n\n".join(part for part in (head, *tables, sentences) if part) + "\n"
 
 
 def engine_name(engine: str, precision: str) -> str:
     """Return a row's name."""
     return "original PyTorch code, fp32" if engine == AUTHORS else f"{engine} {precision}"
+
+
+def _head(report: Report) -> list[str]:
+    return [machine_line(report.machine), _limits_line(report.limits), f"frames: {report.frames}"]
 
 
 def _tables(report: Report) -> list[Table]:
@@ -56,9 +47,14 @@ def _tables(report: Report) -> list[Table]:
     return [*tables, _startup_table(report.startup_times)] if report.startup_times else tables
 
 
+def _table(title: str, words: Sequence[str], numbers: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+    """Return a table whose columns of words precede those of numbers."""
+    columns = [*(Column(name, numeric=False) for name in words), *(Column(name) for name in numbers)]
+    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+
+
 def _workload_table(workload: Workload, rows: Sequence[Row]) -> Table:
-    titles = ("median", "p99", "images/s", "times faster", "of the matrix rate", "agreement with fp32")
-    columns = [Column("engine", numeric=False), *(Column(title) for title in titles)]
+    numbers = ("median", "p99", "images/s", "times faster", "of the matrix rate", "agreement with fp32")
     lines = [
         [
             engine_name(row.engine, row.precision),
@@ -72,28 +68,25 @@ def _workload_table(workload: Workload, rows: Sequence[Row]) -> Table:
         for row in rows
     ]
     title = f"{workload.text} ({workload.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} runs)"
-    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+    return _table(title, ["engine"], numbers, lines)
 
 
-def _networks_table(networks: Sequence[NetworkAlone], workloads: Sequence[Workload]) -> Table:
+def _networks_table(networks: Sequence[Row], workloads: Sequence[Workload]) -> Table:
     lines = [
         [
-            workloads[network.workload].text,
-            network.precision,
-            f"{network.times.p50:.2f} ms",
-            f"{network.times.p99:.2f} ms",
-            _percent(network.share, 0),
+            workloads[row.workload].text,
+            row.precision,
+            f"{row.times.p50:.2f} ms",
+            f"{row.times.p99:.2f} ms",
+            _percent(row.share, 0),
         ]
-        for network in networks
+        for row in networks
     ]
-    words = [Column(title, numeric=False) for title in ("workload", "precision")]
-    columns = [*words, *(Column(title) for title in ("median", "p99", "of the matrix rate"))]
-    title = f"The network alone on {networks[0].device}: PyTorch's, without copies, resizing, enlarging and labels"
-    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+    title = f"The network alone on {networks[0].device}: PyTorch's, without copies, resizing, upsampling and labels"
+    return _table(title, ["workload", "precision"], ["median", "p99", "of the matrix rate"], lines)
 
 
 def _startup_table(startup_times: Sequence[StartupTime]) -> Table:
-    titles = ["cold start", "warm start", "memory", "GPU memory"]
     lines = [
         [
             engine_name(start.engine, start.precision),
@@ -104,9 +97,8 @@ def _startup_table(startup_times: Sequence[StartupTime]) -> Table:
         ]
         for start in startup_times
     ]
-    columns = [Column("engine", numeric=False), *(Column(title) for title in titles)]
     title = "A fresh process, until the first mask: caches empty (cold) and filled (warm)"
-    return Table(columns, [[Cell(text) for text in line] for line in lines], title)
+    return _table(title, ["engine"], ["cold start", "warm start", "memory", "GPU memory"], lines)
 
 
 def machine_line(machine: Machine) -> str:

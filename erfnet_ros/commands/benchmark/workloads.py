@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -19,6 +20,23 @@ from erfnet_ros.models.pipeline import network_size
 
 FULL = (1024, 512)
 """The size of the paper's figures: here the network also sees the whole image."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is run, and on what.
+
+    Attributes:
+        device: auto, cpu, cuda or cuda:N.
+        frames: For each workload, batches (N, H, W, 3) uint8 RGB of images.
+        say: Called with each line of progress.
+    """
+
+    checkpoint: Checkpoint
+    device: str
+    workloads: Sequence[Workload]
+    frames: Sequence[Sequence[Pixels]]
+    say: Callable[[str], None]
 
 
 def make_workloads(checkpoint: Checkpoint, cameras: Sequence[Size], batch: int) -> list[Workload]:

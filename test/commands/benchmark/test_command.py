@@ -17,11 +17,12 @@ from erfnet_ros.commands.benchmark import command, hardware_limits
 from erfnet_ros.commands.benchmark.candidates import Candidate, Opened, choose
 from erfnet_ros.commands.benchmark.command import camera_sizes, make_parser, node_minutes
 from erfnet_ros.commands.benchmark.hardware_limits import best_of, measure_limits
-from erfnet_ros.commands.benchmark.interleaved_runs import make_networks, make_rows, run_interleaved
+from erfnet_ros.commands.benchmark.interleaved_runs import make_rows, run_interleaved
 from erfnet_ros.commands.benchmark.network_only import networks_alone
 from erfnet_ros.commands.benchmark.startup_time import measure_startup, used_gpu_memory_mb
 from erfnet_ros.commands.benchmark.statistics import (
     AUTHORS,
+    NETWORK,
     Limits,
     Machine,
     Note,
@@ -32,13 +33,14 @@ from erfnet_ros.commands.benchmark.statistics import (
     times,
 )
 from erfnet_ros.commands.benchmark.tables import as_text
-from erfnet_ros.commands.benchmark.workloads import make_workloads, network_macs, read_frames
+from erfnet_ros.commands.benchmark.workloads import Setup, make_workloads, network_macs, read_frames
 from erfnet_ros.core.errors import EngineError, ErfnetError, ParameterError
 from erfnet_ros.inference.device import has_bf16_units
 from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch import engine as pytorch_engine
 from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.models.checkpoint import Checkpoint
 
 SIZE = (96, 64)
 
@@ -134,6 +136,15 @@ def test_times_are_median_99th_percentile_and_least() -> None:
     assert found == Times(51.0, 100.0, 1.0, 101)
 
 
+BATCH = np.zeros((1, 8, 8, 3), np.uint8)
+
+
+def setup_of(batch: np.ndarray, checkpoint: Checkpoint | None = None) -> Setup:
+    """Return a benchmark of one workload, which is a batch of images at the network's size."""
+    workload = Workload(SIZE, SIZE, None, 1, 1.0)
+    return Setup(checkpoint or checkpoints.load(), "cpu", [workload], [[batch]], lambda line: None)
+
+
 def idle(engine: str, seen: list[str]) -> Candidate:
     run: Callable[[object], object] = lambda images: seen.append(engine)  # noqa: E731
     return Candidate(engine, "fp32", "cpu", 0, lambda images: images, run)
@@ -164,9 +175,7 @@ def test_an_engine_that_handed_over_meanwhile_is_not_measured_by_its_substitute(
 def test_everybody_runs_once_a_round_in_changing_order() -> None:
     """Whoever always followed the same neighbor would be measured with its heat in the caches."""
     seen: list[str] = []
-    values = run_interleaved(
-        [idle(name, seen) for name in "abcd"], [[np.zeros((1, 8, 8, 3), np.uint8)]], 4, lambda line: None
-    )
+    values = run_interleaved(setup_of(BATCH), [idle(name, seen) for name in "abcd"], 4)
     assert [len(runs) for runs in values] == [4, 4, 4, 4]
     rounds = [seen[first : first + 4] for first in range(0, 16, 4)]
     assert all(sorted(turn) == list("abcd") for turn in rounds)
@@ -177,19 +186,17 @@ def test_a_contestant_may_bring_a_clock_of_its_own() -> None:
     """A GPU tells what it was busy with; the wall's clock would add what launching takes."""
     seen: list[str] = []
     candidate = replace(idle("network alone", seen), clock=lambda work: work() or 0.7)
-    frames = [[np.zeros((1, 8, 8, 3), np.uint8)]]
-    assert run_interleaved([candidate], frames, 2, lambda line: None) == [[0.7, 0.7]]
+    assert run_interleaved(setup_of(BATCH), [candidate], 2) == [[0.7, 0.7]]
     assert seen == ["network alone"] * 2
 
 
 def test_the_network_alone_has_a_table_of_its_own() -> None:
     """Among the engines, which do more, it would look like the fastest."""
     workload = Workload((640, 480), (480, 360), None, 1, 8.0)
-    network = replace(idle("network alone", []), device="cuda:0", precision="fp16")
+    network = replace(idle(NETWORK, []), device="cuda:0", precision="fp16")
     limits = Limits("cuda:0", 10.0, {"fp16": 20_000.0})
-    (found,) = make_networks([network], [[0.8]], [workload], limits)
-    assert (found.precision, found.times.p50) == ("fp16", 0.8)
-    assert found.share == pytest.approx(0.5)
+    _, found = make_rows([workload], limits, [(network, [0.8], None), (idle(AUTHORS, []), [8.0], None)])
+    assert (found.precision, found.times.p50, found.share) == ("fp16", 0.8, pytest.approx(0.5))
     where = Machine("processor", 2, "GPU", "", 0.0, {})
     text = as_text(Report(where, limits, "synthetic", (workload,), (), (found,), (), (), ()))
     assert re.search(r"network alone on cuda:0.*\n.*\n *image 640x480, .* fp16 +0\.80 ms +0\.80 ms +50 %", text)
@@ -197,19 +204,17 @@ def test_the_network_alone_has_a_table_of_its_own() -> None:
 
 def test_the_network_alone_is_measured_on_gpus_only(weights: Path) -> None:
     """A CPU's engine runs fused layers: the time of the plain ones would say nothing of it."""
-    workload = Workload(SIZE, SIZE, None, 1, 1.0)
-    assert networks_alone(checkpoints.load(weights), [idle("pytorch", [])], [workload]) == ([], [])
+    assert networks_alone(setup_of(BATCH, checkpoints.load(weights)), [idle("pytorch", [])]) == ([], [])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_the_network_alone_takes_less_than_all_of_it(weights: Path) -> None:
-    checkpoint, workload = checkpoints.load(weights), Workload(SIZE, SIZE, None, 1, 1.0)
-    engine = open_engine(EngineRequest(checkpoint, "cuda", "fp16"), "pytorch")
-    frames = [[np.zeros((1, SIZE[1], SIZE[0], 3), np.uint8)]]
+    setup = setup_of(np.zeros((1, SIZE[1], SIZE[0], 3), np.uint8), checkpoints.load(weights))
+    engine = open_engine(EngineRequest(setup.checkpoint, "cuda", "fp16"), "pytorch")
     whole = Candidate("pytorch", "fp16", engine.device, 0, lambda images: images, engine)
-    networks, missing = networks_alone(checkpoint, [whole], [workload])
+    networks, missing = networks_alone(setup, [whole])
     assert not missing
-    alone, around = (min(values) for values in run_interleaved([*networks, whole], frames, 5, lambda line: None))
+    alone, around = (min(values) for values in run_interleaved(setup, [*networks, whole], 5))
     assert 0 < alone < around
 
 
@@ -217,7 +222,7 @@ def test_rows_know_speedup_rate_and_share() -> None:
     workload = Workload((100, 50), (100, 50), None, 2, 0.5)
     slow, fast = idle(AUTHORS, []), idle("pytorch", [])
     limits = Limits("cpu", 10.0, {"fp32": 100.0})
-    rows = make_rows([fast, slow], [[20.0], [80.0]], [0.999, None], [workload], limits)
+    rows = make_rows([workload], limits, [(fast, [20.0], 0.999), (slow, [80.0], None)])
     assert [row.engine for row in rows] == [AUTHORS, "pytorch"]
     assert (rows[1].speedup, rows[1].fps, rows[1].agreement) == (4.0, 100.0, 0.999)
     assert rows[1].share == pytest.approx(0.5)
