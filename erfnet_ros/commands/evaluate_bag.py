@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         with BagProgress(len(options.bags)) as progress:
             outcomes = _evaluate(options, _jobs(options, settings), progress)
         source = provenance(settings, outcomes[0].engine, checkpoint, command, started, 0.0)
-        result = combine(outcomes, checkpoint.class_set, settings.boundaries, source, options.out)
+        result = combine(outcomes, source, options.out)
         status = write_reports(result, options.out, preparation.compare, preparation.requirements)
         # The report is written: there is nothing left to resume.
         shutil.rmtree(options.out / FOLDER, ignore_errors=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ExportError
 from erfnet_ros.core.image_size import parse_camera_size, parse_input_size
-from erfnet_ros.core.output_files import atomic_output
+from erfnet_ros.core.output_files import write_file
 
 _MIN_AGREEMENT = 0.999
 """Share of the pixels of each image on which graph and PyTorch in fp32 must choose the same class."""
@@ -97,16 +97,3 @@ def _streets(sizes: Sequence[tuple[int, int]]) -> Iterator[Pixels]:
 def _described(camera: tuple[int, int] | None, input_size: tuple[int, int] | None) -> str:
     images = "images of any size" if camera is None else f"images of {camera[0]}x{camera[1]}"
     return images if input_size is None else f"{images}, seen by the network at {input_size[0]}x{input_size[1]}"
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file; it is complete or not there.
-
-    Raises:
-        ExportError: The disk is full, or the folder may not be written to.
-    """
-    try:
-        with atomic_output(path) as partial:
-            partial.write_bytes(content)
-    except OSError as error:
-        raise ExportError(f"Cannot write '{path}': {error.strerror}; choose another place.") from error

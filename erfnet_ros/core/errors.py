@@ -39,6 +39,10 @@ class DeviceError(EngineError):
     """A GPU failed in the midst of its work, is gone, or has too little memory left."""
 
 
+class OutputError(ErfnetError):
+    """A file cannot be written: its folder is missing or protected, or the disk is full."""
+
+
 class ParameterError(ErfnetError):
     """A parameter or option has a value outside what it accepts."""
 

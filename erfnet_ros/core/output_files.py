@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.core.errors import OutputError, ParameterError
 
 LOCK = ".lock"
 
@@ -62,3 +62,14 @@ def atomic_output(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file, a text in UTF-8; it is complete or not there."""
+    try:
+        with atomic_output(path) as partial:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write '{path}': {error.strerror}; free some space, or choose another folder."
+        ) from error

@@ -12,6 +12,7 @@ import numpy as np
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.visualization.overlay import color_mask
 
 Color = tuple[int, int, int]
@@ -88,10 +89,7 @@ def write_png(path: Path, rgb: Pixels) -> None:
     ok, data = cv2.imencode(".png", rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not ok:
         raise ImageError(f"Expected an image that PNG can hold, got shape {rgb.shape} of {rgb.dtype}.")
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise ImageError(f"Expected to write '{path}', got: {error.strerror}; choose another folder.") from error
+    write_file(path, data.tobytes())
 
 
 class VideoWriter:

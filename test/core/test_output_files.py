@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from contextlib import suppress
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.core.output_files import atomic_output, locked_output_folder
+from erfnet_ros.core.errors import OutputError, ParameterError
+from erfnet_ros.core.output_files import atomic_output, locked_output_folder, write_file
 
 _HOLD = """
 import sys
@@ -56,3 +57,20 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         partial.write_text("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_leaves_no_part_of_a_file(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"Cannot write '.*a\.onnx': File too large; free some space"):
+            write_file(tmp_path / "a.onnx", bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("place", "problem"), [("missing/a.txt", "No such file"), (".", "Is a directory")])
+def test_a_file_that_has_no_place_is_an_error_with_its_path(tmp_path: Path, place: str, problem: str) -> None:
+    with pytest.raises(OutputError, match=rf"Cannot write '.*': {problem}.*; .* choose another folder"):
+        write_file(tmp_path / place, "text")

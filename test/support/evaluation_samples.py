@@ -113,8 +113,8 @@ def evaluated(bag: Path, folder: Path, **changes: Any) -> Result:
     return combined([run_job(work(bag, folder, **changes))], folder)
 
 
-def combined(outcomes: Sequence[JobResult], folder: Path, boundaries: bool = False) -> Result:
-    return combine(outcomes, CAMVID, boundaries, PROVENANCE, folder)
+def combined(outcomes: Sequence[JobResult], folder: Path) -> Result:
+    return combine(outcomes, PROVENANCE, folder)
 
 
 def timeless(result: Result) -> dict[str, Any]:

@@ -74,11 +74,6 @@ def test_png_keeps_every_pixel_in_rgb_order(tmp_path: Path) -> None:
     assert np.array_equal(read[..., ::-1], rgb)
 
 
-def test_png_in_a_missing_folder_is_refused_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"missing.*choose another folder"):
-        write_png(tmp_path / "missing" / "picture.png", np.zeros((4, 4, 3), np.uint8))
-
-
 def test_video_plays_all_frames_at_the_rate_whatever_their_sizes(tmp_path: Path) -> None:
     """A folder of photographs has images of several sizes, and odd ones."""
     with VideoWriter(tmp_path / "video.mp4", 15) as video:

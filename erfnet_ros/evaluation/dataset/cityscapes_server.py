@@ -10,6 +10,7 @@ import cv2
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CITYSCAPES, ClassSet
 from erfnet_ros.core.errors import ClassSetError, SourceError
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.data.datasets.cityscapes import label_ids
 from erfnet_ros.data.frame_sources import Frame
 
@@ -56,9 +57,5 @@ class ServerExport:
 
     def write(self, frame: Frame, labels: Pixels) -> None:
         """Write one frame's labels (H, W), train ids; void becomes label id 0, "unlabeled"."""
-        path = self.folder / (frame.name + _ENDING)
         content = cv2.imencode(".png", label_ids(labels))[1]
-        try:
-            path.write_bytes(content.tobytes())
-        except OSError as error:
-            raise SourceError(f"Cannot write {path}: {error.strerror}; choose another folder.") from error
+        write_file(self.folder / (frame.name + _ENDING), content.tobytes())

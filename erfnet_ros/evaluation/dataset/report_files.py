@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from erfnet_ros import __version__
-from erfnet_ros.core.errors import SourceError
-from erfnet_ros.core.output_files import atomic_output
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement
 from erfnet_ros.evaluation.dataset.predictor import Segment
@@ -88,11 +87,7 @@ def write_json(path: Path, measurement: Measurement, source: Mapping[str, str]) 
         "by_frame": [{"name": frame.name, **asdict(frame.figures)} for frame in measurement.frames],
         "score": measurement.score.to_dict(),
     }
-    try:
-        with atomic_output(path) as partial:
-            partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise SourceError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
+    write_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_pictures(folder: Path, data: DataSet, measurement: Measurement, segment: Segment, protocol: Protocol) -> None:

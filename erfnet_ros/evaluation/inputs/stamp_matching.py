@@ -81,6 +81,11 @@ class Matches:
         """Images that have a truth."""
         return sum(index is not None for index in self.ground_truth_of)
 
+    @property
+    def unmatched_images(self) -> int:
+        """Images that have none."""
+        return len(self.ground_truth_of) - self.count
+
 
 def read_timestamps(reader: BagReader, topics: Sequence[str]) -> dict[str, Timestamps]:
     """Go once through a bag and return the stamps of these topics; nothing is decoded."""

@@ -90,8 +90,8 @@ def run_on_dask(jobs: Sequence[Job], address: str, show: Show) -> list[JobResult
         places = {future.key: place for place, future in enumerate(futures)}
         try:
             for future in as_completed(futures):
-                outcome = future.result()
-                show(places[future.key], outcome.metadata.frames, outcome.metadata.frames)
+                total = future.result().scan.metadata.frames
+                show(places[future.key], total, total)
             return list(client.gather(futures))
         except ErfnetError:
             raise

@@ -17,7 +17,7 @@ from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.offline.output_bag import OutputBag, OutputPlan
 from erfnet_ros.evaluation.offline.progress_file import EVERY, ProgressFile
 from erfnet_ros.evaluation.options import Settings
-from erfnet_ros.evaluation.results.accumulator import Accumulator, Prediction
+from erfnet_ros.evaluation.results.accumulator import Accumulator, Prediction, Resources
 from erfnet_ros.inference.segmenter import Segmenter
 
 _DEPTH = 4
@@ -84,7 +84,7 @@ class _Scorer:
 
     def __init__(self, evaluation: BagEvaluation, accumulator: Accumulator, advance: Callable[[int], None]) -> None:
         self._evaluation, self._accumulator, self._advance = evaluation, accumulator, advance
-        self._clock = _Clock(accumulator, evaluation.segmenter.engine.device)
+        self._clock = _Clock(accumulator.resources, evaluation.segmenter.engine.device)
         # A bag that was cut off cannot be continued, so with an output bag only whole bags are saved.
         self._progress_file = evaluation.progress_file if evaluation.output is None else None
         self._writer: OutputBag | None = None
@@ -121,25 +121,22 @@ class _Scorer:
 
 
 class _Clock:
-    """Add time, processor time and memory of this run to those of an accumulator."""
+    """Add time, processor time and memory of this run to those of an earlier one."""
 
-    def __init__(self, accumulator: Accumulator, device: str) -> None:
-        self._accumulator, self._device = accumulator, device
+    def __init__(self, resources: Resources, device: str) -> None:
+        self._resources, self._before, self._device = resources, replace(resources), device
         self._process = psutil.Process()
-        self._seconds, self._cpu_seconds = accumulator.seconds, accumulator.cpu_seconds
         self._start_s, self._start_cpu_s = time.perf_counter(), self._cpu_s()
 
     def read(self) -> None:
-        accumulator = self._accumulator
-        accumulator.seconds = self._seconds + time.perf_counter() - self._start_s
-        accumulator.cpu_seconds = self._cpu_seconds + self._cpu_s() - self._start_cpu_s
-        accumulator.memory_bytes = max(accumulator.memory_bytes, self._process.memory_info().rss)
+        found, before = self._resources, self._before
+        found.seconds = before.seconds + time.perf_counter() - self._start_s
+        found.cpu_seconds = before.cpu_seconds + self._cpu_s() - self._start_cpu_s
+        found.memory_bytes = max(found.memory_bytes, self._process.memory_info().rss)
         if self._device.startswith("cuda"):
             import torch
 
-            accumulator.gpu_memory_bytes = max(
-                accumulator.gpu_memory_bytes, torch.cuda.max_memory_reserved(self._device)
-            )
+            found.gpu_memory_bytes = max(found.gpu_memory_bytes, torch.cuda.max_memory_reserved(self._device))
 
     def _cpu_s(self) -> float:
         times = self._process.cpu_times()

@@ -1,4 +1,4 @@
-"""The evaluation of one bag as a piece of job that any process on any machine can do."""
+"""Evaluation job: one bag, evaluated in any process on any machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
-from erfnet_ros.evaluation.metadata import BagMetadata
 from erfnet_ros.evaluation.offline.evaluate_bag import BagEvaluation, evaluate_bag
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
 from erfnet_ros.evaluation.offline.progress_file import open_progress_file
 from erfnet_ros.evaluation.options import Settings
+from erfnet_ros.evaluation.results.accumulator import Accumulator
 from erfnet_ros.evaluation.results.provenance import EngineMetadata, checkpoint_sha256, engine_metadata
 from erfnet_ros.inference.segmenter import Segmenter
 
@@ -42,21 +42,11 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """Result of one bag, serializable for transfer between processes.
+    """Result of one bag, which can be pickled."""
 
-    Attributes:
-        has_ground_truth: Whether there was ground truth to compare the masks with.
-        unmatched_images: Images that have no truth; 0 where there is no truth at all.
-        accumulator: As `Accumulator.to_dict` returned it.
-    """
-
-    metadata: BagMetadata
+    scan: BagScan
     engine: EngineMetadata
-    has_ground_truth: bool
-    unmatched_ground_truths: int
-    unmatched_images: int
-    notes: tuple[str, ...]
-    accumulator: dict[str, Any]
+    accumulator: Accumulator
 
 
 # One network a process: a second one would take memory for nothing, and engines are not made for two threads.
@@ -87,25 +77,7 @@ def run_job(job: Job, advance: Callable[[int, int], None] = lambda done, total: 
                 progress_file.path.unlink(missing_ok=True)
         evaluation = BagEvaluation(found, segmenter, job.settings, progress_file, job.output)
         accumulator = evaluate_bag(evaluation, lambda done: advance(done, total))
-    return job_result(found, engine, accumulator.to_dict())
-
-
-def job_result(found: BagScan, engine: EngineMetadata, accumulator: dict[str, Any]) -> JobResult:
-    """Return the result of a bag.
-
-    Args:
-        accumulator: As `Accumulator.to_dict` returned it.
-    """
-    matches = found.matches
-    return JobResult(
-        found.metadata,
-        engine,
-        matches is not None,
-        0 if matches is None else matches.unmatched_ground_truths,
-        0 if matches is None else len(matches.ground_truth_of) - matches.count,
-        found.notes,
-        accumulator,
-    )
+    return JobResult(found, engine, accumulator)
 
 
 def _segmenter(job: Job) -> Segmenter:

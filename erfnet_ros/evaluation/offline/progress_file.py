@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from erfnet_ros import __version__
-from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.core.output_files import atomic_output
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
 from erfnet_ros.evaluation.options import Settings
@@ -21,8 +21,6 @@ FOLDER = ".progress"
 
 EVERY = 100
 """Frames between two entries."""
-
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -38,19 +36,16 @@ class ProgressFile:
     def read(self) -> Any:
         """Return what `Accumulator.restore` takes; None where there is nothing, or nothing that is whole."""
         try:
-            return json.loads(self.path.read_text(encoding="utf-8"))["accumulator"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return None
 
     def save(self, accumulator: Accumulator) -> None:
         """Write down where the accumulator is."""
-        text = json.dumps({"format": _FORMAT, "accumulator": accumulator.to_dict()}, allow_nan=False)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_output(self.path) as partial:
-                partial.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise EvaluationError(f"Cannot write '{self.path}': {error.strerror}; free some space.") from error
+        with suppress(OSError):
+            # Writing the file then tells what is wrong.
+            self.path.parent.mkdir(exist_ok=True)
+        write_file(self.path, json.dumps(accumulator.to_dict(), allow_nan=False))
 
 
 def open_progress_file(
@@ -63,7 +58,6 @@ def open_progress_file(
         output: The output bag, which a run that wrote none has not written.
     """
     key = {
-        "format": _FORMAT,
         "version": __version__,
         "metadata": asdict(scan.metadata),
         "matches": None if scan.matches is None else scan.matches.ground_truth_of,

@@ -13,10 +13,8 @@ from erfnet_ros.visualization.html.elements import Block, Section, Table
 from erfnet_ros.visualization.html.histograms import calibration_chart
 from erfnet_ros.visualization.html.line_charts import Series, timeline
 
-Runs = tuple[str, str]
 
-
-def accuracy_section(result: Result, other: Result | None, runs: Runs) -> Section:
+def accuracy_section(result: Result, other: Result | None) -> Section:
     """Return bars and a table by class, calibration and the confusion matrix; empty where nothing had truth."""
     figures, score = result.figures, result.score
     if figures is None or score is None:
@@ -25,7 +23,7 @@ def accuracy_section(result: Result, other: Result | None, runs: Runs) -> Sectio
     shares = [figures.iou[name] for name in names]
     theirs = None if other is None else other.figures
     others = None if theirs is None else [theirs.iou.get(name) for name in names]
-    blocks: list[Block] = [class_bars(names, shares, "IoU by class", mean=figures.miou, other=others, runs=runs)]
+    blocks: list[Block] = [class_bars(names, shares, "IoU by class", mean=figures.miou, other=others)]
     if result.streaming_figures is not None:
         streaming = [result.streaming_figures.iou[name] for name in names]
         caption = "Streaming: at each truth's moment the newest mask that had arrived counts."
@@ -37,12 +35,12 @@ def accuracy_section(result: Result, other: Result | None, runs: Runs) -> Sectio
     if sum(calibration.pixels):
         blocks.append(calibration_chart(calibration.mean_confidence, calibration.accuracy, calibration.pixels))
     if figures.category_iou is not None:
-        blocks.append(_category_bars(figures, theirs, runs))
-    blocks += [classes_table(result, other, runs), confusion_chart(names, score.matrix)]
+        blocks.append(_category_bars(figures, theirs))
+    blocks += [classes_table(result, other), confusion_chart(names, score.matrix)]
     return Section("Accuracy", blocks)
 
 
-def classes_table(result: Result, other: Result | None, runs: Runs) -> Table:
+def classes_table(result: Result, other: Result | None) -> Table:
     """Return what is known of each class of a scored result, in the order of their ids."""
     figures, score = result.figures, result.score
     if figures is None or score is None:
@@ -59,7 +57,6 @@ def classes_table(result: Result, other: Result | None, runs: Runs) -> Table:
             "temporal consistency": [result.temporal_consistency.by_class.get(name) for name in names],
         },
         other_iou=None if theirs is None else [theirs.iou.get(name) for name in names],
-        other_run=runs[1],
         caption="Temporal consistency: the share of the class's pixels that keep their label in the next mask.",
     )
 
@@ -90,12 +87,11 @@ def _line(result: Result, attribute: str, times: npt.NDArray[np.float64]) -> Ser
     return Series({"miou": "mIoU"}.get(attribute, attribute), moments, values)
 
 
-def _category_bars(figures: Figures, other: Figures | None, runs: Runs) -> Block:
+def _category_bars(figures: Figures, other: Figures | None) -> Block:
     categories = figures.category_iou or {}
     shares = list(categories.values())
     theirs = None if other is None else other.category_iou
     others = None if theirs is None else [theirs.get(name) for name in categories]
     caption = "A confusion within a category counts as a hit."
     title = "IoU by category"
-    names, mean = list(categories), figures.category_miou
-    return class_bars(names, shares, title, caption=caption, mean=mean, other=others, runs=runs)
+    return class_bars(list(categories), shares, title, caption=caption, mean=figures.category_miou, other=others)

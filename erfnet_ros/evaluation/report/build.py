@@ -7,6 +7,7 @@ from pathlib import Path
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.evaluation import thresholds
 from erfnet_ros.evaluation.report.accuracy import accuracy_section, classes_table, stability_section
@@ -24,7 +25,6 @@ FIGURES = "result.json"
 PAGE = "report.html"
 TEXT = "report.md"
 
-_RUNS = ("this run", "other run")
 _FRAMES = {"worst": "Worst", "best": "Best", "uncertain": "Least sure"}
 
 
@@ -87,20 +87,20 @@ def write_report(
     """
     # The figures first: a fault in the drawing must not cost them.
     result.write(folder / FIGURES)
-    page = render.write(build_page(result, folder, compare, verdicts), folder / PAGE)
-    text = render.write_text(build_markdown(result, compare, verdicts), folder / TEXT)
-    return [folder / FIGURES, page, text]
+    render.write(build_page(result, folder, compare, verdicts), folder / PAGE)
+    write_file(folder / TEXT, build_markdown(result, compare, verdicts))
+    return [folder / name for name in (FIGURES, PAGE, TEXT)]
 
 
 def build_page(result: Result, folder: Path, compare: Result | None = None, verdicts: Sequence[Verdict] = ()) -> Page:
     """Return the page; see `write_report`."""
     sections = [
-        accuracy_section(result, compare, _RUNS),
-        timing_section(result, compare, _RUNS),
+        accuracy_section(result, compare),
+        timing_section(result, compare),
         stability_section(result),
         frames_section(result, folder),
-        Section("Figures", [figures_table(result, compare, _RUNS)]),
-        provenance_section(result, compare, _RUNS),
+        Section("Figures", [figures_table(result, compare)]),
+        provenance_section(result, compare),
     ]
     return Page(
         title=_title(result),
@@ -118,11 +118,10 @@ def frames_section(result: Result, folder: Path) -> Section:
     for kind, word in _FRAMES.items():
         for picture in (picture for picture in result.pictures if picture.kind == kind):
             title = f"{word}: frame {picture.index} of {result.bags[picture.bag].name}"
+            weakest = ", ".join(f"{name} {percent(iou)}" for name, iou in picture.weakest.items())
             figures = [
                 "" if picture.miou is None else f"mIoU {percent(picture.miou)}",
-                "weakest: " + ", ".join(f"{name} {percent(iou)}" for name, iou in picture.weakest.items())
-                if picture.weakest
-                else "",
+                f"weakest: {weakest}" if weakest else "",
                 "" if picture.confidence is None else f"mean confidence {percent(picture.confidence)}",
                 f"stamp {picture.stamp_ns / 1e9:.3f} s",
             ]
@@ -141,7 +140,7 @@ def build_markdown(result: Result, compare: Result | None = None, verdicts: Sequ
     parts += [render.note(note) for note in _notes(result, verdicts)]
     parts.append(render.tiles_table(tiles(result, compare, verdicts)))
     if result.figures is not None:
-        table = render.table(classes_table(result, compare, _RUNS))
+        table = render.table(classes_table(result, compare))
         parts.append(f"<details><summary>By class</summary>\n\n{table}\n\n</details>")
     provenance = result.provenance
     bags = ", ".join(f"{bag.name} ({bag.fingerprint[:16]})" for bag in result.bags)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from erfnet_ros.evaluation.results.result import Result
-from erfnet_ros.visualization.html.elements import Block, Cell, Column, Facts, Note, Section, Table
+from erfnet_ros.visualization.html.elements import RUNS, Block, Cell, Column, Facts, Note, Section, Table
 from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number
 
 
-def provenance_section(result: Result, other: Result | None, runs: tuple[str, str]) -> Section:
+def provenance_section(result: Result, other: Result | None) -> Section:
     """Return what a reader needs to reproduce the numbers, for both runs where there are two."""
     here = _facts(result)
-    blocks: list[Block] = [_bags_table(result, "Bags" if other is None else f"Bags, {runs[0]}")]
+    blocks: list[Block] = [_bags_table(result, "Bags" if other is None else f"Bags, {RUNS[0]}")]
     if other is None:
         blocks.append(Facts([(name, (value,)) for name, value in here.items()]))
     else:
         there = _facts(other)
         names = list(dict.fromkeys([*here, *there]))
         rows = [(name, (here.get(name, UNKNOWN), there.get(name, UNKNOWN))) for name in names]
-        blocks += [_bags_table(other, f"Bags, {runs[1]}"), Facts(rows, runs)]
+        blocks += [_bags_table(other, f"Bags, {RUNS[1]}"), Facts(rows, RUNS)]
     return Section("Provenance", [*blocks, *map(Note, result.methods)])
 
 
@@ -51,23 +51,11 @@ def _named(group: str, facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _bags_table(result: Result, title: str) -> Table:
-    titles = ("bag", "image topic", "truth", "fingerprint")
-    columns = [
-        *(Column(name, numeric=False) for name in titles),
-        Column("images"),
-        Column("truths"),
-        Column("duration"),
-    ]
-    rows = [
-        [
-            *(
-                Cell(text)
-                for text in (bag.name, bag.image_topic, bag.ground_truth_topic or "none", bag.fingerprint[:16])
-            ),
-            Cell(number(bag.frames)),
-            Cell(number(bag.ground_truths)),
-            Cell(duration(bag.duration_s)),
-        ]
-        for bag in result.bags
-    ]
+    columns = [Column(name, numeric=False) for name in ("bag", "image topic", "truth", "fingerprint")]
+    columns += [Column(name) for name in ("images", "truths", "duration")]
+    rows = []
+    for bag in result.bags:
+        words = [bag.name, bag.image_topic, bag.ground_truth_topic or "none", bag.fingerprint[:16]]
+        numbers = [number(bag.frames), number(bag.ground_truths), duration(bag.duration_s)]
+        rows.append([Cell(text) for text in (*words, *numbers)])
     return Table(columns, rows, title, wide=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.evaluation.thresholds import FIGURES
 from erfnet_ros.evaluation.thresholds import Verdict as ThresholdVerdict
-from erfnet_ros.visualization.html.elements import Cell, Column, Note, Table, Tile, Verdict
+from erfnet_ros.visualization.html.elements import RUNS, Cell, Column, Note, Table, Tile, Verdict
 from erfnet_ros.visualization.html.formatting import (
     UNKNOWN,
     milliseconds,
@@ -134,10 +134,10 @@ def tiles(result: Result, other: Result | None, verdicts: Sequence[ThresholdVerd
     return shown
 
 
-def figures_table(result: Result, other: Result | None, runs: tuple[str, str]) -> Table:
+def figures_table(result: Result, other: Result | None) -> Table:
     """Return every figure that either run has, side by side where there are two."""
-    columns = [Column("figure", numeric=False), Column(runs[0] if other else "value")]
-    columns += [Column(runs[1]), Column("change")] if other else []
+    columns = [Column("figure", numeric=False), Column(RUNS[0] if other else "value")]
+    columns += [Column(RUNS[1]), Column("change")] if other else []
     rows = []
     for headline in SUMMARY_FIGURES:
         if headline.value(result) is None and headline.value(other) is None:
@@ -190,10 +190,6 @@ def _latency_note(result: Result) -> str:
 
 def _of_images(result: Result, count: int) -> str:
     return f"{number(count)} of {number(result.frames.images)} images"
-
-
-def _rate_note(result: Result) -> str:
-    return "masks per second of replay" if result.mode == LIVE else "masks per second of evaluation"
 
 
 def _process(result: Result) -> str:

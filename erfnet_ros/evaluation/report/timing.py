@@ -10,27 +10,27 @@ import numpy.typing as npt
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.results.frame_records import ANSWERED
 from erfnet_ros.evaluation.results.result import Result
-from erfnet_ros.visualization.html.elements import Block, Cell, Column, Section, Table
+from erfnet_ros.visualization.html.elements import RUNS, Block, Cell, Column, Section, Table
 from erfnet_ros.visualization.html.formatting import milliseconds, number
 from erfnet_ros.visualization.html.histograms import histogram
 from erfnet_ros.visualization.html.line_charts import Series, timeline
 
 
-def timing_section(result: Result, other: Result | None, runs: tuple[str, str]) -> Section:
+def timing_section(result: Result, other: Result | None) -> Section:
     """Return latency as histogram and time line, frames without a mask by reason, and times by stage."""
     blocks: list[Block] = []
-    line = _latency_line(result, runs[0])
+    line = _latency_line(result, RUNS[0])
     lost_s = [
         float(moment)
         for moment, record in zip(event_times_s(result), result.records, strict=True)
         if record.outcome != ANSWERED
     ]
     if line is not None and result.latency_ms is not None:
-        theirs = None if other is None else _latency_line(other, runs[1])
+        theirs = None if other is None else _latency_line(other, RUNS[1])
         marks = {name: float(getattr(result.latency_ms, name)) for name in ("p50", "p90", "p99", "max")}
         caption = "Image published to mask received."
         others = None if theirs is None else theirs.y
-        blocks.append(histogram(line.y, "Latency", "milliseconds", marks, caption=caption, other=others, runs=runs))
+        blocks.append(histogram(line.y, "Latency", "milliseconds", marks, caption=caption, other=others))
         blocks.append(_stages_table(result))
         series = [line] if theirs is None else [line, theirs]
         title = "Latency, and frames without a mask" if lost_s else "Latency over time"

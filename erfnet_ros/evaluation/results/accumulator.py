@@ -13,7 +13,7 @@ import numpy as np
 
 from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.config_schema import decode
+from erfnet_ros.core.config_schema import decode, encode
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.inputs.bag_frames import BagFrame
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
@@ -41,6 +41,16 @@ class Prediction:
     labels: Pixels
 
 
+@dataclass
+class Resources:
+    """Time, processor time and largest memory that the evaluation of a bag took so far."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+    gpu_memory_bytes: int = 0
+
+
 class Accumulator:
     """Add up the frames of one bag."""
 
@@ -53,10 +63,7 @@ class Accumulator:
         self.refusals: Counter[str] = Counter()
         self.stages_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self.notes: tuple[str, ...] = ()
-        self.seconds = 0.0
-        self.cpu_seconds = 0.0
-        self.memory_bytes = 0
-        self.gpu_memory_bytes = 0
+        self.resources = Resources()
 
     def add(self, frame: BagFrame, answer: Prediction | None) -> None:
         """Add a frame.
@@ -94,48 +101,32 @@ class Accumulator:
             "score": self.score.to_dict(),
             "temporal_consistency": self.temporal_consistency.to_dict(),
             "last": None if self.temporal_consistency.last is None else _to_png(self.temporal_consistency.last),
-            "example_frames": {
-                kind: [entry.to_dict() for entry in entries]
-                for kind, entries in self.example_frames.candidates().items()
-            },
+            "example_frames": encode(self.example_frames.candidates()),
             "records": to_columns(self.records),
             "refusals": dict(self.refusals),
             "stages_ms": self.stages_ms,
             "notes": list(self.notes),
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-            "memory_bytes": self.memory_bytes,
-            "gpu_memory_bytes": self.gpu_memory_bytes,
+            "resources": encode(self.resources),
         }
 
     def restore(self, content: Any) -> None:
         """Go on from what `to_dict` returned.
 
         Raises:
-            EvaluationError: Something is missing or of another type.
-            ScoreError: The same, of the score.
+            ErfnetError: Something is missing or of another type.
         """
         try:
             self.score = Score.from_dict(content["score"])
             self.temporal_consistency = TemporalConsistency.from_dict(content["temporal_consistency"])
             self.temporal_consistency.last = None if content["last"] is None else _from_png(content["last"])
-            self.example_frames.restore(
-                {
-                    kind: tuple(Candidate.from_dict(entry) for entry in entries)
-                    for kind, entries in content["example_frames"].items()
-                }
-            )
+            self.example_frames.restore(content["example_frames"])
             self.records = list(from_columns(content["records"], "the records"))
             self.refusals = Counter(decode(dict[str, int], content["refusals"], "the refusals"))
-            self.stages_ms = {
-                stage: list(decode(tuple[float, ...], content["stages_ms"][stage], stage)) for stage in STAGES
-            }
+            stages_ms = decode(dict[str, tuple[float, ...]], content["stages_ms"], "the stages")
+            self.stages_ms = {stage: list(stages_ms[stage]) for stage in STAGES}
             self.notes = decode(tuple[str, ...], content["notes"], "the notes")
-            self.seconds = decode(float, content["seconds"], "seconds")
-            self.cpu_seconds = decode(float, content["cpu_seconds"], "cpu_seconds")
-            self.memory_bytes = decode(int, content["memory_bytes"], "memory_bytes")
-            self.gpu_memory_bytes = decode(int, content["gpu_memory_bytes"], "gpu_memory_bytes")
-        except (KeyError, TypeError, AttributeError) as error:
+            self.resources = decode(Resources, content["resources"], "the resources")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EvaluationError(f"Expected the counts of a bag, got damaged ones: {error!r}.") from error
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.config_schema import decode_fields
-from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.core.config_schema import decode
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip
 from erfnet_ros.visualization.overlay import blend
 
@@ -36,7 +35,7 @@ class Candidate:
         miou: Of this frame alone, 0..1; None without truth.
         confidence: Its mean confidence, 0..1.
         weakest: The classes of the lowest IoU in this frame, 0..1; empty without ground truth.
-        jpeg: The strip of image, ground truth, mask and overlay; empty until it is drawn.
+        jpeg: The strip of image, ground truth, mask and overlay, in base64; empty until it is drawn.
     """
 
     index: int
@@ -44,21 +43,7 @@ class Candidate:
     miou: float | None
     confidence: float
     weakest: Mapping[str, float]
-    jpeg: bytes = b""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it in what JSON holds."""
-        return asdict(self) | {"jpeg": base64.b64encode(self.jpeg).decode("ascii")}
-
-    @classmethod
-    def from_dict(cls, content: Any) -> Candidate:
-        """Read what `to_dict` gave."""
-        try:
-            jpeg = base64.b64decode(content["jpeg"], validate=True)
-        except (KeyError, TypeError, ValueError) as error:
-            raise EvaluationError(f"Expected a picture in base64, got {error!r}.") from error
-        rest = {name: value for name, value in content.items() if name != "jpeg"}
-        return replace(decode_fields(cls, rest, "an example frame"), jpeg=jpeg)
+    jpeg: str = ""
 
 
 @dataclass
@@ -104,9 +89,9 @@ class ExampleFrames:
         """Return what is kept by kind, the best, worst or most uncertain frame first."""
         return {kind: tuple(map(self._draw, held)) for kind, held in self._held.items()}
 
-    def restore(self, candidates: dict[str, tuple[Candidate, ...]]) -> None:
-        """Continue from what `candidates` returned."""
-        for kind, kept in candidates.items():
+    def restore(self, candidates: Any) -> None:
+        """Continue from what `candidates` returned, as JSON holds it."""
+        for kind, kept in decode(dict[str, tuple[Candidate, ...]], candidates, "the example frames").items():
             self._held[kind] = [_Held(value_of(kind, frame), frame) for frame in kept]
 
     def _with(self, held: list[_Held], new: _Held) -> list[_Held]:
@@ -126,7 +111,7 @@ class ExampleFrames:
             strip = labeled_strip(Sample(caption, rgb, truth, labels, overlay), self._class_set)
             bgr = cv2.cvtColor(strip, cv2.COLOR_RGB2BGR)
             jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1].tobytes()
-            entry.frame, entry.pixels = replace(entry.frame, jpeg=jpeg), None
+            entry.frame, entry.pixels = replace(entry.frame, jpeg=base64.b64encode(jpeg).decode("ascii")), None
         return entry.frame
 
 

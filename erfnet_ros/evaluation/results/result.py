@@ -15,7 +15,7 @@ from typing import Any
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.config_schema import decode_fields, encode
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.core.output_files import atomic_output
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Provenance, Usage
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
@@ -167,12 +167,7 @@ class Result:
         """Write the result as JSON."""
         # A line per key: the records of a long bag would take a hundred thousand lines.
         lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in self.to_dict().items())
-        text = "{\n" + ",\n".join(lines) + "\n}\n"
-        try:
-            with atomic_output(path) as partial:
-                partial.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise EvaluationError(f"Cannot write '{path}': {error.strerror}; choose another folder.") from error
+        write_file(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
     @classmethod
     def read(cls, path: Path) -> Result:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.evaluation.metadata import Provenance, Usage
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics, jitter_ms, latency_statistics
 from erfnet_ros.evaluation.offline.aggregate import combine
-from erfnet_ros.evaluation.offline.job import job_result
+from erfnet_ros.evaluation.offline.job import JobResult
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.results.provenance import EngineMetadata
 from erfnet_ros.evaluation.results.result import LIVE, Result
@@ -28,21 +27,14 @@ _RECORDING_DELAY_MAX_MS = 10_000.0
 """A stamp farther from the bag's time is of another clock."""
 
 
-def live_result(
-    scores: Sequence[LiveScore],
-    class_set: ClassSet,
-    boundaries: bool,
-    engine: EngineMetadata,
-    source: Provenance,
-    folder: Path,
-) -> Result:
+def live_result(scores: Sequence[LiveScore], engine: EngineMetadata, source: Provenance, folder: Path) -> Result:
     """Combine the scores of the bags, and write the pictures.
 
     Raises:
         EvaluationError: A picture cannot be written.
     """
-    outcomes = [job_result(score.scan, engine, score.accumulator.to_dict()) for score in scores]
-    result = combine(outcomes, class_set, boundaries, source, folder)
+    outcomes = [JobResult(score.scan, engine, score.accumulator) for score in scores]
+    result = combine(outcomes, source, folder)
     playing_s = sum(score.recording.playing_s for score in scores)
     streaming = [score.streaming for score in scores if score.streaming is not None]
     dropped = sum(record.outcome == DROPPED for record in result.records)

@@ -83,7 +83,7 @@ def evaluate(plan: Plan) -> int:
     scores = [session.evaluate(*both) for both in enumerate(zip(scans, playbacks, strict=True))]
     engine = _engine(scores[0].recording, settings)
     source = _provenance(plan, settings, engine, checkpoint)
-    result = live_result(scores, checkpoint.class_set, settings.boundaries, engine, source, plan.folder)
+    result = live_result(scores, engine, source, plan.folder)
     return write_reports(result, plan.folder, plan.preparation.compare, plan.preparation.requirements)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from erfnet_ros.core.array_types import ConfusionMatrix
 from erfnet_ros.visualization.html import svg
-from erfnet_ros.visualization.html.elements import Cell, Chart, Color, Column, Table
+from erfnet_ros.visualization.html.elements import RUNS, Cell, Chart, Color, Column, Table
 from erfnet_ros.visualization.html.formatting import UNKNOWN, percent, points
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def class_bars(
     caption: str = "",
     mean: float | None = None,
     other: Shares | None = None,
-    runs: tuple[str, str] = ("this run", "other run"),
+    runs: tuple[str, str] = RUNS,
 ) -> Chart:
     """Draw a bar for each class, best first.
 
@@ -98,7 +98,6 @@ def class_table(
     more: Mapping[str, Shares],
     *,
     other_iou: Shares | None = None,
-    other_run: str = "other run",
     caption: str = "",
 ) -> Table:
     """Return a row for each class, in the order of their ids.
@@ -112,7 +111,7 @@ def class_table(
     """
     more = {title: values for title, values in more.items() if any(value is not None for value in values)}
     columns = [Column("class", numeric=False), Column("IoU")]
-    columns += [Column(f"IoU, {other_run}"), Column("change")] if other_iou is not None else []
+    columns += [Column(f"IoU, {RUNS[1]}"), Column("change")] if other_iou is not None else []
     columns += [Column(title) for title in ("precision", "recall", *more, "share of truth")]
     precision, recall, share = _rates(matrix)
     rows = []

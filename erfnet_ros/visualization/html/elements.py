@@ -11,6 +11,9 @@ Verdict = Literal["plain", "good", "fair", "bad"]
 
 Color = tuple[int, int, int]
 
+RUNS = ("this run", "other run")
+"""Names of a run and of the one that it is compared with."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -112,7 +115,6 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
-    introduction: str = ""
 
 
 @dataclass(frozen=True)

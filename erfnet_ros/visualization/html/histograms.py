@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.visualization.html import svg
-from erfnet_ros.visualization.html.elements import Chart
+from erfnet_ros.visualization.html.elements import RUNS, Chart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,6 @@ def histogram(
     *,
     caption: str = "",
     other: Sequence[float] | Floats | None = None,
-    runs: tuple[str, str] = ("this run", "other run"),
 ) -> Chart:
     """Draw how many values fall where, with lines at the percentiles.
 
@@ -44,11 +43,9 @@ def histogram(
     with svg.drawing():
         figure = svg.new_figure(svg.HALF_WIDTH, 290)
         axes = figure.add_subplot()
-        axes.stairs(_shares(own, edges), edges, fill=True, color=svg.ACCENT, label=svg.plain_text(runs[0], 40))
+        axes.stairs(_shares(own, edges), edges, fill=True, color=svg.ACCENT, label=RUNS[0])
         if others is not None:
-            axes.stairs(
-                _shares(others, edges), edges, color=svg.OTHER, linewidth=1.6, label=svg.plain_text(runs[1], 40)
-            )
+            axes.stairs(_shares(others, edges), edges, color=svg.OTHER, linewidth=1.6, label=RUNS[1])
             axes.legend(**svg.legend_above(2))
         top = axes.get_ylim()[1]
         axes.set_ylim(0, top * (1.08 + 0.085 * len(marks)))

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from erfnet_ros.core.errors import ErfnetError
-from erfnet_ros.core.output_files import atomic_output
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.visualization.html.elements import Block, Cell, Chart, Code, Column, Note, Page, Table, Tile, Verdict
 
 _FOLDER = Path(__file__).parent
@@ -49,16 +48,7 @@ def _paired(blocks: Sequence[Block]) -> list[Block]:
 
 def write(page: Page, path: Path) -> Path:
     """Write the page to `path`, whole or not at all, and return it."""
-    return write_text(render(page), path)
-
-
-def write_text(text: str, path: Path) -> Path:
-    """Write UTF-8 text to `path`, whole or not at all, and return it."""
-    try:
-        with atomic_output(path) as partial:
-            partial.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ErfnetError(f"Expected to write '{path}', got: {error.strerror}; choose another folder.") from error
+    write_file(path, render(page))
     return path
 
 

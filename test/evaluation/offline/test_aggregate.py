@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support.evaluation_samples import combined, shots, work, write_bag
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.offline.job import JobResult, run_job
 from erfnet_ros.evaluation.offline.output_bag import output_names
+from erfnet_ros.evaluation.results.accumulator import Resources
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,8 @@ def test_bags_that_were_not_computed_alike_are_told(tmp_path: Path, outcome: Job
 
 
 def test_notes_name_their_bag_where_there_are_several(tmp_path: Path, outcome: JobResult) -> None:
-    cut = replace(outcome, metadata=replace(outcome.metadata, name="cut", faults=("it was cut off",)))
+    metadata = replace(outcome.scan.metadata, name="cut", faults=("it was cut off",))
+    cut = replace(outcome, scan=replace(outcome.scan, metadata=metadata))
     assert combined([cut], tmp_path).notes == ("it was cut off.",)
     assert combined([outcome, cut], tmp_path).notes == ("cut: it was cut off.",)
 
@@ -49,12 +52,9 @@ def test_pictures_that_cannot_be_written_are_an_error_in_words(tmp_path: Path, o
 
 
 def test_usage_and_speed_are_those_of_a_process(tmp_path: Path, outcome: JobResult) -> None:
-    slow = replace(
-        outcome, accumulator=outcome.accumulator | {"seconds": 4.0, "cpu_seconds": 8.0, "memory_bytes": 3_000_000}
-    )
-    quick = replace(
-        outcome, accumulator=outcome.accumulator | {"seconds": 1.0, "cpu_seconds": 1.0, "memory_bytes": 5_000_000}
-    )
+    slow, quick = copy.deepcopy(outcome), copy.deepcopy(outcome)
+    slow.accumulator.resources = Resources(4.0, 8.0, 3_000_000)
+    quick.accumulator.resources = Resources(1.0, 1.0, 5_000_000)
     result = combined([slow, quick], tmp_path)
     assert result.fps == 6 / 5
     assert result.usage is not None

@@ -118,7 +118,7 @@ def resumed_at(folder: Path, resumes: bool = True, **changes: object) -> tuple[i
     seen: list[int] = []
     task = replace(work(folder.parent / "bag", folder, **changes), resumes=resumes)
     outcome = run_job(task, lambda done, total: seen.append(done))
-    return seen[0], combined([outcome], folder, task.settings.boundaries)
+    return seen[0], combined([outcome], folder)
 
 
 def test_an_interrupted_run_goes_on_and_comes_to_the_same(tmp_path: Path, interrupted: Path) -> None:
@@ -151,7 +151,7 @@ def test_another_content_of_the_bag_begins_anew(tmp_path: Path, interrupted: Pat
     assert resumed_at(interrupted)[0] == 0
 
 
-@pytest.mark.parametrize("damage", ["", "{}", '{"accumulator": {}}', '{"accumulator": null}', "[]"])
+@pytest.mark.parametrize("damage", ["", "{}", "null", "[]", '{"score": {}}'])
 def test_a_damaged_journal_costs_time_and_not_the_result(tmp_path: Path, interrupted: Path, damage: str) -> None:
     (file,) = (interrupted / FOLDER).iterdir()
     file.write_text(damage)
@@ -163,6 +163,6 @@ def test_a_damaged_journal_costs_time_and_not_the_result(tmp_path: Path, interru
 def test_a_journal_with_a_damaged_score_begins_anew(interrupted: Path) -> None:
     (file,) = (interrupted / FOLDER).iterdir()
     content = json.loads(file.read_text())
-    content["accumulator"]["score"]["matrix"][0][0] = -1
+    content["score"]["matrix"][0][0] = -1
     file.write_text(json.dumps(content))
     assert resumed_at(interrupted)[0] == 0

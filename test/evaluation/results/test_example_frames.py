@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erfnet_ros.core.class_set import CAMVID
+from erfnet_ros.core.config_schema import encode
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.evaluation.results.example_frames import PER_KIND, Candidate, ExampleFrames
 
@@ -57,7 +59,7 @@ def test_a_strip_shows_truth_where_there_is_some() -> None:
     widths = []
     for miou in (0.5, None):
         (entry,) = example_frames([miou]).candidates()["uncertain"]
-        widths.append(cv2.imdecode(np.frombuffer(entry.jpeg, np.uint8), cv2.IMREAD_COLOR).shape[1])
+        widths.append(cv2.imdecode(np.frombuffer(b64decode(entry.jpeg), np.uint8), cv2.IMREAD_COLOR).shape[1])
     assert widths == [4 * 400 + 30, 3 * 400 + 20]
 
 
@@ -66,9 +68,8 @@ def test_a_strip_shows_truth_where_there_is_some() -> None:
 def test_it_goes_on_after_a_restore_as_if_nothing_had_been(mious: list[float], cut: int) -> None:
     cut = min(cut, len(mious))
     whole, first = example_frames(list(mious), 200), example_frames(list(mious[:cut]), 200)
-    text = json.dumps({kind: [entry.to_dict() for entry in kept] for kind, kept in first.candidates().items()})
     second = ExampleFrames(CAMVID, 200)
-    second.restore({kind: tuple(map(Candidate.from_dict, kept)) for kind, kept in json.loads(text).items()})
+    second.restore(json.loads(json.dumps(encode(first.candidates()))))
     for index in range(cut, len(mious)):
         frame = Candidate(index, 1000 + index, mious[index], mious[index], {"car": 0.25})
         second.add(frame, rgb=RGB, truth=IDS, labels=IDS)
@@ -76,7 +77,7 @@ def test_it_goes_on_after_a_restore_as_if_nothing_had_been(mious: list[float], c
     assert all(len(kept) <= PER_KIND for kept in whole.candidates().values())
 
 
-@pytest.mark.parametrize("content", [{}, {"jpeg": "?"}, {"jpeg": 1}, {"jpeg": "", "index": "1"}, None])
+@pytest.mark.parametrize("content", [None, {"best": None}, {"best": [{"jpeg": ""}]}, {"best": [{"index": "1"}]}])
 def test_a_damaged_candidate_is_refused(content: object) -> None:
     with pytest.raises(ErfnetError, match="Expected"):
-        Candidate.from_dict(content)
+        ExampleFrames(CAMVID, 200).restore(content)

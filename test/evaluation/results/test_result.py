@@ -110,8 +110,3 @@ def test_files_that_are_no_result_are_refused_in_words(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(EvaluationError, match="Expected JSON"):
         Result.read(file)
-
-
-def test_a_folder_that_cannot_be_written_to_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=r"Cannot write .*choose another folder"):
-        live_result().write(tmp_path / "missing" / "result.json")

@@ -96,7 +96,7 @@ def score(
 
 def result(*scores: LiveScore, folder: Path) -> Result:
     engine = EngineMetadata("pytorch", "fp32", "cpu", "ab" * 32, ())
-    return live_result(scores, CAMVID, False, engine, replace(PROVENANCE, rate=1.0), folder)
+    return live_result(scores, engine, replace(PROVENANCE, rate=1.0), folder)
 
 
 def streaming(scored: LiveScore) -> float:
