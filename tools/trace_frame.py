@@ -17,6 +17,7 @@ import rclpy
 from sensor_msgs.msg import Image
 
 import erfnet_ros
+from erfnet_ros.ros.harness.child_process import keep_to_this_machine
 from erfnet_ros.ros.node.segmenter_node import SegmenterNode
 from erfnet_ros.ros.rclpy_compat import NodeExecutor
 
@@ -63,6 +64,7 @@ def main() -> None:
     """Print the files of one frame in the order in which they are entered."""
     trace, received = FrameTrace(), threading.Semaphore(0)
     threading.setprofile(trace)
+    keep_to_this_machine()
     rclpy.init()
     node, tester = SegmenterNode(), rclpy.create_node("tester")
     tester.create_subscription(Image, "/segmentation/mask", lambda mask: received.release(), 1)
