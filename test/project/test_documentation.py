@@ -153,7 +153,9 @@ def runs(
         pytest.skip("needs the installed command: . install/local_setup.bash")
     pytest.importorskip("rclpy")
     pytest.importorskip("lightning")
-    chosen = [page for page in RUN if any(f"[{page}]" in item.name for item in request.session.items)]
+    test = test_the_commands_of_a_page_do_what_it_says.__name__
+    selected = {item.name for item in request.session.items}
+    chosen = [page for page in RUN if f"{test}[{page}]" in selected]
     with ThreadPoolExecutor(2) as pool:
         folders = [shutil.copytree(examples, tmp_path_factory.mktemp("page") / "folder", symlinks=True) for _ in chosen]
         yield {page: pool.submit(run, page, folder) for page, folder in zip(chosen, folders, strict=True)}
