@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from support.small_datasets import (
     OWN,
     SIZE,
@@ -184,6 +185,56 @@ def test_a_picture_in_two_splits_is_named(tmp_path: Path, check) -> None:
     assert fault.startswith(f"'{copied}' in test is the same picture as ")
 
 
+@pytest.mark.parametrize("change", ["smaller", "recompressed", "brighter"])
+def test_a_frame_that_looks_like_one_of_another_split_is_a_note(tmp_path: Path, check, change: str) -> None:
+    """Neighbors of one drive in train and val make a score that says nothing of the next drive."""
+    root = make_camvid(tmp_path / "set", size=(192, 144))
+    rgb, labels = frame(1, (192, 144))
+    if change == "smaller":
+        rgb, labels = cv2.resize(rgb, (96, 72), interpolation=cv2.INTER_AREA), labels[::2, ::2].copy()
+    if change == "brighter":
+        rgb = np.clip(rgb * 1.2 + 10, 0, 255).astype(np.uint8)
+    labels[labels == 255] = CAMVID.void
+    (root / "val" / "images" / "val_00001.png").unlink()
+    copied = write(root / "val" / "images" / "val_00001.jpg", rgb)
+    write(root / "val" / "labels" / "val_00001.png", labels)
+    (note,) = check(root).notes
+    original = root / "train" / "images" / "train_00001.png"
+    assert note.startswith(f"1 of 2 frames of val look like frames of train, such as '{copied}' like '{original}': ")
+
+
+def test_images_that_are_turned_when_read_are_a_note(tmp_path: Path, check) -> None:
+    """Upside down they keep their size, and labels drawn on the stored image would silently be wrong."""
+    root = make_folder(tmp_path / "set")
+    image = root / "images" / "frame_3.jpg"
+    with Image.open(image) as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 3
+        picture.save(image, exif=exif)
+    (note,) = check(root).notes
+    assert note.startswith(f"1 images, such as '{image}', are turned by their EXIF orientation")
+
+
+def test_a_class_of_few_pixels_and_mostly_void_are_notes(tmp_path: Path, check) -> None:
+    labels = np.full((48, 64), 255, np.uint8)
+    labels[:20], labels[0, :3] = np.arange(64) % 2, 2
+    for index in range(3):
+        write(tmp_path / "set" / "images" / "train" / f"{index}.png", frame(index)[0])
+        write(tmp_path / "set" / "labels" / "train" / f"{index}.png", labels)
+    assert check(make_folder(tmp_path / "set", {})).notes == [
+        "train: 58 % of the pixels are void: neither trained on nor scored.",
+        "Class 'thing' has 0.23 % of the labeled pixels of train, in 3 of 3 frames: expect a low IoU; label more "
+        "frames that show it.",
+    ]
+
+
+def test_one_class_alone_is_a_fault(tmp_path: Path, check) -> None:
+    root = make_folder(tmp_path / "set")
+    for path in (root / "labels").iterdir():
+        write(path, np.zeros((48, 64), np.uint8))
+    assert check(root).faults[0].startswith("Only class 'floor' is labeled: label what it is not")
+
+
 def test_coarse_labels_of_the_same_images_are_no_double(tmp_path: Path, check) -> None:
     root = make_cityscapes(tmp_path / "set")
     for fine in (root / "gtFine" / "train").rglob("*.png"):
@@ -199,7 +250,8 @@ def test_a_folder_without_labels_is_counted_and_shown(tmp_path: Path, check) -> 
     root = make_folder(tmp_path / "set")
     (root / "labels").rename(tmp_path / "labels")
     checked = check(root)
-    assert checked.status == 0
+    assert checked.status == 1
+    assert checked.faults == ["No split has labels: nothing can be trained or scored."]
     assert checked.row("frames") == ["8", "2"]
     assert checked.row(OWN.names[0]) == ["-", "-"]
     assert checked.sheet.is_file()
