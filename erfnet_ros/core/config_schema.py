@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 from collections.abc import Mapping
@@ -25,11 +26,7 @@ def ranged(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
 
 
 def read_mapping(path: Path) -> Any:
-    """Return the content of a YAML file.
-
-    Raises:
-        ParameterError: The file cannot be read or is not YAML.
-    """
+    """Return the content of a YAML file; raise ParameterError where it cannot be read or is not YAML."""
     import yaml
 
     try:
@@ -56,6 +53,11 @@ def encode(value: Any) -> Any:
     return value
 
 
+def to_json(value: Any) -> str:
+    """Return what `encode` returns as a JSON text; raise ValueError where a number is not finite."""
+    return json.dumps(encode(value), indent=1, allow_nan=False) + "\n"
+
+
 def decode(kind: type[T], content: Any, where: str) -> T:
     """Build a `kind` from plain lists, dicts, numbers and texts, as `encode` or a YAML file gives them.
 
@@ -76,22 +78,14 @@ def decode(kind: type[T], content: Any, where: str) -> T:
 
 
 def build(kind: type[T], content: Any, where: str) -> T:
-    """Build a dataclass as `decode` does, and refuse unknown keys: what a user writes may have typing errors.
-
-    Raises:
-        ParameterError: As in `decode`, or a key is unknown.
-    """
+    """Build a dataclass as `decode` does, and refuse unknown keys: what a user writes may have typing errors."""
     if not isinstance(content, dict):
         raise ParameterError(f"Expected {_described(kind)} in {where}, got {content!r}.")
     return decode_fields(kind, content, where, strict=True)
 
 
 def decode_fields(kind: type[T], content: Any, where: str, strict: bool = False) -> T:
-    """Build a dataclass field by field, as `decode` does, even if it has a `from_dict` (which may call this).
-
-    Raises:
-        ParameterError: As in `decode`, or, if `strict`, a key is unknown.
-    """
+    """Build a dataclass field by field, as `decode` does, even if it has a `from_dict` (which may call this)."""
     fields = {field.name: field for field in dataclasses.fields(cast(Any, kind))}
     unknown = [str(key) for key in content if key not in fields]
     if strict and unknown:

@@ -36,7 +36,7 @@ class EngineError(ErfnetError):
 
 
 class DeviceError(EngineError):
-    """A GPU failed in the midst of its work, is gone, or has too little memory left."""
+    """A GPU failed while it worked, is gone, or has too little memory left."""
 
 
 class OutputError(ErfnetError):

@@ -27,11 +27,7 @@ MAX_PIXELS = 4096 * 4096
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse images that are too small or too large to segment.
-
-    Raises:
-        ImageError: A side is below 8 pixels or the image has more than 4096 x 4096 pixels.
-    """
+    """Raise ImageError where a side is below 8 pixels or an image has more than 4096 x 4096 pixels."""
     if width < MIN_SIDE or height < MIN_SIDE:
         raise ImageError(
             f"Expected an image of at least {MIN_SIDE}x{MIN_SIDE} pixels, got {width}x{height}; check the "
@@ -45,11 +41,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def check_image(image: Pixels) -> None:
-    """Refuse anything but an (H, W, 3) uint8 array of a usable size.
-
-    Raises:
-        ImageError: Type, shape or size are not usable.
-    """
+    """Raise ImageError for anything but an (H, W, 3) uint8 array of a usable size."""
     if not isinstance(image, np.ndarray):
         raise ImageError(f"Expected a NumPy array, got {type(image).__name__}.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

@@ -37,14 +37,7 @@ class CompressedImageMessage(Protocol):
 
 
 def decode(data: Pixels, flags: int) -> Pixels | None:
-    """Decode an image after a look at its header: a small file can be an image that fills the memory.
-
-    Args:
-        data: (N,) uint8.
-        flags: Of cv2.imdecode.
-
-    Returns:
-        What cv2.imdecode returns; None where it is no image.
+    """Decode (N,) uint8 as cv2.imdecode does, or return None, after a look at the header: a small file can be huge.
 
     Raises:
         ImageError: The image has more than 4096 x 4096 pixels.
@@ -65,10 +58,10 @@ def decode(data: Pixels, flags: int) -> Pixels | None:
 
 
 def decode_rgb(data: Pixels, flags: int = 0, encoding: str = "") -> Pixels | None:
-    """Decode an image as (H, W, 3) uint8 RGB; 16-bit pixels are scaled by the image's own range.
+    """Decode (N,) uint8 as (H, W, 3) uint8 RGB, or return None; 16-bit pixels are scaled by the image's own range.
 
     Args:
-        data: (N,) uint8.
+        data: The file's bytes.
         flags: Further flags of cv2.imdecode.
         encoding: Of the image before it was compressed, such as bayer_rggb8: a mosaic is converted to colors.
 

@@ -11,11 +11,7 @@ _MIN_CAMERA_SIDE = 16
 
 
 def check_input_size(width: int, height: int) -> None:
-    """Refuse sides outside 8..4096 pixels.
-
-    Raises:
-        ParameterError: A side is out of range.
-    """
+    """Raise ParameterError for sides outside 8..4096 pixels."""
     if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
         raise ParameterError(
             f"Expected an input_size of {MIN_SIDE} to {MAX_SIDE} pixels per side, got {width}x{height}."
@@ -23,11 +19,7 @@ def check_input_size(width: int, height: int) -> None:
 
 
 def parse_input_size(text: str) -> tuple[int, int] | None:
-    """Return (width, height) of `WIDTHxHEIGHT`, or None for `auto`.
-
-    Raises:
-        ParameterError: Neither of the two, or a side is out of range.
-    """
+    """Return (width, height) of `WIDTHxHEIGHT`, or None for `auto`; raise ParameterError for anything else."""
     if text == "auto":
         return None
     match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
@@ -39,11 +31,7 @@ def parse_input_size(text: str) -> tuple[int, int] | None:
 
 
 def parse_camera_size(text: str) -> tuple[int, int]:
-    """Return (width, height) of `WIDTHxHEIGHT`, given to `--size`.
-
-    Raises:
-        ParameterError: It is something else, or a side is outside 16..4096 pixels.
-    """
+    """Return (width, height) of `WIDTHxHEIGHT`, given to `--size`; raise ParameterError for anything else."""
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
     if min(size) < _MIN_CAMERA_SIDE or max(size) > MAX_SIDE:

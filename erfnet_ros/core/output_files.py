@@ -16,11 +16,8 @@ LOCK = ".lock"
 def locked_output_folder(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Create a folder where it is missing, and lock it until the block ends.
 
-    The operating system holds the lock: it ends with the process, even with a killed one.
-
-    Args:
-        folder: The output folder.
-        name: File name of the lock; runs with other names may share the folder.
+    The operating system holds the lock: it ends with the process, even with a killed one. Runs with other names of
+    the lock may share the folder.
 
     Raises:
         ParameterError: The folder cannot be written to, or another run writes into it.
@@ -50,11 +47,7 @@ def locked_output_folder(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`, which replaces it where the block ends without an error.
-
-    Raises:
-        OSError: The file cannot be moved into place.
-    """
+    """Yield a temporary path in the folder of `path`, which replaces it where the block ends without an error."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield partial

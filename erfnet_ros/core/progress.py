@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import TextIO, TypeVar
 
 _LOG_PERIOD_S = 10.0
@@ -14,13 +13,7 @@ Item = TypeVar("Item")
 
 
 class Progress:
-    """Show the number of finished items; a context manager, to be updated from any thread.
-
-    Args:
-        description: What is being done, such as "Evaluating".
-        total: Number of items; None where it is not known yet.
-        stream: Where to show it; None is stderr.
-    """
+    """Show on stderr, or a stream, how many items are finished, and of how many; may be updated from any thread."""
 
     def __init__(self, description: str, total: int | None = None, stream: TextIO | None = None) -> None:
         from rich.console import Console
@@ -40,18 +33,16 @@ class Progress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Show that `done` items are finished.
+        """Show that `done` items are finished; the first call may have those of an earlier run.
 
         Args:
-            done: Finished items; the first call may have those of an earlier run.
+            done: Finished items.
             total: Number of items, where it has changed.
-            note: What else to say.
+            note: Appended to the description.
         """
         self._done, self._total = done, self._total if total is None else total
         now_s = time.monotonic()
@@ -78,12 +69,7 @@ _Self = TypeVar("_Self", bound=Progress)
 
 
 class BagProgress(Progress):
-    """Show finished images over all bags.
-
-    Args:
-        bags: Number of bags.
-        stream: Where to show it; None is stderr.
-    """
+    """Show finished images over all bags."""
 
     def __init__(self, bags: int, stream: TextIO | None = None) -> None:
         super().__init__("Evaluating images" if bags == 1 else f"Evaluating images of {bags} bags", stream=stream)

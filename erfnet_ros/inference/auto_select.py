@@ -32,12 +32,9 @@ def open_fastest(openers: Mapping[str, Callable[[], Engine]], key: Key, size: tu
 
     Args:
         openers: Open the engines, by name; an EngineError leaves that engine out, with a note. The last one is chosen
-            unless another is faster by a tenth.
+            unless another is faster by a tenth; where none opens, its type of error is raised.
         key: What the choice depends on besides names and size: `machine_key`, and the precision asked for.
         size: (width, height) of the frames to time.
-
-    Raises:
-        EngineError: No engine opens.
     """
     last = list(openers)[-1]
     if len(openers) == 1:
@@ -77,13 +74,13 @@ def open_fastest(openers: Mapping[str, Callable[[], Engine]], key: Key, size: tu
         # What was chosen at an earlier start does not open any more.
         cache.discard(choice)
         engine = open_fastest({other: openers[other] for other in openers if other != name}, key, size)
-        engine.notes += (_left_out(name, error),)
+        engine.notes += (f"Engine {name} is left out: {error}",)
         return engine
     if any(isinstance(error, DeviceError) for error in left_out.values()):
         # Memory that is taken now may be free at the next start.
         cache.discard(choice)
     log.info(_reason(choice.facts))
-    others = (_left_out(name, reason) for name, reason in choice.facts["left_out"].items())
+    others = (f"Engine {name} is left out: {reason}" for name, reason in choice.facts["left_out"].items())
     engine.notes += (*choice.notes, *others)
     return engine
 
@@ -94,10 +91,6 @@ def machine_key(device: torch.device, distributions: Sequence[str]) -> Key:
     if device.type == "cuda":
         return {"device": torch.cuda.get_device_name(device), "driver": nvidia_driver(), "versions": versions}
     return {"device": processor(), "threads": torch.get_num_threads(), "versions": versions}
-
-
-def _left_out(name: str, reason: object) -> str:
-    return f"Engine {name} is left out: {reason}"
 
 
 def _reason(facts: Mapping[str, Any]) -> str:

@@ -42,12 +42,11 @@ _DESCRIPTION = ".facts.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """What was built, now or before.
+    """A file that was built, now (`built`) or before.
 
     Attributes:
         path: The file; where the builder wrote none, only the facts are kept.
         facts: What the builder returned, as JSON gives it back.
-        built: Whether it was built by this call.
         notes: Faults of the cache that the user should know of, a sentence each.
     """
 
@@ -75,11 +74,7 @@ def cache_folder() -> Path:
 
 
 class Cache:
-    """A folder of artifacts, shared by any number of processes.
-
-    Args:
-        folder: Where they lie, or None for `cache_folder`.
-    """
+    """A folder of artifacts, `cache_folder` by default, shared by any number of processes."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = cache_folder() if folder is None else folder
@@ -95,9 +90,8 @@ class Cache:
             kind: What kind of file it is, such as "tensorrt": letters, digits and dashes.
             key: All that the content depends on; another key is another file.
             suffix: How the file's name ends, such as "engine".
-            build: Writes the file at the path that it is given, which has the file's name, and returns facts that JSON
-                can hold; a builder that writes no file has only its facts kept. Its exceptions are raised here, and
-                leave no file.
+            build: Writes the file at a path and returns facts that JSON can hold; a builder that writes no file has
+                only its facts kept. Its exceptions are raised here, and leave no file.
 
         Raises:
             EngineError: The disk of the temporary folder, where files are built, is full.
@@ -198,11 +192,7 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _store(built: Path, path: Path, description: Mapping[str, Any]) -> None:
-    """Put a built file and its description in place, each complete or not there; the lock is held.
-
-    Raises:
-        OSError: The folder cannot be written, or its disk is full.
-    """
+    """Put a built file and its description in place, each complete or not there; the lock is held."""
     if built.exists():
         with atomic_output(path) as partial:
             shutil.copyfile(built, partial)

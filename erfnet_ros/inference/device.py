@@ -21,11 +21,7 @@ _JETSON = Path("/etc/nv_tegra_release")
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the device that the user's word stands for.
-
-    Raises:
-        EngineError: The word is unknown, or names a GPU that is not there.
-    """
+    """Return the device that the option names; raise EngineError where it is unknown or not there."""
     count = gpu_count()
     if device == "auto":
         return torch.device("cuda:0" if count else "cpu")
@@ -46,11 +42,7 @@ def gpu_count() -> int:
 
 
 def gpu_index(device: str) -> int:
-    """Return N of "cuda:N", and 0 of "cuda".
-
-    Raises:
-        EngineError: It is another word.
-    """
+    """Return N of "cuda:N", and 0 of "cuda"; raise EngineError for another word."""
     match = re.fullmatch(r"cuda(?::(\d+))?", device)
     if match is None:
         raise EngineError(f"Expected device to be {DEVICES}, got '{device}'.")
@@ -84,7 +76,7 @@ def unused_gpu() -> str:
 def pick_precision(
     precision: str, device: torch.device, calibration: Calibration | None
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the precision that the user's word stands for, with a note where a faster one cannot be used.
+    """Return the precision that the option names, with a note where a faster one cannot be used.
 
     Args:
         precision: auto is fp16 on a GPU; on a CPU int8 where the checkpoint's calibration says that it answers as fp32
@@ -117,12 +109,9 @@ def pick_precision(
 
 
 def pick_floats(precision: str, device: torch.device) -> str:
-    """Return the floating-point precision that the user's word stands for.
+    """Return the floating-point precision that the option names, else raise EngineError.
 
     auto is fp16 on a GPU, bf16 on a CPU with units for it, or fp32.
-
-    Raises:
-        EngineError: The word is unknown, or the device does not compute in it.
     """
     if precision not in FLOATS:
         raise EngineError(f"Expected precision to be one of {', '.join(FLOATS)} here, got '{precision}'.")

@@ -73,10 +73,8 @@ class Engine(Protocol):
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """Return labels and confidences, (N, H, W) uint8 each, of C-contiguous (N, H, W, 3) uint8 RGB images.
 
-        The arrays belong to the caller: no later call writes into them.
-
-        Raises:
-            EngineError: The device ran out of memory, or is gone.
+        The arrays belong to the caller: no later call writes into them. Where the device ran out of memory, or is gone,
+        EngineError is raised.
         """
         ...
 
@@ -105,11 +103,7 @@ class EngineType(Protocol):
     computes_with_onednn: ClassVar[bool]
 
     def __call__(self, request: EngineRequest) -> Engine:
-        """Open the engine.
-
-        Raises:
-            EngineError: It does not run here; the text says what is missing.
-        """
+        """Open the engine; raise EngineError, which says what is missing, where it does not run here."""
         ...
 
     def is_candidate(self, request: EngineRequest, device: torch.device) -> bool:

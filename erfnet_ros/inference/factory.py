@@ -42,11 +42,9 @@ def engine_type(name: str) -> EngineType:
 
 
 def open_engine(request: EngineRequest, engine: str = "auto") -> Engine:
-    """Open an engine. Where one on a GPU fails later, PyTorch on that GPU takes over, or on the CPU.
+    """Open one of `ENGINES`. Where one on a GPU fails later, PyTorch on that GPU takes over, or on the CPU.
 
-    Args:
-        request: What it is opened for.
-        engine: One of `ENGINES`; auto measures those that are installed, at the first start, and remembers the result.
+    auto measures those that are installed, at the first start, and remembers the result.
 
     Raises:
         EngineError: The engine, the device or the precision is unknown or not available on this machine. A GPU that

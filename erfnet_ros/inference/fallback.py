@@ -13,9 +13,10 @@ from erfnet_ros.inference.pytorch.cuda import close_safely
 class FallbackEngine:
     """See `erfnet_ros.inference.engine.Engine`.
 
+    Where the engine fails with several images, they are tried one by one first.
+
     Args:
-        engine: What runs until it raises EngineError. Where it fails with several images, they are tried one by one
-            first.
+        engine: Runs until it raises EngineError.
         fallbacks: Open the engines that take over, one after the other; an error of the last one is raised.
     """
 
@@ -37,13 +38,13 @@ class FallbackEngine:
                 reason = str(error)
             else:
                 # An engine may add notes when images of another size come.
-                self.notes = self._all_notes()
+                self._describe()
                 return answer
             # Outside of the except block: the error's traceback would keep the failed engine's memory.
             self._hand_over(reason)
 
     def close(self) -> None:
-        """Free the memory."""
+        """See `erfnet_ros.inference.engine.Engine`."""
         self._engine.close()
 
     def _answer(self, images: Pixels) -> tuple[Pixels, Pixels]:
@@ -62,11 +63,7 @@ class FallbackEngine:
         return run_one_by_one(self._engine, images)
 
     def _hand_over(self, reason: str) -> None:
-        """Replace the engine by the next one that opens.
-
-        Raises:
-            EngineError: The last one does not open.
-        """
+        """Replace the engine by the next one that opens; raise the EngineError of the last one."""
         failed = self._engine
         engine = None
         while engine is None:
@@ -83,14 +80,10 @@ class FallbackEngine:
         self._earlier += (*failed.notes, note)
         self._engine = engine
         self._one_by_one.clear()
-        self._describe()
         close_safely(failed)
 
     def _describe(self) -> None:
         engine = self._engine
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
-        self.notes = self._all_notes()
-
-    def _all_notes(self) -> tuple[str, ...]:
         # The latest failure comes last.
-        return (*self._engine.notes, *self._earlier)
+        self.notes = (*engine.notes, *self._earlier)

@@ -38,15 +38,11 @@ _GRAPH = 3
 
 
 class OnnxRuntimeEngine:
-    """See `erfnet_ros.inference.engine.Engine`.
+    """See `erfnet_ros.inference.engine.Engine`; precision auto is fp16 on a GPU, else fp32.
 
     On the CPU the graph gives the network's logits, and `CpuPipeline` does the rest; on a GPU, from which logits would
     take long to copy, it gives labels. One graph serves images of any size; on a GPU, a network trained at a size that
     8 does not divide gets a graph for each size.
-
-    Args:
-        request: What to run; precision auto is fp16 on a GPU, else fp32.
-        cache: Where graphs are kept.
 
     Raises:
         EngineError: ONNX Runtime is not installed, lacks the device or the precision, or disagrees with PyTorch.
@@ -155,10 +151,10 @@ class OnnxRuntimeEngine:
         path.write_bytes(model.SerializeToString())
         run = self._run_with(self._load(path))
         agreed = check_parity(
-            f"ONNX Runtime ({self._provider}, {self.precision})",
             run,
             Pipeline(self._checkpoint, self._input_size).eval(),
-            [camera] if camera else self._checked_sizes(),
+            name=f"ONNX Runtime ({self._provider}, {self.precision})",
+            sizes=[camera] if camera else self._checked_sizes(),
         )
         return {"agreement": agreed}
 
@@ -201,14 +197,12 @@ def is_whole(device: torch.device) -> bool:
 
 
 def find_devices(device: str, available: list[str]) -> list[torch.device]:
-    """Return the devices to try for the user's word, best first.
+    """Return the devices to try for the option, best first.
 
-    Args:
-        device: auto, cpu, cuda or cuda:N.
-        available: Names of the execution providers that this build of ONNX Runtime has.
+    `available` names the execution providers that this build of ONNX Runtime has.
 
     Raises:
-        EngineError: The word is unknown, or this build has nothing for a GPU.
+        EngineError: The option is unknown, or this build has nothing for a GPU.
     """
     cpu = torch.device("cpu")
     if device == "cpu":
@@ -226,11 +220,7 @@ def find_devices(device: str, available: list[str]) -> list[torch.device]:
 
 
 def pick_precision(precision: str, device: torch.device) -> str:
-    """Return ONNX Runtime's precision on a device that the user's word stands for.
-
-    Raises:
-        EngineError: It does not compute in it there.
-    """
+    """Return the precision that the option names; raise EngineError where ONNX Runtime lacks it there."""
     possible = ("fp32",) if device.type == "cpu" else ("fp16", "fp32")
     if precision == "auto":
         return possible[0]
@@ -243,11 +233,7 @@ def pick_precision(precision: str, device: torch.device) -> str:
 
 
 def run_on_cpu(graph: bytes) -> Run:
-    """Return what runs a serialized graph of the Pipeline on the CPU.
-
-    Raises:
-        EngineError: ONNX Runtime is not installed, or refuses the graph.
-    """
+    """Return what runs a serialized graph of the Pipeline on the CPU; raise EngineError where that is refused."""
     runtime = _onnxruntime()
     try:
         session = runtime.InferenceSession(graph, providers=[_PROVIDERS["cpu"]])

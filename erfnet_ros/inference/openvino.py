@@ -134,7 +134,8 @@ class OpenVinoEngine:
         size = (shape[2], shape[1])
         around = CpuPipeline(lambda images: [run(image[None].numpy()) for image in images], size, None)
         pipeline = Pipeline(self._checkpoint, size).eval()
-        return {"agreement": check_parity(f"OpenVINO ({self.precision})", around, pipeline, [size])}
+        agreement = check_parity(around, pipeline, name=f"OpenVINO ({self.precision})", sizes=[size])
+        return {"agreement": agreement}
 
     def _write(self, path: Path) -> Mapping[str, Any]:
         log.info("Writing the network as ONNX for images of any size; this is done once.")

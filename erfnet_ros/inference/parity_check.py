@@ -46,12 +46,7 @@ def street(size: tuple[int, int]) -> Pixels:
 
 
 def compare(run: Run, pipeline: Pipeline, image: Pixels) -> tuple[float, float]:
-    """Return how an engine agrees with PyTorch on one image.
-
-    Args:
-        run: The engine.
-        pipeline: The same network in fp32 on the CPU.
-        image: (1, H, W, 3) uint8 RGB.
+    """Compare an engine with the Pipeline in fp32 on the CPU, on an image (1, H, W, 3) uint8 RGB.
 
     Returns:
         The share of pixels with the same class, and the largest difference of the confidences there, 0..1 each.
@@ -64,18 +59,18 @@ def compare(run: Run, pipeline: Pipeline, image: Pixels) -> tuple[float, float]:
     return float(same.mean()), float(apart.max(initial=0)) / 255
 
 
-def check_parity(engine: str, run: Run, pipeline: Pipeline, sizes: Sequence[tuple[int, int]]) -> float:
-    """Return the share of pixels on which an engine, which the error calls `engine`, chooses PyTorch's class.
+def check_parity(run: Run, pipeline: Pipeline, *, name: str, sizes: Sequence[tuple[int, int]]) -> float:
+    """Return the share of pixels on which an engine chooses PyTorch's class.
 
     Two frames of each (width, height) are compared, a street and the same with noise; see `compare`.
 
     Raises:
-        EngineError: The share is below `MIN_AGREEMENT`.
+        EngineError: The share is below `MIN_AGREEMENT`; the message calls the engine `name`.
     """
     agreed = float(np.mean([compare(run, pipeline, frame)[0] for size in sizes for frame in _frames(size)]))
     if agreed < MIN_AGREEMENT:
         raise EngineError(
-            f"Expected {engine} to choose PyTorch's class on at least {100 * MIN_AGREEMENT:g} % of the pixels, got "
+            f"Expected {name} to choose PyTorch's class on at least {100 * MIN_AGREEMENT:g} % of the pixels, got "
             f"{100 * agreed:.2f} %; it is not used. Set engine to pytorch, or precision to fp32."
         )
     return agreed

@@ -38,7 +38,6 @@ class Segmentation:
     Attributes:
         labels: (H, W) uint8 class ids.
         confidence: (H, W) uint8; 0..255 is the winning class's probability 0..1.
-        times: Time that it took.
     """
 
     labels: Pixels
@@ -67,9 +66,7 @@ class Segmenter:
         checkpoint: A checkpoint, the path of one, or None for the shipped CamVid weights.
         engine: One of `factory.ENGINES`; auto takes the fastest that is installed.
         device: See `EngineRequest`, as for all that follow.
-        precision: One of `PRECISIONS`.
         input_size: (width, height) that the network sees, 8..4096 each.
-        live: Whether frames must not wait for an engine to be built.
 
     Raises:
         CheckpointError: The file is missing or not a checkpoint of this package.
@@ -103,12 +100,7 @@ class Segmenter:
             self.engine(np.zeros((1, height, width, 3), np.uint8))
 
     def __call__(self, image: Pixels) -> Segmentation:
-        """Segment one (H, W, 3) uint8 RGB image, of any strides.
-
-        Raises:
-            ImageError: Shape, type or size are not usable.
-            EngineError: The device ran out of memory.
-        """
+        """Segment one (H, W, 3) uint8 RGB image, of any strides; raises what `batch` does."""
         return self.batch([image])[0]
 
     def batch(self, images: Sequence[Pixels]) -> list[Segmentation]:

@@ -43,7 +43,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What int8 needs to know of a network, measured over images.
+    """Measurements over images that int8 needs.
 
     Attributes:
         ranges: Largest value of each of the network's `ACTIVATIONS`, by name; above 0.
@@ -67,7 +67,6 @@ class Checkpoint:
         license: Terms of the weights and of the data behind them.
         mean: Subtracted from RGB in 0..1.
         std: Divides RGB after that.
-        calibration: What int8 needs; None where it was not measured.
     """
 
     class_set: ClassSet
@@ -122,8 +121,8 @@ def load(path: str | Path | None = None) -> Checkpoint:
     """Read a checkpoint; None means the shipped CamVid weights.
 
     Raises:
-        CheckpointError: The file is missing, truncated, no safetensors file, not written by this package, or its
-            tensors do not make the network that its class set needs.
+        CheckpointError: The file is missing or damaged, not written by this package, or its tensors do not make the
+            network that its class set needs.
     """
     path = DEFAULT if path is None else Path(path)
     _check_file(path, "a checkpoint (.safetensors)")

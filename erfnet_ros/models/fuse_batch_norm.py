@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +22,15 @@ class FoldedDownsampler(nn.Module):
 
     def __init__(self, block: DownsamplerBlock) -> None:
         super().__init__()
-        channels = block.conv.out_channels
-        mean, variance = _statistics(block.bn)
-        scale = block.bn.weight.detach() / torch.sqrt(variance + block.bn.eps)
-        shift = block.bn.bias.detach() - mean * scale
+        norm, channels = block.bn, block.conv.out_channels
+        if norm.running_mean is None or norm.running_var is None:
+            raise ValueError("Expected a batch norm with running statistics.")
+        scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+        shift = norm.bias.detach() - norm.running_mean * scale
         self.conv = copy.deepcopy(block.conv)
-        bias = self.conv.bias
-        if bias is None:
-            raise ValueError("a downsampler's convolution has a bias")
         with torch.no_grad():
             self.conv.weight.mul_(scale[:channels, None, None, None])
-            bias.mul_(scale[:channels]).add_(shift[:channels])
+            self.conv.bias.mul_(scale[:channels]).add_(shift[:channels])  # type: ignore[union-attr]
         self.pool = block.pool
         self.register_buffer("scale", scale[channels:, None, None].clone())
         self.register_buffer("shift", shift[channels:, None, None].clone())
@@ -41,7 +41,7 @@ class FoldedDownsampler(nn.Module):
 
 
 class FoldedNonBottleneck1d(nn.Module):
-    """A `NonBottleneck1d` for inference: four convolutions, in place where nobody else reads."""
+    """A `NonBottleneck1d` for inference: four convolutions, in place where possible."""
 
     def __init__(self, block: NonBottleneck1d) -> None:
         super().__init__()
@@ -68,6 +68,13 @@ class FoldedUpsampler(nn.Module):
         return F.relu_(self.conv(x))
 
 
+_FOLDED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    DownsamplerBlock: FoldedDownsampler,
+    NonBottleneck1d: FoldedNonBottleneck1d,
+    UpsamplerBlock: FoldedUpsampler,
+}
+
+
 def fold_batch_norms(network: ERFNet) -> ERFNet:
     """Return a copy of a network in evaluation mode without batch norms; the original is left as it is.
 
@@ -77,22 +84,5 @@ def fold_batch_norms(network: ERFNet) -> ERFNet:
     folded.encoder.initial_block = FoldedDownsampler(folded.encoder.initial_block)  # type: ignore[assignment]
     for layers in (folded.encoder.layers, folded.decoder.layers):
         for index, block in enumerate(layers):
-            layers[index] = _folded(block)
+            layers[index] = _FOLDED[type(block)](block)
     return folded.requires_grad_(False)
-
-
-def _folded(block: nn.Module) -> nn.Module:
-    if isinstance(block, DownsamplerBlock):
-        return FoldedDownsampler(block)
-    if isinstance(block, NonBottleneck1d):
-        return FoldedNonBottleneck1d(block)
-    if isinstance(block, UpsamplerBlock):
-        return FoldedUpsampler(block)
-    raise TypeError(f"Expected a block of ERFNet, got {type(block).__name__}.")
-
-
-def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise ValueError("Expected a batch norm with running statistics.")
-    return mean, variance

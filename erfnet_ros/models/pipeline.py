@@ -28,9 +28,7 @@ def network_size(camera: tuple[int, int], trained: tuple[int, int], wanted: tupl
 class Pipeline(nn.Module):
     """Resize, scale, network, upsample, argmax: uint8 images in, uint8 labels and confidences out.
 
-    Args:
-        checkpoint: Weights, scaling and training size.
-        input_size: (width, height) of the network's input, or None for `network_size`'s choice.
+    The network's input size is (width, height), or None for `network_size`'s choice.
     """
 
     mean: Tensor

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.models.checkpoint import Calibration
@@ -25,11 +25,7 @@ _EXCEEDING = 1e-5
 
 
 def ranges_of(calibration: Calibration | None) -> Mapping[str, float]:
-    """Return the activations' ranges of a checkpoint's calibration.
-
-    Raises:
-        EngineError: There is none.
-    """
+    """Return the activations' ranges of a checkpoint's calibration; raise EngineError where there is none."""
     if calibration is None:
         raise EngineError(
             "Precision 'int8' was asked for, but the checkpoint does not say how large its activations become; "
@@ -39,38 +35,29 @@ def ranges_of(calibration: Calibration | None) -> Mapping[str, float]:
 
 
 def activation_ranges(pipeline: Pipeline, images: Iterable[Tensor]) -> dict[str, float]:
-    """Return the range of each of the network's `ACTIVATIONS`, averaged over images.
+    """Return the range of each of the network's `ACTIVATIONS`, averaged over one image or more.
+
+    It is the value that all but 1 in 100,000 of the activation's values do not exceed; above 0.
 
     Args:
         pipeline: In fp32 on the CPU.
         images: (N, H, W, 3) uint8 RGB each, of any size.
-
-    Returns:
-        By name, the value that all but 1 in 100,000 of the activation's values do not exceed; above 0.
     """
-    sums: dict[str, float] = {}
+    totals = dict.fromkeys(ACTIVATIONS, 0.0)
     count = 0
-    with torch.inference_mode():
-        for image in images:
-            count += 1
-            for name, value in _ranges(pipeline, image).items():
-                sums[name] = sums.get(name, 0.0) + value
-    return {name: max(total / count, torch.finfo(torch.float32).eps) for name, total in sums.items()}
 
-
-def _ranges(pipeline: Pipeline, images: Tensor) -> dict[str, float]:
-    """Return the range of every ReLU's result, in the order of computation."""
-    found: dict[str, float] = {}
-
-    def record(name: str, _: nn.Module, __: object, output: Tensor) -> None:
-        values = output.flatten()
+    def record(name: str, *call: Tensor) -> None:
         # A convolution's output is made its ReLU only by the next line of its layer.
-        found[name] = max(float(values.topk(1 + int(_EXCEEDING * values.numel())).values[-1]), 0.0)
+        values = call[-1].flatten()
+        totals[name] += max(float(values.topk(1 + int(_EXCEEDING * values.numel())).values[-1]), 0.0)
 
     hooks = [pipeline.network.get_submodule(name).register_forward_hook(partial(record, name)) for name in ACTIVATIONS]
     try:
-        pipeline(images)
+        with torch.inference_mode():
+            for image in images:
+                pipeline(image)
+                count += 1
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return {name: max(total / count, torch.finfo(torch.float32).eps) for name, total in totals.items()}

@@ -18,15 +18,10 @@ _HEADS = (("encoder.output_conv", 0), ("decoder.output_conv", 1))
 
 
 def fitted(tensors: Mapping[str, Tensor], class_set: ClassSet, path: Path) -> dict[str, Tensor]:
-    """Return the tensors in the types (float32, counters int64) and the order of the network.
-
-    Args:
-        tensors: By the authors' names, without prefix.
-        class_set: Gives the network's number of logits.
-        path: Whose tensors these are, for the errors.
+    """Return tensors by the authors' names in the types (float32, counters int64) and the order of the network.
 
     Raises:
-        CheckpointError: Tensors are missing, extra, misshapen, not real numbers, or not finite; each kind by name.
+        CheckpointError: Tensors of the file are missing, extra, misshapen, not real numbers, or not finite.
     """
     wanted = expected_tensors(len(class_set))
     both = [name for name in wanted if name in tensors]
@@ -93,14 +88,11 @@ def without_void_logit(tensors: Mapping[str, Tensor], num_classes: int) -> dict[
 
 
 def with_unread_tensors(tensors: Mapping[str, Tensor], num_classes: int) -> tuple[dict[str, Tensor], list[str]]:
-    """Fill in with zeros what older files lack and segmentation never reads.
+    """Fill in with zeros what older files lack and segmentation never reads; return all tensors, and the names added.
 
     PyTorch before 0.4.1 kept no `num_batches_tracked`, and a network that the authors' code trains on an ImageNet
     encoder has no `encoder.output_conv` (their train/main.py). Where part of such a group is there, the rest is missing
     for another reason and stays missing.
-
-    Returns:
-        All tensors, and the names of those filled in.
     """
     wanted = expected_tensors(num_classes)
     groups = (

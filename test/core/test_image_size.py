@@ -37,4 +37,5 @@ def test_a_side_out_of_range_is_refused_with_the_value(wrong: int, right: int) -
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ParameterError, match="WIDTHxHEIGHT such as 640x360, got") as error:
         parse_input_size(text)
-    assert f"'{text}'" in str(error.value)
+    # Line breaks are shown as escapes.
+    assert f"got '{text.encode('unicode_escape').decode()}'" in str(error.value)

@@ -47,7 +47,7 @@ def test_reading_stays_only_a_few_items_ahead() -> None:
         assert count == 5
 
 
-def test_an_error_of_the_reader_is_raised_where_items_are_taken() -> None:
+def test_an_error_of_the_reader_is_raised_where_items_are_taken_and_a_reader_that_is_left_early_ends() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise ValueError("broken")
@@ -57,9 +57,6 @@ def test_an_error_of_the_reader_is_raised_where_items_are_taken() -> None:
         assert next(taken) == 1
         with pytest.raises(ValueError, match="broken"):
             next(taken)
-
-
-def test_a_reader_that_is_left_early_ends() -> None:
     with Prefetcher(lambda: iter(range(1000)), 2) as ahead:
         next(iter(ahead))
     assert not [thread for thread in threading.enumerate() if thread.name == "erfnet-read"]
@@ -73,25 +70,33 @@ def test_work_is_done_in_order_before_the_block_ends() -> None:
     assert done == list(range(50))
 
 
-def test_an_error_of_the_work_reaches_who_puts_and_nothing_hangs() -> None:
-    def work(item: int) -> None:
-        raise ValueError(f"item {item}")
+def failing_work(item: int) -> None:
+    raise ValueError(f"item {item}")
 
+
+def failing_context() -> nullcontext[Callable[[int], None]]:
+    raise ValueError("no disk")
+
+
+@pytest.mark.parametrize(
+    ("work", "items", "error"),
+    [
+        (lambda: nullcontext(failing_work), 50, "item 0"),
+        (lambda: nullcontext(failing_work), 1, "item 0"),
+        (failing_context, 20, "no disk"),
+    ],
+    ids=["work", "last work", "context"],
+)
+def test_an_error_in_the_thread_reaches_the_producer_and_nothing_hangs(
+    work: Callable[[], nullcontext[Callable[[int], None]]], items: int, error: str
+) -> None:
     def put_all() -> None:
-        with BackgroundWorker(lambda: nullcontext(work), 1) as behind:
-            for index in range(50):
+        with BackgroundWorker(work, 1) as behind:
+            for index in range(items):
                 behind.put(index)
 
-    with pytest.raises(ValueError, match="item 0"):
+    with pytest.raises(ValueError, match=error):
         put_all()
-
-
-def test_an_error_of_the_last_work_is_raised_at_the_end() -> None:
-    def work(item: int) -> None:
-        raise ValueError("late")
-
-    with pytest.raises(ValueError, match="late"), BackgroundWorker(lambda: nullcontext(work), 1) as behind:
-        behind.put(1)
 
 
 def test_after_an_error_of_the_block_waiting_work_is_left() -> None:
@@ -145,16 +150,3 @@ def test_what_the_work_opens_is_opened_and_closed_in_its_thread_and_told_of_erro
         with pytest.raises(ValueError, match="broken"):
             run()
     assert told == [("opened", "erfnet-score"), ("closed" if fails == "nothing" else "aborted", "erfnet-score")]
-
-
-def test_a_context_that_cannot_be_entered_is_an_error_and_nothing_hangs() -> None:
-    def opened() -> nullcontext[Callable[[int], None]]:
-        raise ValueError("no disk")
-
-    def run() -> None:
-        with BackgroundWorker(opened, 1) as behind:
-            for index in range(20):
-                behind.put(index)
-
-    with pytest.raises(ValueError, match="no disk"):
-        run()

@@ -114,17 +114,6 @@ def test_what_was_built_is_found_again_with_its_facts(tmp_path: Path) -> None:
     assert first.notes == second.notes == ()
 
 
-def test_a_builder_writes_elsewhere_under_the_same_name(tmp_path: Path) -> None:
-    """ONNX Runtime names the TensorRT engines that it keeps by the name of the graph's file."""
-    builder = Builder()
-    final = get(tmp_path, builder).path
-    (written,) = builder.paths
-    assert written != final
-    assert written.name == final.name
-    assert not written.exists()
-    assert names(tmp_path) == [final.name, f"{final.name}.facts.json"]
-
-
 def test_a_builder_that_writes_no_file_has_its_facts_kept(tmp_path: Path) -> None:
     """A measured choice of engine is a few words, not a file."""
     first, again = (Cache(tmp_path).artifact("choice", KEY, "json", lambda _: {"engine": "x"}) for _ in range(2))
@@ -186,19 +175,15 @@ def test_what_a_builder_raises_passes_through_and_leaves_nothing(tmp_path: Path)
     assert get(tmp_path).built
 
 
-def test_whether_a_file_is_there_is_told_without_building_it(tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "folder")
-    assert not cache.holds("engine", KEY, "plan")
-    cache.artifact("engine", KEY, "plan", Builder())
+def test_a_discarded_file_is_not_there_and_built_again(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    artifact = cache.artifact("engine", KEY, "plan", Builder())
     assert cache.holds("engine", KEY, "plan")
     assert not cache.holds("engine", {**KEY, "another": 1}, "plan")
-
-
-def test_a_discarded_file_is_built_again(tmp_path: Path) -> None:
-    folder = Cache(tmp_path)
-    folder.discard(folder.artifact("engine", KEY, "plan", Builder()))
+    cache.discard(artifact)
+    assert not cache.holds("engine", KEY, "plan")
     assert names(tmp_path) == []
-    assert folder.artifact("engine", KEY, "plan", Builder()).built
+    assert cache.artifact("engine", KEY, "plan", Builder()).built
 
 
 def test_the_twenty_last_used_of_a_kind_stay(tmp_path: Path) -> None:
@@ -274,13 +259,6 @@ def test_a_folder_that_cannot_be_written_is_said_and_gone_round(open_folder: Pat
     assert (first.built, second.built, second.notes) == (True, False, (note,))
     assert first.path.parent != open_folder
     assert names(open_folder) == []
-
-
-def test_a_file_where_the_folder_should_be_is_gone_round(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    artifact = get(tmp_path / "file" / "cache")
-    assert "(Not a directory)" in artifact.notes[0]
-    assert artifact.path.read_bytes() == CONTENT
 
 
 def test_a_bad_file_that_cannot_be_removed_is_not_offered_again(open_folder: Path) -> None:

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import CheckpointError
-from erfnet_ros.models.checkpoint import DEFAULT, Checkpoint, build_network, import_weights, load, save
-from erfnet_ros.models.erfnet import ERFNet
+from erfnet_ros.models.checkpoint import DEFAULT, Calibration, Checkpoint, build_network, import_weights, load, save
+from erfnet_ros.models.erfnet import ACTIVATIONS, ERFNet
 
 CLASSES = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 
@@ -25,7 +25,10 @@ CLASSES = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
-    return Checkpoint(CLASSES, ERFNet(3).state_dict(), (96, 64), "noise", 0.5, "none", (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    ranges = {name: 1.5 + index for index, name in enumerate(ACTIVATIONS)}
+    scaling = ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    state = ERFNet(3).state_dict()
+    return Checkpoint(CLASSES, state, (96, 64), "noise", 0.5, "none", *scaling, Calibration(ranges, 0.99))
 
 
 @pytest.fixture
@@ -77,21 +80,20 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def test_missing_and_folder(tmp_path: Path) -> None:
+def test_a_missing_file_a_folder_and_a_file_of_another_program_are_refused(tmp_path: Path) -> None:
     assert "got no such file" in refusal(tmp_path / "none.safetensors")
     assert "got a folder" in refusal(tmp_path)
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    assert "of another program" in refusal(tmp_path / "other.safetensors")
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, 100_000])
 def test_a_truncated_file_is_refused(file: Path, kept: int) -> None:
     file.write_bytes(file.read_bytes()[:kept])
     assert ("it is empty" if kept == 0 else "truncated or of another kind") in refusal(file)
-
-
-def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.safetensors"
-    save_file({"weight": torch.zeros(2)}, path)
-    assert "of another program" in refusal(path)
+    # A header of 0x280 bytes begins with the two bytes of a pickle of protocol 2.
+    file.write_bytes((0x280).to_bytes(8, "little") + b'{"a": ')
+    assert "truncated or of another kind" in refusal(file)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -99,13 +101,6 @@ def test_a_pickled_file_is_sent_to_import_weights(tmp_path: Path, legacy: bool) 
     path = tmp_path / "model.pth"
     torch.save({"a": torch.zeros(2)}, path, _use_new_zipfile_serialization=not legacy)
     assert "erfnet import-weights" in refusal(path)
-
-
-def test_a_truncated_header_that_begins_like_a_pickle_is_still_truncated(tmp_path: Path) -> None:
-    """A header of 0x280 bytes begins with the two bytes of a pickle of protocol 2."""
-    path = tmp_path / "short.safetensors"
-    path.write_bytes((0x280).to_bytes(8, "little") + b'{"a": ')
-    assert "truncated or of another kind" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +116,9 @@ def test_a_truncated_header_that_begins_like_a_pickle_is_still_truncated(tmp_pat
         ({"mean": [0, 0]}, "mean, got [0, 0]"),
         ({"mean": "gray"}, "mean, got 'gray'"),
         ({"miou": float("inf")}, "miou, got inf"),
+        ({"calibration": {"ranges": {}, "agreement": 0.99}}, "ranges are not a positive number for each layer"),
+        ({"calibration": {"ranges": dict.fromkeys(ACTIVATIONS, -1.0), "agreement": 0.99}}, "not a positive number"),
+        ({"calibration": {"ranges": [1.0], "agreement": 0.99}}, "ranges, got [1.0]"),
     ],
 )
 def test_damaged_metadata_is_refused_with_what_is_wrong(file: Path, changes: dict, reason: str) -> None:
@@ -169,12 +167,9 @@ def test_an_unusual_float_type_is_read_as_float32(file: Path) -> None:
     assert torch.equal(loaded.state_dict["decoder.output_conv.bias"], torch.ones(3))
 
 
-def test_a_stored_infinity_is_refused(file: Path) -> None:
+def test_a_stored_infinity_and_a_later_format_are_refused(file: Path) -> None:
     message = refusal(with_bias(file, torch.tensor([0.0, float("inf"), 0.0])))
     assert "NaN or infinity in decoder.output_conv.bias" in message
-
-
-def test_a_later_format_asks_for_an_update(file: Path) -> None:
     broken_metadata(file, lambda content: content.update(format=99))
     assert "checkpoint format 99" in refusal(file)
 
@@ -195,9 +190,8 @@ def test_a_path_that_cannot_be_a_file_is_refused_before_anything_is_written(
 @pytest.mark.parametrize("value", [1e5, float("nan")])
 def test_a_weight_that_float16_does_not_hold_is_refused(checkpoint: Checkpoint, tmp_path: Path, value: float) -> None:
     large = {**checkpoint.state_dict, "decoder.output_conv.bias": torch.tensor([0.0, value, 0.0])}
-    with pytest.raises(
-        CheckpointError, match=r"float16 holds \(up to 65504\) .* infinity in decoder\.output_conv\.bias"
-    ):
+    message = r"float16 holds \(up to 65504\) .* infinity in decoder\.output_conv\.bias"
+    with pytest.raises(CheckpointError, match=message):
         save(replace(checkpoint, state_dict=large), tmp_path / "large.safetensors")
     assert not list(tmp_path.iterdir())
 
@@ -276,17 +270,23 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
     assert "weights_only" not in str(caught.value), "PyTorch's advice is to load it unsafely"
 
 
-@pytest.mark.parametrize("content", [b"", b"no pickle", b"PK\x03\x04", b"\x80\x02."], ids=repr)
-def test_a_damaged_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "odd.pth").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"odd\.pth was refused: it is damaged, or"):
-        import_weights(tmp_path / "odd.pth", CLASSES, (64, 32))
-
-
-def test_a_whole_pickled_network_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    torch.save(ERFNet(3), tmp_path / "whole.pth")
-    with pytest.raises(CheckpointError, match=r"Save the network's state_dict\(\) alone"):
-        import_weights(tmp_path / "whole.pth", CLASSES, (64, 32))
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        *((content, "was refused: it is damaged, or") for content in (b"", b"no pickle", b"PK\x03\x04", b"\x80\x02.")),
+        (ERFNet(3), r"Save the network's state_dict\(\) alone"),
+        ([1, 2], "Expected tensors by name"),
+        ({"epoch": 3, "weight": torch.zeros(1)}, r"got epoch \(int\) as well"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused_with_the_remedy(tmp_path: Path, content: object, message: str) -> None:
+    path = tmp_path / "odd.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=message):
+        import_weights(path, CLASSES, (64, 32))
 
 
 def test_importing_nothing_or_a_folder_is_refused(tmp_path: Path) -> None:
@@ -294,12 +294,3 @@ def test_importing_nothing_or_a_folder_is_refused(tmp_path: Path) -> None:
         import_weights(tmp_path / "none.pth", CLASSES, (64, 32))
     with pytest.raises(CheckpointError, match="got a folder"):
         import_weights(tmp_path, CLASSES, (64, 32))
-
-
-def test_content_that_is_no_state_dict_is_refused(tmp_path: Path) -> None:
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="Expected tensors by name"):
-        import_weights(tmp_path / "list.pth", CLASSES, (64, 32))
-    torch.save({"epoch": 3, "weight": torch.zeros(1)}, tmp_path / "mixed.pth")
-    with pytest.raises(CheckpointError, match=r"got epoch \(int\) as well"):
-        import_weights(tmp_path / "mixed.pth", CLASSES, (64, 32))

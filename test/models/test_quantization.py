@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from erfnet_ros.commands.cli import main
-from erfnet_ros.core.errors import CheckpointError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.inference.segmenter import Segmenter
-from erfnet_ros.models.checkpoint import DEFAULT, Calibration, load, save
+from erfnet_ros.models.checkpoint import DEFAULT, load
 from erfnet_ros.models.erfnet import ACTIVATIONS, DownsamplerBlock, ERFNet, NonBottleneck1d, UpsamplerBlock
 from erfnet_ros.models.pipeline import Pipeline
 from erfnet_ros.models.quantization import activation_ranges
@@ -68,27 +64,6 @@ def test_a_layer_that_is_never_active_has_a_range_above_zero() -> None:
     nn.init.constant_(layer.bias, -1.0)
     ranges = activation_ranges(pipeline, [torch.zeros(1, 64, 96, 3, dtype=torch.uint8)])
     assert ranges["encoder.layers.3.conv3x1_1"] > 0
-
-
-def test_a_checkpoint_keeps_its_ranges(tmp_path: Path) -> None:
-    calibration = Calibration({name: 1.5 + index for index, name in enumerate(ACTIVATIONS)}, 0.99)
-    save(replace(load(), calibration=calibration), tmp_path / "with.safetensors")
-    assert load(tmp_path / "with.safetensors").calibration == calibration
-    save(replace(load(), calibration=None), tmp_path / "without.safetensors")
-    assert load(tmp_path / "without.safetensors").calibration is None
-
-
-@pytest.mark.parametrize("ranges", [{}, {"encoder.initial_block": 1.0}, [1.0], {n: -1.0 for n in ACTIVATIONS}])
-def test_damaged_ranges_are_refused(tmp_path: Path, ranges: object) -> None:
-    from safetensors import safe_open
-
-    with safe_open(DEFAULT, "pt") as file:
-        content = json.loads(file.metadata()["erfnet_ros"])
-    content["calibration"] = {"ranges": ranges, "agreement": 0.99}
-    path = tmp_path / "damaged.safetensors"
-    save_file(load_file(DEFAULT), path, {"erfnet_ros": json.dumps(content)})
-    with pytest.raises(CheckpointError, match=r"metadata of .* is damaged"):
-        load(path)
 
 
 def test_calibrating_makes_a_checkpoint_that_runs_in_int8(

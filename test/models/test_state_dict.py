@@ -54,17 +54,13 @@ def test_every_kind_of_fault_is_named_in_one_error(network: ERFNet) -> None:
     )
 
 
-@pytest.mark.parametrize("num_classes", [1, 4, 5])
-def test_heads_of_any_other_size_stay_to_be_refused(network: ERFNet, num_classes: int) -> None:
-    """Only one logit can be void: cutting more would drop classes in silence."""
+def test_heads_of_any_other_size_stay_to_be_refused(network: ERFNet) -> None:
+    """Only one logit can be void: cutting more would silently drop classes."""
     tensors = network.state_dict()
-    assert without_void_logit(tensors, num_classes) == tensors
-
-
-@pytest.mark.parametrize("bias", [torch.tensor(1.0), torch.zeros(3), torch.zeros(4, 1)])
-def test_a_head_whose_bias_is_of_another_kind_is_left_for_the_refusal(bias: torch.Tensor) -> None:
-    tensors = {"decoder.output_conv.weight": torch.zeros(16, 4, 2, 2), "decoder.output_conv.bias": bias}
-    assert without_void_logit(tensors, 3) == tensors
+    assert all(without_void_logit(tensors, num_classes) == tensors for num_classes in (1, 4, 5))
+    for bias in (torch.tensor(1.0), torch.zeros(3), torch.zeros(4, 1)):
+        head = {"decoder.output_conv.weight": torch.zeros(16, 4, 2, 2), "decoder.output_conv.bias": bias}
+        assert without_void_logit(head, 3) == head
 
 
 def test_a_file_without_counters_and_encoder_head_gives_the_same_outputs(network: ERFNet) -> None:

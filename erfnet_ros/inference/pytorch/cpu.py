@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import threading
@@ -29,8 +30,6 @@ Result = TypeVar("Result")
 
 _NAME = "erfnet_engine"
 
-_thread: ThreadPoolExecutor | None = None
-
 
 def on_single_thread(work: Callable[..., Result], *arguments: object) -> Result:
     """Return `work(*arguments)`, computed on one thread that all of PyTorch's work on the CPU shares.
@@ -41,12 +40,18 @@ def on_single_thread(work: Callable[..., Result], *arguments: object) -> Result:
 
     The work runs with as many threads as the caller's PyTorch has set; its exceptions are raised here.
     """
-    global _thread
     if threading.current_thread().name.startswith(_NAME):
         return work(*arguments)
-    if _thread is None:
-        _thread = ThreadPoolExecutor(1, _NAME)
-    return _thread.submit(_with_threads, torch.get_num_threads(), work, arguments).result()
+    return _executor().submit(_with_threads, torch.get_num_threads(), work, arguments).result()
+
+
+@functools.cache
+def _executor() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, _NAME)
+
+
+# A forked process has the executor, but not its thread.
+os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
 def _with_threads(count: int, work: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
@@ -56,23 +61,8 @@ def _with_threads(count: int, work: Callable[..., Result], arguments: tuple[obje
     return work(*arguments)
 
 
-def _forget() -> None:
-    global _thread
-    _thread = None
-
-
-# A forked process has the executor, but not its thread.
-os.register_at_fork(after_in_child=_forget)
-
-
 class CpuPipeline:
-    """The steps of `Pipeline` around any network, with as little memory traffic as possible.
-
-    Args:
-        network: What gives the logits.
-        trained_size: (width, height) that it was trained for.
-        input_size: (width, height) that it sees, or None for `network_size`'s choice.
-    """
+    """The steps of `Pipeline` around any network, with as little memory traffic as possible."""
 
     def __init__(self, network: Network, trained_size: tuple[int, int], input_size: tuple[int, int] | None) -> None:
         self._network, self._trained_size, self._input_size = network, trained_size, input_size

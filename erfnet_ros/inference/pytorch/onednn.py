@@ -8,7 +8,7 @@ the plain one before its first use. Tensors are channels last.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 
 import torch
@@ -34,28 +34,26 @@ class OneDnnNetwork:
     """ERFNet in fused layers, from uint8 images to logits.
 
     Args:
-        pipeline: The Pipeline in fp32 on the CPU.
+        pipeline: In fp32 on the CPU.
         dtype: torch.float32 or torch.bfloat16, of all that is not in bytes.
         ranges: Largest value of each activation (`quantization.activation_ranges`) for a network in int8, or None.
     """
 
     def __init__(self, pipeline: Pipeline, dtype: torch.dtype, ranges: Mapping[str, float] | None) -> None:
-        network, mean, deviation = pipeline.network, pipeline.mean, pipeline.deviation
         scales = None if ranges is None else {name: ranges[name] / LEVELS for name in ranges}
-        first = network.encoder.initial_block
-        self._steps: list[Step] = [_first_step(first, mean, deviation, dtype)]
+        self._steps: list[Step] = [_first_step(pipeline, dtype)]
         before, in_bytes = "encoder.initial_block", False
-        for name, layer in _layers(network):
+        for name, layer in _layers(pipeline.network):
             if scales is not None and name == _FIRST_BYTE_LAYER:
                 self._steps.append(partial(_as_bytes, scales[before]))
                 in_bytes = True
             if in_bytes and scales is not None:
-                self._steps.append(_byte_step(layer, name, before, dtype, scales))
+                self._steps.append(_byte_step(layer, dtype, scales, names=(before, name)))
             else:
                 self._steps.append(_float_step(layer, dtype))
             in_bytes = in_bytes and name != _LAST_BYTE_LAYER
             before = name
-        self._last = LastLayer(network.decoder.output_conv, dtype)
+        self._last = LastLayer(pipeline.network.decoder.output_conv, dtype)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Return the logits of each of (N, H, W, 3) uint8 RGB images as `LastLayer` does; 8 divides H and W."""
@@ -74,23 +72,24 @@ def _layers(network: ERFNet) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def _first_step(block: nn.Module, mean: Tensor, deviation: Tensor, dtype: torch.dtype) -> Step:
+def _first_step(pipeline: Pipeline, dtype: torch.dtype) -> Step:
     """Return the first downsampler, from bytes; of its pooled half, scaling by mean and deviation is part."""
+    block: nn.Module = pipeline.network.encoder.initial_block
     if not isinstance(block, FoldedDownsampler):
         raise TypeError(f"Expected a network with folded batch norms, got {type(block).__name__}.")
-    scale = block.scale / deviation
-    shift = block.shift - mean * scale
-    scaling = mean.to(dtype), deviation.to(dtype), scale.flatten().to(dtype), shift.flatten().to(dtype)
-    return partial(_first, FloatConvolution(block.conv, dtype), *scaling)
+    mean, deviation = pipeline.mean.to(dtype), pipeline.deviation.to(dtype)
+    scale = block.scale / pipeline.deviation
+    shift = (block.shift - pipeline.mean * scale).flatten().to(dtype)
+    scale = scale.flatten().to(dtype)
+    convolution = FloatConvolution(block.conv, dtype)
 
+    def step(images: Tensor) -> Tensor:
+        x = (images.to(dtype).permute(0, 3, 1, 2) - mean) / deviation
+        # The largest byte is the largest value: pooled as bytes, a quarter as many are scaled.
+        pooled = torch.addcmul(shift, halved(images).to(dtype), scale).relu_()
+        return torch.cat([convolution(x), pooled.permute(0, 3, 1, 2)], 1)
 
-def _first(
-    convolution: FloatConvolution, mean: Tensor, deviation: Tensor, scale: Tensor, shift: Tensor, images: Tensor
-) -> Tensor:
-    x = (images.to(mean.dtype).permute(0, 3, 1, 2) - mean) / deviation
-    # The largest byte is the largest value: pooled as bytes, a quarter as many are scaled.
-    pooled = torch.addcmul(shift, halved(images).to(mean.dtype), scale).relu_()
-    return torch.cat([convolution(x), pooled.permute(0, 3, 1, 2)], 1)
+    return step
 
 
 def _as_bytes(scale: float, x: Tensor) -> Tensor:
@@ -102,19 +101,21 @@ def _float_step(layer: nn.Module, dtype: torch.dtype) -> Step:
         *inner, last = (FloatConvolution(convolution, dtype) for convolution in _four(layer))
         return partial(_residual, inner, last.onto)
     if isinstance(layer, FoldedUpsampler):
-        return FloatDeconvolution(layer.conv, dtype)
+        return _float_deconvolution(layer.conv, dtype)
     if isinstance(layer, FoldedDownsampler):
         scale, shift = layer.scale.flatten().to(dtype), layer.shift.flatten().to(dtype)
-        return partial(_downsample_floats, FloatConvolution(layer.conv, dtype), scale, shift)
+        convolution = FloatConvolution(layer.conv, dtype)
+        return lambda x: torch.cat([convolution(x), _pooled_floats(x, scale, shift)], 1)
     raise TypeError(f"Expected a folded layer of ERFNet, got {type(layer).__name__}.")
 
 
-def _downsample_floats(convolution: FloatConvolution, scale: Tensor, shift: Tensor, x: Tensor) -> Tensor:
-    pooled = torch.addcmul(shift, halved(x.permute(0, 2, 3, 1)), scale).relu_()
-    return torch.cat([convolution(x), pooled.permute(0, 3, 1, 2)], 1)
+def _pooled_floats(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return torch.addcmul(shift, halved(x.permute(0, 2, 3, 1)), scale).relu_().permute(0, 3, 1, 2)
 
 
-def _byte_step(layer: nn.Module, name: str, before: str, dtype: torch.dtype, scales: Mapping[str, float]) -> Step:
+def _byte_step(layer: nn.Module, dtype: torch.dtype, scales: Mapping[str, float], *, names: tuple[str, str]) -> Step:
+    """Return a layer in bytes; `names` are those of the layer before and of this one."""
+    before, name = names
     scale, output = scales[before], scales[name]
     if isinstance(layer, FoldedNonBottleneck1d):
         between = [scales[f"{name}.{inner}"] for inner in ("conv3x1_1", "conv1x3_1", "conv3x1_2")]
@@ -125,18 +126,11 @@ def _byte_step(layer: nn.Module, name: str, before: str, dtype: torch.dtype, sca
         return ByteDeconvolution(layer.conv, scale, dtype if name == _LAST_BYTE_LAYER else output)
     if isinstance(layer, FoldedDownsampler):
         convolution = ByteConvolution.of(layer.conv, scale, output)
-        return partial(_downsample_bytes, convolution, _scaled(layer.scale, layer.shift, scale, output))
+        # relu(scale * x + shift) by channel as a 1x1 convolution, in which every weight is a 127.
+        weight = torch.diag(layer.scale.flatten())[:, :, None, None]
+        scaled = ByteConvolution(weight, layer.shift.flatten(), scale=scale, output=output)
+        return lambda x: torch.cat([convolution(x), scaled(halved(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))], 1)
     raise TypeError(f"Expected a folded layer of ERFNet, got {type(layer).__name__}.")
-
-
-def _downsample_bytes(convolution: ByteConvolution, scaled: ByteConvolution, x: Tensor) -> Tensor:
-    return torch.cat([convolution(x), scaled(halved(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))], 1)
-
-
-def _scaled(scale: Tensor, shift: Tensor, input_scale: float, output: float) -> ByteConvolution:
-    """Return relu(scale * x + shift) by channel as a 1x1 convolution of bytes, in which every weight is a 127."""
-    weight = torch.diag(scale.flatten())[:, :, None, None]
-    return ByteConvolution(weight, shift.flatten(), scale=input_scale, output=output)
 
 
 def _residual(inner: Sequence[Step], onto: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
@@ -194,23 +188,15 @@ class FloatConvolution:
         return y
 
 
-class FloatDeconvolution:
-    """A transposed convolution in fp32 or bf16 with a ReLU."""
-
-    def __init__(self, convolution: nn.ConvTranspose2d, dtype: torch.dtype) -> None:
-        padding, output_padding = _pair(convolution.padding), _pair(convolution.output_padding)
-        self._geometry = (padding, output_padding, _pair(convolution.stride), _pair(convolution.dilation), 1)
-        weight = convolution.weight.detach().to(dtype)
-        reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
-        self._packed = lru_cache(_SHAPES)(lambda shape: reorder(weight, *self._geometry, [*shape]))
-        self._bias = _bias(convolution).to(dtype)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return relu(convolution(x))."""
-        y: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
-            x, self._packed(x.shape), self._bias, *self._geometry, "relu", [], ""
-        )
-        return y
+def _float_deconvolution(convolution: nn.ConvTranspose2d, dtype: torch.dtype) -> Step:
+    """Return a transposed convolution in fp32 or bf16 with a ReLU."""
+    padding, output_padding = _pair(convolution.padding), _pair(convolution.output_padding)
+    geometry = (padding, output_padding, _pair(convolution.stride), _pair(convolution.dilation), 1)
+    weight, bias = convolution.weight.detach().to(dtype), _bias(convolution).to(dtype)
+    reorder = torch.ops.mkldnn._reorder_convolution_transpose_weight
+    packed = lru_cache(_SHAPES)(lambda shape: reorder(weight, *geometry, [*shape]))
+    operator = torch.ops.mkldnn._convolution_transpose_pointwise
+    return lambda x: operator(x, packed(x.shape), bias, *geometry, "relu", [], "")
 
 
 class ByteConvolution:
@@ -327,10 +313,8 @@ def halved(x: Tensor) -> Tensor:
     return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
 
 
-def _pair(values: Sequence[int] | int | str) -> list[int]:
-    if isinstance(values, str):
-        raise ValueError(f"Expected padding in pixels, got '{values}'.")
-    return [values, values] if isinstance(values, int) else [*values]
+def _pair(values: Iterable[int | str]) -> list[int]:
+    return [int(value) for value in values]
 
 
 def _bias(convolution: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:

@@ -58,11 +58,7 @@ class Backend:
         return self.name == "tensorrt_rtx"
 
     def new(self, kind: str) -> Any:
-        """Return a new `Builder` or `Runtime` of this backend, as `kind` says.
-
-        Raises:
-            EngineError: It does not start, as `tensorrt` does not without a GPU.
-        """
+        """Return a new `Builder` or `Runtime`; raise EngineError where it does not start, as without a GPU."""
         self.log.clear()
         try:
             return getattr(self.api, kind)(self.log)
@@ -81,11 +77,7 @@ class Backend:
 
 @functools.cache
 def find_backend() -> Backend:
-    """Return the TensorRT that is installed.
-
-    Raises:
-        EngineError: None is, or none that can be loaded.
-    """
+    """Return the TensorRT that is installed; raise EngineError where none is, or none can be loaded."""
     faults = []
     for name in NAMES:
         try:

@@ -45,13 +45,10 @@ class Request:
     """What a TensorRT engine is built for, and with.
 
     Attributes:
-        checkpoint: The network.
         camera: (width, height) of the images.
         input_size: (width, height) that the network sees, or None to follow camera and training.
         precision: One of `PRECISIONS`. fp32 convolutions may run in TF32, as PyTorch's do; int8 is `onnx.quantize`'s.
         batch: Images at a time.
-        backend: The TensorRT that builds and runs it.
-        cache: Where it is kept.
         device: The GPU, or the CPU to build without one.
         workspace_mib: Most memory for a layer's scratch data, MiB, or None for all that is free. It matters to the
             build alone: an engine in the cache is found with any.
@@ -80,11 +77,7 @@ class Request:
 
     @property
     def key(self) -> Key:
-        """All that the engine depends on.
-
-        Raises:
-            EngineError: It is to be in int8, but the checkpoint is not calibrated.
-        """
+        """All that the engine depends on; an EngineError in int8 without a calibrated checkpoint."""
         seen = pipeline.network_size(self.camera, self.checkpoint.input_size, self.input_size)
         return {
             "weights": fingerprint(self.checkpoint),
@@ -110,11 +103,7 @@ class Parsed:
 
 
 def build_engine(request: Request, progress: Progress) -> Artifact:
-    """Return the engine of a request, out of the cache or built.
-
-    Raises:
-        EngineError: ONNX is not installed, or TensorRT refuses the graph or cannot build it here.
-    """
+    """Return the engine of a request, out of the cache or built; raise EngineError where it cannot be built here."""
 
     def build(path: Path) -> Mapping[str, Any]:
         start = time.monotonic()
@@ -132,11 +121,7 @@ def is_built(request: Request) -> bool:
 
 
 def parse(backend: Backend, model: onnx.ModelProto) -> Parsed:
-    """Read a graph into a strongly typed network.
-
-    Raises:
-        EngineError: TensorRT does not start here, or refuses the graph.
-    """
+    """Read a graph into a strongly typed network; raise EngineError where TensorRT refuses that."""
     builder = backend.new("Builder")
     definition = backend.network(builder)
     parser = backend.api.OnnxParser(definition, backend.log)

@@ -30,7 +30,7 @@ _LOADED = 8
 
 
 class BackgroundBuild:
-    """Build an engine into the cache on a thread that neither keeps the process alive nor is waited for."""
+    """Build an engine into the cache on a daemon thread, which does not delay the end of the process."""
 
     def __init__(self, request: Request) -> None:
         self._progress = log_progress(request)
@@ -44,11 +44,7 @@ class BackgroundBuild:
         return self._future.done()
 
     def result(self) -> Artifact:
-        """Return the engine's file.
-
-        Raises:
-            EngineError: It could not be built.
-        """
+        """Return the engine's file; raise EngineError where it could not be built."""
         try:
             return self._future.result()
         except EngineError:
@@ -73,14 +69,10 @@ class BackgroundBuild:
 
 
 class TensorRTEngine:
-    """See `erfnet_ros.inference.engine.Engine`.
+    """See `erfnet_ros.inference.engine.Engine`; precision auto is fp16.
 
     Each size and each number of images has an engine of its own: built the first time, taken from the cache later.
     Several images at once run one by one where the cache lacks their engine (`erfnet build-engine --batch`).
-
-    Args:
-        request: What to run; precision auto is fp16.
-        cache: Where engines are kept.
 
     Raises:
         EngineError: TensorRT is not installed, there is no GPU, int8 was asked for without a calibrated checkpoint, or
@@ -155,9 +147,6 @@ class TensorRTEngine:
         """Tell whether a size's engine is in the cache; where it is not, it is built in the background.
 
         Only building happens there: opening captures a CUDA graph, which another thread's frames would disturb.
-
-        Raises:
-            EngineError: The background build failed.
         """
         request, build = self._build_request(shape), self._builds.get(shape)
         if build is not None:
@@ -216,11 +205,7 @@ def _being_built(request: Request, device: str) -> str:
 
 
 def pick_precision(precision: str) -> str:
-    """Return the precision of TensorRT that the user's word stands for.
-
-    Raises:
-        EngineError: It is none of TensorRT's.
-    """
+    """Return the precision that the option names; raise EngineError where TensorRT lacks it."""
     if precision == "auto":
         return PRECISIONS[0]
     if precision not in PRECISIONS:
@@ -232,11 +217,7 @@ def pick_precision(precision: str) -> str:
 
 
 def pick_gpu(device: str) -> torch.device:
-    """Return the GPU that the user's word stands for.
-
-    Raises:
-        EngineError: The word is unknown, is the CPU, or there is no such GPU.
-    """
+    """Return the GPU that the option names; raise EngineError where there is no such GPU."""
     if device == "cpu":
         raise EngineError("Engine 'tensorrt' runs on NVIDIA GPUs, got device 'cpu'; set device or engine to auto.")
     index, count = gpu_index("cuda" if device == "auto" else device), gpu_count()

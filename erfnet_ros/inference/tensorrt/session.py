@@ -36,10 +36,7 @@ class Session:
     Args:
         request: What the engine was built for.
         plan: The serialized engine.
-        kernels: What `kernels` of an earlier session returned, or None.
-
-    Attributes:
-        fitting: Whether the kernels given were of use with this GPU and driver.
+        kernels: What `kernels` of an earlier session returned; `fitting` tells whether they were of use here.
 
     Raises:
         RefusedError: TensorRT does not load the engine.
@@ -109,13 +106,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Opened:
-    """An engine that was loaded and checked.
-
-    Attributes:
-        engine: Its file.
-        agreement: Share of the pixels on which it chooses PyTorch's class, 0..1.
-        notes: Why it runs slower than it could, a sentence each.
-    """
+    """An engine that was loaded, and `agreement`, the share of pixels on which it chooses PyTorch's class, 0..1."""
 
     session: Session
     engine: Artifact
@@ -162,7 +153,7 @@ def check_once(request: Request, engine: Artifact, run: Run) -> Artifact:
 
     def compare(_: Path) -> Mapping[str, Any]:
         pipeline = Pipeline(request.checkpoint, request.input_size).eval()
-        return {"agreement": check_parity(name, last_of_batch, pipeline, [request.camera])}
+        return {"agreement": check_parity(last_of_batch, pipeline, name=name, sizes=[request.camera])}
 
     try:
         return request.cache.artifact("tensorrt-agreement", _key_on_gpu(request, engine), "json", compare)

@@ -49,8 +49,8 @@ def build(
     """Write a checkpoint's Pipeline as an ONNX graph; its metadata says what the labels mean.
 
     Args:
-        checkpoint: What the graph computes.
-        camera: (width, height) of the images that it takes, or None for images of any size.
+        checkpoint: The network.
+        camera: (width, height) of the images that the graph takes, or None for images of any size.
         input_size: (width, height) that the network sees, or None for `pipeline.network_size`'s choice.
         precision: fp32; fp16 for weights and sums in half precision; or int8 for that with convolutions in bytes,
             for TensorRT (`quantize`).
@@ -66,7 +66,7 @@ def build(
         model = _any_size(pipeline)
     else:
         image = torch.zeros(batch, camera[1], camera[0], 3, dtype=torch.uint8)
-        model = _export(pipeline, {INPUT: image}, OUTPUTS, None)
+        model = _export(pipeline, {INPUT: image}, outputs=OUTPUTS)
     _remove_traces(model)
     _cast_labels_from_floats(model)
     if ranges is not None:
@@ -91,16 +91,13 @@ def build_network(checkpoint: Checkpoint) -> onnx.ModelProto:
     """Write a checkpoint's network alone as an ONNX graph in fp32, for one image at a time of any size that 8 divides.
 
     It takes `INPUT` at the network's size and gives logits as `LastLayer` does.
-
-    Raises:
-        ExportError: ONNX is not installed.
     """
     from torch.export import Dim
 
     # All sizes differ: the tracing would take equal ones for one symbol.
     inputs = {INPUT: torch.zeros(1, 31 * STRIDE, 49 * STRIDE, 3, dtype=torch.uint8)}
     shapes = {INPUT: {1: STRIDE * Dim("rows"), 2: STRIDE * Dim("columns")}}
-    model = _export(LogitsNetwork(Pipeline(checkpoint).eval()), inputs, ("logits",), shapes)
+    model = _export(LogitsNetwork(Pipeline(checkpoint).eval()), inputs, outputs=("logits",), shapes=shapes)
     _remove_traces(model)
     return model
 
@@ -132,13 +129,13 @@ def _any_size(pipeline: Pipeline) -> onnx.ModelProto:
         resize.RESIZED: torch.zeros(1, 3, high, wide, dtype=pipeline.mean.dtype),
     }
     shapes = {INPUT: {1: Dim("height"), 2: Dim("width")}, resize.RESIZED: {2: rows, 3: columns}}
-    model = _export(_AfterResizing(pipeline), inputs, OUTPUTS, shapes)
+    model = _export(_AfterResizing(pipeline), inputs, outputs=OUTPUTS, shapes=shapes)
     resize.resize_in_front(model, pipeline)
     return model
 
 
 def _export(
-    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], shapes: dict[str, Any] | None
+    module: nn.Module, inputs: dict[str, Tensor], *, outputs: tuple[str, ...], shapes: dict[str, Any] | None = None
 ) -> onnx.ModelProto:
     try:
         import onnxscript  # noqa: F401  PyTorch's exporter is written on it

@@ -78,7 +78,7 @@ def resize_in_front(model: onnx.ModelProto, pipeline: Pipeline) -> None:
         text = text.replace(name, str(number))
     nodes = parser.parse_graph(text).node
     for node in nodes:
-        # A prefix tells them from the names of PyTorch's export.
+        # A prefix distinguishes them from the names of PyTorch's export.
         for names in (node.input, node.output):
             names[:] = [name if name in ("", INPUT, RESIZED) else f"front/{name}" for name in names]
     rest = list(model.graph.node)

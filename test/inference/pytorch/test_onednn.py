@@ -28,7 +28,6 @@ from erfnet_ros.inference.pytorch.onednn import (
     halved,
     has_int8_units,
 )
-from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models.checkpoint import Calibration, Checkpoint, load
 from erfnet_ros.models.pipeline import LogitsNetwork, Pipeline
 from erfnet_ros.models.quantization import activation_ranges
@@ -68,6 +67,19 @@ def test_logits_are_the_plain_networks(checkpoint: Checkpoint, scaling: dict[str
     assert torch.allclose(found, expected, atol=2e-3)
 
 
+def assert_labels_are_the_plain_pipelines(
+    checkpoint: Checkpoint, run: CpuPipeline, *, camera: tuple[int, int], least: float
+) -> None:
+    images = np.stack([Street(9, camera).frame(index)[0] for index in (0, 50)])
+    labels, confidence = run(images)
+    with torch.inference_mode():
+        expected, expected_confidence = (t.numpy() for t in Pipeline(checkpoint).eval()(torch.from_numpy(images)))
+    assert labels.shape == confidence.shape == images.shape[:3]
+    assert labels.dtype == confidence.dtype == np.uint8
+    assert (labels == expected).mean() >= least
+    assert np.abs(confidence.astype(int) - expected_confidence).mean() < 4
+
+
 @pytest.mark.parametrize(("precision", "least"), [("fp32", 0.995), ("bf16", 0.99), ("int8", 0.97)])
 @pytest.mark.parametrize("camera", [SIZE, (213, 161), (90, 70)])
 def test_every_precision_chooses_the_plain_pipelines_classes(
@@ -75,16 +87,11 @@ def test_every_precision_chooses_the_plain_pipelines_classes(
 ) -> None:
     if precision == "bf16" and not has_bf16_units():
         pytest.skip("this processor has no units for bf16")
-    pipeline = Pipeline(replace(checkpoint, input_size=SIZE)).eval()
-    fused, reason = fused_pipeline(pipeline, precision, ranges_of(checkpoint) if precision == "int8" else None)
+    trained = replace(checkpoint, input_size=SIZE)
+    ranges = ranges_of(checkpoint) if precision == "int8" else None
+    fused, reason = fused_pipeline(Pipeline(trained).eval(), precision, ranges)
     assert fused is not None, reason
-    images = np.stack([Street(9, camera).frame(index)[0] for index in (0, 50)])
-    labels, confidence = fused(images)
-    with torch.inference_mode():
-        expected, expected_confidence = (t.numpy() for t in pipeline(torch.from_numpy(images)))
-    assert labels.shape == confidence.shape == images.shape[:3]
-    assert (labels == expected).mean() >= least
-    assert np.abs(confidence.astype(int) - expected_confidence).mean() < 4
+    assert_labels_are_the_plain_pipelines(trained, fused, camera=camera, least=least)
 
 
 def test_int8_stands_a_scaling_by_mean_and_deviation(checkpoint: Checkpoint) -> None:
@@ -170,14 +177,8 @@ def test_plain_layers_are_enlarged_by_their_borders_and_keep_their_labels(
 ) -> None:
     """A Raspberry Pi must not pay more for labels at its camera's size than for the network, nor get others."""
     trained = replace(checkpoint, input_size=SIZE)
-    images = np.stack([Street(9, camera).frame(index)[0] for index in (0, 50)])
-    labels, confidence = CpuPipeline(LogitsNetwork(Pipeline(trained).eval().to(dtype)), SIZE, None)(images)
-    with torch.inference_mode():
-        expected, expected_confidence = (t.numpy() for t in Pipeline(trained).eval()(torch.from_numpy(images)))
-    assert labels.shape == confidence.shape == images.shape[:3]
-    assert labels.dtype == confidence.dtype == np.uint8
-    assert (labels == expected).mean() >= least
-    assert np.abs(confidence.astype(int) - expected_confidence).mean() < 4
+    plain = CpuPipeline(LogitsNetwork(Pipeline(trained).eval().to(dtype)), SIZE, None)
+    assert_labels_are_the_plain_pipelines(trained, plain, camera=camera, least=least)
 
 
 def test_plain_layers_make_no_scores_at_the_cameras_size(
@@ -190,29 +191,19 @@ def test_plain_layers_make_no_scores_at_the_cameras_size(
     assert engine(Street(9, (640, 480)).frame(0)[0][None])[0].shape == (1, 480, 640)
 
 
-def test_fused_layers_that_answer_otherwise_are_not_used(
+def test_fused_layers_that_answer_otherwise_or_are_gone_are_not_used(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are no public part of PyTorch: a version may change what they compute."""
+    pipeline = Pipeline(checkpoint).eval()
     monkeypatch.setattr(cpu, "share_of_plain", lambda *_: 0.5)
-    fused, reason = fused_pipeline(Pipeline(checkpoint).eval(), "fp32", None)
+    fused, reason = fused_pipeline(pipeline, "fp32", None)
     assert fused is None
     assert "choose the class of the plain ones on 50.00 % of the pixels only" in reason
-
-
-def test_fused_layers_that_are_gone_are_not_used(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: object) -> None:
-        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_convolution_pointwise'")
-
-    monkeypatch.setattr(cpu, "OneDnnNetwork", gone)
-    fused, reason = fused_pipeline(Pipeline(checkpoint).eval(), "fp32", None)
+    monkeypatch.setattr(cpu, "OneDnnNetwork", lambda *_: torch.ops.mkldnn.gone)
+    fused, reason = fused_pipeline(pipeline, "fp32", None)
     assert fused is None
     assert "has other fused layers (AttributeError" in reason
-
-
-def test_int8_needs_a_checkpoint_that_was_calibrated(checkpoint: Checkpoint) -> None:
-    with pytest.raises(EngineError, match=r"how large its activations become; .* erfnet calibrate"):
-        Segmenter(replace(checkpoint, calibration=None), device="cpu", precision="int8")
 
 
 def test_auto_is_int8_only_where_it_answers_as_fp32_does(
@@ -244,12 +235,14 @@ def test_whoever_asks_the_same_thread_computes(checkpoint: Checkpoint) -> None:
     assert all(np.array_equal(labels, expected) for labels in answers)
 
 
-def test_the_callers_number_of_threads_is_kept_to() -> None:
+def test_work_on_the_single_thread_keeps_the_callers_number_of_threads_and_may_nest_and_fail() -> None:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert on_single_thread(torch.get_num_threads) == 1
-    torch.set_num_threads(threads)
-    assert on_single_thread(torch.get_num_threads) == threads
+    for count in (1, threads):
+        torch.set_num_threads(count)
+        assert on_single_thread(torch.get_num_threads) == count
+    assert on_single_thread(lambda: on_single_thread(lambda: 3)) == 3
+    with pytest.raises(ZeroDivisionError):
+        on_single_thread(lambda: 1 // 0)
 
 
 def test_a_forked_process_has_a_thread_of_its_own() -> None:
@@ -259,15 +252,6 @@ def test_a_forked_process_has_a_thread_of_its_own() -> None:
     if child == 0:
         os._exit(on_single_thread(lambda: 7))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-
-
-def test_what_the_work_raises_passes_through() -> None:
-    with pytest.raises(ZeroDivisionError):
-        on_single_thread(lambda: 1 // 0)
-
-
-def test_work_may_ask_for_more_work() -> None:
-    assert on_single_thread(lambda: on_single_thread(lambda: 3)) == 3
 
 
 def test_auto_gives_up_int8_where_it_does_not_answer_as_it_should(

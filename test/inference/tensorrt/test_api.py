@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,39 +15,27 @@ from erfnet_ros.inference.tensorrt.build import new_monitor
 from erfnet_ros.inference.tensorrt.engine import pick_gpu, pick_precision
 
 
-@pytest.fixture
-def looked_for_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Hide whatever TensorRT is installed, and forget that it was found."""
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, r"needs the package 'tensorrt' 10 .*, got neither; install .*pip install"),
+        # What the package index has under the name 'tensorrt' on many machines: bindings without libraries.
+        ("raise ImportError('libnvinfer.so.11: not found')", r"'tensorrt' cannot be loaded \(libnvinfer\.so\.11: not"),
+        ("__version__ = '8.6.1'", r"got 'tensorrt' 8\.6\.1 is too old; install"),
+    ],
+)
+def test_without_a_usable_tensorrt_the_error_says_how_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str | None, message: str
+) -> None:
     for name in NAMES:
         monkeypatch.setitem(sys.modules, name, None)
-    find_backend.cache_clear()
-    yield monkeypatch
-    find_backend.cache_clear()
-
-
-def installed(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, code: str) -> None:
-    (folder / f"{name}.py").write_text(code)
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.syspath_prepend(folder)
-
-
-def test_without_tensorrt_the_error_says_how_to_get_it(looked_for_anew: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EngineError, match=r"needs the package 'tensorrt' 10 .*, got neither; install .*pip install"):
-        find_backend()
-
-
-def test_bindings_without_libraries_are_told_from_nothing(looked_for_anew: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What the package index has under the name 'tensorrt' on many machines."""
-    code = "raise ImportError('libnvinfer.so.11: cannot open shared object file')"
-    installed(looked_for_anew, tmp_path, "tensorrt", code)
-    with pytest.raises(EngineError, match=r"got 'tensorrt' cannot be loaded \(libnvinfer\.so\.11: cannot open"):
-        find_backend()
-
-
-def test_a_tensorrt_that_is_too_old_is_named(looked_for_anew: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    installed(looked_for_anew, tmp_path, "tensorrt", "__version__ = '8.6.1'")
-    with pytest.raises(EngineError, match=r"got 'tensorrt' 8\.6\.1 is too old; install"):
-        find_backend()
+    if code is not None:
+        (tmp_path / "tensorrt.py").write_text(code)
+        monkeypatch.delitem(sys.modules, "tensorrt")
+        monkeypatch.syspath_prepend(tmp_path)
+    # Past the cache, which other tests rely on.
+    with pytest.raises(EngineError, match=message):
+        find_backend.__wrapped__()
 
 
 def test_precision_words_become_what_tensorrt_has() -> None:

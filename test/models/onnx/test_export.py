@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from onnx import helper, numpy_helper
-from torch.nn import functional as F
+from onnx import helper
 
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import EngineError, ExportError
@@ -117,46 +115,13 @@ def test_half_precision_halves_the_file_and_hardly_changes_a_label() -> None:
     assert compare(run_on_cpu(model.SerializeToString()), PIPELINE, picture(64, 48)[None])[0] > 0.98
 
 
-def test_the_bytes_are_cast_before_anything_else_touches_them(
-    one_size: onnx.ModelProto, any_size: onnx.ModelProto
-) -> None:
-    """TensorRT refuses a graph that moves or slices a uint8 input."""
+def test_bytes_are_cast_as_tensorrt_accepts_it(one_size: onnx.ModelProto, any_size: onnx.ModelProto) -> None:
+    """It refuses a graph that moves or slices a uint8 input, and a cast of the argmax's int64 to uint8."""
     for model in (one_size, any_size):
         assert {node.op_type for node in model.graph.node if "image" in node.input} <= {"Cast", "Shape"}
-
-
-def test_bytes_are_cast_from_floats_alone(one_size: onnx.ModelProto, any_size: onnx.ModelProto) -> None:
-    """TensorRT refuses a cast of the argmax's int64 to uint8."""
-    for model in (one_size, any_size):
         casts = {node.output[0]: node for node in model.graph.node if node.op_type == "Cast"}
         source = casts[casts["labels"].input[0]]
         assert helper.get_node_attr_value(source, "to") == onnx.TensorProto.FLOAT
-
-
-def test_each_transposed_convolution_gives_pytorchs_numbers(one_size: onnx.ModelProto) -> None:
-    """output_padding is where runtimes differ: a wrong one shifts every label by a pixel."""
-    network = PIPELINE.network
-    layers = [network.decoder.layers[0].conv, network.decoder.layers[3].conv, network.decoder.output_conv]
-    nodes = [node for node in one_size.graph.node if node.op_type == "ConvTranspose"]
-    weights = {tensor.name: tensor for tensor in one_size.graph.initializer}
-    assert len(nodes) == 3
-    for node, layer in zip(nodes, layers, strict=True):
-        given_, weight, bias = node.input
-        np.testing.assert_array_equal(numpy_helper.to_array(weights[weight]), layer.weight)
-        values = [
-            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4) for name in (given_, node.output[0])
-        ]
-        graph = helper.make_graph([node], "alone", values[:1], values[1:], [weights[weight], weights[bias]])
-        alone = helper.make_model(graph, opset_imports=one_size.opset_import, ir_version=one_size.ir_version)
-        session = onnxruntime.InferenceSession(alone.SerializeToString(), providers=["CPUExecutionProvider"])
-        for height, width in ((6, 8), (5, 7)):
-            x = torch.randn(1, layer.in_channels, height, width, generator=torch.Generator().manual_seed(width))
-            (output,) = session.run(None, {given_: x.numpy()})
-            expected = F.conv_transpose2d(
-                x, layer.weight, layer.bias, layer.stride, layer.padding, layer.output_padding
-            )
-            assert output.shape == (1, layer.out_channels, 2 * height, 2 * width)
-            np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_graph_says_what_its_labels_mean_and_nothing_of_this_machine(any_size: onnx.ModelProto) -> None:

@@ -88,7 +88,7 @@ def test_a_graph_in_int8_chooses_the_classes_of_fp32(model: onnx.ModelProto) -> 
         labels, confidence = session.run(["labels", "confidence"], {"image": images})
         return labels, confidence
 
-    assert check_parity("the graph", run, Pipeline(CHECKPOINT).eval(), [SIZE]) < 1
+    assert check_parity(run, Pipeline(CHECKPOINT).eval(), name="the graph", sizes=[SIZE]) < 1
 
 
 def test_a_channel_of_zeros_stays_zero() -> None:
