@@ -24,12 +24,7 @@ FRAMES = 32
 
 
 def calibration_images(source: Source, frames: int = FRAMES) -> list[Pixels]:
-    """Return (H, W, 3) uint8 images of a source, evenly spread.
-
-    Raises:
-        ParameterError: `frames` is below 1.
-        SourceError: An image cannot be decoded.
-    """
+    """Return (H, W, 3) uint8 images of a source, evenly spread; raise SourceError where one cannot be decoded."""
     return [source[index].rgb for index in spread_evenly(len(source), frames)]
 
 

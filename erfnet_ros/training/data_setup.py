@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ParameterError, SourceError
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.data.datasets import DataSet, open_dataset, open_layout
@@ -30,11 +30,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run is trained and validated on.
+    """Splits that a run is trained and validated on.
 
     Attributes:
         data: The training split.
-        class_frequencies: Its pixels by class.
         parts: What each batch is made of; the data set first.
         validation_set: What to validate on while training; None for nothing.
         validation_data: The split behind it, at its full size; None for nothing.
@@ -53,25 +52,17 @@ class TrainingData:
 
 
 def open_split(kind: str, root: Path, split: str) -> DataSet:
-    """Open a split to train on.
-
-    Raises:
-        SourceError: There is no such split, or it has no labels.
-    """
+    """Open a split to train on; raise SourceError where there is no such split, or it has no labels."""
     data = open_dataset(kind, root, split)
     if not data.has_truth:
         raise SourceError(f"Expected labels in split {split} of {root} to train on, got none; name another split.")
     return data
 
 
-def open_validation_split(kind: str, root: Path, trained_on: str, wanted: str | None) -> DataSet | None:
-    """Open the split to validate on.
+def open_validation_split(kind: str, root: Path, *, trained_on: str, wanted: str | None) -> DataSet | None:
+    """Open the split to validate on, `trained_on` being one split or several joined by `+`.
 
-    Args:
-        kind: Kind of data set.
-        root: Its folder.
-        trained_on: The training split, or several joined by `+`.
-        wanted: A split, `none`, or None for the first of val and test that exists, has labels and is not trained on.
+    Wanted is a split, `none`, or None for the first of val and test that exists, has labels and is not trained on.
 
     Raises:
         ParameterError: The split is trained on.
@@ -99,15 +90,9 @@ def open_validation_split(kind: str, root: Path, trained_on: str, wanted: str | 
 
 
 def load_training_data(
-    data: DataSet, validation_data: DataSet | None, recipe: Recipe, options: FrameOptions
+    data: DataSet, validation_data: DataSet | None, *, recipe: Recipe, options: FrameOptions
 ) -> TrainingData:
-    """Read and count all frames.
-
-    Args:
-        data: The training split.
-        validation_data: The split to validate on, or None.
-        recipe: Its crops must fit the frames; it may ask for synthetic ones.
-        options: How to read them.
+    """Read and count all frames of the splits to train and to validate on.
 
     Raises:
         SourceError: A frame cannot be used.
@@ -138,9 +123,14 @@ def load_training_data(
     real = open_frames(data, frequencies.size, options)
     parts = [BatchPart(real, recipe.batch_size)]
     if recipe.synthetic is not None and frequencies.size is not None:
+        if data.class_set.names != CAMVID.names:
+            raise ParameterError(
+                f"Expected the classes of camvid for synthetic frames, got those of {data.class_set.name}; "
+                "set synthetic: null in the recipe."
+            )
         log.info("Rendering %d synthetic frames.", recipe.synthetic.streets * recipe.synthetic.frames)
         device = options.device if not isinstance(real, DiskFrames) else torch.device("cpu")
-        streets = render_streets(recipe.synthetic, data.class_set, frequencies.size, replace(options, device=device))
+        streets = render_streets(recipe.synthetic, frequencies.size, replace(options, device=device))
         count = recipe.synthetic.per_batch
         parts = [BatchPart(real, recipe.batch_size - count), BatchPart(streets, count)]
     validation_set = None

@@ -25,6 +25,7 @@ from erfnet_ros.training.calibration import calibrate, calibration_images
 from erfnet_ros.training.history import Evaluation, FrameResult, History
 from erfnet_ros.training.loop.curves import TrainingCurves
 from erfnet_ros.training.loop.losses import class_weights
+from erfnet_ros.training.report import write_report
 from erfnet_ros.training.setup import TrainingSetup
 from erfnet_ros.visualization.contact_sheet import Sample, labeled_strip, write_png
 from erfnet_ros.visualization.overlay import blend
@@ -40,38 +41,26 @@ _STRIPS = "frames"
 
 
 def finish(setup: TrainingSetup, network: ERFNet, curves: TrainingCurves) -> None:
-    """Write checkpoint, evaluation, history and report into the run's folder.
-
-    Args:
-        setup: The run.
-        network: Its result.
-        curves: Its curves.
-    """
+    """Write checkpoint, evaluation, history and report of a trained network into the run's folder."""
     run = setup.request.run
     path = run / CHECKPOINT
     checkpoint = _checkpoint(setup, network)
     # Before it is evaluated: an error in the evaluation must not lose the weights.
     checkpoints.save(checkpoint, path)
     if setup.training_data.validation_data is not None:
-        miou = _evaluate(run, path, str(setup.device), setup.training_data.validation_data)
+        miou = _evaluate(setup, setup.training_data.validation_data)
         checkpoints.save(replace(checkpoint, miou=miou), path)
     _history(setup, curves).write(run)
-    from erfnet_ros.training.report import write_report
-
     log.info("%s and %s are written.", path, write_report(run))
 
 
 def without_class_weights(state_dict: dict[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
-    """Return the network's tensors with log(weight) subtracted from the logit of each class.
+    """Return the network's tensors with log(weight), of weights (C,), subtracted from the logit of each class.
 
     Weighted cross-entropy is least where the softmax is proportional to weight times probability, which predicts rare
     classes too often.
 
     Source: Menon et al. 2021, "Long-tail learning via logit adjustment", section 4 (post-hoc adjustment).
-
-    Args:
-        state_dict: The network's; not changed.
-        weights: (C,) class weights of its training.
     """
     shift = weights.log()
     # Subtracting the mean from all classes does not change the softmax.
@@ -91,38 +80,35 @@ def _checkpoint(setup: TrainingSetup, network: ERFNet) -> Checkpoint:
     return calibrate(checkpoint, calibration_images(data.data))
 
 
-def _evaluate(run: Path, path: Path, device: str, data: DataSet) -> float | None:
+def _evaluate(setup: TrainingSetup, data: DataSet) -> float | None:
     """Evaluate the written file as a user would run it; return its mIoU."""
-    segmenter = Segmenter(path, device=device)
+    run = setup.request.run
+    segmenter = Segmenter(run / CHECKPOINT, device=str(setup.device))
 
     def segment(rgb: Pixels) -> tuple[Pixels, Pixels]:
         segmentation = segmenter(rgb)
         return segmentation.labels, segmentation.confidence
 
+    def with_strip(scored: FrameScore, stem: str) -> FrameResult:
+        """Write a frame's picture: image, ground truth and prediction side by side."""
+        frame = data[scored.index]
+        labels = segmenter(frame.rgb).labels
+        miou = scored.figures.miou or 0.0
+        colored = blend(frame.rgb, labels, data.class_set.palette(), 0.5)
+        sample = Sample(f"mIoU {100 * miou:.1f} %", frame.rgb, frame.truth, labels, colored)
+        picture = Path(_STRIPS) / f"{stem}.png"
+        write_png(run / picture, labeled_strip(sample, data.class_set))
+        return FrameResult(scored.name, miou, picture.as_posix())
+
+    (run / _STRIPS).mkdir(exist_ok=True)
     measurement = measure(data, range(len(data)), segment)
-    best, worst = measurement.best(_SHOWN), measurement.worst(_SHOWN)
-    shown = {
-        name: tuple(_shown(run, data, segmenter, frame, f"{name}_{n + 1}") for n, frame in enumerate(frames))
-        for name, frames in (("best", best), ("worst", worst))
-    }
-    Evaluation(data.split, measurement.score, shown["best"], shown["worst"]).write(run)
+    best = tuple(with_strip(frame, f"best_{n}") for n, frame in enumerate(measurement.best(_SHOWN), 1))
+    worst = tuple(with_strip(frame, f"worst_{n}") for n, frame in enumerate(measurement.worst(_SHOWN), 1))
+    Evaluation(data.split, measurement.score, best, worst).write(run)
     figures = measurement.score.figures()
     if figures.miou is not None:
         log.info("mIoU on %s: %.2f %% over %d frames.", data.split, 100 * figures.miou, figures.frames)
     return figures.miou
-
-
-def _shown(run: Path, data: DataSet, segmenter: Segmenter, scored: FrameScore, stem: str) -> FrameResult:
-    """Write the strip of one frame."""
-    frame = data[scored.index]
-    labels = segmenter(frame.rgb).labels
-    miou = scored.figures.miou or 0.0
-    colored = blend(frame.rgb, labels, data.class_set.palette(), 0.5)
-    sample = Sample(f"mIoU {100 * miou:.1f} %", frame.rgb, frame.truth, labels, colored)
-    picture = Path(_STRIPS) / f"{stem}.png"
-    (run / _STRIPS).mkdir(exist_ok=True)
-    write_png(run / picture, labeled_strip(sample, data.class_set))
-    return FrameResult(scored.name, miou, picture.as_posix())
 
 
 def _history(setup: TrainingSetup, curves: TrainingCurves) -> History:
@@ -145,7 +131,6 @@ def _history(setup: TrainingSetup, curves: TrainingCurves) -> History:
         steps=curves.steps,
         images=curves.images,
         seconds=curves.seconds,
-        images_per_second=curves.images / max(curves.seconds, 1e-9),
         points=tuple(curves.points),
     )
 

@@ -35,14 +35,9 @@ _RAREST_SHARE = 1e-4
 
 
 def train(request: Request) -> bool:
-    """Train to the recipe's end.
+    """Train to the recipe's end; return whether it was reached, or a signal stopped the run with its state saved.
 
-    Returns:
-        Whether the end was reached; False where a signal stopped the run and its state was saved.
-
-    Raises:
-        ErfnetError: The request cannot be carried out, or the run cannot continue.
-        KeyboardInterrupt: Ctrl-C outside the training steps, or twice.
+    Ctrl-C outside the training steps, or twice, is a KeyboardInterrupt.
     """
     _quiet_lightning()
     with prepared(request) as setup:
@@ -69,7 +64,7 @@ def _train(setup: TrainingSetup) -> bool:
             continue
         resumed = state is not None and plan.index == state[STAGE_KEY]
         module = StageModule(network, plan, recipe, weights, rare_classes=data.class_frequencies.rare_classes)
-        _fit(setup, module, callbacks, logger, request.state if resumed else None)
+        _fit(setup, module, callbacks=callbacks, logger=logger, state=request.state if resumed else None)
         if saver.stopped:
             log.info("The state after step %d is saved.", curves.steps)
             return False
@@ -81,11 +76,16 @@ def _train(setup: TrainingSetup) -> bool:
 
 
 def _fit(
-    setup: TrainingSetup, module: StageModule, callbacks: list[Callback], logger: TensorBoardLogger, state: Path | None
+    setup: TrainingSetup,
+    module: StageModule,
+    *,
+    callbacks: list[Callback],
+    logger: TensorBoardLogger,
+    state: Path | None,
 ) -> None:
     """Train one stage, from its beginning or from a state on."""
     request, several = setup.request, setup.request.processes > 1
-    gpu = setup.device.type == "cuda"
+    gpu, validation_set = setup.device.type == "cuda", setup.training_data.validation_set
     trainer = Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=[setup.device.index or 0] if gpu and request.devices == 1 else request.devices,
@@ -93,7 +93,8 @@ def _fit(
         strategy="ddp" if several else "auto",
         sync_batchnorm=several and gpu,
         precision=_LIGHTNING_PRECISIONS[setup.precision],  # type: ignore[arg-type]
-        benchmark=gpu and _has_few_shapes(setup),
+        # cuDNN's search for the fastest kernels pays where images have few sizes.
+        benchmark=gpu and (validation_set is None or validation_set.frames.size is not None),
         max_steps=module.plan.steps,
         max_epochs=-1,
         gradient_clip_val=module.plan.stage.optimizer.clip_norm,
@@ -125,16 +126,9 @@ def _fit(
         if not is_out_of_memory(error):
             raise
         saved = request.state.exists()
-        raise out_of_memory_in_training(setup.recipe.batch_size, request.processes, str(setup.device), saved) from error
-
-
-def _has_few_shapes(setup: TrainingSetup) -> bool:
-    """Tell whether images have few sizes, for which cuDNN's search for the fastest kernels pays.
-
-    Each phase has one size, a folder's validation frames may have hundreds.
-    """
-    validation_set = setup.training_data.validation_set
-    return validation_set is None or validation_set.frames.size is not None
+        raise out_of_memory_in_training(
+            setup.recipe.batch_size, processes=request.processes, device=str(setup.device), saved=saved
+        ) from error
 
 
 def _quiet_lightning() -> None:

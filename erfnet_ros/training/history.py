@@ -1,4 +1,4 @@
-"""Files of a training run that its report is made of: `history.json` and `evaluation.json`."""
+"""Files behind the report of a training run: `history.json` and `evaluation.json`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from erfnet_ros.core.config_schema import decode, encode
+from erfnet_ros.core.config_schema import decode, to_json
 from erfnet_ros.core.errors import SourceError
-from erfnet_ros.core.output_files import atomic_output
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.training.config.recipe import Recipe
 
@@ -25,7 +25,6 @@ class CurvePoint:
     """One point of the curves.
 
     Attributes:
-        stage: Name of the recipe's stage, such as encoder or network.
         step: Optimization steps taken since the run began, all stages counted together.
         loss: Mean training loss since the point before.
         learning_rate: Rate of the step that was just taken.
@@ -50,19 +49,13 @@ class History:
     Attributes:
         data: Training data in words: data set, split, number of frames.
         validated_on: Name of the split behind `val_miou`; None where there was no validation.
-        recipe_name: Name of the recipe (paper, modern, or a file's stem).
-        recipe: The recipe, with the command line's overrides.
-        seed: Of all random choices.
-        command: The command line that repeats the run.
-        hardware: Hardware, such as "2 cores of AMD EPYC" or "1 x NVIDIA H100".
+        recipe_name: paper, modern, or a file's stem.
+        recipe: With the command line's overrides.
+        hardware: Such as "2 cores of AMD EPYC" or "1 x NVIDIA H100".
         versions: Version by library name (erfnet_ros, torch, lightning, python).
-        class_names: Names of the classes, by id.
         class_frequencies: Share of the training split's known pixels by class, 0..1, summing to 1.
-        steps: Optimization steps taken.
         images: Crops trained on.
         seconds: Time spent in training steps, over all resumptions; without validation and startup.
-        images_per_second: `images / seconds`.
-        points: The curves, in order of steps.
     """
 
     data: str
@@ -78,21 +71,15 @@ class History:
     steps: int
     images: int
     seconds: float
-    images_per_second: float
     points: tuple[CurvePoint, ...]
 
     def write(self, run: Path) -> None:
-        """Write `history.json`; the file is complete or not there."""
-        write_json(run / HISTORY, self)
+        """Write `history.json` into a run's folder."""
+        write_file(run / HISTORY, to_json(self))
 
     @classmethod
     def read(cls, run: Path) -> History:
-        """Read `history.json` of a run's folder.
-
-        Raises:
-            SourceError: The file is missing or not JSON.
-            ParameterError: It is not what `write` writes.
-        """
+        """Read `history.json` of a run's folder; raise SourceError or ParameterError where it is missing or damaged."""
         return _read(cls, run / HISTORY)
 
 
@@ -101,7 +88,6 @@ class FrameResult:
     """One frame of the evaluated split.
 
     Attributes:
-        name: The frame's name.
         miou: mIoU of this frame alone, 0..1.
         picture: PNG strip relative to the run's folder: camera image, ground truth and prediction.
     """
@@ -113,14 +99,7 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Score of the finished checkpoint.
-
-    Attributes:
-        split: The split that was scored.
-        score: Its pixel counts.
-        best: Frames of the highest mIoU, best first.
-        worst: Frames of the lowest mIoU, worst first.
-    """
+    """Score of the finished checkpoint, frames of the highest mIoU, best first, and of the lowest, worst first."""
 
     split: str
     score: Score
@@ -128,34 +107,13 @@ class Evaluation:
     worst: tuple[FrameResult, ...]
 
     def write(self, run: Path) -> None:
-        """Write `evaluation.json`; the file is complete or not there."""
-        write_json(run / EVALUATION, self)
+        """Write `evaluation.json` into a run's folder."""
+        write_file(run / EVALUATION, to_json(self))
 
     @classmethod
     def read(cls, run: Path) -> Evaluation | None:
-        """Read `evaluation.json` of a run's folder; None where the run evaluated nothing.
-
-        Raises:
-            SourceError: The file is not JSON.
-            ParameterError: It is not what `write` writes.
-        """
+        """Read `evaluation.json` as `History.read` does; None where the run evaluated nothing."""
         return _read(cls, run / EVALUATION) if (run / EVALUATION).exists() else None
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a dataclass as JSON; it is complete or not there.
-
-    Raises:
-        SourceError: The file cannot be written.
-    """
-    text = json.dumps(encode(content), indent=1, allow_nan=False) + "\n"
-    try:
-        with atomic_output(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SourceError(
-            f"Cannot write {path}: {error.strerror}; free some space or choose another folder."
-        ) from error
 
 
 def _read(kind: type[T], path: Path) -> T:

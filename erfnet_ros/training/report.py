@@ -23,15 +23,10 @@ PAGE = "report.html"
 
 
 def write_report(run: Path) -> Path:
-    """Write `report.html` into a run's folder, from its history and its evaluation, if it has one.
-
-    Returns:
-        The page's path.
+    """Write `report.html` into a run's folder, from its history and its evaluation, if it has one; return its path.
 
     Raises:
-        SourceError: The history is missing, or one of the two files is damaged.
-        ScoreError: The counts of the evaluation are damaged.
-        ErfnetError: The page cannot be written.
+        ErfnetError: A file is missing or damaged, or the page cannot be written.
     """
     return render.write(build_page(run, History.read(run), Evaluation.read(run)), run / PAGE)
 
@@ -77,7 +72,7 @@ def _tiles(history: History, figures: Figures | None, split: str | None) -> list
         *tiles,
         Tile("loss at the end", last),
         Tile("steps", number(history.steps), f"{number(history.images)} crops"),
-        Tile("images per second", number(history.images_per_second)),
+        Tile("images per second", number(history.images / max(history.seconds, 1e-9))),
         Tile("time", duration(history.seconds), "in training steps"),
     ]
 

@@ -27,18 +27,7 @@ from erfnet_ros.training.loop.memory_check import check_memory
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """A request that can be carried out.
-
-    Attributes:
-        request: What was asked for.
-        run_config: What decides the result.
-        recipe: How to train.
-        training_data: What to train and validate on.
-        initial: Weights to start from; None from scratch.
-        device: The device of this process.
-        precision: fp32, fp16 or bf16.
-        workers: Processes that read frames.
-    """
+    """A request that can be carried out, on the device of this process."""
 
     request: Request
     run_config: RunConfig
@@ -52,11 +41,7 @@ class TrainingSetup:
 
 @contextmanager
 def prepared(request: Request) -> Iterator[TrainingSetup]:
-    """Check a request, lock the run's folder and read the data.
-
-    Raises:
-        ErfnetError: The request cannot be carried out.
-    """
+    """Check a request, lock the run's folder and read the data; raise ErfnetError where that is not possible."""
     before = RunConfig.read(request.run) if request.resume else None
     request = request if before is None else completed_from(request, before)
     name, recipe = recipe_of(request, before)
@@ -76,7 +61,9 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
         license=request.license,
         command=request.command,
     )
-    validation_data = open_validation_split(request.kind, request.root, data.split, request.validate_on)
+    validation_data = open_validation_split(
+        request.kind, request.root, trained_on=data.split, wanted=request.validate_on
+    )
     workers = default_workers(request.devices) if request.workers is None else request.workers
     options = FrameOptions(device, recipe.max_frame_height, recipe.seed, request.frames, workers, request.devices)
     # The first process starts the others, which write nothing.
@@ -89,7 +76,7 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
                 f"Expected a new folder for a new run, got {request.run}, which holds a run; "
                 "continue that one with --resume, or choose another folder."
             )
-        training_data = load_training_data(data, validation_data, recipe, options)
+        training_data = load_training_data(data, validation_data, recipe=recipe, options=options)
         check_memory(
             recipe,
             frame_size=training_data.class_frequencies.size,

@@ -272,23 +272,6 @@ def test_only_the_same_run_is_resumed_and_a_finished_one_is_not_overwritten(
     assert (run / "checkpoint.safetensors").read_bytes() == before, "a finished run has nothing left to train"
 
 
-def test_a_device_that_is_not_there_is_an_error(
-    tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    arguments = ["train", "camvid", "--data", str(camvid), "--out", str(tmp_path / "run"), "--device", "cuda"]
-    assert main(arguments) == 2
-    assert "Device 'cuda' was asked for" in capsys.readouterr().err
-
-
-def test_an_empty_folder_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "empty").mkdir()
-    assert train("camvid", tmp_path / "empty", tmp_path / "run") == 2
-    assert str(tmp_path / "empty") in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_corrupt_picture_in_the_middle_is_found_before_the_first_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,8 +13,8 @@ import yaml
 from support import browser
 
 from erfnet_ros.core.class_set import CAMVID
-from erfnet_ros.core.config_schema import build
-from erfnet_ros.core.errors import ErfnetError, SourceError
+from erfnet_ros.core.config_schema import build, encode
+from erfnet_ros.core.errors import ErfnetError, ParameterError, SourceError
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.training.config.recipe import Recipe, load
 from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
@@ -47,7 +47,6 @@ def history() -> History:
         steps=120,
         images=720,
         seconds=72.0,
-        images_per_second=10.0,
         points=points,
     )
 
@@ -120,11 +119,6 @@ def test_a_run_that_watched_nothing_has_no_curve_of_miou(tmp_path: Path) -> None
     assert not [title for title in titles if title.startswith("mIoU")]
 
 
-def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"Expected a finished training run with .*history.json"):
-        write_report(tmp_path)
-
-
 def test_damaged_counts_are_an_error(tmp_path: Path) -> None:
     history().write(tmp_path)
     evaluation(tmp_path).write(tmp_path)
@@ -132,3 +126,25 @@ def test_damaged_counts_are_an_error(tmp_path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "score": {"frames": 1}}))
     with pytest.raises(ErfnetError, match="damaged"):
         write_report(tmp_path)
+
+
+def test_history_and_evaluation_survive_their_files(tmp_path: Path) -> None:
+    assert Evaluation.read(tmp_path) is None
+    history().write(tmp_path)
+    evaluation(tmp_path).write(tmp_path)
+    assert History.read(tmp_path) == history()
+    assert encode(Evaluation.read(tmp_path)) == encode(evaluation(tmp_path))
+    with pytest.raises(ValueError, match="Out of range float"):
+        replace(history(), seconds=float("nan")).write(tmp_path)
+    assert History.read(tmp_path) == history()
+
+
+def test_a_history_that_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"Expected a finished training run with .*history.json"):
+        History.read(tmp_path)
+    (tmp_path / "history.json").write_text('{"steps": 1}')
+    with pytest.raises(ParameterError, match=r"Expected the key .data. in .*history.json, got only steps"):
+        History.read(tmp_path)
+    (tmp_path / "history.json").write_text("{")
+    with pytest.raises(SourceError, match=r"Expected JSON in .*history.json"):
+        History.read(tmp_path)

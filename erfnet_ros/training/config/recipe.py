@@ -64,7 +64,6 @@ class Optimizer:
     """Adam (Kingma and Ba 2015; weight decay in the gradient) or AdamW (Loshchilov and Hutter 2019; apart from it).
 
     Attributes:
-        name: Which of the two.
         learning_rate: Rate that the schedule's factor multiplies.
         weight_decay: Pull towards zero.
         decayed: Which parameters decay: convolution kernels alone, or all.
@@ -105,11 +104,8 @@ class Stage:
     """One training from fresh moments on, with weights taken over from the stage before.
 
     Attributes:
-        name: What the stage is called in logs and curves.
         part: `encoder` trains the encoder with its own head at an eighth of the resolution, `network` the whole.
-        phases: In order.
-        optimizer: How steps are taken.
-        schedule: The learning rate's course over all phases of this stage.
+        schedule: Over all phases of this stage.
     """
 
     name: str
@@ -160,14 +156,11 @@ class Recipe:
     """Everything that decides the result, besides the data.
 
     Attributes:
-        stages: In order.
         batch_size: Crops per step, over all devices.
         seed: Of all random choices.
         max_frame_height: Taller frames are shrunk to this height, pixels, before anything else; null keeps them.
-        loss: What is minimized.
         ema_decay: Decay per step of the running average of the weights that is validated and kept; null keeps
             the last weights.
-        synthetic: Synthetic frames in every batch; null for none.
         validate_every: Steps between two validations.
         validate_frames: Number of frames to validate on while training, evenly spread over the split; null for all.
         compile: Whether the network is compiled: faster after a minute's wait.
@@ -199,14 +192,7 @@ class Recipe:
 
 
 def load(name_or_path: str) -> tuple[str, Recipe]:
-    """Read a recipe by its built-in name or from a YAML file.
-
-    Returns:
-        Its name (a file's stem) and the recipe.
-
-    Raises:
-        ParameterError: There is no such recipe, or it is not one.
-    """
+    """Return name (a file's stem) and content of a built-in recipe or a YAML file, else raise ParameterError."""
     path = _built_in(name_or_path) if name_or_path in BUILT_IN else Path(name_or_path)
     if not path.is_file():
         raise ParameterError(
@@ -216,20 +202,11 @@ def load(name_or_path: str) -> tuple[str, Recipe]:
 
 
 def with_length(recipe: Recipe, steps: int | None, epochs: int | None) -> Recipe:
-    """Return the recipe with another length of each stage, its phases, warm-up and decay in proportion.
-
-    Args:
-        recipe: What to change.
-        steps: New length of each stage in steps, for recipes that count steps.
-        epochs: New length of each stage in epochs, for recipes that count epochs.
-
-    Raises:
-        ParameterError: The recipe counts in the other unit.
-    """
-    if steps is None and epochs is None:
-        return recipe
+    """Return the recipe with another length of each stage, its phases, warm-up and decay in proportion."""
     unit, wanted = ("epochs", epochs) if steps is None else ("steps", steps)
-    return replace(recipe, stages=tuple(_stage_with_length(stage, unit, wanted or 0) for stage in recipe.stages))
+    if wanted is None:
+        return recipe
+    return replace(recipe, stages=tuple(_stage_with_length(stage, unit, wanted) for stage in recipe.stages))
 
 
 def _stage_with_length(stage: Stage, unit: str, wanted: int) -> Stage:
@@ -241,17 +218,16 @@ def _stage_with_length(stage: Stage, unit: str, wanted: int) -> Stage:
         raise ParameterError(
             f"Expected --{unit} of {len(lengths)} or more, one for each phase of stage '{stage.name}', got {wanted}."
         )
-    ends = [round(wanted * sum(lengths[: n + 1]) / sum(lengths)) for n in range(len(lengths))]
-    # Rounding must not swallow a short phase.
-    for n in range(len(ends)):
-        ends[n] = min(max(ends[n], (ends[n - 1] if n else 0) + 1), wanted - (len(ends) - 1 - n))
-    phases = tuple(
-        replace(phase, **{unit: end - begin})
-        for phase, begin, end in zip(stage.phases, [0, *ends[:-1]], ends, strict=True)
-    )
     factor = wanted / sum(lengths)
+    phases, begin = [], 0
+    for n, phase in enumerate(stage.phases, 1):
+        # Rounding must not remove a short phase, this one or one of those that follow.
+        end = min(max(round(factor * sum(lengths[:n])), begin + 1), wanted - (len(lengths) - n))
+        phases.append(replace(phase, **{unit: end - begin}))
+        begin = end
     warmup, decay = round(stage.schedule.warmup_steps * factor), round(stage.schedule.decay_steps * factor)
-    return replace(stage, phases=phases, schedule=replace(stage.schedule, warmup_steps=warmup, decay_steps=decay))
+    schedule = replace(stage.schedule, warmup_steps=warmup, decay_steps=decay)
+    return replace(stage, phases=tuple(phases), schedule=schedule)
 
 
 def _built_in(name: str) -> Path:

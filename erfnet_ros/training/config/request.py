@@ -9,47 +9,44 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from erfnet_ros.core.config_schema import build, decode, encode
+from erfnet_ros.core.config_schema import build, decode, encode, to_json
 from erfnet_ros.core.errors import ParameterError, TrainingError
+from erfnet_ros.core.output_files import write_file
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.training.config.recipe import DEFAULT, Recipe, load, with_length
-from erfnet_ros.training.history import write_json
 
-RUN_CONFIG = "run.json"
-"""The run's configuration, in the run's folder: only the same may be resumed."""
-
-STATE = "state.ckpt"
-"""The state to resume from, in the run's folder."""
+RUN_CONFIG, STATE = "run.json", "state.ckpt"
+"""Files in the run's folder: its configuration, and the state to resume from."""
 
 _MAY_DIFFER = ("validate_on", "license", "command")
 """What may differ where a run is resumed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """Options of `erfnet train`; see its help. None leaves a choice to the resumed run or to the default."""
 
     kind: str
     root: Path
     run: Path
-    recipe: str | None
-    split: str | None
-    validate_on: str | None
-    init: Path | None
-    resume: bool
-    epochs: int | None
-    steps: int | None
-    batch_size: int | None
-    seed: int | None
-    license: str | None
-    device: str
-    precision: str
-    devices: int
-    nodes: int
-    workers: int | None
-    frames: str
-    save_every_s: float
     command: str
+    recipe: str | None = None
+    split: str | None = None
+    validate_on: str | None = None
+    init: Path | None = None
+    resume: bool = False
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    seed: int | None = None
+    license: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    workers: int | None = None
+    frames: str = "auto"
+    save_every_s: float = 60.0
 
     @property
     def processes(self) -> int:
@@ -67,17 +64,11 @@ class RunConfig:
     """Settings that decide a run's result, and other options of its first command.
 
     Attributes:
-        data: Kind of data set.
-        split: What is trained on.
         files: See `fingerprint`.
-        recipe_name: Name of the recipe.
-        recipe: Its content, overrides applied.
+        recipe: With overrides applied.
         init: Hash of the checkpoint to start from; None from scratch.
-        precision: fp32, fp16 or bf16.
         processes: Number of processes that train together: each normalizes its own part of a batch.
         validate_on: Option --validate-on, which decides no weights, and neither do the two below.
-        license: License of the weights, or None.
-        command: The first command line.
     """
 
     data: str
@@ -94,15 +85,11 @@ class RunConfig:
 
     def write(self, run: Path) -> None:
         """Write it into the run's folder."""
-        write_json(run / RUN_CONFIG, self)
+        write_file(run / RUN_CONFIG, to_json(self))
 
     @classmethod
     def read(cls, run: Path) -> RunConfig:
-        """Read it from the run's folder.
-
-        Raises:
-            TrainingError: There is none, or it is damaged.
-        """
+        """Read it from the run's folder; raise TrainingError where there is none, or it is damaged."""
         path = run / RUN_CONFIG
         try:
             return decode(cls, json.loads(path.read_text(encoding="utf-8")), str(path))
@@ -117,11 +104,7 @@ class RunConfig:
             ) from error
 
     def check_same(self, before: RunConfig, run: Path) -> None:
-        """Refuse to resume another run.
-
-        Raises:
-            TrainingError: They differ; it says in what.
-        """
+        """Raise TrainingError, which says in what they differ, where another run would be resumed."""
         old, new = _flat(encode(before)), _flat(encode(self))
         deciding = sorted((old.keys() | new.keys()) - {*_MAY_DIFFER})
         differing = [name for name in deciding if old.get(name) != new.get(name)]
@@ -146,11 +129,7 @@ def completed_from(request: Request, before: RunConfig) -> Request:
 
 
 def recipe_of(request: Request, before: RunConfig | None) -> tuple[str, Recipe]:
-    """Return the name and the recipe that a request asks for, or else those of the run that is resumed.
-
-    Raises:
-        ParameterError: The recipe is invalid, or an override does not fit it.
-    """
+    """Return name and recipe that a request asks for, or else those of the run that is resumed."""
     if request.recipe is not None or before is None:
         name, recipe = load(request.recipe or DEFAULT)
         recipe = with_length(recipe, request.steps, request.epochs)
@@ -160,12 +139,9 @@ def recipe_of(request: Request, before: RunConfig | None) -> tuple[str, Recipe]:
             raise ParameterError(
                 "Expected --recipe together with --steps or --epochs to compare with the run, got none."
             )
-    if request.batch_size is not None:
-        recipe = replace(recipe, batch_size=request.batch_size)
-    if request.seed is not None:
-        recipe = replace(recipe, seed=request.seed)
+    overrides = {key: value for key in ("batch_size", "seed") if (value := getattr(request, key)) is not None}
     # The overrides are the user's, too, and so checked as a file is.
-    recipe = build(Recipe, encode(recipe), f"recipe {name}")
+    recipe = build(Recipe, {**encode(recipe), **overrides}, f"recipe {name}")
     if recipe.batch_size % request.processes:
         raise ParameterError(
             f"Expected a batch size that the {request.processes} processes can share evenly, got {recipe.batch_size}; "

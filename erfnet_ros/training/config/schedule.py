@@ -13,7 +13,6 @@ class Plan:
     """Steps of a stage.
 
     Attributes:
-        stage: What is planned.
         index: The stage's place in the recipe, from 0.
         first_step: Steps of all stages before.
         phase_steps: Length of each phase in steps.
@@ -32,11 +31,7 @@ class Plan:
         return sum(self.phase_steps)
 
     def phase_index(self, step: int) -> int:
-        """Return which phase `step` (0-based within the stage) belongs to.
-
-        Raises:
-            IndexError: `step` is past the stage's end.
-        """
+        """Return which phase `step` (0-based within the stage) belongs to; raise IndexError past the end."""
         for index, length in enumerate(self.phase_steps):
             if step < length:
                 return index

@@ -47,9 +47,8 @@ class CropBatch:
     """Crops as tensors on the device that cuts them out.
 
     Attributes:
-        scale: (N, 2) float64, `Crop.scale` of each.
-        center: (N, 2) float64, `Crop.center` of each.
-        color_jitter: (N, 9) float32, `Crop.color_jitter` of each.
+        scale, center: (N, 2) float64, those of each `Crop`.
+        color_jitter: (N, 9) float32.
         frames: (N,) int64 number of each one's frame.
         order: (N,) int64 numbers of the crops, those of one square side by side.
         squares: (side, number of crops) of each square that is averaged before crops are cut out, in that order.
@@ -103,14 +102,14 @@ def draw_crop(
     weights: npt.NDArray[np.float64],
     random: np.random.Generator,
 ) -> Crop:
-    """Draw one crop.
+    """Draw one crop of a frame of (width, height), pixels.
 
     Args:
         phase: How far a crop may differ from its frame.
-        frame_size: (width, height) of the frame, pixels.
+        frame_size: Of the frame.
         samples: Where the frame's classes are; not needed where `rare_class_fraction` is 0.
         weights: (C,) relative probability that a crop is centered on the class.
-        random: Source of all random numbers.
+        random: Generator of all random numbers.
     """
     width, height = crop_size(phase, frame_size)
     scale = math.exp(random.uniform(math.log(phase.scale[0]), math.log(phase.scale[1])))
@@ -170,17 +169,16 @@ def _inside(center: float, extent: float, size: int) -> float:
     return min(max(center, extent / 2), size - extent / 2)
 
 
-def warp(images: Tensor, labels: Tensor, crops: CropBatch, phase: Phase) -> tuple[Tensor, Tensor]:
+def warp(images: Tensor, labels: Tensor, *, crops: CropBatch, phase: Phase) -> tuple[Tensor, Tensor]:
     """Cut crops out of frames: images bilinear and reflected at the border, labels nearest and void there.
 
     A crop that shrinks its frame much is cut out of means over squares of pixels: a plain bilinear warp would skip
     pixels there, which looks like no camera's image.
 
     Args:
-        images: (N, H, W, 3) uint8, the frame of each crop, on any device.
-        labels: (N, H, W) uint8 class ids, void 255, on the same.
-        crops: N crops, on the same.
-        phase: What they were drawn for.
+        images: (N, H, W, 3) uint8, the frame of each crop.
+        labels: (N, H, W) uint8 class ids, void 255.
+        crops: N crops, on the same device, drawn for `phase`.
 
     Returns:
         Images (N, 3, height, width) and labels (N, height, width), uint8, on the same device.
@@ -196,26 +194,27 @@ def warp(images: Tensor, labels: Tensor, crops: CropBatch, phase: Phase) -> tupl
         window = _window(phase, side, frame_size)
         corner = _corner(crops.center[members], window, frame_size)
         scale, center = crops.scale[members], crops.center[members] - corner
-        pixels = _cut(images, members, corner, window).float().contiguous()
+        pixels = _cut(images, members, corner=corner, window=window).float().contiguous()
         if side > 1:
             pixels = F.avg_pool2d(pixels, side, ceil_mode=True, count_include_pad=False)
-        grid = _grid(scale, center, (width, height), (pixels.shape[3] * side, pixels.shape[2] * side))
+        covered = (pixels.shape[3] * side, pixels.shape[2] * side)
+        grid = _grid(scale, center, crop=(width, height), frame=covered)
         bilinear = F.grid_sample(pixels, grid, "bilinear", "reflection", align_corners=False)
         crop_images[members] = bilinear.round_().byte()
         # grid_sample reads 0 outside the frame, so void is mapped to 0.
-        known = (VOID - _cut(labels, members, corner, window)).unsqueeze(1).float()
-        grid = _grid(scale, center, (width, height), window)
+        known = (VOID - _cut(labels, members, corner=corner, window=window)).unsqueeze(1).float()
+        grid = _grid(scale, center, crop=(width, height), frame=window)
         nearest = F.grid_sample(known, grid, "nearest", "zeros", align_corners=False)[:, 0]
         crop_labels[members] = (VOID - nearest).byte()
     return crop_images, crop_labels
 
 
-def _grid(scale: Tensor, center: Tensor, crop: tuple[int, int], frame_size: tuple[int, int]) -> Tensor:
+def _grid(scale: Tensor, center: Tensor, *, crop: tuple[int, int], frame: tuple[int, int]) -> Tensor:
     """Return the positions of the crops' pixels in their frames, (N, height, width, 2) in -1..1, for grid_sample."""
     width, height = crop
     x = center[:, :1] + (torch.arange(width, device=center.device) + 0.5 - width / 2) / scale[:, :1]
     y = center[:, 1:] + (torch.arange(height, device=center.device) + 0.5 - height / 2) / scale[:, 1:]
-    x, y = (2 * x / frame_size[0] - 1).float(), (2 * y / frame_size[1] - 1).float()
+    x, y = (2 * x / frame[0] - 1).float(), (2 * y / frame[1] - 1).float()
     shape = (len(scale), height, width)
     return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
 
@@ -245,7 +244,7 @@ def _corner(center: Tensor, window: tuple[int, int], frame_size: tuple[int, int]
     return torch.stack(corners, 1).long()
 
 
-def _cut(frames: Tensor, members: Tensor, corner: Tensor, window: tuple[int, int]) -> Tensor:
+def _cut(frames: Tensor, members: Tensor, *, corner: Tensor, window: tuple[int, int]) -> Tensor:
     """Return windows (n, height, width) or (n, 3, height, width) of the frames (N, H, W) or (N, H, W, 3) `members`."""
     # The frames as all the windows in them, without a copy; only those that are picked are copied.
     return frames.unfold(1, window[1], 1).unfold(2, window[0], 1)[members, corner[:, 1], corner[:, 0]]
@@ -257,11 +256,8 @@ def _square(scale: float) -> int:
 
 
 def to_device(host: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor from the CPU's memory without waiting for what the GPU has still to do.
-
-    Only pinned memory is copied so. PyTorch hands its bytes to nobody else before the copy is done, also where the
-    pinned tensor is forgotten at once.
-    """
+    """Copy a tensor from the CPU's memory without waiting for what the GPU has still to do."""
     if device.type != "cuda":
         return host.to(device)
+    # PyTorch reuses pinned memory only after the copy is done, even where the tensor is deleted at once.
     return host.pin_memory().to(device, non_blocking=True)

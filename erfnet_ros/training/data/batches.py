@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 _ORDER, _VIEW = 0, 1
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class BatchPart:
@@ -37,12 +40,9 @@ class BatchSampler:
     """Draws the batches of a stage.
 
     Attributes:
-        plan: The stage.
-        seed: The recipe's seed.
         parts: What each batch is made of, in order.
         sampling_weights: (C,) relative probability that a crop is centered on the class.
         rank: Which of `processes` this is: it makes every `processes`-th crop of each batch.
-        processes: How many processes train together.
     """
 
     plan: Plan
@@ -60,10 +60,14 @@ class BatchSampler:
             for n in range(part.per_batch):
                 if (first + n) % self.processes == self.rank:
                     epoch, place = divmod(step * part.per_batch + n, len(part.frames))
-                    frame = _order(self.seed, self.plan.index, number, epoch, len(part.frames))[place]
+                    frame = _order((self.seed, self.plan.index, number, epoch), len(part.frames))[place]
                     found.append((number, int(frame), first + n))
             first += part.per_batch
         return found
+
+    def keys(self, step: int) -> list[tuple[int, tuple[int, int, int]]]:
+        """Return the step together with each of its `items`."""
+        return [(step, item) for item in self.items(step)]
 
     def random(self, step: int, item: int) -> np.random.Generator:
         """Return the random number generator of one crop."""
@@ -81,7 +85,7 @@ class BatchSampler:
             phase, size, samples=pixel_samples, weights=self.sampling_weights, random=self.random(step, number)
         )
         crops = CropBatch.of([crop], [frame], torch.device("cpu"))
-        images, truth = warp(torch.from_numpy(image)[None], torch.from_numpy(labels)[None], crops, phase)
+        images, truth = warp(torch.from_numpy(image)[None], torch.from_numpy(labels)[None], crops=crops, phase=phase)
         return images[0], truth[0], crops.color_jitter[0]
 
     def batch(self, step: int) -> Batch:
@@ -106,25 +110,25 @@ class BatchSampler:
         chosen = list(zip(parts, crops.frames.tensor_split(ends), strict=True))
         images = torch.cat([frames.images[index] for frames, index in chosen])
         labels = torch.cat([frames.labels[index] for frames, index in chosen])
-        return *warp(images, labels, crops, phase), crops.color_jitter
+        return *warp(images, labels, crops=crops, phase=phase), crops.color_jitter
 
 
 def batches(
     sampler: BatchSampler, first_step: Callable[[], int], workers: int, *, pin_memory: bool = False
-) -> _MemoryBatches | DataLoader[Batch]:
+) -> Iterable[Batch]:
     """Return an iterable over the batches from a step on to the stage's end.
 
     Args:
         sampler: Draws them.
-        first_step: Asked when the iteration begins: where the stage stands then.
+        first_step: Called when the iteration begins.
         workers: Processes that decode and cut, where frames are not in memory.
         pin_memory: Whether a GPU trains, to which pinned memory is copied without waiting.
     """
     if all(isinstance(part.frames, MemoryFrames) for part in sampler.parts):
-        return _MemoryBatches(sampler, first_step)
+        return _Steps(sampler.batch, first_step, sampler.plan.steps)
     return DataLoader(
         _Crops(sampler),
-        batch_sampler=_Steps(sampler, first_step),
+        batch_sampler=_Steps(sampler.keys, first_step, sampler.plan.steps),
         num_workers=workers,
         worker_init_fn=_start_worker,
         pin_memory=pin_memory,
@@ -132,30 +136,18 @@ def batches(
     )
 
 
-class _MemoryBatches:
-    """Batches of frames in memory, each made when it is requested."""
+class _Steps(Generic[T]):
+    """What `make` returns for each step of a stage, made when it is requested."""
 
-    def __init__(self, sampler: BatchSampler, first_step: Callable[[], int]) -> None:
-        self._sampler, self._first_step = sampler, first_step
+    def __init__(self, make: Callable[[int], T], first_step: Callable[[], int], end: int) -> None:
+        self._make, self._first_step, self._end = make, first_step, end
 
-    def __iter__(self) -> Iterator[Batch]:
-        for step in range(self._first_step(), self._sampler.plan.steps):
-            yield self._sampler.batch(step)
-
-
-class _Steps:
-    """Keys of the crops of each step."""
-
-    def __init__(self, sampler: BatchSampler, first_step: Callable[[], int]) -> None:
-        self._sampler, self._first_step = sampler, first_step
-
-    def __iter__(self) -> Iterator[list[tuple[int, tuple[int, int, int]]]]:
-        for step in range(self._first_step(), self._sampler.plan.steps):
-            yield [(step, item) for item in self._sampler.items(step)]
+    def __iter__(self) -> Iterator[T]:
+        return map(self._make, range(self._first_step(), self._end))
 
 
 class _Crops(Dataset[Batch]):
-    """Crops by their keys."""
+    """Crops by `BatchSampler.keys`."""
 
     def __init__(self, sampler: BatchSampler) -> None:
         self._sampler = sampler
@@ -172,6 +164,6 @@ def _start_worker(_: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _order(seed: int, stage: int, part: int, epoch: int, frames: int) -> npt.NDArray[np.int64]:
-    """Return in which order an epoch shows the frames."""
-    return np.random.default_rng((_ORDER, seed, stage, part, epoch)).permutation(frames)
+def _order(epoch: tuple[int, ...], frames: int) -> npt.NDArray[np.int64]:
+    """Return in which order an epoch, given by seed, stage, part and number, shows the frames."""
+    return np.random.default_rng((_ORDER, *epoch)).permutation(frames)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from erfnet_ros.core.array_types import VOID, Pixels
-from erfnet_ros.core.class_set import CAMVID, ClassSet
+from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.data.synthetic.street import Street
@@ -89,30 +89,23 @@ class MemoryFrames:
 
 @dataclass(frozen=True)
 class DiskFrames:
-    """Frames that are decoded each time they are needed.
-
-    Attributes:
-        data: The data set.
-        max_height: Taller frames are shrunk to this height, pixels; None keeps them.
-        seed: Of the pixel samples.
-        size: (width, height) of the frames, pixels; None where they differ.
-    """
+    """Frames of one (width, height), or of several, that are decoded each time they are needed."""
 
     data: DataSet
-    max_height: int | None
-    seed: int
     size: tuple[int, int] | None
+    options: FrameOptions
 
     def __len__(self) -> int:
         return len(self.data)
 
     def pixels(self, index: int) -> tuple[Pixels, Pixels]:
         """Return image (H, W, 3) and labels (H, W) of one frame."""
-        return read_frame(self.data, index, self.max_height)
+        return read_frame(self.data, index, self.options.max_height)
 
     def pixel_samples_in(self, index: int, labels: Pixels) -> ClassPixelSamples:
         """Return where one frame's classes are, found in its `labels`, which takes as long as to cut a crop."""
-        return _pixel_samples(labels, len(self.data.class_set), self.seed, index)
+        random = np.random.default_rng((self.options.seed, index))
+        return sample_class_pixels(labels, len(self.data.class_set), random)
 
 
 TrainingFrames = MemoryFrames | DiskFrames
@@ -123,7 +116,7 @@ class ClassFrequencies:
     """Number of pixels of each class in a split, and sizes of its frames.
 
     Attributes:
-        pixels: (C,) int64 number of pixels by class, void left out.
+        pixels: (C,) int64, void left out.
         sizes: Number of frames by their (width, height) after shrinking, pixels.
     """
 
@@ -156,11 +149,7 @@ class ClassFrequencies:
 
 
 def read_frame(data: DataSet, index: int, max_height: int | None) -> tuple[Pixels, Pixels]:
-    """Decode one frame and shrink it where it is taller than `max_height`: images by area, labels by nearest pixel.
-
-    Raises:
-        SourceError: The frame cannot be used, or has no labels.
-    """
+    """Decode one frame and shrink it where it is taller than `max_height`: images by area, labels by nearest pixel."""
     frame = data[index]
     if frame.truth is None:
         raise SourceError(f"Expected labels in split {data.split} of {data.name}, got none; name a split with labels.")
@@ -175,11 +164,7 @@ def read_frame(data: DataSet, index: int, max_height: int | None) -> tuple[Pixel
 
 
 def count_classes(data: DataSet, options: FrameOptions) -> ClassFrequencies:
-    """Decode every frame once and count its pixels, so that no bad file stops a run later.
-
-    Raises:
-        SourceError: A frame cannot be used, or no pixel of the split has a class.
-    """
+    """Decode every frame once and count its pixels, so that no bad file stops a run later."""
 
     def count(index: int) -> tuple[npt.NDArray[np.int64], tuple[int, int]]:
         _, labels = read_frame(data, index, options.max_height)
@@ -199,13 +184,9 @@ def count_classes(data: DataSet, options: FrameOptions) -> ClassFrequencies:
 def open_frames(
     data: DataSet, size: tuple[int, int] | None, options: FrameOptions, *, sample_pixels: bool = True
 ) -> TrainingFrames:
-    """Read a split into memory, or leave it on the disk, as `options` say.
+    """Read a split of one (width, height), pixels, into memory, or leave it on the disk, as `options` say.
 
-    Args:
-        data: The split.
-        size: (width, height) of all frames, pixels; None where they differ.
-        options: How to read.
-        sample_pixels: Whether to find class pixel samples, which training needs and validation does not.
+    Splits of several sizes, for which `size` is None, stay on the disk. Only training needs class pixel samples.
 
     Raises:
         ParameterError: Frames of several sizes cannot be kept in memory.
@@ -220,7 +201,7 @@ def open_frames(
         options.place == "memory" or (options.place == "auto" and _fits_memory(len(data), size, options))
     ):
         return _load_frames(data, size, options, sample_pixels)
-    return DiskFrames(data, options.max_height, options.seed, size)
+    return DiskFrames(data, size, options)
 
 
 def _fits_memory(frames: int, size: tuple[int, int], options: FrameOptions) -> bool:
@@ -233,7 +214,6 @@ def _fits_memory(frames: int, size: tuple[int, int], options: FrameOptions) -> b
 
 
 def _load_frames(data: DataSet, size: tuple[int, int], options: FrameOptions, sample_pixels: bool) -> MemoryFrames:
-    classes = len(data.class_set)
     width, height = size
     try:
         images = torch.empty((len(data), height, width, 3), dtype=torch.uint8, device=options.device)
@@ -248,31 +228,15 @@ def _load_frames(data: DataSet, size: tuple[int, int], options: FrameOptions, sa
     def read(index: int) -> ClassPixelSamples | None:
         image, truth = read_frame(data, index, options.max_height)
         images[index], labels[index] = torch.from_numpy(image), torch.from_numpy(truth)
-        return _pixel_samples(truth, classes, options.seed, index) if sample_pixels else None
+        random = np.random.default_rng((options.seed, index))
+        return sample_class_pixels(truth, len(data.class_set), random) if sample_pixels else None
 
     samples = tuple(part for part in _map_in_threads(read, len(data), options.workers) if part is not None)
     return MemoryFrames(images, labels, samples)
 
 
-def render_streets(
-    synthetic: Synthetic, class_set: ClassSet, size: tuple[int, int], options: FrameOptions
-) -> MemoryFrames:
-    """Render the synthetic frames that a recipe asks for.
-
-    Args:
-        synthetic: Which streets and frames.
-        class_set: The data set's; the streets have CamVid's classes.
-        size: (width, height) of the frames, pixels.
-        options: Device of the frames, processes that render, and the seed.
-
-    Raises:
-        ParameterError: The class set is another one.
-    """
-    if class_set.names != CAMVID.names:
-        raise ParameterError(
-            f"Expected the classes of camvid for synthetic frames, got those of {class_set.name}; "
-            "set synthetic: null in the recipe."
-        )
+def render_streets(synthetic: Synthetic, size: tuple[int, int], options: FrameOptions) -> MemoryFrames:
+    """Render the synthetic frames, with CamVid's classes, that a recipe asks for, at a (width, height)."""
     seeds = range(synthetic.first_seed, synthetic.first_seed + synthetic.streets)
     indices = tuple(range(0, synthetic.frames * synthetic.every, synthetic.every))
     tasks = [(street, size, indices) for street in seeds]
@@ -285,8 +249,11 @@ def render_streets(
         drives = [_render(task) for task in tasks]
     images = np.concatenate([images for images, _ in drives])
     labels = np.concatenate([labels for _, labels in drives])
-    # Another seed than the real frames' of the same number.
-    samples = tuple(_pixel_samples(part, len(class_set), options.seed + 1, index) for index, part in enumerate(labels))
+    samples = tuple(
+        # Another seed than the real frames' of the same number.
+        sample_class_pixels(part, len(CAMVID), np.random.default_rng((options.seed + 1, index)))
+        for index, part in enumerate(labels)
+    )
     return MemoryFrames(
         torch.from_numpy(images).to(options.device), torch.from_numpy(labels).to(options.device), samples
     )
@@ -294,8 +261,7 @@ def render_streets(
 
 def default_workers(processes: int) -> int:
     """Return how many workers each of the `processes` that train on this machine may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(16, cores // processes))
+    return max(1, min(16, len(os.sched_getaffinity(0)) // processes))
 
 
 def _render(task: tuple[int, tuple[int, int], Sequence[int]]) -> tuple[Pixels, Pixels]:
@@ -305,15 +271,8 @@ def _render(task: tuple[int, tuple[int, int], Sequence[int]]) -> tuple[Pixels, P
     return np.stack(images), np.stack(labels)
 
 
-def _pixel_samples(labels: Pixels, classes: int, seed: int, index: int) -> ClassPixelSamples:
-    return sample_class_pixels(labels, classes, np.random.default_rng((seed, index)))
-
-
 def _map_in_threads(work: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
-    """Yield `work(0)`, `work(1)`, ... in order; OpenCV decodes outside Python's lock.
-
-    A few at a time, as what is yielded may be large.
-    """
+    """Yield `work(0)`, `work(1)`, ... in order, a few computed at a time, as what is yielded may be large."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for begin in range(0, count, _WINDOW):
             yield from pool.map(work, range(begin, min(count, begin + _WINDOW)))

@@ -26,8 +26,7 @@ def apply_color_jitter(images: Tensor, color_jitter: Tensor, phase: Phase) -> Te
 
     Args:
         images: (N, 3, H, W) uint8.
-        color_jitter: (N, 9) float32, `Crop.color_jitter` of each.
-        phase: What it was drawn for.
+        color_jitter: (N, 9) float32, `Crop.color_jitter` of each, drawn for `phase`.
 
     Returns:
         (N, 3, H, W) float32 in 0..1.
@@ -35,7 +34,7 @@ def apply_color_jitter(images: Tensor, color_jitter: Tensor, phase: Phase) -> Te
     brightness, contrast, saturation, gamma = (part.view(-1, 1, 1, 1) for part in color_jitter[:, :4].unbind(1))
     x = images.float().div_(255).pow_(gamma)
     x = x.sub_(0.5).mul_(contrast).add_(0.5).mul_(brightness).clamp_(0, 1)
-    # Factors as numbers: a tensor of them would have to travel to the device at each step.
+    # Factors as numbers: a tensor of them would be copied to the device at each step.
     red, green, blue = (part * factor for part, factor in zip(x.tensor_split(3, 1), _GRAY, strict=True))
     gray = red.add_(green).add_(blue)
     x = torch.lerp(gray.expand_as(x), x, saturation).clamp_(0, 1)
@@ -56,14 +55,11 @@ def paste(
     Each class is pasted with a probability of one half.
 
     Args:
-        images: (N, 3, H, W) uint8.
+        images: (N, 3, H, W) uint8; not changed, as the labels.
         labels: (N, H, W) uint8 class ids, void 255.
         classes: Which may be pasted.
         fraction: Share of the crops that are pasted onto.
         random: Generator on the CPU.
-
-    Returns:
-        New images and labels of the same shapes.
     """
     chosen = torch.rand(len(images), 1, generator=random) < fraction
     pasted = torch.zeros(len(images), VOID + 1, dtype=torch.bool)

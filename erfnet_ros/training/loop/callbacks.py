@@ -24,15 +24,9 @@ _AGREE_STEPS = 10
 
 
 class StateSaver(Callback):
-    """Saves a run's state by time, at each stage's end, and when Ctrl-C or SIGTERM stops the run.
+    """Saves a run's state every so many seconds, at each stage's end, and when Ctrl-C or SIGTERM stops the run.
 
-    Args:
-        path: File of the state.
-        every_s: Seconds between two saved states.
-        curves: The run's curves; called before this callback.
-
-    Attributes:
-        stopped: Whether a signal stopped the run, after its state was saved.
+    `stopped` tells whether a signal stopped the run, after its state was saved. The curves are called before it.
     """
 
     def __init__(self, path: Path, every_s: float, curves: TrainingCurves) -> None:
@@ -90,7 +84,7 @@ class StateSaver(Callback):
 
 
 class StepBar(RichProgressBar):
-    """Progress bar that counts to the stage's last step; Lightning's own does not know where the data ends."""
+    """Progress bar that counts to the stage's last step; Lightning's own counts epochs, which have no end here."""
 
     def __init__(self, curves: TrainingCurves) -> None:
         super().__init__()
@@ -102,7 +96,7 @@ class StepBar(RichProgressBar):
         return self.trainer.max_steps
 
     def _get_train_description(self, current_epoch: int) -> str:
-        """Return the text before the bar; Lightning's counts epochs, which have no end here."""
+        """Return the text before the bar."""
         return stage_of(self.trainer.lightning_module).plan.stage.name
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:

@@ -23,11 +23,7 @@ class StateFile(CheckpointIO):
     """Lightning's checkpoint reader and writer."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a temporary file and rename it.
-
-        Raises:
-            TrainingError: The file cannot be written; the one before is still there.
-        """
+        """Write a state; raise TrainingError where it cannot be written, with the one before still there."""
         path = Path(path)
         content = io.BytesIO()
         torch.save(checkpoint, content)
@@ -43,11 +39,7 @@ class StateFile(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read what `save_checkpoint` wrote; `weights_only` is taken as true.
-
-        Raises:
-            TrainingError: The file is missing, damaged, or of another program.
-        """
+        """See `read_state`; `weights_only` is taken as true."""
         return read_state(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -64,11 +56,7 @@ def cannot_write(path: Path, error: OSError, state: Path) -> TrainingError:
 
 @contextmanager
 def report_full_disk(state: Path) -> Iterator[None]:
-    """Report a full disk as one error, whoever writes: TensorBoard, Lightning or the report.
-
-    Raises:
-        TrainingError: Something could not be written into the run's folder.
-    """
+    """Raise a full disk as one TrainingError, whoever writes: TensorBoard, Lightning or the report."""
     hook = threading.excepthook
 
     def quiet(event: threading.ExceptHookArgs) -> None:
@@ -98,11 +86,7 @@ def remove_partial_states(run: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a state into the CPU's memory.
-
-    Raises:
-        TrainingError: The file is missing, damaged, or of another program.
-    """
+    """Read a state into the CPU's memory; raise TrainingError where it is missing, damaged or something else."""
     if not path.is_file():
         raise TrainingError(
             f"Expected the state of an interrupted run at {path} to resume, found none; leave out --resume."
@@ -115,7 +99,5 @@ def read_state(path: Path) -> dict[str, Any]:
             f"Expected a state of 'erfnet train' in {path}, got something else; start a new run."
         ) from error
     if not isinstance(state, dict):
-        raise TrainingError(
-            f"Expected a state of 'erfnet train' in {path}, got {type(state).__name__}; start a new run."
-        )
+        raise TrainingError(f"Expected a state of 'erfnet train' in {path}, got {type(state).__name__}.")
     return state

@@ -34,18 +34,13 @@ _GPU_SAMPLE_S = 1.0
 
 @dataclass(frozen=True)
 class Throughput:
-    """Means over a period.
-
-    Attributes:
-        images_per_second: Crops trained on, over all processes.
-        gpu_utilization: Share of the time that this process's GPU was busy, 0..1; None where it is not known.
-    """
+    """Means over a period; see `CurvePoint`."""
 
     images_per_second: float
     gpu_utilization: float | None
 
     def texts(self) -> dict[str, str]:
-        """Return each figure by its name, formatted for people."""
+        """Return each figure by its name."""
         texts = {"images/s": f"{self.images_per_second:.1f}"}
         if self.gpu_utilization is not None:
             texts["GPU"] = f"{100 * self.gpu_utilization:.0f} %"
@@ -94,11 +89,9 @@ class TrainingCurves(Callback):
     Args:
         validation_set: What to validate on; None for nothing.
         validate_every: Steps between two validations.
-        image_logger: Where images go; None for none.
         quiet: Whether a progress bar replaces the log lines between validations.
 
     Attributes:
-        points: The curves so far.
         seconds: Time spent in steps, over all resumptions.
         images: Crops trained on, over all processes.
         steps: Steps taken, over all stages.
@@ -123,7 +116,7 @@ class TrainingCurves(Callback):
 
     @property
     def throughput(self) -> Throughput:
-        """Means of this period, or of the one before while this is too short to tell."""
+        """Means of this period, or of the one before while this one is short."""
         if self._last_throughput is not None and self._meter.seconds < _LINE_S:
             return self._last_throughput
         return self._meter.throughput(self.images)
@@ -150,11 +143,7 @@ class TrainingCurves(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step, check its loss, and add a point to the curves where one is due.
-
-        Raises:
-            TrainingError: The loss is not finite.
-        """
+        """Count the step, check its loss, and add a point to the curves where one is due."""
         module, step = stage_of(pl_module), trainer.global_step
         plan, last = module.plan, step == module.plan.steps
         self._losses.append(outputs["loss"].detach())
@@ -177,11 +166,7 @@ class TrainingCurves(Callback):
         self._clock = time.monotonic()
 
     def mean_loss(self, module: StageModule) -> float:
-        """Return the mean loss since the last point, 0 where no step was taken since.
-
-        Raises:
-            TrainingError: It is not finite.
-        """
+        """Return the mean loss since the last point, or 0; raise TrainingError where it is not finite."""
         loss = float(torch.stack([loss.to(module.device) for loss in self._losses]).mean()) if self._losses else 0.0
         if not math.isfinite(loss):
             raise diverged(f"Expected a finite loss, got {loss} at step {module.plan.first_step + module.global_step}")
@@ -195,8 +180,7 @@ class TrainingCurves(Callback):
             throughput = self._meter.throughput(self.images)
             rate = plan.stage.optimizer.learning_rate * plan.rate_factor(step - 1)
             miou = self._validate(trainer, module, self._validation_set) if validates and self._validation_set else None
-            speed = (throughput.images_per_second, throughput.gpu_utilization)
-            point = CurvePoint(plan.stage.name, plan.first_step + step, loss, rate, miou, *speed)
+            point = CurvePoint(plan.stage.name, plan.first_step + step, loss, rate, miou, **asdict(throughput))
             self.points.append(point)
             self._write(trainer, point, throughput)
 
@@ -204,10 +188,10 @@ class TrainingCurves(Callback):
         network = module.result()
         numbers = validation_set.numbers[trainer.global_rank :: trainer.world_size]
         with trainer.precision_plugin.forward_context():
-            counts = count_pixels(network, module.plan, validation_set, module.device, numbers)
+            counts = count_pixels(network, module.plan, validation_set.frames, numbers=numbers)
             if self._image_logger is not None:
                 step = module.plan.first_step + trainer.global_step
-                self._image_logger.predictions(step, network, module.plan, validation_set, module.device)
+                self._image_logger.predictions(step, network, plan=module.plan, validation_set=validation_set)
         total = trainer.strategy.reduce(counts, reduce_op="sum")
         return mean_iou(with_void_column(torch.as_tensor(total)))
 
@@ -219,11 +203,10 @@ class TrainingCurves(Callback):
             return
         if trainer.is_global_zero and not (self._quiet and point.val_miou is None):
             miou = "" if point.val_miou is None else f", mIoU {100 * point.val_miou:.2f} %"
-            busy = throughput.gpu_utilization
-            gpu = "" if busy is None else f", GPU busy {100 * busy:.0f} %"
+            speed = ", ".join(f"{name} {text}" for name, text in throughput.texts().items())
             log.info(
-                "%s: step %d, loss %.4f, learning rate %.2e, %.1f images/s%s%s",
-                point.stage, point.step, point.loss, point.learning_rate, throughput.images_per_second, gpu, miou,
+                "%s: step %d, loss %.4f, learning rate %.2e, %s%s",
+                point.stage, point.step, point.loss, point.learning_rate, speed, miou,
             )  # fmt: skip
         self._last_throughput = throughput
         self._meter.begin(self.images)

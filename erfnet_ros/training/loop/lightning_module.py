@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -30,10 +31,10 @@ STAGE_KEY = "erfnet_stage"
 
 
 class StageModule(LightningModule):
-    """Train the part of the network that a stage names.
+    """Train the part of a network that a stage names, in place.
 
     Args:
-        network: What to train, changed in place.
+        network: Changed in place.
         plan: The stage.
         recipe: Loss, average and whether to compile.
         weights: (C,) float32 class weights, or None.
@@ -76,26 +77,24 @@ class StageModule(LightningModule):
         x = apply_color_jitter(images, color_jitter, phase).contiguous(memory_format=torch.channels_last)
         logits = self._predict(self.network, x)
         with torch.autocast(self.device.type, enabled=False):
-            return loss_of(self.recipe.loss, logits.float(), labels_of(self.plan, labels).long(), self.weights)
+            targets = labels_of(self.plan, labels).long()
+            return loss_of(self.recipe.loss, logits.float(), targets, weights=self.weights)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Paste between this process's crops, by seed and step alone."""
-        step = self.global_step
-        fraction = self.plan.phase(step).paste_fraction
+        fraction = self.plan.phase(self.global_step).paste_fraction
         if not fraction:
             return batch
         images, labels, color_jitter = batch
         # The last number gives other random numbers than those of dropout and noise.
-        seed = _mixed(self.recipe.seed, self.plan.index, step, self.global_rank, 1)
-        random = torch.Generator().manual_seed(seed)
+        random = torch.Generator().manual_seed(self._seed(1))
         return *paste(images, labels, classes=self._rare_classes, fraction=fraction, random=random), color_jitter
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the phase's dropout rate, and seed dropout and noise so that a resumed run draws the same."""
-        step = self.global_step
         self.network.train()
-        set_dropout(self.network, self.plan.phase(step).dropout)
-        torch.manual_seed(_mixed(self.recipe.seed, self.plan.index, step, self.global_rank))
+        set_dropout(self.network, self.plan.phase(self.global_step).dropout)
+        torch.manual_seed(self._seed())
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Take the step and update the weight average."""
@@ -103,10 +102,7 @@ class StageModule(LightningModule):
         self.update_average(self.global_step + 1)
 
     def on_train_start(self) -> None:
-        """List the tensors of average and network, which takes longer than to average them.
-
-        Neither is moved or replaced from here on.
-        """
+        """List the tensors of average and network once, which takes longer than to average them."""
         if self.average is not None:
             pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
             averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
@@ -132,20 +128,23 @@ class StageModule(LightningModule):
         """Save which stage the state belongs to."""
         checkpoint[STAGE_KEY] = self.plan.index
 
+    def _seed(self, *more: int) -> int:
+        """Return a seed that follows from the step, this process and further numbers."""
+        numbers = (self.recipe.seed, self.plan.index, self.global_step, self.global_rank, *more)
+        return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
     def _optimizer(self) -> Optimizer:
         options = self.plan.stage.optimizer
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         decays = [parameter for parameter in trained if options.decayed == "all" or parameter.ndim > 1]
-        rest = [parameter for parameter in trained if not (options.decayed == "all" or parameter.ndim > 1)]
-        groups: list[dict[str, Any]] = [{"params": decays, "weight_decay": options.weight_decay}]
-        if rest:
-            groups.append({"params": rest, "weight_decay": 0.0})
+        rest = [parameter for parameter in trained if options.decayed != "all" and parameter.ndim <= 1]
+        groups = [{"params": decays, "weight_decay": options.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         kind = Adam if options.name == "adam" else AdamW
         return kind(groups, options.learning_rate, options.betas, options.eps)
 
 
 def stage_of(module: LightningModule) -> StageModule:
-    """Return a module, which Lightning hands to callbacks, as what it is."""
+    """Return the module that Lightning passes to callbacks with its type."""
     if not isinstance(module, StageModule):
         raise TypeError(f"Expected a StageModule, got {type(module).__name__}.")
     return module
@@ -182,15 +181,6 @@ def _compiled(predict: Callable[[ERFNet, Tensor], Tensor]) -> Callable[[ERFNet, 
         log.warning("Found no C++ compiler, so the recipe's compile: true is ignored; install g++ to train faster.")
         return predict
     return torch.compile(predict, dynamic=False)
-
-
-def _mixed(*numbers: int) -> int:
-    """Return a seed of 63 bits from numbers."""
-    mixed = 0
-    for number in numbers:
-        # The multiplier and increment of Knuth's MMIX generator.
-        mixed = ((mixed ^ number) * 6364136223846793005 + 1442695040888963407) & (2**63 - 1)
-    return mixed
 
 
 def _channels_last(network: ERFNet) -> ERFNet:

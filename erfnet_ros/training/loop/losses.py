@@ -13,27 +13,20 @@ from erfnet_ros.training.config.recipe import Loss
 
 
 def class_weights(loss: Loss, shares: npt.NDArray[np.float64]) -> Tensor | None:
-    """Return the recipe's weights 1 / ln(constant + share) per class, (C,) float32; None where all are the same.
+    """Return the weights 1 / ln(constant + share) per class, (C,) float32; None where all are the same.
 
-    Source: ERFNet paper, section IV-A, after ENet (Paszke et al. 2016).
-
-    Args:
-        loss: The recipe's; the smaller its constant, the larger the weights of rare classes.
-        shares: (C,) share of the training split's labeled pixels, 0..1.
+    `shares` (C,) are those of the training split's labeled pixels. The smaller the constant, the larger the weights of
+    rare classes. Source: ERFNet paper, section IV-A, after ENet (Paszke et al. 2016).
     """
     if loss.class_weight_constant is None:
         return None
     return 1 / torch.log(loss.class_weight_constant + torch.from_numpy(shares).float())
 
 
-def loss_of(loss: Loss, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the cross-entropy, plus `overlap_weight` times one minus the soft IoU.
+def loss_of(loss: Loss, logits: Tensor, labels: Tensor, *, weights: Tensor | None) -> Tensor:
+    """Return the cross-entropy, plus `overlap_weight` times one minus the soft IoU; 0 where all pixels are void.
 
-    Args:
-        loss: The recipe's.
-        logits: (N, C, H, W) float32.
-        labels: (N, H, W) int64 class ids, void 255; 0 is returned where all are void.
-        weights: (C,) float32 class weights, or None.
+    Logits are (N, C, H, W) float32, labels (N, H, W) int64 with void 255, class weights (C,) float32.
     """
     value = cross_entropy(logits, labels, weights)
     return value + loss.overlap_weight * (1 - soft_iou(logits, labels)) if loss.overlap_weight else value

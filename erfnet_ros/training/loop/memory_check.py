@@ -7,14 +7,13 @@ from collections.abc import Callable
 import torch
 
 from erfnet_ros.core.errors import TrainingError
+from erfnet_ros.inference.device import DTYPES
 from erfnet_ros.inference.pytorch.cuda import is_out_of_memory
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.loop.losses import loss_of
 
 Size = tuple[int, int]
-
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def check_memory(
@@ -35,26 +34,21 @@ def check_memory(
         network = ERFNet(num_classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = torch.zeros((crops, 3, height, width), device=device).contiguous(memory_format=torch.channels_last)
         labels = torch.zeros((crops, height, width), dtype=torch.int64, device=device)
-        weights = None if recipe.loss.class_weight_constant is None else torch.ones(num_classes, device=device)
-        with torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32"):
+        weights = torch.ones(num_classes, device=device)
+        with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
             logits = network(images)
-        loss_of(recipe.loss, logits.float(), labels, weights).backward()  # type: ignore[no-untyped-call]
+        loss_of(recipe.loss, logits.float(), labels, weights=weights).backward()  # type: ignore[no-untyped-call]
 
-    check_batch(recipe.batch_size // processes, step, f"{width}x{height} in the memory of {device}", processes)
+    where = f"{width}x{height} in the memory of {device}"
+    check_batch(recipe.batch_size // processes, step, where=where, processes=processes)
     torch.cuda.empty_cache()
 
 
-def check_batch(crops: int, step: Callable[[int], None], where: str, processes: int) -> None:
-    """Try a step, and where it runs out of memory, halves of it until one fits.
-
-    Args:
-        crops: Crops of a batch that one process takes.
-        step: Takes a step with so many crops.
-        where: Size of the crops and device, for the error.
-        processes: Number of processes that share a batch.
+def check_batch(crops: int, step: Callable[[int], None], *, where: str, processes: int) -> None:
+    """Try a step with `crops` crops of one process, and where it runs out of memory, halves of it until one fits.
 
     Raises:
-        TrainingError: It does not fit; the message says what does.
+        TrainingError: It does not fit `where`; the message says what does.
     """
     fits, message = crops, None
     while fits and (failure := _out_of_memory_message(step, fits)) is not None:
@@ -68,15 +62,8 @@ def check_batch(crops: int, step: Callable[[int], None], where: str, processes: 
         raise TrainingError(f"Expected room for {crops} crops per step of {where}, got too little; {advice}.")
 
 
-def out_of_memory_in_training(batch_size: int, processes: int, device: str, saved: bool) -> TrainingError:
-    """Return the error of a GPU that runs out of memory during training.
-
-    Args:
-        batch_size: Crops per step, over all processes.
-        processes: Number of processes that share a batch.
-        device: Name of the device.
-        saved: Whether there is a state to continue from.
-    """
+def out_of_memory_in_training(batch_size: int, *, processes: int, device: str, saved: bool) -> TrainingError:
+    """Return the error of a GPU that runs out of memory during training, with a state to continue from or without."""
     half = batch_size // 2 // processes * processes
     smaller = f"with --batch-size {half}" if half else "with smaller crops in the recipe"
     advice = (

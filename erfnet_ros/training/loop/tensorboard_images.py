@@ -1,11 +1,10 @@
-"""Pictures of a run in TensorBoard: what the network is shown, and what it predictions."""
+"""Images of a run in TensorBoard: crops that the network is trained on, and its predictions."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
@@ -22,12 +21,7 @@ _FRAMES = 4
 
 
 class ImageLogger:
-    """Writes images.
-
-    Args:
-        writer: A `torch.utils.tensorboard.SummaryWriter`.
-        class_set: Colors of the labels.
-    """
+    """Writes images with a `torch.utils.tensorboard.SummaryWriter`."""
 
     def __init__(self, writer: Any, class_set: ClassSet) -> None:
         self._writer, self._palette = writer, class_set.palette()
@@ -36,14 +30,12 @@ class ImageLogger:
         """Show the first crops of a batch as the network sees them, their labels below."""
         self._writer.add_image("crops", self.sheet(batch, phase), step, dataformats="HWC")
 
-    def predictions(
-        self, step: int, network: ERFNet, plan: Plan, validation_set: ValidationSet, device: torch.device
-    ) -> None:
+    def predictions(self, step: int, network: ERFNet, *, plan: Plan, validation_set: ValidationSet) -> None:
         """Show some validation frames; below them the ground truth, and below that the prediction."""
         numbers = validation_set.numbers
         for number in numbers[:: max(1, len(numbers) // _FRAMES)][:_FRAMES]:
             image, truth = validation_set.frames.pixels(number)
-            predicted = predict(network, plan, image, device)
+            predicted = predict(network, plan, image)
             rows = [image, *(self._colored(ids, truth.shape) for ids in (truth, predicted))]
             self._writer.add_image(f"frame_{number}", np.concatenate(rows), step, dataformats="HWC")
 

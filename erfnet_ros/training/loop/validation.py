@@ -22,13 +22,7 @@ _PIXELS_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """What is validated on.
-
-    Attributes:
-        frames: The split's frames.
-        numbers: Which of them are segmented.
-        split: The split's name.
-    """
+    """Frames of a split, and the numbers of those that are segmented while training."""
 
     frames: TrainingFrames
     numbers: Sequence[int]
@@ -36,29 +30,22 @@ class ValidationSet:
 
 
 @torch.no_grad()
-def count_pixels(
-    network: ERFNet, plan: Plan, validation_set: ValidationSet, device: torch.device, numbers: Sequence[int]
-) -> Tensor:
-    """Count pixels by true class (rows) and predicted class (columns).
+def count_pixels(network: ERFNet, plan: Plan, frames: TrainingFrames, *, numbers: Sequence[int]) -> Tensor:
+    """Count pixels of some frames by true class (rows) and predicted class (columns), in the caller's autocast.
 
-    Args:
-        network: In training or evaluation mode; left in evaluation mode.
-        plan: The stage, whose head predictions: in an encoder stage at an eighth of the resolution.
-        validation_set: The frames.
-        device: Where the network is; the precision is that of the caller's autocast.
-        numbers: Which of the frames.
+    An encoder stage predicts at an eighth of the resolution. The network is left in evaluation mode.
 
     Returns:
-        (C, C) int64 on the device.
+        (C, C) int64 on the network's device.
     """
     network.eval()
-    classes = network.num_classes
+    classes, device = network.num_classes, device_of(network)
     logits = logits_of(plan)
     # One more for void.
     counts = torch.zeros(classes * classes + 1, dtype=torch.int64, device=device)
-    at_once = _frames_at_once(validation_set.frames, device)
+    at_once = _frames_at_once(frames, device)
     for first in range(0, len(numbers), at_once):
-        images, labels = _gathered(validation_set.frames, numbers[first : first + at_once], device)
+        images, labels = _gathered(frames, numbers[first : first + at_once], device)
         x = images.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
         predicted = logits(network, x).argmax(1)
         truth = labels_of(plan, labels).long()
@@ -69,19 +56,24 @@ def count_pixels(
 
 
 def with_void_column(matrix: Tensor) -> ConfusionMatrix:
-    """Return the matrix as the metrics read it; a network in training always predictions a class."""
+    """Return the matrix as the metrics read it; a network in training always predicts a class."""
     counts: ConfusionMatrix = np.pad(matrix.cpu().numpy(), ((0, 0), (0, 1)))
     return counts
 
 
 @torch.no_grad()
-def predict(network: ERFNet, plan: Plan, image: Pixels, device: torch.device) -> Pixels:
+def predict(network: ERFNet, plan: Plan, image: Pixels) -> Pixels:
     """Return the class ids (H', W') uint8 that the stage's head predicts for an image (H, W, 3) uint8."""
     network.eval()
-    pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(image).to(device_of(network)).permute(2, 0, 1)[None]
     x = pixels.float().div_(255).contiguous(memory_format=torch.channels_last)
     labels: Pixels = logits_of(plan)(network, x).argmax(1)[0].byte().cpu().numpy()
     return labels
+
+
+def device_of(network: ERFNet) -> torch.device:
+    """Return where a network's weights are."""
+    return next(network.parameters()).device
 
 
 def _frames_at_once(frames: TrainingFrames, device: torch.device) -> int:

@@ -52,20 +52,6 @@ def test_the_paper_recipe_is_the_papers() -> None:
         assert stage.phases == (Phase(epochs=150, crop="frame", horizontal_flip=True, shift=2),)
 
 
-def test_the_cpu_recipe_is_the_one_that_trained_the_shipped_weights() -> None:
-    _, cpu = load("camvid_cpu")
-    (stage,) = cpu.stages
-    facts = [(phase.steps, phase.crop, phase.scale, phase.color_jitter, phase.dropout) for phase in stage.phases]
-    assert facts == [
-        (1500, (240, 176), (0.4, 0.8), 0.4, 0.02),
-        (1900, (352, 272), (0.6, 1.5), 0.4, 0.05),
-        (400, (480, 360), (0.8, 1.5), 0.25, 0.05),
-    ]
-    assert (cpu.batch_size, cpu.ema_decay, cpu.loss.overlap_weight) == (8, 0.998, 0.5)
-    assert cpu.synthetic is not None
-    assert cpu.synthetic.per_batch == 1
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

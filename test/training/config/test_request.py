@@ -28,27 +28,7 @@ FIRST = RunConfig(
 )
 
 RESUMING = Request(
-    kind="camvid",
-    root=Path("camvid"),
-    run=Path("run"),
-    recipe=None,
-    split=None,
-    validate_on=None,
-    init=None,
-    resume=True,
-    epochs=None,
-    steps=None,
-    batch_size=None,
-    seed=None,
-    license=None,
-    device="cpu",
-    precision="auto",
-    devices=1,
-    nodes=1,
-    workers=None,
-    frames="auto",
-    save_every_s=60.0,
-    command="erfnet train camvid --resume",
+    kind="camvid", root=Path("camvid"), run=Path("run"), resume=True, command="erfnet train camvid --resume"
 )
 
 

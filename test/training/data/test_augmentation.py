@@ -15,6 +15,7 @@ from erfnet_ros.training.config.recipe import Phase
 from erfnet_ros.training.data import augmentation
 from erfnet_ros.training.data.augmentation import (
     SAMPLES_PER_CLASS,
+    ClassPixelSamples,
     Crop,
     CropBatch,
     draw_crop,
@@ -26,18 +27,8 @@ from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter
 SIZE = (64, 48)
 NO_JITTER = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
 WILD_CROP = (40, 32)
-WILD = Phase(
-    steps=1,
-    crop=WILD_CROP,
-    scale=(0.3, 3.0),
-    aspect_jitter=0.3,
-    shift=4,
-    rare_class_fraction=0.5,
-    color_jitter=0.5,
-    tint=0.3,
-    blur=2.0,
-    noise=0.1,
-)
+WILD_PLACE = Phase(steps=1, crop=WILD_CROP, scale=(0.3, 3.0), aspect_jitter=0.3, shift=4, rare_class_fraction=0.5)
+WILD = replace(WILD_PLACE, color_jitter=0.5, tint=0.3, blur=2.0, noise=0.1)
 
 
 def colored_frame(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,26 +41,25 @@ def view(scale: float = 1.0, center: tuple[float, float] = (32, 24), horizontal_
     return Crop((-scale if horizontal_flip else scale, scale), center, NO_JITTER)
 
 
+def draw(phase: Phase, samples: ClassPixelSamples | None, random: np.random.Generator) -> Crop:
+    """Draw a crop of a frame whose classes are all looked for alike."""
+    return draw_crop(phase, SIZE, samples=samples, weights=np.ones(8), random=random)
+
+
 def cut(
     images: torch.Tensor, labels: torch.Tensor, crops: list[Crop], crop: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cut crops that a phase of any scale may have drawn."""
     phase = Phase(steps=1, crop=crop, scale=(0.25, 4.0), aspect_jitter=0.5)
-    return warp(images, labels, CropBatch.of(crops, range(len(crops)), images.device), phase)
+    return warp(images, labels, crops=CropBatch.of(crops, range(len(crops)), images.device), phase=phase)
 
 
-def test_the_whole_frame_in_the_middle_is_the_frame_itself() -> None:
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_whole_frame_in_the_middle_is_the_frame_itself_or_its_mirror_image(flip: bool) -> None:
     images, labels = colored_frame()
-    view_images, view_labels = cut(images, labels, [view()], SIZE)
-    assert torch.equal(view_images.permute(0, 2, 3, 1), images)
-    assert torch.equal(view_labels, labels)
-
-
-def test_a_mirrored_view_is_the_frame_mirrored() -> None:
-    images, labels = colored_frame()
-    view_images, view_labels = cut(images, labels, [view(horizontal_flip=True)], SIZE)
-    assert torch.equal(view_images.permute(0, 2, 3, 1), images.flip(2))
-    assert torch.equal(view_labels, labels.flip(2))
+    view_images, view_labels = cut(images, labels, [view(horizontal_flip=flip)], SIZE)
+    assert torch.equal(view_images.permute(0, 2, 3, 1), images.flip(2) if flip else images)
+    assert torch.equal(view_labels, labels.flip(2) if flip else labels)
 
 
 def test_a_shift_by_whole_pixels_moves_them_unmixed_and_leaves_void_behind() -> None:
@@ -108,7 +98,7 @@ def test_whatever_is_drawn_labels_are_the_frames_or_void_and_pixels_in_range(see
     images, labels = colored_frame(seed)
     random = np.random.default_rng(seed)
     pixel_samples = sample_class_pixels(labels[0].numpy(), 5, random)
-    drawn = draw_crop(WILD, SIZE, samples=pixel_samples, weights=np.ones(5), random=random)
+    drawn = draw(WILD, pixel_samples, random)
     view_images, view_labels = cut(images, labels, [drawn], (40, 32))
     assert view_images.shape == (1, 3, 32, 40)
     assert view_labels.shape == (1, 32, 40)
@@ -121,12 +111,7 @@ def test_a_batch_is_what_its_views_are_one_by_one() -> None:
     """Frames in memory are cut in batches, frames on disk one by one; both must train the same network."""
     frames = [colored_frame(seed) for seed in range(4)]
     random = np.random.default_rng(0)
-    crops = [
-        draw_crop(
-            WILD, SIZE, samples=sample_class_pixels(labels[0].numpy(), 5, random), weights=np.ones(5), random=random
-        )
-        for _, labels in frames
-    ]
+    crops = [draw(WILD, sample_class_pixels(labels[0].numpy(), 5, random), random) for _, labels in frames]
     images, labels = (torch.cat(parts) for parts in zip(*frames, strict=True))
     together = cut(images, labels, crops, WILD_CROP)
     for n, one in enumerate(crops):
@@ -152,7 +137,7 @@ def test_a_view_out_of_a_part_of_its_frame_is_the_view_out_of_the_whole(
     random = np.random.default_rng(0)
     for _ in range(50):
         drawn = draw_crop(phase, (400, 300), samples=None, weights=np.ones(1), random=random)
-        part = warp(image, labels, CropBatch.of([drawn], [0], image.device), phase)
+        part = warp(image, labels, crops=CropBatch.of([drawn], [0], image.device), phase=phase)
         whole = cut(image, labels, [drawn], (20, 16))
         # Squares that begin elsewhere see the ramp's steps elsewhere; rounding may turn the nearest of two pixels.
         assert int((part[0].int() - whole[0].int()).abs().max()) <= 2
@@ -201,21 +186,13 @@ def test_spots_are_pixels_of_their_class_and_an_absent_class_has_none() -> None:
 
 def test_frames_of_void_alone_can_be_drawn_from() -> None:
     pixel_samples = sample_class_pixels(np.full((48, 64), VOID, np.uint8), 3, np.random.default_rng(0))
-    draw_crop(
-        replace(WILD, rare_class_fraction=1.0),
-        SIZE,
-        samples=pixel_samples,
-        weights=np.ones(3),
-        random=np.random.default_rng(0),
-    )
+    draw(replace(WILD, rare_class_fraction=1.0), pixel_samples, np.random.default_rng(0))
 
 
 def test_without_light_scale_and_shift_only_the_mirror_is_drawn() -> None:
     random = np.random.default_rng(0)
     pixel_samples = sample_class_pixels(np.zeros((48, 64), np.uint8), 1, random)
-    drawn = {
-        draw_crop(Phase(steps=1), SIZE, samples=pixel_samples, weights=np.ones(1), random=random) for _ in range(20)
-    }
+    drawn = {draw(Phase(steps=1), pixel_samples, random) for _ in range(20)}
     assert {view.scale for view in drawn} == {(1.0, 1.0), (-1.0, 1.0)}
     assert {view.center for view in drawn} == {(32.0, 24.0)}
     assert all(view.color_jitter == pytest.approx(NO_JITTER) for view in drawn)
@@ -225,9 +202,7 @@ def test_tint_blur_and_noise_do_not_change_what_else_is_drawn() -> None:
     """A recipe that names none of them must draw the crops that it drew before they existed."""
     plain = Phase(steps=1, crop=(16, 16), scale=(0.5, 2.0), color_jitter=0.4)
     phases = (plain, replace(plain, tint=0.2, blur=1.5, noise=0.05))
-    first, second = (
-        draw_crop(phase, SIZE, samples=None, weights=np.ones(1), random=np.random.default_rng(5)) for phase in phases
-    )
+    first, second = (draw(phase, None, np.random.default_rng(5)) for phase in phases)
     assert (first.scale, first.center, first.color_jitter[:4]) == (second.scale, second.center, second.color_jitter[:4])
     assert first.color_jitter[4:] == NO_JITTER[4:]
     assert second.color_jitter[4:7] != NO_JITTER[4:7]

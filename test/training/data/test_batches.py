@@ -16,16 +16,15 @@ pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')"
 import torch
 from support.small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
 
-from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
-from erfnet_ros.core.config_schema import build
+from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import ParameterError, SourceError, TrainingError
 from erfnet_ros.data.datasets import open_dataset
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.training.config.recipe import Recipe, Synthetic
+from erfnet_ros.training.config.recipe import Phase, Recipe, Stage, Synthetic
 from erfnet_ros.training.config.schedule import plans
 from erfnet_ros.training.data import frame_store as frames_module
 from erfnet_ros.training.data.augmentation import ClassPixelSamples
-from erfnet_ros.training.data.batches import Batch, BatchPart, BatchSampler, batches
+from erfnet_ros.training.data.batches import Batch, BatchSampler, batches
 from erfnet_ros.training.data.frame_store import (
     ClassFrequencies,
     DiskFrames,
@@ -33,28 +32,19 @@ from erfnet_ros.training.data.frame_store import (
     count_classes,
     open_frames,
     read_frame,
-    render_streets,
 )
 from erfnet_ros.training.data_setup import load_training_data, open_validation_split
 
 CPU = torch.device("cpu")
 
-RECIPE = build(
-    Recipe,
-    {
-        "batch_size": 4,
-        "stages": [
-            {
-                "name": "network",
-                "part": "network",
-                "phases": [
-                    {"steps": 30, "crop": [32, 24], "scale": [0.5, 2], "rare_class_fraction": 0.5, "color_jitter": 0.4}
-                ],
-            }
-        ],
-    },
-    "test",
-)
+PHASE = Phase(steps=30, crop=(32, 24), scale=(0.5, 2), rare_class_fraction=0.5, color_jitter=0.4)
+
+
+def recipe_of(*phases: Phase) -> Recipe:
+    return Recipe((Stage("network", "network", phases),), batch_size=4)
+
+
+RECIPE = recipe_of(PHASE)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +53,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drawn(root: Path, recipe: Recipe = RECIPE, place: str = "memory") -> BatchSampler:
-    training_data = load_training_data(
-        open_dataset("camvid", root, "train"), None, recipe, FrameOptions(CPU, place=place)
-    )
+    data, options = open_dataset("camvid", root, "train"), FrameOptions(CPU, place=place)
+    training_data = load_training_data(data, None, recipe=recipe, options=options)
     return BatchSampler(plans(recipe, 6)[0], recipe.seed, training_data.parts, np.ones(len(CAMVID)))
 
 
@@ -99,9 +88,7 @@ def test_frames_on_disk_give_the_batches_of_frames_in_memory(
     root: Path, crop: tuple[int, int], scale: tuple[float, float]
 ) -> None:
     """Small crops are cut out of a part of the frame, which must be the same part."""
-    stage = RECIPE.stages[0]
-    phase = replace(stage.phases[0], crop=crop, scale=scale, shift=8)
-    recipe = replace(RECIPE, stages=(replace(stage, phases=(phase,)),))
+    recipe = recipe_of(replace(PHASE, crop=crop, scale=scale, shift=8))
     in_memory, on_disk = taken(drawn(root, recipe), 0), taken(drawn(root, recipe, "disk"), 0, 1)
     for from_memory, from_disk in zip(in_memory, on_disk, strict=True):
         assert same(from_memory, from_disk)
@@ -111,9 +98,7 @@ def test_frames_on_disk_are_searched_for_classes_only_where_a_phase_asks_for_the
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To search a frame of 2048x1024 takes 49 ms, for each view."""
-    stage = RECIPE.stages[0]
-    phases = tuple(replace(stage.phases[0], steps=2, rare_class_fraction=share) for share in (0.0, 0.5))
-    recipe = replace(RECIPE, stages=(replace(stage, phases=phases),))
+    recipe = recipe_of(*(replace(PHASE, steps=2, rare_class_fraction=share) for share in (0.0, 0.5)))
     in_memory = list(taken(drawn(root, recipe), 0))
     asked = []
 
@@ -156,9 +141,10 @@ def test_synthetic_streets_take_their_share_of_each_batch(root: Path) -> None:
     assert np.array_equal(truth, labels)
 
 
-def test_synthetic_streets_are_refused_for_other_classes_than_camvids() -> None:
+def test_synthetic_streets_are_refused_for_other_classes_than_camvids(tmp_path: Path) -> None:
+    data = open_dataset("cityscapes", make_cityscapes(tmp_path), "train")
     with pytest.raises(ParameterError, match="Expected the classes of camvid for synthetic frames, got those of citys"):
-        render_streets(Synthetic(), CITYSCAPES, SIZE, FrameOptions(CPU))
+        load_training_data(data, None, recipe=replace(RECIPE, synthetic=Synthetic()), options=FrameOptions(CPU))
 
 
 def test_tall_frames_are_shrunk_with_their_labels(root: Path) -> None:
@@ -169,16 +155,13 @@ def test_tall_frames_are_shrunk_with_their_labels(root: Path) -> None:
     assert read_frame(data, 0, 48)[0].shape == (48, 64, 3)
 
 
-def test_the_census_counts_known_pixels_by_class(root: Path) -> None:
+def test_the_class_frequencies_count_known_pixels_by_class(root: Path) -> None:
     data = open_dataset("camvid", root, "train")
     class_frequencies = count_classes(data, FrameOptions(CPU, workers=2))
     truth = np.stack([frame.truth for frame in data if frame.truth is not None])
     assert class_frequencies.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
-    assert (class_frequencies.size, class_frequencies.commonest_size, class_frequencies.sizes) == (
-        SIZE,
-        SIZE,
-        {SIZE: 6},
-    )
+    assert class_frequencies.size == class_frequencies.commonest_size == SIZE
+    assert class_frequencies.sizes == {SIZE: 6}
     assert class_frequencies.shares.sum() == pytest.approx(1)
 
 
@@ -207,7 +190,7 @@ def test_frames_that_no_checkpoint_can_name_are_refused_before_training(tmp_path
     make_folder(root, {})
     data = open_dataset("folder", root, "train")
     with pytest.raises(ParameterError, match=r"8 to 4096 pixels per side, got 4104x16.* set max_frame_height in"):
-        load_training_data(data, None, RECIPE, FrameOptions(CPU, place="auto"))
+        load_training_data(data, None, recipe=RECIPE, options=FrameOptions(CPU, place="auto"))
 
 
 def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path) -> None:
@@ -216,35 +199,30 @@ def test_frames_of_several_sizes_train_from_disk_and_need_a_crop(tmp_path: Path)
     for kind, suffix in (("images", "jpg"), ("labels", "png")):
         (tmp_path / "larger" / kind / "more" / f"frame_0.{suffix}").rename(root / kind / "train" / f"frame_9.{suffix}")
     data = open_dataset("folder", root, "train")
-    training_data = load_training_data(data, None, RECIPE, FrameOptions(CPU, place="auto"))
+    training_data = load_training_data(data, None, recipe=RECIPE, options=FrameOptions(CPU, place="auto"))
     assert isinstance(training_data.parts[0].frames, DiskFrames)
     sampler = BatchSampler(plans(RECIPE, 3)[0], 1, training_data.parts, np.ones(3))
     assert next(taken(sampler, 0))[0].shape == (4, 3, 24, 32)
     with pytest.raises(ParameterError, match=r"Expected frames of one size .* to keep them in memory, got several"):
-        load_training_data(data, None, RECIPE, FrameOptions(CPU, place="memory"))
-    stage = RECIPE.stages[0]
-    whole = replace(RECIPE, stages=(replace(stage, phases=(replace(stage.phases[0], crop="frame"),)),))
-    with pytest.raises(
-        ParameterError, match=r"Expected frames of one size .* for the recipe's crop: frame, got several"
-    ):
-        load_training_data(data, None, whole, FrameOptions(CPU, place="auto"))
+        load_training_data(data, None, recipe=RECIPE, options=FrameOptions(CPU, place="memory"))
+    whole = recipe_of(replace(PHASE, crop="frame"))
+    with pytest.raises(ParameterError, match=r"frames of one size .* for the recipe's crop: frame, got several"):
+        load_training_data(data, None, recipe=whole, options=FrameOptions(CPU, place="auto"))
 
 
 def test_what_is_trained_on_is_not_validated_on(root: Path, tmp_path: Path) -> None:
     """Else the figure would flatter the run."""
-    chosen = {
-        split: data and data.split
-        for split in ("train", "train+val", "train+val+test")
-        if (data := open_validation_split("camvid", root, split, None)) or True
-    }
-    assert chosen == {"train": "val", "train+val": "test", "train+val+test": None}
-    assert open_validation_split("camvid", root, "train", "none") is None
+    for split, expected in {"train": "val", "train+val": "test", "train+val+test": None}.items():
+        data = open_validation_split("camvid", root, trained_on=split, wanted=None)
+        assert (data and data.split) == expected
+    assert open_validation_split("camvid", root, trained_on="train", wanted="none") is None
     with pytest.raises(ParameterError, match=r"not trained on, got val of train\+val"):
-        open_validation_split("camvid", root, "train+val", "val")
+        open_validation_split("camvid", root, trained_on="train+val", wanted="val")
     cityscapes = make_cityscapes(tmp_path / "cityscapes")
-    assert open_validation_split("cityscapes", cityscapes, "train+val", None) is None, "its test labels hold nothing"
+    # Its test labels hold nothing.
+    assert open_validation_split("cityscapes", cityscapes, trained_on="train+val", wanted=None) is None
     with pytest.raises(SourceError, match="test"):
-        open_validation_split("cityscapes", cityscapes, "train", "test")
+        open_validation_split("cityscapes", cityscapes, trained_on="train", wanted="test")
 
 
 def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_names_the_way_to(
@@ -253,26 +231,17 @@ def test_a_folder_of_one_frame_trains_without_validation_and_an_empty_split_name
     caplog.set_level("INFO")
     root = make_folder(tmp_path / "one", {"": 1})
     assert len(open_dataset("folder", root, "train")) == 1
-    assert open_validation_split("folder", root, "train", None) is None
+    assert open_validation_split("folder", root, trained_on="train", wanted=None) is None
     assert "No split with labels is left to validate on" in caplog.text
-    (root / "images" / "train").mkdir()
-    (root / "images" / "val").mkdir()
+    splits = make_folder(tmp_path / "splits", {"train": 1})
+    (splits / "images" / "val").mkdir()
     with pytest.raises(SourceError, match=r"found none. '--validate-on none' trains without it"):
-        open_validation_split("folder", root, "train", None)
+        open_validation_split("folder", splits, trained_on="train", wanted=None)
 
 
 def test_rare_classes_are_those_below_the_median_that_are_present() -> None:
     assert ClassFrequencies(np.array([40, 5, 30, 0, 2, 23]), {}).rare_classes == [1, 4]
     assert ClassFrequencies(np.array([50, 50]), {}).rare_classes == []
-
-
-def test_shares_in_memory_know_their_size(root: Path) -> None:
-    data = open_dataset("camvid", root, "val")
-    frames = open_frames(data, SIZE, FrameOptions(CPU), sample_pixels=False)
-    assert (frames.size, len(frames), frames.pixel_samples) == (SIZE, 2, ())
-    assert len(BatchPart(frames, 2).frames) == 2
-    assert np.array_equal(frames.images[1].numpy(), data[1].rgb)
-    assert np.array_equal(frames.labels[1].numpy(), data[1].truth)
 
 
 def test_frames_are_not_held_twice_while_they_are_read_into_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,42 +151,27 @@ def test_the_curves_hold_speed_and_use_of_the_gpu_where_it_is_known(
     assert training.curves.throughput.texts() == {"images/s": "80.0", "GPU": "50 %"}
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Set the meter's clock, which begins at 0."""
-    now = [0.0]
-    monkeypatch.setattr(curves_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    return lambda seconds: now.__setitem__(0, seconds)
-
-
-def test_a_period_has_its_own_means(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    utilization = iter((90, 50, 10))
-    monkeypatch.setattr(torch.cuda, "utilization", lambda device: next(utilization))
-    meter = ThroughputMeter()
-    for second in (0.5, 1.0, 1.5, 2.0):
-        clock(second)
-        meter.sample_gpu(GPU)
-    assert meter.throughput(30) == Throughput(15.0, 0.7)
-    meter.begin(30)
-    clock(4.0)
-    meter.sample_gpu(GPU)
-    assert meter.throughput(40) == Throughput(5.0, 0.1)
-
-
-def test_a_gpu_whose_utilization_is_unknown_is_asked_once(
-    clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("known", [True, False])
+def test_a_period_has_its_own_means_and_an_unknown_utilization_is_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    asked = []
+    now, asked = [0.0], []
 
-    def missing(device: torch.device) -> int:
+    def utilization(device: torch.device) -> int:
         asked.append(device)
-        raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+        if not known:
+            raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+        return (90, 50, 10)[len(asked) - 1]
 
-    monkeypatch.setattr(torch.cuda, "utilization", missing)
+    monkeypatch.setattr(curves_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(torch.cuda, "utilization", utilization)
     meter = ThroughputMeter()
-    for second in (1.0, 2.0, 3.0):
-        clock(second)
+    for now[0] in (0.5, 1.0, 1.5, 2.0):
         meter.sample_gpu(GPU)
         meter.sample_gpu(torch.device("cpu"))
-    assert asked == [GPU]
-    assert meter.throughput(6) == Throughput(2.0, None)
+    assert meter.throughput(30) == Throughput(15.0, 0.7 if known else None)
+    meter.begin(30)
+    now[0] = 4.0
+    meter.sample_gpu(GPU)
+    assert meter.throughput(40) == Throughput(5.0, 0.1 if known else None)
+    assert asked == [GPU] * (3 if known else 1)

@@ -31,19 +31,19 @@ def test_void_pixels_change_neither_loss_nor_gradient(loss: Loss) -> None:
     """Else the network would learn from pixels that nobody labeled."""
     logits, labels = sample()
     weights = torch.tensor([1.0, 2.0, 3.0])
-    value = loss_of(loss, logits, labels, weights)
+    value = loss_of(loss, logits, labels, weights=weights)
     (gradient,) = torch.autograd.grad(value, logits)
     assert not gradient[0, :, 0, :3].any()
     other = logits.detach().clone()
     other[0, :, 0, :3] = 50 * torch.randn(CLASSES, 3)
-    torch.testing.assert_close(loss_of(loss, other, labels, weights), value.detach())
+    torch.testing.assert_close(loss_of(loss, other, labels, weights=weights), value.detach())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_batch_of_void_alone_gives_a_finite_loss_and_no_gradient(loss: Loss) -> None:
     """A crop may lie on the car's own bonnet; NaN would end the run."""
     logits, labels = sample()
-    value = loss_of(loss, logits, torch.full_like(labels, VOID), torch.ones(CLASSES))
+    value = loss_of(loss, logits, torch.full_like(labels, VOID), weights=torch.ones(CLASSES))
     (gradient,) = torch.autograd.grad(value, logits)
     assert math.isfinite(value.item())
     assert not gradient.any()
@@ -53,8 +53,8 @@ def test_a_batch_of_void_alone_gives_a_finite_loss_and_no_gradient(loss: Loss) -
 def test_a_sure_and_right_answer_costs_next_to_nothing_and_a_wrong_one_much(loss: Loss) -> None:
     _, labels = sample()
     right = 30 * F.one_hot(labels.clamp(max=CLASSES - 1), CLASSES).movedim(-1, 1).float()
-    assert float(loss_of(loss, right, labels, None)) < 1e-3
-    assert float(loss_of(loss, right.roll(1, 1), labels, None)) > 1
+    assert float(loss_of(loss, right, labels, weights=None)) < 1e-3
+    assert float(loss_of(loss, right.roll(1, 1), labels, weights=None)) > 1
 
 
 def test_cross_entropy_is_pytorchs_weighted_mean() -> None:

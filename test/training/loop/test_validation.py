@@ -1,4 +1,4 @@
-"""What a network in training is validation_set by."""
+"""Validation of a network during training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import Plan, plans
 from erfnet_ros.training.data.frame_store import DiskFrames, FrameOptions, TrainingFrames, open_frames
 from erfnet_ros.training.loop import validation
-from erfnet_ros.training.loop.validation import ValidationSet, count_pixels, predict, with_void_column
+from erfnet_ros.training.loop.validation import count_pixels, predict, with_void_column
 
 CPU = torch.device("cpu")
 
@@ -42,11 +42,11 @@ def network() -> ERFNet:
 
 
 def test_pixels_are_counted_by_true_and_answered_class(frames: TrainingFrames) -> None:
-    found = with_void_column(count_pixels(network(), planned(), ValidationSet(frames, range(5), "val"), CPU, (0, 3)))
+    found = with_void_column(count_pixels(network(), planned(), frames, numbers=(0, 3)))
     expected = np.zeros_like(found)
     for number in (0, 3):
         image, labels = frames.pixels(number)
-        expected += confusion_matrix(labels, predict(network(), planned(), image, CPU), len(CAMVID))
+        expected += confusion_matrix(labels, predict(network(), planned(), image), len(CAMVID))
     assert np.array_equal(found, expected)
 
 
@@ -55,10 +55,9 @@ def test_frames_that_are_answered_together_count_as_one_by_one(
     frames: TrainingFrames, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU, which a single small frame does not keep busy."""
-    validation_set = ValidationSet(frames, range(5), "val")
-    alone = count_pixels(network(), planned(part), validation_set, CPU, validation_set.numbers)
+    alone = count_pixels(network(), planned(part), frames, numbers=range(5))
     monkeypatch.setattr(validation, "_frames_at_once", lambda *_: 2)
-    together = count_pixels(network(), planned(part), validation_set, CPU, validation_set.numbers)
+    together = count_pixels(network(), planned(part), frames, numbers=range(5))
     assert together.sum(1).tolist() == alone.sum(1).tolist()
     # Sums of another order may turn a tie.
     assert int((together - alone).abs().sum()) <= 8
@@ -69,5 +68,5 @@ def test_only_a_gpu_answers_many_frames_at_once_and_only_frames_of_one_size(fram
     assert validation._frames_at_once(frames, CPU) == 1
     assert validation._frames_at_once(frames, gpu) == 2**22 // (SIZE[0] * SIZE[1])
     if isinstance(frames, DiskFrames):
-        assert validation._frames_at_once(DiskFrames(frames.data, None, 1, None), gpu) == 1
-        assert validation._frames_at_once(DiskFrames(frames.data, None, 1, (8192, 4096)), gpu) == 1
+        for size in (None, (8192, 4096)):
+            assert validation._frames_at_once(DiskFrames(frames.data, size, frames.options), gpu) == 1
