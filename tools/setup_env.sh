@@ -76,7 +76,10 @@ import configparser
 
 config = configparser.ConfigParser()
 config.read("setup.cfg")
-print(config["options"]["install_requires"], *config["options.extras_require"].values(), sep="\n")
+extras = config["options.extras_require"]
+# As the lock file: without what requirements/optional_engines.txt has.
+wanted = [extras[name] for name in extras if name not in ("openvino", "triton")]
+print(config["options"]["install_requires"], *wanted, sep="\n")
 PYTHON
     "$VENV/bin/python" -m pip install --constraint "$constraints" --requirement "$requirements" "${colcon[@]}"
 }

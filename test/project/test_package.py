@@ -36,7 +36,7 @@ ROSDEP_KEYS = {
 ONLY_FROM_PIP = {
     *("rosbags", "safetensors", "torch", "lz4", "zstandard"),
     *("dask", "distributed", "lightning", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorboard"),
-    "torchmetrics",
+    *("torchmetrics", "triton"),
 }
 
 

@@ -12,6 +12,8 @@ from erfnet_ros.commands.benchmark.statistics import NETWORK, Unavailable
 from erfnet_ros.commands.benchmark.workloads import Setup
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.inference.device import DTYPES
+from erfnet_ros.inference.pytorch.cuda import channels_last
+from erfnet_ros.inference.pytorch.fused_gpu import fuse
 from erfnet_ros.models.pipeline import Pipeline, resize
 
 _WARM_UP = 3
@@ -44,7 +46,8 @@ def _captured(setup: Setup, candidate: Candidate) -> Candidate:
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
     ):
         pipeline = Pipeline(setup.checkpoint, workload.input_size).eval().to(device, dtype)
-        network = pipeline.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fuse(channels_last(pipeline))
+        network = pipeline.network
         shape = (workload.batch, 3, height, width)
         seen = torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

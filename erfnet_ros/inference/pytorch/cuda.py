@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.inference.engine import Engine
+from erfnet_ros.inference.pytorch.fused_gpu import Work, fuse
 from erfnet_ros.models.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
-
-Work = Callable[[Tensor, Tensor, Tensor], None]
 
 _WARM_UP = 3
 """Runs before the graph is captured: the first ones load kernels and choose algorithms, which it must not hold."""
@@ -234,8 +232,9 @@ class GpuPipeline:
         note: Callable[[tuple[str, ...]], None],
     ) -> None:
         self._device = device
-        with faults(device, "the network"):
-            self._pipeline = channels_last(pipeline.to(device, dtype))
+        with faults(device, "the network"), torch.cuda.device(device):
+            self._work, notes = fuse(channels_last(pipeline.to(device, dtype)))
+        note(notes)
         self._frames: dict[tuple[int, int, int], GpuFrames] = {}
         self._note = note
         # Frames of several shapes never run at once.
@@ -264,11 +263,6 @@ class GpuPipeline:
             frames.begin(self._work, pool=self._pool)
         self._note(frames.notes)
         return frames
-
-    def _work(self, images: Tensor, labels: Tensor, confidences: Tensor) -> None:
-        found = self._pipeline(images)
-        labels.copy_(found[0])
-        confidences.copy_(found[1])
 
 
 def channels_last(pipeline: Pipeline) -> Pipeline:
