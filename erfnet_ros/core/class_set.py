@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from erfnet_ros.core.array_types import VOID
-from erfnet_ros.core.config_schema import read_mapping
+from erfnet_ros.core.config_schema import read_mapping, shown
 from erfnet_ros.core.errors import ClassSetError, ParameterError
 from erfnet_ros.core.printable_text import printable
 
@@ -70,7 +70,9 @@ class ClassSet:
             raise ClassSetError(f"Expected each class name of '{self.name}' once, got {', '.join(twice)} again.")
         for name, color in zip(self.names, self.colors, strict=True):
             if len(color) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in color):
-                raise ClassSetError(f"Expected three numbers 0..255 as the color of '{name}', got {list(color)}.")
+                raise ClassSetError(
+                    f"Expected three numbers 0..255 as the color of '{name}', got {shown(list(color))}."
+                )
         if self.categories is not None and len(self.categories) != len(self.names):
             raise ClassSetError(
                 f"Expected a category for each of the {len(self.names)} classes of '{self.name}' or for none, got "
@@ -130,16 +132,18 @@ class ClassSet:
                 or set(entry) - {"category"} != required
                 or not isinstance(entry.get("color", []), list)
             ):
-                raise ClassSetError(f"Expected a name and a color [R, G, B] for each class in {where}, got {entry!r}.")
+                raise ClassSetError(
+                    f"Expected a name and a color [R, G, B] for each class in {where}, got {shown(entry)}."
+                )
         names = [content.get("name"), *(entry["name"] for entry in content["classes"])]
         categories = [entry["category"] for entry in content["classes"] if "category" in entry]
         for name in (*names, *categories):
             if not isinstance(name, str) or not name.strip():
                 # YAML reads no, on and 12 as something else than text.
-                raise ClassSetError(f"Expected a text as each name in {where}, got {name!r}; write it in quotes.")
+                raise ClassSetError(f"Expected a text as each name in {where}, got {shown(name)}; write it in quotes.")
         void = content.get("void", VOID)
         if type(void) is not int:
-            raise ClassSetError(f"Expected a number as void in {where}, got {void!r}.")
+            raise ClassSetError(f"Expected a number as void in {where}, got {shown(void)}.")
         colors = tuple(
             tuple(entry.get("color", generated_color(number))) for number, entry in enumerate(content["classes"])
         )

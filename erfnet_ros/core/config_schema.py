@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import reprlib
 import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from erfnet_ros.core.errors import ErfnetError, ParameterError
+from erfnet_ros.core.printable_text import printable
 
 T = TypeVar("T")
 
@@ -19,22 +21,36 @@ _RANGE = "range"
 _SHOWN = 60
 """Characters of a wrong value in an error."""
 
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = _SHOWN
+
 
 def ranged(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
     """Declare a dataclass field whose number, or each of whose numbers, lies in `low`..`high`."""
     return dataclasses.field(default=default, metadata={_RANGE: (low, high)})
 
 
-def read_mapping(path: Path) -> Any:
-    """Return the content of a YAML file; raise ParameterError where it cannot be read or is not YAML."""
+def read_mapping(path: Path, most: int = 1 << 20) -> Any:
+    """Return the content of a YAML file; raise ParameterError where it is larger than `most` bytes, or is not YAML.
+
+    Aliases can make a small file stand for a content that takes hours to print: use `shown`.
+    """
     import yaml
 
     try:
+        size = path.stat().st_size
+        if size > most:
+            raise ParameterError(f"Expected at most {most} bytes of YAML in {path}, got {size}; is it another file?")
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParameterError(f"Cannot read {path}: {error.strerror}; check the path.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ParameterError(f"Expected YAML in {path}, got: {' '.join(str(error).split())}.") from error
+
+
+def shown(value: Any) -> str:
+    """Return a wrong value for an error, shortened."""
+    return printable(_repr.repr(value), _SHOWN)
 
 
 def encode(value: Any) -> Any:
@@ -80,7 +96,7 @@ def decode(kind: type[T], content: Any, where: str) -> T:
 def build(kind: type[T], content: Any, where: str) -> T:
     """Build a dataclass as `decode` does, and refuse unknown keys: what a user writes may have typing errors."""
     if not isinstance(content, dict):
-        raise ParameterError(f"Expected {_described(kind)} in {where}, got {content!r}.")
+        raise ParameterError(f"Expected {_described(kind)} in {where}, got {shown(content)}.")
     return decode_fields(kind, content, where, strict=True)
 
 
@@ -96,7 +112,9 @@ def decode_fields(kind: type[T], content: Any, where: str, strict: bool = False)
             values[name] = _decoded(hints[name], content[name], f"{where}: {name}", strict)
             _check_range(field.metadata.get(_RANGE), values[name], f"{where}: {name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ParameterError(f"Expected the key '{name}' in {where}, got only {', '.join(content) or 'none'}.")
+            raise ParameterError(
+                f"Expected the key '{name}' in {where}, got only {', '.join(map(str, content)) or 'none'}."
+            )
     try:
         return kind(**values)
     except ParameterError as error:
@@ -128,16 +146,14 @@ def _decoded(kind: Any, value: Any, where: str, strict: bool) -> Any:
         if dataclasses.is_dataclass(option):
             return decode_fields(cast(type, option), value, where, strict)
     expected = " or ".join(_described(option) for option in options)
-    text = repr(value)
-    shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-    raise ParameterError(f"Expected {expected} as {where}, got {shown}.")
+    raise ParameterError(f"Expected {expected} as {where}, got {shown(value)}.")
 
 
 def _decoded_list(kind: Any, value: list[Any], where: str, strict: bool) -> tuple[Any, ...]:
     parts = get_args(kind)
     kinds = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
     if len(value) != len(kinds):
-        raise ParameterError(f"Expected {_described(kind)} as {where}, got {value!r}.")
+        raise ParameterError(f"Expected {_described(kind)} as {where}, got {shown(value)}.")
     pairs = enumerate(zip(kinds, value, strict=True))
     return tuple(_decoded(part, entry, f"{where}[{n}]", strict) for n, (part, entry) in pairs)
 

@@ -183,3 +183,27 @@ def test_a_content_that_cannot_be_meant_is_refused(changes: dict[str, Any], mess
 def test_names_and_colors_must_pair_up() -> None:
     with pytest.raises(ClassSetError, match="each of the 2 classes of 'x', got 1"):
         ClassSet("x", ("a", "b"), ((0, 0, 0),))
+
+
+ALIASES = "".join(
+    f"- &{new} [{', '.join(['*' + old] * 10)}]\n" for old, new in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"name: x\nclasses: []\nvoid:\n- &a [y]\n{ALIASES}",
+        "name: x\nclasses:\n- {name: a, color: &a [*a, *a, *a]}\n",
+        "name: x\nclasses: " + "[" * 50_000,
+        "# " + "x" * (1 << 20),
+    ],
+    ids=["aliases", "alias of itself", "brackets", "size"],
+)
+def test_a_file_that_unfolds_when_shown_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    """Nine lists, each of ten times the one before, take a thousand million letters to print."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ClassSetError) as error:
+        ClassSet.from_yaml(path)
+    assert len(str(error.value)) < 1000

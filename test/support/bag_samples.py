@@ -13,11 +13,11 @@ import numpy as np
 import zstandard
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 
-from erfnet_ros.data.bags.message_types import IMAGE, typestore
+from erfnet_ros.data.bags.message_types import IMAGE, known_types
 from erfnet_ros.data.bags.messages import header, image
 from erfnet_ros.data.bags.writer import STORAGES, BagWriter
 
-STORE, _ = typestore()
+STORE = known_types()
 SIZE = (64, 48)
 TOPIC = "/camera/image_raw"
 START_NS = 1_700_000_000_000_000_000

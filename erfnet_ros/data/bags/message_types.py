@@ -1,18 +1,16 @@
-"""Message types of bags: those that rosbags knows, those of this package, and those that a bag defines."""
+"""Message types of bags: those that rosbags knows and those of this package."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
-
-from erfnet_ros.core.errors import BagError
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -43,6 +41,10 @@ LATCHED = Qos(
 """Kept for those who subscribe later, as label_info and /tf_static are published."""
 
 
+_SEARCHED = 1 << 16
+"""Characters of a definition in which its first field is looked for."""
+
+
 @dataclass(frozen=True)
 class Declaration:
     """What a bag says of a topic besides its messages.
@@ -69,62 +71,28 @@ def full_type(name: str) -> str:
     return f"{package}/msg/{message}" if slash and "/" not in message else name
 
 
-def types_of(definition: str, type: str) -> dict[str, Any]:
-    """Return the types that a definition's text defines, by name, as rosbags describes them.
+def begins_with_header(definition: str) -> bool:
+    """Return whether the first field of a .msg text is a std_msgs/Header; False for .idl.
 
-    Args:
-        definition: .msg text, with those of nested types behind lines of 80 "=" where there are any, or .idl text.
-        type: What the text defines.
-
-    Raises:
-        BagError: It is neither.
+    The text comes from a bag: it is not parsed, for a parser of types can be led to take all memory or time.
     """
-    separator = "=" * 80 + "\n"
-    types: dict[str, Any] = {}
-    try:
-        if definition.startswith(f"{separator}IDL: "):
-            for part in definition.split(separator)[1:]:
-                types.update(get_types_from_idl(part.partition("\n")[2]))
-            return types
-        return dict(get_types_from_msg(definition, type))
-    except (TypesysError, ValueError, KeyError, IndexError) as error:
-        # rosbags repeats the whole text in its error.
-        problem = " ".join(str(error).split())[:80]
-        raise BagError(f"Expected the .msg or .idl text of {type}, got what cannot be parsed: {problem}.") from error
-
-
-def typestore(declarations: Iterable[Declaration] = ()) -> tuple[Any, tuple[str, ...]]:
-    """Return a store of the known types, in which a bag's own definitions come first, and notes on the others.
-
-    Args:
-        declarations: Of a bag's topics; those without a definition rely on what is known.
-
-    Returns:
-        rosbags' typestore, and one sentence for each definition that cannot be parsed.
-    """
-    store, notes = get_typestore(Stores.EMPTY), []
-    for declaration in declarations:
-        if declaration.definition:
-            try:
-                store.register(types_of(declaration.definition, declaration.type))
-            except (BagError, TypesysError, SyntaxError):
-                notes.append(f"the bag's definition of {declaration.type} cannot be parsed; it is not used")
-    known = _known_store()
-    for name in known.fielddefs.keys() - store.fielddefs.keys():
-        # What registering does, without generating the same classes again for every bag.
-        store.fielddefs[name], store.types[name] = known.fielddefs[name], known.types[name]
-    return store, tuple(dict.fromkeys(notes))
+    for line in definition[:_SEARCHED].splitlines():
+        field = line.partition("#")[0].strip()
+        if field and not re.match(r"\S+\s+\w+\s*=", field):
+            return re.fullmatch(r"(std_msgs/(msg/)?)?Header\s+\w+", field) is not None
+    return False
 
 
 @cache
-def _known_store() -> Any:
+def known_types() -> Any:
+    """Return rosbags' typestore of the types that are read and written here; those of ROS 2 and of this package."""
     store = get_typestore(Stores.ROS2_KILTED)
     definitions = dict(_VISION_TYPES)
     own = _own_definition()
     if own is not None:
         definitions[STATISTICS] = own
     for name, definition in definitions.items():
-        store.register(types_of(definition, name))
+        store.register(get_types_from_msg(definition, name))
     return store
 
 

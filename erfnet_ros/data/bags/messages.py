@@ -5,7 +5,6 @@ Source of fields: sensor_msgs/Image, CompressedImage and CameraInfo, vision_msgs
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import cv2
@@ -15,14 +14,14 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ImageError
 from erfnet_ros.core.image import VIEWED
-from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO, typestore
+from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO, known_types
 
 _JPEG_QUALITY = 95
 
 
 def header(stamp_ns: int, frame_id: str) -> Any:
     """Return a std_msgs/Header of a stamp in nanoseconds, 0 to 2^31 seconds."""
-    types = _types()
+    types = known_types().types
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     return types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](seconds, nanoseconds), frame_id)
 
@@ -31,7 +30,7 @@ def image(pixels: Pixels, encoding: str, header: Any) -> Any:
     """Return a sensor_msgs/Image of (H, W) mono8, or (H, W, 3) pixels in the order that rgb8 or bgr8 says."""
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels).reshape(-1)
-    return _types()[IMAGE](header, height, width, encoding, 0, width * VIEWED[encoding], data)
+    return known_types().types[IMAGE](header, height, width, encoding, 0, width * VIEWED[encoding], data)
 
 
 def compressed_image(rgb: Pixels, encoding: str, header: Any) -> Any:
@@ -44,12 +43,12 @@ def compressed_image(rgb: Pixels, encoding: str, header: Any) -> Any:
     done, data = cv2.imencode(".jpg" if encoding == "jpeg" else ".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise ImageError(f"OpenCV could not encode an image of shape {rgb.shape} as {encoding}.")
-    return _types()[COMPRESSED_IMAGE](header, f"rgb8; {encoding} compressed bgr8", data.reshape(-1))
+    return known_types().types[COMPRESSED_IMAGE](header, f"rgb8; {encoding} compressed bgr8", data.reshape(-1))
 
 
 def camera_info(width: int, height: int, header: Any) -> Any:
     """Return a sensor_msgs/CameraInfo that says the size, and by its zeros that the camera is not calibrated."""
-    types = _types()
+    types = known_types().types
     nine, twelve, none = np.zeros(9), np.zeros(12), np.zeros(0)
     region = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
     return types[CAMERA_INFO](header, height, width, "", none, nine, nine, twelve, 0, 0, region)
@@ -57,13 +56,6 @@ def camera_info(width: int, height: int, header: Any) -> Any:
 
 def label_info(class_set: ClassSet, header: Any, threshold: float = 0.0) -> Any:
     """Return a vision_msgs/LabelInfo of the classes, with the confidence threshold (0..1) that masks were made with."""
-    types = _types()
+    types = known_types().types
     classes = [types["vision_msgs/msg/VisionClass"](index, name) for index, name in enumerate(class_set.names)]
     return types[LABEL_INFO](header, classes, threshold)
-
-
-@cache
-def _types() -> dict[str, Any]:
-    store, _ = typestore()
-    types: dict[str, Any] = store.types
-    return types

@@ -9,17 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import zstandard
-from rosbags.serde import SerdeError
 
 from erfnet_ros.core.errors import BagError
-from erfnet_ros.data.bags.message_types import Declaration, typestore
-from erfnet_ros.data.bags.recovery.mcap_records import chunk_compression
+from erfnet_ros.data.bags.message_types import Declaration, begins_with_header, known_types
+from erfnet_ros.data.bags.recovery.mcap_records import MAX_BYTES, chunk_compression
 from erfnet_ros.data.bags.storage_file import BagFile
-from erfnet_ros.data.bags.storage_folder import find_files, inflated
+from erfnet_ros.data.bags.storage_folder import ScratchFolder, find_files, inflated
 from erfnet_ros.data.bags.topics import Topic, missing
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -70,7 +68,7 @@ class BagReader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._folder = find_files(self.path)
-        self._temporary: TemporaryDirectory[str] | None = None
+        self._temporary: ScratchFolder | None = None
         self._unreadable: dict[str, int] = {}
         self._failures: list[str] = []
         try:
@@ -91,11 +89,12 @@ class BagReader:
         self.compression = self._folder.compression
         if self.compression == "none" and self.storage == "mcap":
             self.compression = chunk_compression(self._folder.files[0])
-        self._store, notes = typestore(counts)
         self._skipped: Counter[tuple[str, str]] = sum((file.skipped for file in self._files), Counter())
-        skipped = (f"'{topic}' is skipped: its messages are {kind}, not cdr" for topic, kind in self._skipped)
-        self.notes = (*notes, *skipped)
-        self._headed: dict[str, bool] = {}
+        self.notes = tuple(f"'{topic}' is skipped: its messages are {kind}, not cdr" for topic, kind in self._skipped)
+        self._headed = {entry.type: begins_with_header(entry.definition) for entry in counts}
+        for name in self._headed.keys() & known_types().fielddefs.keys():
+            _, fields = known_types().fielddefs[name]
+            self._headed[name] = bool(fields) and fields[0][1][1] == "std_msgs/msg/Header"
 
     def __enter__(self) -> BagReader:
         return self
@@ -106,7 +105,7 @@ class BagReader:
     def close(self) -> None:
         """Remove what was decompressed to read it."""
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.close()
             self._temporary = None
 
     @property
@@ -141,25 +140,21 @@ class BagReader:
         """Return the message's fields, as rosbags' object; arrays are views of `message.data`.
 
         Raises:
-            BagError: Its type is not known, or its bytes are not one.
+            BagError: Its type is not known here, or its bytes are not one.
         """
-        if message.type not in self._store.fielddefs:
-            raise BagError(
-                f"Expected a known type on '{message.topic}', got {message.type}, which the bag does not define either."
-            )
+        if message.type not in known_types().fielddefs:
+            raise BagError(f"Expected a type of ROS 2 or of erfnet_ros on '{message.topic}', got {message.type}.")
         try:
-            return self._store.deserialize_cdr(memoryview(message.data), message.type)
-        except (SerdeError, struct.error, ValueError, IndexError, KeyError, AssertionError, MemoryError) as error:
+            return known_types().deserialize_cdr(memoryview(message.data), message.type)
+        except Exception as error:
+            # rosbags raises many types of error on bytes that are no such message.
             raise BagError(
                 f"Expected a {message.type} on '{message.topic}' at {message.time_ns / 1e9:.3f} s, "
                 f"got {len(message.data)} bytes that are none: {error}"
             ) from error
 
     def has_header(self, type: str) -> bool:
-        """Return whether messages of a type begin with a std_msgs/Header."""
-        if type not in self._headed:
-            _, fields = self._store.fielddefs.get(type, ((), ()))
-            self._headed[type] = bool(fields) and fields[0][1][1] == "std_msgs/msg/Header"
+        """Return whether messages of one of the bag's types begin with a std_msgs/Header."""
         return self._headed[type]
 
     def stamp_ns(self, message: Message) -> int | None:
@@ -181,8 +176,8 @@ class BagReader:
     def _open(self) -> list[BagFile]:
         paths = list(self._folder.files)
         if any(path.suffix == ".zstd" for path in paths):
-            self._temporary = TemporaryDirectory(prefix="erfnet_bag_")
-            paths = inflated(paths, Path(self._temporary.name), self._failures)
+            self._temporary = ScratchFolder()
+            paths = inflated(paths, self._temporary.path, self._failures)
         files = []
         for path in paths:
             try:
@@ -210,13 +205,14 @@ class BagReader:
 
 
 def _decompressed(data: bytes) -> bytes | None:
-    """Return a message that rosbag2 has compressed; None where it is damaged."""
-    stream = zstandard.ZstdDecompressor().decompressobj()
+    """Return a message that rosbag2 has compressed; None where it is damaged or more than `MAX_BYTES`."""
     try:
-        whole = stream.decompress(data)
+        if zstandard.frame_content_size(data) > MAX_BYTES:
+            return None
+        # The second limit counts where the frame does not tell its size.
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=MAX_BYTES)
     except zstandard.ZstdError:
         return None
-    return whole if stream.eof else None
 
 
 def _waiting(file: BagFile, topics: frozenset[str]) -> Iterator[tuple[int, tuple[Declaration, bytes] | None]]:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import apsw
 from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 
 from erfnet_ros.core.errors import BagError
 from erfnet_ros.data.bags.message_types import Declaration, full_type
-from erfnet_ros.data.bags.recovery.mcap_records import read_index
+from erfnet_ros.data.bags.recovery.mcap_records import MAX_BYTES, inflated, read_index
 from erfnet_ros.data.bags.recovery.recover_mcap import Record, RecoveredMcap
-from erfnet_ros.data.bags.recovery.recover_sqlite3 import RecoveredSqlite3, is_truncated, write_ahead_log
+from erfnet_ros.data.bags.recovery.recover_sqlite3 import (
+    RecoveredSqlite3,
+    check_plain_tables,
+    is_truncated,
+    open_database,
+    write_ahead_log,
+)
 
 
 class _Storage(Protocol):
@@ -28,6 +38,16 @@ class _Storage(Protocol):
 
 RECOVERIES: Mapping[str, Callable[[Path], _Storage]] = {".mcap": RecoveredMcap, ".db3": RecoveredSqlite3}
 """What reads a damaged file, by the file's suffix."""
+
+
+def _limit(database: apsw.Connection) -> None:
+    database.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_BYTES)
+    database.execute("PRAGMA trusted_schema = OFF")
+
+
+# rosbags has no limit for what a chunk unpacks to, nor for the length of a row.
+DECOMPRESSORS.update({name: partial(inflated, compression=name) for name in ("zstd", "lz4")})
+apsw.connection_hooks.append(_limit)
 
 
 class _WholeFile:
@@ -59,6 +79,8 @@ class _WholeFile:
             }
             wanted = [connection for connection in reader.connections if connection.id in declarations]
             for connection, time_ns, data in reader.messages(wanted) if wanted else ():
+                if not (isinstance(time_ns, int) and isinstance(data, bytes)):
+                    raise BagError("a message has no time or no data")
                 yield declarations[connection.id], time_ns, data
 
 
@@ -67,6 +89,8 @@ def _misread(path: Path) -> bool:
     # Without an index it goes by the order of the file; with one that is not complete it passes over messages.
     # It leaves out what a recorder that was killed has not moved into the database yet.
     if path.suffix == ".db3":
+        with closing(open_database(path)) as database:
+            check_plain_tables(database, path)
         return is_truncated(path) or write_ahead_log(path) is not None
     return not read_index(path).complete
 
@@ -110,7 +134,7 @@ class BagFile:
             raise
         except Exception:
             # A damaged file makes rosbags fail in many ways: ReaderError, TypeError, UnicodeDecodeError, apsw's own.
-            self._storage = RECOVERIES[path.suffix](path)
+            self._storage = self._recovered()
         self.declarations, self.faults = self._storage.declarations, list(self._storage.faults)
         self.skipped = self._storage.skipped
         if self.skipped and not self.declarations:
@@ -124,7 +148,7 @@ class BagFile:
     def messages(self, topics: Container[str]) -> Iterator[Record]:
         """Yield the messages of these topics by time; what cannot be read is left out and told in `faults`."""
         if not isinstance(self._storage, _WholeFile):
-            yield from self._storage.messages(topics)
+            yield from self._rest(topics)
             return
         yielded, latest_ns, alike = 0, -1, 0
         try:
@@ -138,10 +162,26 @@ class BagFile:
             return
         except Exception as error:
             # As above.
-            self._storage = RECOVERIES[self.path.suffix](self.path)
+            self._storage = self._recovered()
             self.faults.extend(self._storage.faults or [f"'{self.path.name}' is damaged: {error}"])
-        for record in self._storage.messages(topics):
+        for record in self._rest(topics):
             # Go on where it broke off: behind the messages of that time that were yielded.
             alike -= record[1] == latest_ns
             if record[1] > latest_ns or (record[1] == latest_ns and alike < 0):
                 yield record
+
+    def _recovered(self) -> _Storage:
+        """Return what reads the file without rosbags; BagError where nothing of it can be read."""
+        try:
+            return RECOVERIES[self.path.suffix](self.path)
+        except BagError:
+            raise
+        except Exception as error:
+            raise BagError(f"Nothing of '{self.path}' can be read ({type(error).__name__}: {error}).") from error
+
+    def _rest(self, topics: Container[str]) -> Iterator[Record]:
+        """Yield what can be recovered of these topics; what ends it early is told in `faults`."""
+        try:
+            yield from self._storage.messages(topics)
+        except Exception as error:
+            self.faults.append(f"'{self.path.name}' cannot be read to its end ({type(error).__name__}: {error})")

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-import yaml
 import zstandard
 
-from erfnet_ros.core.errors import BagError
+from erfnet_ros.core.config_schema import read_mapping, shown
+from erfnet_ros.core.errors import BagError, ParameterError
 from erfnet_ros.data.bags.storage_file import RECOVERIES
 
 METADATA = "metadata.yaml"
 INFORMATION = "rosbag2_bagfile_information"
 """The only key of metadata.yaml."""
+
+
+_UNPACKED_BYTES, _UNPACKED_RATIO = 1 << 30, 200
+"""What a compressed file may unpack to: so many bytes, or so many times its size where that is more."""
+
+_SCRATCH = "erfnet_bag_"
+_SCRATCH_AGE_S = 60
+"""A younger folder may not be locked yet."""
+
+_METADATA_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,38 @@ def _found(path: Path) -> BagFolder:
     return BagFolder((path,), "zstd (file)" if path.suffix == ".zstd" else "none", None, ())
 
 
+class ScratchFolder:
+    """A temporary folder; where this process is killed, the next one that makes such a folder removes it."""
+
+    def __init__(self) -> None:
+        for left in Path(gettempdir()).glob(f"{_SCRATCH}*"):
+            # Not allowed, or locked by a process that lives.
+            with suppress(OSError):
+                status = left.lstat()
+                if status.st_uid == os.getuid() and time.time() - status.st_mtime > _SCRATCH_AGE_S:
+                    os.close(_lock(left))
+                    shutil.rmtree(left)
+        self._folder = TemporaryDirectory(prefix=_SCRATCH)
+        self.path = Path(self._folder.name)
+        self._lock = _lock(self.path)
+
+    def close(self) -> None:
+        """Remove it."""
+        self._folder.cleanup()
+        os.close(self._lock)
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder while the returned descriptor is open; OSError where another process has locked it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def inflated(paths: Sequence[Path], folder: Path, faults: list[str]) -> list[Path]:
     """Decompress the files that end in .zstd into a folder, as far as they are whole; return all to be read."""
     results = []
@@ -72,7 +119,14 @@ def inflated(paths: Sequence[Path], folder: Path, faults: list[str]) -> list[Pat
             with path.open("rb") as packed, target.open("wb") as unpacked:
                 try:
                     with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as stream:
-                        shutil.copyfileobj(stream, unpacked, 1 << 20)
+                        most = max(_UNPACKED_BYTES, _UNPACKED_RATIO * path.stat().st_size)
+                        while block := stream.read(1 << 20):
+                            if unpacked.tell() > most:
+                                raise BagError(
+                                    f"Expected at most {most / 1e9:.1f} GB in '{path}', which is {_UNPACKED_RATIO} "
+                                    "times its size; this is no recording, or decompress it yourself with zstd -d."
+                                )
+                            unpacked.write(block)
                 except zstandard.ZstdError as error:
                     faults.append(f"'{path.name}' is cut off or damaged: decompressed as far as it is whole ({error})")
         except OSError as error:
@@ -117,19 +171,17 @@ def _of_folder(path: Path) -> BagFolder:
             )
         return _without_metadata(there, f"{METADATA} is missing: was the recording cut off?")
     try:
-        information = yaml.safe_load(metadata.read_text(encoding="utf-8"))[INFORMATION]
+        information = read_mapping(metadata, _METADATA_BYTES)[INFORMATION]
         names = [PurePath(name).name for name in information["relative_file_paths"]]
-    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError) as error:
+        count = information.get("message_count")
+    except (ParameterError, TypeError, KeyError, AttributeError) as error:
         if not there:
-            raise BagError(
-                f"Expected the metadata of rosbag2 in '{metadata}', got: {' '.join(str(error).split())}."
-            ) from error
+            raise BagError(f"Expected the metadata of rosbag2 in '{metadata}', got: {error}.") from error
         return _without_metadata(there, f"{METADATA} is damaged")
     files = [path / name for name in names if (path / name).is_file()]
     if not files:
         raise BagError(f"Expected the bag's files {', '.join(names) or '(none)'} in '{path}', got none of them.")
     faults = [f"'{name}', a file of the bag, is missing" for name in names if path / name not in files]
-    count = information.get("message_count")
     return BagFolder(
         tuple(files), _compression(information, metadata), count if isinstance(count, int) else None, tuple(faults)
     )
@@ -141,7 +193,9 @@ def _without_metadata(files: list[Path], why: str) -> BagFolder:
 
 
 def _compression(information: dict[str, Any], metadata: Path) -> str:
-    kind, mode = (str(information.get(f"compression_{key}") or "").lower() for key in ("format", "mode"))
+    kind, mode = (information.get(f"compression_{key}") or "" for key in ("format", "mode"))
+    # An alias of YAML can stand for a value that takes hours to print.
+    kind, mode = (entry.lower() if isinstance(entry, str) else shown(entry) for entry in (kind, mode))
     if not kind or mode in ("", "none"):
         return "none"
     if kind != "zstd":

@@ -14,10 +14,9 @@ from typing import Any
 
 import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
-from rosbags.typesys import TypesysError
 
 from erfnet_ros.core.errors import BagError
-from erfnet_ros.data.bags.message_types import LABEL_INFO, LATCHED, Declaration, types_of, typestore
+from erfnet_ros.data.bags.message_types import LABEL_INFO, LATCHED, Declaration, known_types
 from erfnet_ros.data.bags.storage_folder import INFORMATION, METADATA, merged
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
@@ -29,6 +28,9 @@ _VERSION = 8
 """Of metadata.yaml: the newest whose QoS profiles Humble reads, and which everything since then reads."""
 
 _LAST_NS = 2**63 - 1
+
+_NO_DIGEST = "RIHS01_" + "0" * 64
+"""Stands for the hash of a type that is not known here, where the bag that it comes from has none."""
 
 _UNFOLDED = 1 << 30
 """Columns: not every reader of YAML unfolds long texts alike."""
@@ -67,7 +69,6 @@ class BagWriter:
         self._storage, self._compression, self._force, self._split_bytes = storage, compression, force, split_bytes
         self._target = Path(os.path.abspath(self.path))
         self._refuse_existing()
-        self._store, _ = typestore()
         self._declarations: dict[str, Declaration] = {}
         self._parts: list[Path] = []
         self._writer: Any = None
@@ -91,37 +92,28 @@ class BagWriter:
         else:
             self.abort()
 
-    def add(self, topic: str, type: str, definition: str | None = None) -> None:
+    def add(self, topic: str, type: str) -> None:
         """Declare a topic; that of a LabelInfo and /tf_static are kept for late subscribers (transient local).
 
         Args:
             topic: Name.
             type: Such as "sensor_msgs/msg/Image".
-            definition: .msg or .idl text of a type that is not known here.
         """
-        self.add_declared(Declaration(topic, type, definition or "", "", ()))
+        self.add_declared(Declaration(topic, type, "", "", ()))
 
     def add_declared(self, declaration: Declaration) -> None:
         """Declare a topic as another bag does (`BagReader.declarations`): with its definition and QoS profiles."""
         topic, type, definition = declaration.topic, declaration.type, declaration.definition
         if topic in self._declarations:
             raise BagError(f"Expected each topic once, got '{topic}' again.")
-        try:
-            if type not in self._store.fielddefs:
-                if not definition:
-                    raise BagError(f"Expected a known type for '{topic}', got '{type}'; give its definition too.")
-                self._store.register(types_of(definition, type))
-            full = Declaration(
-                topic,
-                type,
-                definition or self._store.generate_msgdef(type, ros_version=2)[0],
-                declaration.digest or self._store.hash_rihs01(type),
-                declaration.qos or ((LATCHED,) if type == LABEL_INFO or topic == "/tf_static" else ()),
-            )
-        except (TypesysError, KeyError) as error:
-            raise BagError(
-                f"Cannot declare '{topic}' as {type}, for its definition is not complete: {error}"
-            ) from error
+        digest = declaration.digest
+        if type in known_types().fielddefs:
+            definition = definition or known_types().generate_msgdef(type, ros_version=2)[0]
+            digest = digest or known_types().hash_rihs01(type)
+        elif not definition:
+            raise BagError(f"Expected a known type for '{topic}', got '{type}', which is not defined either.")
+        qos = declaration.qos or ((LATCHED,) if type == LABEL_INFO or topic == "/tf_static" else ())
+        full = Declaration(topic, type, definition, digest or _NO_DIGEST, qos)
         self._declare(full)
         self._declarations[topic] = full
 
@@ -142,7 +134,7 @@ class BagWriter:
         data = message
         if not isinstance(message, (bytes, bytearray, memoryview)):
             try:
-                data = self._store.serialize_cdr(message, declaration.type)
+                data = known_types().serialize_cdr(message, declaration.type)
             except (AttributeError, AssertionError, IndexError, TypeError, ValueError, struct.error) as error:
                 raise BagError(f"Expected a {declaration.type} for '{topic}', got what is none: {error}") from error
         with self._errors_explained():

@@ -91,15 +91,6 @@ def test_an_unusable_order_is_refused_with_what_there_is(tmp_path: Path) -> None
             writer.write(TOPIC, 1, object())
 
 
-def test_a_definition_that_is_not_complete_is_refused(tmp_path: Path) -> None:
-    with BagWriter(tmp_path / "bag") as writer:
-        with pytest.raises(BagError, match=r"Cannot declare '/x' as arm_msgs/msg/A, for its definition is not"):
-            writer.add("/x", "arm_msgs/msg/A", "arm_msgs/B part\n")
-        with pytest.raises(BagError, match=r"the \.msg or \.idl text of arm_msgs/msg/C, got what cannot be parsed"):
-            writer.add("/y", "arm_msgs/msg/C", "int32 = = 3 %%\n")
-        writer.add("/z", "arm_msgs/msg/D", "int32 whole\n")
-
-
 def test_late_subscribers_get_the_class_names(tmp_path: Path) -> None:
     """rosbag2 plays a topic with the QoS that is recorded; RViz joins late."""
     with BagWriter(tmp_path / "bag") as writer:

@@ -11,7 +11,7 @@ from erfnet_ros.msg import SegmentationStatistics
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from erfnet_ros.data.bags.message_types import IMAGE, typestore
+from erfnet_ros.data.bags.message_types import IMAGE, known_types
 from erfnet_ros.data.bags.messages import header, image
 from erfnet_ros.ros.harness.output_recorder import read_header, read_statistics
 
@@ -32,7 +32,7 @@ def test_header_of_a_serialized_message_is_that_of_the_message(message_type: typ
 def test_both_byte_orders_are_read(little_endian: bool) -> None:
     import numpy as np
 
-    store, _ = typestore()
+    store = known_types()
     message = image(np.zeros((8, 8), np.uint8), "mono8", header(STAMP_NS, "camera"))
     data = store.serialize_cdr(message, IMAGE, little_endian=little_endian)
     assert read_header(bytes(data)) == (STAMP_NS, "camera")

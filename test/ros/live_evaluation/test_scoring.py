@@ -19,7 +19,7 @@ from support.evaluation_samples import FRAMES, PERIOD_NS, PROVENANCE, SETTINGS, 
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.data.bags import messages
-from erfnet_ros.data.bags.message_types import IMAGE, typestore
+from erfnet_ros.data.bags.message_types import IMAGE, known_types
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
 from erfnet_ros.evaluation.metadata import Usage
@@ -36,7 +36,7 @@ from erfnet_ros.ros.live_evaluation.scoring import LiveScore, score_recording
 
 MS = 1_000_000
 BEGIN_NS = 1_800_000_000_000_000_000
-STORE, _ = typestore()
+STORE = known_types()
 
 
 def truth(index: int) -> Pixels:

@@ -32,6 +32,9 @@ CHUNK_HEAD = struct.Struct("<QQQI")
 MESSAGE_HEAD = struct.Struct("<HIQQ")
 """Channel, sequence number, log time and publish time (ns)."""
 
+MAX_BYTES = 1 << 28
+"""Most bytes of a chunk or a message when decompressed: a few kilobytes can be made to fill the memory."""
+
 _CHUNK_INDEX_HEAD = struct.Struct("<QQQQI")
 
 _FOOTER_BYTES = PREFIX.size + 20 + len(MAGIC)
@@ -122,6 +125,27 @@ def split(content: bytes) -> Iterator[tuple[int, int, memoryview]]:
         position = begin + length
 
 
+def inflated(stored: bytes, size: int, compression: str) -> bytes:
+    """Return as much as can be decompressed, and not more than `size` bytes.
+
+    Raises:
+        BagError: Damaged, or compressed in a way that is not known, or `size` is more than `MAX_BYTES`.
+    """
+    if size > MAX_BYTES:
+        raise BagError(f"expected at most {MAX_BYTES} bytes in it, got {size}")
+    try:
+        if compression == "":
+            return stored
+        if compression == "zstd":
+            with zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True) as stream:
+                return stream.read(size)
+        if compression == "lz4":
+            return bytes(lz4.frame.LZ4FrameDecompressor().decompress(stored, size))
+    except (zstandard.ZstdError, RuntimeError, ValueError, OverflowError, MemoryError) as error:
+        raise BagError(f"it cannot be decompressed ({error})") from error
+    raise BagError(f"its compression '{compression}' is not known")
+
+
 def chunk_content(chunk: bytes, cut: bool) -> bytes:
     """Return the records in a chunk's record as they are without compression.
 
@@ -138,7 +162,7 @@ def chunk_content(chunk: bytes, cut: bool) -> bytes:
     compression = Fields(memoryview(chunk)[CHUNK_HEAD.size :]).text()
     begin = CHUNK_HEAD.size + 4 + len(compression.encode()) + 8
     stored = int.from_bytes(chunk[begin - 8 : begin], "little")
-    records = _inflated(chunk[begin : begin + stored], compression, size)
+    records = inflated(chunk[begin : begin + stored], size, compression)
     if cut:
         return records
     if len(records) != size:
@@ -146,18 +170,3 @@ def chunk_content(chunk: bytes, cut: bool) -> bytes:
     if checksum and zlib.crc32(records) != checksum:
         raise BagError("its checksum is wrong")
     return records
-
-
-def _inflated(stored: bytes, compression: str, size: int) -> bytes:
-    """Return as much as can be decompressed, and not more than `size` bytes."""
-    try:
-        if compression == "":
-            return stored
-        if compression == "zstd":
-            with zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True) as stream:
-                return stream.read(size)
-        if compression == "lz4":
-            return bytes(lz4.frame.LZ4FrameDecompressor().decompress(stored, size))
-    except (zstandard.ZstdError, RuntimeError, ValueError, OverflowError, MemoryError) as error:
-        raise BagError(f"it cannot be decompressed ({error})") from error
-    raise BagError(f"its compression '{compression}' is not known")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import closing
@@ -12,7 +13,11 @@ from urllib.parse import quote
 
 from erfnet_ros.core.errors import BagError
 from erfnet_ros.data.bags.message_types import Declaration, full_type
+from erfnet_ros.data.bags.recovery.mcap_records import MAX_BYTES
 from erfnet_ros.data.bags.recovery.recover_mcap import Record
+
+_TABLES = ("messages", "topics", "message_definitions", "schema", "metadata")
+"""The tables of a bag."""
 
 _HEADER_BYTES = 100
 """Of a database file; source: https://www.sqlite.org/fileformat.html."""
@@ -33,6 +38,34 @@ def write_ahead_log(path: Path) -> Path | None:
     return log if log.is_file() and log.stat().st_size else None
 
 
+def check_plain_tables(database: sqlite3.Connection, path: Path) -> None:
+    """Refuse a bag whose tables are views, virtual, or have generated columns: small ones may give rows without end.
+
+    Raises:
+        BagError: It is such a one.
+        sqlite3.Error: Not a database, or damaged.
+    """
+    names = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND lower(name) IN (?, ?, ?, ?, ?)"
+    for name, kind in database.execute(names, _TABLES).fetchall():
+        computed = database.execute("SELECT count(*) FROM pragma_table_xinfo(?) WHERE hidden", (name,)).fetchone()
+        if kind != "table" or computed != (0,):
+            raise BagError(
+                f"Expected the tables of rosbag2 in '{path}', got '{name}' as a {kind} that computes what it returns; "
+                "this is no recording."
+            )
+
+
+def open_database(path: Path, mode: str = "immutable=1") -> sqlite3.Connection:
+    """Open a database to read what is in it and nothing that it computes, with a limit for the length of a value."""
+    database = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
+    database.execute("PRAGMA trusted_schema = OFF")
+    # Otherwise a file shorter than its header says is refused as a whole.
+    database.execute("PRAGMA writable_schema = ON")
+    if sys.version_info >= (3, 11):
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
+    return database
+
+
 class RecoveredSqlite3:
     """A sqlite3 file, read without its index for as long as its pages are whole, with its write-ahead log.
 
@@ -49,7 +82,14 @@ class RecoveredSqlite3:
         if write_ahead_log(path):
             self._try_with_log()
         with closing(self._open()) as database:
-            self._topics = self._read_topics(database)
+            try:
+                check_plain_tables(database, path)
+                self._topics = self._read_topics(database)
+            except sqlite3.Error as error:
+                raise BagError(
+                    f"Expected a rosbag2 database with its tables in '{self._path}', got: {error}; "
+                    "try 'sqlite3 FILE .recover', or record again."
+                ) from error
             error_text = self._read_rows(database)
         truncated = self._mode != "mode=ro" and is_truncated(path)
         if truncated and self._rows:
@@ -97,35 +137,33 @@ class RecoveredSqlite3:
 
     def _read_rows(self, database: sqlite3.Connection) -> str:
         """Take in the messages in the order of writing; return what ended it, or nothing at their end."""
+        useless = 0
         try:
-            for time_ns, row, topic in database.execute(
-                "SELECT timestamp, id, topic_id FROM messages NOT INDEXED ORDER BY id"
+            for time_ns, row, topic, kind in database.execute(
+                "SELECT timestamp, id, topic_id, typeof(data) FROM messages NOT INDEXED ORDER BY id"
             ):
                 # Reading it proves that its pages are there.
                 database.execute("SELECT length(data || '') FROM messages WHERE id = ?", (row,)).fetchone()
-                self._rows.append((time_ns, row, topic))
+                if isinstance(time_ns, int) and kind == "blob":
+                    self._rows.append((time_ns, row, topic))
+                else:
+                    useless += 1
         except sqlite3.Error as error:
             return str(error)
+        if useless:
+            self.faults.append(f"{useless} messages of '{self._path.name}' have no time or no data, and are left out")
         return ""
 
     def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(f"file:{quote(str(self._path.resolve()))}?{self._mode}", uri=True)
-        # Otherwise a file shorter than its header says is refused as a whole.
-        database.execute("PRAGMA writable_schema = ON")
-        return database
+        return open_database(self._path, self._mode)
 
     def _read_topics(self, database: sqlite3.Connection) -> dict[int, tuple[Declaration, str]]:
         """Return each topic with its serialization, by its key."""
-        try:
-            rows = database.execute("SELECT id, name, type, serialization_format FROM topics").fetchall()
-        except sqlite3.Error as error:
-            raise BagError(
-                f"Expected a rosbag2 database with its tables in '{self._path}', got: {error}; "
-                "try 'sqlite3 FILE .recover', or record again."
-            ) from error
+        rows = database.execute("SELECT id, name, type, serialization_format FROM topics").fetchall()
         return {
             key: (Declaration(name, full_type(kind), self._definition(database, kind), "", ()), serialization or "cdr")
             for key, name, kind, serialization in rows
+            if isinstance(name, str) and isinstance(kind, str)
         }
 
     @staticmethod
