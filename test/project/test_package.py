@@ -34,6 +34,7 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 ONLY_FROM_PIP = {
+    "apsw",
     *("rosbags", "safetensors", "torch", "lz4", "zstandard"),
     *("dask", "distributed", "lightning", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorboard"),
     *("torchmetrics", "triton"),
