@@ -25,7 +25,7 @@ _TRAINING = "what training needs: pip install 'erfnet_ros[training]', or '.[trai
 _FORWARDED = {
     "evaluate": ("erfnet_ros.commands.evaluate", "its dependencies", "score a checkpoint on a data set"),
     "classes": ("erfnet_ros.commands.classes", "its dependencies", "print ids, names and colors of a class set"),
-    "data": ("erfnet_ros.commands.data_check", "its dependencies", "check a data set before training on it"),
+    "data": ("erfnet_ros.commands.data", "its dependencies", "import annotations, check a data set before training"),
     "train": ("erfnet_ros.commands.train", _TRAINING, "train on CamVid, Cityscapes or a folder of your own"),
     "export": ("erfnet_ros.commands.export", _TRAINING, "write a checkpoint as ONNX, image in and labels out"),
     "build-engine": (

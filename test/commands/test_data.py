@@ -20,7 +20,7 @@ from support.small_datasets import (
     write,
 )
 
-from erfnet_ros.commands import data_check
+from erfnet_ros.commands import data
 from erfnet_ros.commands.cli import main
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.errors import SourceError
@@ -46,7 +46,7 @@ class Checked:
 def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     def run(root: Path, *options: str) -> Checked:
         sheet = tmp_path / "sheet.png"
-        status = data_check.main(["check", str(root), "--sheet", str(sheet), *options])
+        status = data.main(["check", str(root), "--sheet", str(sheet), *options])
         return Checked(status, capsys.readouterr().out, sheet)
 
     return run

@@ -1,15 +1,16 @@
-"""Command `erfnet data check`: count what a data set holds and name what cannot be used."""
+"""Command `erfnet data`: import annotations, and check what a data set holds."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.printable_text import printable
+from erfnet_ros.data.annotations import FORMATS, import_annotations
 from erfnet_ros.data.datasets import KINDS, Entry, Layout, detect_kind, open_layout
 from erfnet_ros.data.datasets.validate import DataSetCheck, SplitCheck, check_dataset
 from erfnet_ros.data.frame_sources import spread_evenly
@@ -22,8 +23,26 @@ _OVERLAY_ALPHA = 0.5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; return 0 for a clean data set, 1 where something in it cannot be used."""
+    """Run the command; return 0, or 1 where something in the data set or the export cannot be used."""
     options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _import(options: argparse.Namespace) -> int:
+    imported = import_annotations(options.format, options.source, options.out, options.background)
+    for number, name in enumerate(imported.class_set.names):
+        print(f"class {number}: {name}")
+    for (upper, lower), pixels in imported.overlaps.most_common():
+        print(f"note: '{upper}' covers {pixels} pixels of '{lower}'; what comes later or higher in the export wins")
+    for line in imported.left_out:
+        print(printable(f"left out: {line}.", 1000))
+    frames = ", ".join(f"{count} in {split}" if split else str(count) for split, count in imported.frames.items())
+    print(f"frames: {frames}; next: erfnet data check {options.out}")
+    return 1 if imported.left_out else 0
+
+
+def _check(options: argparse.Namespace) -> int:
     layout = open_layout(options.kind or detect_kind(options.dir), options.dir)
     check = check_dataset(layout)
     print("\n".join(table(layout, check.splits)))
@@ -74,6 +93,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.png",
         help="where the contact sheet goes (default: data_check.png)",
     )
+    check.set_defaults(run=_check)
+    importer = commands.add_parser(
+        "import",
+        help="turn an annotation tool's export into a data set",
+        description="Copy the images of an export and draw its areas as label files, for 'erfnet data check' and "
+        "'erfnet train folder'. Exit status: 0 all used, 1 some left out, 2 where SRC is no such export.",
+    )
+    importer.add_argument("format", choices=FORMATS, help="format of the export")
+    importer.add_argument("source", type=Path, metavar="SRC", help="the export's folder")
+    importer.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="new folder of the data set")
+    importer.add_argument(
+        "--background", metavar="NAME", help="class of the pixels in no area (default: void, which is not learned)"
+    )
+    importer.set_defaults(run=_import)
     return parser
 
 
