@@ -19,9 +19,8 @@ from typing import IO, TypeVar, cast
 
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
+from erfnet_ros.ros.package_files import PACKAGE, install_prefixes, package_file
 from erfnet_ros.ros.transport import profile_settings
-
-PACKAGE = "erfnet_ros"
 
 _TAIL_LINES = 12
 _LONGEST_LINE = 1000
@@ -200,26 +199,9 @@ def use_package_transport() -> None:
     os.environ.update(profile_settings(package_file("config/fastdds.xml")))
 
 
-def package_file(name: str) -> Path:
-    """Return a file of the installed package's share folder, or of the checkout that this code runs from.
-
-    Raises:
-        ErfnetError: Neither has it.
-    """
-    folders = [prefix / "share" / PACKAGE for prefix in _prefixes()]
-    folders.append(Path(__file__).resolve().parents[3])
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    raise ErfnetError(
-        f"Expected '{name}' in {' or '.join(str(folder) for folder in folders)}, found none; "
-        "build the package with colcon and source its setup file."
-    )
-
-
 def node_command() -> list[str]:
     """Return the command of the segmentation node: the installed executable, else this interpreter's module."""
-    for prefix in _prefixes():
+    for prefix in install_prefixes():
         executable = prefix / "lib" / PACKAGE / "segment"
         if executable.is_file():
             return [sys.executable, str(executable)]
@@ -234,10 +216,6 @@ def exit_on_signals() -> None:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
-
-
-def _prefixes() -> list[Path]:
-    return [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
 
 
 def _signal_group(group: int, number: int) -> None:

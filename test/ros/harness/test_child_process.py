@@ -16,8 +16,8 @@ from erfnet_ros.ros.harness.child_process import (
     child_environment,
     keep_to_this_machine,
     node_command,
-    package_file,
 )
+from erfnet_ros.ros.package_files import package_file
 from erfnet_ros.ros.transport import PROFILE_VARIABLES
 
 STUBBORN = """
