@@ -17,6 +17,7 @@ from launch.actions import (
     EmitEvent,
     ExecuteProcess,
     IncludeLaunchDescription,
+    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
 )
@@ -29,6 +30,7 @@ from launch.substitutions import LaunchConfiguration
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.topic_selection import find_topics
+from erfnet_ros.ros.node.parameters import misspelled_arguments
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
 _OPTIONS = {
@@ -41,7 +43,7 @@ _OPTIONS = {
 }
 """Arguments that are handed on to `erfnet evaluate-bag` as they are."""
 
-_FIXED = ("image", "image_transport", "autostart", "rviz")
+_FIXED = ("image", "image_transport", "autostart", "rviz", "respawn")
 """Arguments of segment.launch.py that follow from the bag, or from there being an evaluation."""
 
 
@@ -57,7 +59,8 @@ def generate_launch_description() -> LaunchDescription:
         ),
         *_node_arguments(),
     ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
+    names = [argument.name for argument in arguments]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_start, args=[names])])
 
 
 def _segment() -> PythonLaunchDescriptionSource:
@@ -71,7 +74,7 @@ def _node_arguments() -> list[DeclareLaunchArgument]:
     return [argument for argument in declared if argument.name not in _FIXED]
 
 
-def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEntity]:
     def text(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
@@ -101,7 +104,13 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         additional_env={**MALLOC_VARIABLES, **(profile_settings(profile) if profile else {})},
         output="screen",
     )
-    return [node, RegisterEventHandler(OnProcessExit(target_action=evaluation, on_exit=_finish)), evaluation]
+    notes = misspelled_arguments(context.launch_configurations, names)
+    return [
+        *(LogInfo(msg=f"Warning: {note}") for note in notes),
+        node,
+        RegisterEventHandler(OnProcessExit(target_action=evaluation, on_exit=_finish)),
+        evaluation,
+    ]
 
 
 def _finish(event: ProcessExited, context: LaunchContext) -> EmitEvent:

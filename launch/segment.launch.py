@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -20,6 +20,7 @@ from erfnet_ros.ros.node.parameters import (
     from_text,
     image_remappings,
     image_topics,
+    misspelled_arguments,
     split_list,
 )
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
@@ -41,7 +42,9 @@ def generate_launch_description() -> LaunchDescription:
             description="Topic of the camera's images. With several cameras one topic with {camera} where their names "
             "stand, such as /{camera}/image_raw, or a list of topics in their order.",
         ),
-        DeclareLaunchArgument("namespace", default_value="segmentation", description="Namespace of node and outputs."),
+        DeclareLaunchArgument(
+            "namespace", default_value="segmentation", description="Namespace of node and outputs; empty is the root."
+        ),
         DeclareLaunchArgument(
             "params_file", default_value=str(config / "segment.yaml"), description="Parameter file of the node."
         ),
@@ -51,7 +54,18 @@ def generate_launch_description() -> LaunchDescription:
             description="Fast DDS profile for large images; empty leaves Fast DDS as it is. "
             "FASTDDS_DEFAULT_PROFILES_FILE in the environment wins. Give the camera the same.",
         ),
-        DeclareLaunchArgument("log_level", default_value="info", description="Severity from which the node logs."),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="Severity from which the node logs.",
+        ),
+        DeclareLaunchArgument(
+            "respawn",
+            default_value="false",
+            choices=["true", "false"],
+            description="Start the node again, after 2 s, whenever its process ends.",
+        ),
         DeclareLaunchArgument(
             "rviz",
             default_value="false",
@@ -60,7 +74,8 @@ def generate_launch_description() -> LaunchDescription:
         ),
         *(_argument(parameter) for parameter in (*PARAMETERS, _USE_SIM_TIME)),
     ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
+    names = [argument.name for argument in arguments]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_start, args=[names])])
 
 
 def _argument(parameter: Parameter) -> DeclareLaunchArgument:
@@ -69,12 +84,13 @@ def _argument(parameter: Parameter) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(parameter.name, default_value=_UNSET, choices=choices, description=description)
 
 
-def _start(context: LaunchContext) -> list[Node]:
+def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEntity]:
     def text(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
     given = {p.name: from_text(p, text(p.name)) for p in (*PARAMETERS, _USE_SIM_TIME) if text(p.name) != _UNSET}
-    namespace, cameras = text("namespace"), split_list(text("cameras"))
+    namespace, cameras = text("namespace") or "/", split_list(text("cameras"))
+    notes = misspelled_arguments(context.launch_configurations, names)
     topics = image_topics(cameras, text("image"))
     node = LifecycleNode(
         package="erfnet_ros",
@@ -87,21 +103,28 @@ def _start(context: LaunchContext) -> list[Node]:
         arguments=["--ros-args", "--log-level", text("log_level")],
         output="screen",
         emulate_tty=True,
+        respawn=text("respawn") == "true",
+        respawn_delay=2.0,
     )
-    if text("rviz") == "false":
-        return [node]
-    # The displays' topics are relative, so that they follow the namespace; the camera's is remapped like the node's.
-    rviz_config = Path(get_package_share_directory("erfnet_ros")) / "config" / "segment.rviz"
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        namespace="/".join((namespace.rstrip("/"), *cameras[:1])),
-        arguments=["-d", str(rviz_config)],
-        parameters=[{"use_sim_time": given.get("use_sim_time", False)}],
-        remappings=[("image", topics[0])],
-        additional_env=_environment(text("fastdds_profile")),
-    )
-    return [node, rviz]
+    actions: list[LaunchDescriptionEntity] = []
+    if text("rviz") == "true":
+        # The displays' topics are relative, and follow the namespace; the camera's is remapped like the node's.
+        rviz = Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace="/".join((namespace.rstrip("/"), *cameras[:1])),
+            arguments=["-d", str(Path(get_package_share_directory("erfnet_ros")) / "config" / "segment.rviz")],
+            parameters=[{"use_sim_time": given.get("use_sim_time", False)}],
+            remappings=[("image", topics[0])],
+            additional_env=_environment(text("fastdds_profile")),
+        )
+        try:
+            # Launch would end with an error, and leave the node running.
+            get_package_prefix("rviz2")
+            actions.append(rviz)
+        except PackageNotFoundError:
+            notes.append("rviz2 is not installed, so the node starts without it (apt: ros-$ROS_DISTRO-rviz2).")
+    return [*(LogInfo(msg=f"Warning: {note}") for note in notes), *actions, node]
 
 
 def _environment(profile: str) -> dict[str, str]:

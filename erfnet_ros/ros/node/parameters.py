@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.inference.engine import DEVICES, PRECISIONS
 from erfnet_ros.inference.factory import ENGINES
 
@@ -85,7 +87,8 @@ class Parameter:
         return tuple(strings)
 
     def _refusal(self, expected: str, value: object) -> ParameterError:
-        return ParameterError(f"Parameter '{self.name}': expected {expected}, got {value!r}. {self.description}")
+        got = printable(repr(value))
+        return ParameterError(f"Parameter '{self.name}': expected {expected}, got {got}. {self.description}")
 
 
 def from_text(parameter: Parameter, text: str) -> Value:
@@ -125,7 +128,7 @@ def check_camera_names(names: Sequence[str]) -> None:
         if not _NAME.fullmatch(name):
             raise ParameterError(
                 "Parameter 'cameras': expected names of 1 to 64 letters, digits and underscores that do not begin "
-                f"with a digit, got '{name}'; each becomes a part of topic names, as in front/mask."
+                f"with a digit, got '{printable(name)}'; each becomes a part of topic names, as in front/mask."
             )
         if names.count(name) > 1:
             raise ParameterError(
@@ -139,6 +142,19 @@ def split_list(text: str) -> tuple[str, ...]:
     inner = text.strip().removeprefix("[").removesuffix("]")
     parts = tuple(part.strip().strip("'\"") for part in inner.split(","))
     return () if parts == ("",) else parts
+
+
+def misspelled_arguments(given: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return a warning for each launch argument that resembles a known one; launch ignores what nobody declares.
+
+    One that resembles none may be an argument of a launch file that includes this one.
+    """
+    nearest = {name: get_close_matches(name, known, 1, 0.7) for name in given if name not in known}
+    return [
+        f"Launch argument '{printable(name)}' is ignored: there is none of that name; did you mean '{match[0]}'?"
+        for name, match in nearest.items()
+        if match
+    ]
 
 
 def image_topics(cameras: Sequence[str], image: str) -> tuple[str, ...]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,51 +12,23 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("launch_ros", reason="launch_ros is not installed (it is not on the package index)")
 
-from launch import LaunchDescription, LaunchService
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from ament_index_python.packages import get_packages_with_prefixes
 from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Image
-from support.live_node import Client, NodeProcess, client_of, image_message
+from support.launch_file import Launched, arguments_of, launched
+from support.live_node import Client, client_of, image_message
 
 from erfnet_ros.ros.node.parameters import PARAMETERS
+from erfnet_ros.ros.package_files import package_file
 from erfnet_ros.ros.transport import profile_variable
-
-LAUNCH_FILE = Path(__file__).resolve().parents[3] / "launch" / "segment.launch.py"
-
-
-def description() -> LaunchDescription:
-    return PythonLaunchDescriptionSource(str(LAUNCH_FILE)).get_launch_description(LaunchService().context)
 
 
 def test_every_parameter_is_a_described_argument() -> None:
-    """What `--show-args` lists."""
-    arguments = {a.name: a for a in description().entities if isinstance(a, DeclareLaunchArgument)}
+    arguments = arguments_of("segment.launch.py")
     for parameter in PARAMETERS:
         assert parameter.description in arguments[parameter.name].description
-    own = {"image", "namespace", "params_file", "rviz", "fastdds_profile", "log_level", "use_sim_time"}
+    own = {"image", "namespace", "params_file", "rviz", "fastdds_profile", "log_level", "respawn", "use_sim_time"}
     assert own <= set(arguments)
-
-
-class Launched(NodeProcess):
-    """A launch of the file, in a domain of its own."""
-
-    command = (sys.executable, str(Path(__file__).resolve()))
-
-    def __init__(self, arguments: dict[str, str], environment: dict[str, str]) -> None:
-        self._start([*self.command, *(f"{name}:={value}" for name, value in arguments.items())], environment)
-
-
-@contextmanager
-def launched(arguments: dict[str, str], environment: dict[str, str] | None = None) -> Iterator[Launched]:
-    process = Launched(arguments, environment or {})
-    try:
-        yield process
-    except BaseException:
-        print(process.log())
-        raise
-    finally:
-        process.stop()
 
 
 def parameters_of(client: Client, *names: str) -> list[object]:
@@ -67,16 +36,18 @@ def parameters_of(client: Client, *names: str) -> list[object]:
     return [(value.type, value.string_value or value.double_value or value.bool_value) for value in values]
 
 
-def environment_of_node() -> list[dict[str, str]]:
-    found = []
+def node_of(process: Launched) -> tuple[int, dict[str, str]]:
+    """Return id and environment of the node that was launched."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if b"lib/erfnet_ros/segment" in (folder / "cmdline").read_bytes():
                 pairs = (folder / "environ").read_bytes().decode().split("\0")
-                found.append(dict(pair.split("=", 1) for pair in pairs if "=" in pair))
+                environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+                if environment["ROS_DOMAIN_ID"] == str(process.domain):
+                    return int(folder.name), environment
         except OSError:
             continue
-    return found
+    raise AssertionError("the node does not run")
 
 
 def test_arguments_reach_the_node_and_those_not_given_leave_the_file_its_say(tmp_path: Path) -> None:
@@ -96,9 +67,9 @@ def test_arguments_reach_the_node_and_those_not_given_leave_the_file_its_say(tmp
         assert parameters_of(client, *names) == [(3, 0.25), (3, 7.0), (4, "320x240"), (4, "fp32"), (1, True)]
         camera = client.camera("/front/image")
         client.send(camera, image_message(np.zeros((64, 96, 3), np.uint8)), client.listen("mask", Image))
-        environments = [e for e in environment_of_node() if e.get("ROS_DOMAIN_ID") == str(process.domain)]
-        assert environments[0][profile_variable()].endswith("config/fastdds.xml")
-        assert environments[0]["MALLOC_MMAP_THRESHOLD_"] == str(256 << 20)
+        environment = node_of(process)[1]
+        assert environment[profile_variable()].endswith("config/fastdds.xml")
+        assert environment["MALLOC_MMAP_THRESHOLD_"] == str(256 << 20)
 
 
 def test_several_cameras_are_named_and_remapped_by_two_arguments() -> None:
@@ -112,13 +83,12 @@ def test_several_cameras_are_named_and_remapped_by_two_arguments() -> None:
 
 def test_a_profile_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     own = tmp_path / "own.xml"
-    own.write_text((LAUNCH_FILE.parents[1] / "config" / "fastdds.xml").read_text())
+    own.write_text(package_file("config/fastdds.xml").read_text())
     arguments = {"autostart": "false", "checkpoint": "123"}
     with launched(arguments, {profile_variable(): str(own)}) as process, client_of(process) as client:
         assert client.state() == "unconfigured"
         assert parameters_of(client, "checkpoint", "autostart") == [(4, "123"), (1, False)]
-        environments = [e for e in environment_of_node() if e.get("ROS_DOMAIN_ID") == str(process.domain)]
-        assert environments[0][profile_variable()] == str(own)
+        assert node_of(process)[1][profile_variable()] == str(own)
 
 
 @pytest.mark.parametrize(
@@ -129,27 +99,30 @@ def test_a_profile_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
         ("input_size", "0", "got '0'"),
         ("cameras", "[front, front]", "got 'front' 2 times"),
         ("image", "/{camera}/image_raw", "give their names as well"),
+        ("log_level", "chatty", "chatty"),
     ],
 )
 def test_a_bad_argument_stops_the_launch_with_the_reason(argument: str, value: str, reason: str) -> None:
-    process = Launched({argument: value}, {})
-    try:
-        process.process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        process.process.send_signal(signal.SIGINT)
-        raise
-    assert process.process.returncode != 0
-    assert reason in process.log()
+    status, log = Launched("segment.launch.py", {argument: value}).finish()
+    assert status != 0
+    assert reason in log
+    assert "Traceback" not in log
 
 
-def _main(arguments: list[str]) -> int:
-    """What `ros2 launch` does with a file and its arguments."""
-    service = LaunchService()
-    pairs = [tuple(argument.split(":=", 1)) for argument in arguments]
-    source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
-    service.include_launch_description(IncludeLaunchDescription(source, launch_arguments=pairs))
-    return service.run()
+@pytest.mark.skipif("rviz2" in get_packages_with_prefixes(), reason="rviz2 is installed")
+def test_the_node_starts_where_rviz_is_missing_and_a_misspelled_argument_is_named() -> None:
+    arguments = {"rviz": "true", "autostart": "false", "imgae": "/camera/image_raw"}
+    with launched(arguments) as process, client_of(process) as client:
+        assert client.state() == "unconfigured"
+        assert "rviz2 is not installed" in process.log()
+        assert "Launch argument 'imgae' is ignored: there is none of that name; did you mean 'image'?" in process.log()
 
 
-if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]))
+def test_an_empty_namespace_is_the_root_and_a_node_that_died_is_started_again() -> None:
+    with launched({"namespace": "", "respawn": "true", "autostart": "false"}) as process, client_of(process) as client:
+        nodes = client.get_node_names_and_namespaces
+        client.wait_for(lambda: ("segmenter", "/") in nodes(), "the node")
+        first = node_of(process)[0]
+        os.kill(first, signal.SIGKILL)
+        client.wait_for(lambda: process.log().count("process started with pid") == 2, "the second node")
+        assert node_of(process)[0] != first
