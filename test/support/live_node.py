@@ -20,7 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMessage
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -134,6 +134,12 @@ class Client(Node):
             assert time.monotonic() < end, f"the node never became {label}; it is {self.state()}"
             self.spin_for(0.1)
 
+    def begin(self, transition: int) -> Any:
+        """Ask for a lifecycle transition and return the future, which gives the answer."""
+        service = self.create_client(ChangeState, f"{NAMESPACE}/segmenter/change_state")
+        self.wait_for(service.service_is_ready, "the node")
+        return service.call_async(ChangeState.Request(transition=Transition(id=transition)))
+
     def change(self, transition: int) -> bool:
         """Ask for a lifecycle transition and return whether it succeeded."""
         # Once only: a transition that was made cannot be made again.
@@ -144,6 +150,10 @@ class Client(Node):
         """Set a parameter and return the result (successful, reason)."""
         parameter: ParameterMessage = Parameter(name, value=value).to_parameter_msg()
         return self.call(SetParameters, "set_parameters", SetParameters.Request(parameters=[parameter])).results[0]
+
+    def get(self, name: str) -> Any:
+        """Return a parameter's value."""
+        return self.call(GetParameters, "get_parameters", GetParameters.Request(names=[name])).values[0]
 
     def describe(self, name: str) -> Any:
         """Return a parameter's descriptor."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -57,9 +58,13 @@ def main() -> None:
     from erfnet_ros.ros.transport import keep_large_blocks
 
     keep_large_blocks()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        raise SystemExit(f"[segmenter] Expected valid ROS arguments, got: {error}") from None
     node = SegmenterNode()
-    executor = NodeExecutor(num_threads=4)
+    # Each of its callback groups keeps one thread busy at most.
+    executor = NodeExecutor(num_threads=5)
     executor.add_node(node)
     signals.running = True
     try:
@@ -70,9 +75,9 @@ def main() -> None:
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
-        for number in _SIGNALS:
-            # Python restores the default action of its own handlers before it ends.
-            signal.signal(number, signal.SIG_IGN)
+    # The interpreter's own end aborts where a thread builds a TensorRT engine, whose progress callbacks take its lock.
+    atexit._run_exitfuncs()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
@@ -12,9 +13,8 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from lifecycle_msgs.msg import Transition, TransitionEvent
-from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import Image
-from support.live_node import NodeProcess, client_of, image_message, running_node
+from support.live_node import Client, NodeProcess, client_of, image_message, running_node
 
 # Large, so that nearly all of the node's time is spent in a frame.
 FRAME = image_message(np.full((1080, 1920, 3), 90, np.uint8))
@@ -44,16 +44,89 @@ def test_during_imports(number: Signals) -> None:
         assert node.log().count("\n") == 1
 
 
+def begin(client: Client, transition: int, goal: str) -> None:
+    """Ask for a transition and wait until it has begun."""
+    events = client.listen("segmenter/transition_event", TransitionEvent)
+    client.wait_for(lambda: client.count_publishers("/segmentation/segmenter/transition_event"), "its events")
+    client.begin(transition)
+    client.wait_for(lambda: any(event.goal_state.label == goal for event in events), "the transition to begin")
+
+
 def test_while_configuring() -> None:
     """The load of an engine may take minutes, and cannot be interrupted."""
     with running_node({"autostart": False}) as node, client_of(node) as client:
-        events = client.listen("segmenter/transition_event", TransitionEvent)
-        service = client.create_client(ChangeState, "/segmentation/segmenter/change_state")
-        client.wait_for(service.service_is_ready, "the service")
-        client.wait_for(lambda: client.count_publishers("/segmentation/segmenter/transition_event"), "its events")
-        service.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
-        client.wait_for(lambda: [e for e in events if e.goal_state.label == "configuring"], "the transition to begin")
+        begin(client, Transition.TRANSITION_CONFIGURE, "configuring")
         check_end(node, SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("transition", "goal", "signals", "gap_s"),
+    [
+        (Transition.TRANSITION_DEACTIVATE, "deactivating", (SIGINT,), 0.0),
+        (Transition.TRANSITION_DEACTIVATE, "deactivating", (SIGTERM, SIGINT), 0.2),
+        (Transition.TRANSITION_ACTIVE_SHUTDOWN, "shuttingdown", (SIGTERM,), 0.0),
+        (Transition.TRANSITION_ACTIVE_SHUTDOWN, "shuttingdown", (SIGINT, SIGINT), 0.0),
+    ],
+)
+def test_while_a_transition_waits_for_a_frame(
+    transition: int, goal: str, signals: tuple[Signals, ...], gap_s: float
+) -> None:
+    with running_node() as node, client_of(node) as client:
+        client.reach("active")
+        camera, masks = client.camera(), client.listen("mask", Image)
+        client.send(camera, FRAME, masks)
+        camera.publish(client.stamped(FRAME))
+        begin(client, transition, goal)
+        check_end(node, *signals, gap_s=gap_s)
+
+
+class BuildingNode(NodeProcess):
+    """The node, in whose process a daemon thread builds engines with TensorRT, one after the other."""
+
+    code = """
+import threading
+from pathlib import Path
+
+from erfnet_ros.ros.node.__main__ import main
+
+def build():
+    import torch
+
+    from erfnet_ros.inference.build_cache import Cache
+    from erfnet_ros.inference.tensorrt.api import find_backend
+    from erfnet_ros.inference.tensorrt.build import Request, build_engine
+    from erfnet_ros.models import checkpoint
+
+    weights, backend, cache = checkpoint.load(), find_backend(), Cache(Path("{cache}"))
+    for height in range(480, 2000, 16):
+        request = Request(
+            checkpoint=weights, camera=(640, height), backend=backend, cache=cache, device=torch.device("cpu")
+        )
+        build_engine(request, lambda done: print("building", flush=True))
+
+threading.Thread(target=build, daemon=True).start()
+main()
+"""
+
+    def __init__(self, cache: Path) -> None:
+        command = [sys.executable, "-c", self.code.replace("{cache}", str(cache)), "--ros-args", "-p", "device:=cpu"]
+        self._start(command, {})
+
+
+@pytest.mark.parametrize("signals", [(SIGINT,), (SIGTERM, SIGTERM)])
+def test_while_tensorrt_builds(signals: tuple[Signals, ...], tmp_path: Path) -> None:
+    """At the interpreter's end a callback of the builder aborted the process."""
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install tensorrt-rtx")
+    node = BuildingNode(tmp_path)
+    try:
+        with client_of(node) as client:
+            client.reach("active")
+            steps = node.log().count("building")
+            client.wait_for(lambda: node.log().count("building") > steps, "a step of a build")
+        check_end(node, *signals)
+        assert not [path for path in tmp_path.iterdir() if ".partial" in path.name]
+    finally:
+        node.stop()
 
 
 def test_in_the_first_frame() -> None:
