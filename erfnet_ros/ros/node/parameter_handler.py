@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -23,8 +24,7 @@ from erfnet_ros.ros.node.parameters import (
 )
 from erfnet_ros.ros.rclpy_compat import parameter_overrides
 
-_RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
-"""Names, or their beginnings, of the parameters that rclpy itself declares."""
+_SETTINGS = tuple(parameter.name for parameter in PARAMETERS if parameter.may_change == ANY_TIME)
 
 
 class ParameterHandler:
@@ -35,35 +35,37 @@ class ParameterHandler:
 
     Args:
         node: The node to declare them on.
-        is_configured: Returns whether the node is configured, so that only parameters of ANY_TIME may change.
-        on_change: Called after values of a configured node were accepted, with the changed values.
+        on_change: Called with the names of parameters whose new values were accepted.
 
     Attributes:
         errors: Why a parameter's value at start was not applied, by name.
         unknown: Names that were set at start and are no parameters of the node.
     """
 
-    def __init__(
-        self, node: Node, is_configured: Callable[[], bool], on_change: Callable[[dict[str, Value]], None]
-    ) -> None:
+    def __init__(self, node: Node, on_change: Callable[[Collection[str]], None]) -> None:
         self._node = node
-        self._is_configured = is_configured
         self._on_change = on_change
+        self._lock = threading.Lock()
+        self._fixed = False
+        self._values: dict[str, Value] = {}
         self.errors: dict[str, str] = {}
         for parameter in PARAMETERS:
             self._declare(parameter)
-        overrides = parameter_overrides(node)
-        self.unknown = tuple(n for n in overrides if n not in BY_NAME and not n.startswith(_RCLPY_PARAMETERS))
+        self.unknown = tuple(name for name in parameter_overrides(node) if not node.has_parameter(name))
         node.add_on_set_parameters_callback(self._check)
+
+    def fix(self, fixed: bool) -> None:
+        """Let only parameters of ANY_TIME change, or all again; a value that was accepted before is used."""
+        with self._lock:
+            self._fixed = fixed
 
     def value(self, name: str) -> Value:
         """Return a parameter's present value, in its type."""
-        return BY_NAME[name].check(self._node.get_parameter(name).value)
+        return self._values[name]
 
     def settings(self) -> Settings:
         """Return the present values of the parameters that may change at any time."""
-        values = {p.name: self.value(p.name) for p in PARAMETERS if p.may_change == ANY_TIME}
-        return Settings(**cast("dict[str, Any]", values))
+        return Settings(**{name: cast("Any", self._values[name]) for name in _SETTINGS})
 
     def text(self, name: str) -> str:
         """Return a string's present value."""
@@ -88,33 +90,45 @@ class ParameterHandler:
             descriptor.integer_range = [IntegerRange(from_value=parameter.minimum, to_value=parameter.maximum, step=1)]
         try:
             given = self._node.declare_parameter(parameter.name, parameter.default, descriptor)
-            if parameter.check(given.value) == ():
-                # An empty list has no type of its own; tools that list the parameters should show one.
-                empty = RosParameter(parameter.name, RosParameter.Type.STRING_ARRAY, [])
-                self._node.set_parameters([empty])
+            self._values[parameter.name] = parameter.check(given.value)
+            if (typed := in_declared_type(given)) is not given:
+                self._node.set_parameters([typed])
         except (InvalidParameterTypeException, InvalidParameterValueException, ParameterError) as error:
             self.errors[parameter.name] = str(error)
             if self._node.has_parameter(parameter.name):
                 self._node.undeclare_parameter(parameter.name)
             self._node.declare_parameter(parameter.name, parameter.default, descriptor, ignore_override=True)
+            self._values[parameter.name] = parameter.default
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
         accepted: dict[str, Value] = {}
-        for change in changes:
-            parameter = BY_NAME.get(change.name)
-            if parameter is None:
-                continue
-            if parameter.may_change != ANY_TIME and self._is_configured():
-                reason = (
-                    f"Parameter '{change.name}' is fixed while the node is configured; deactivate and clean up first."
-                )
-                return SetParametersResult(successful=False, reason=reason)
-            try:
-                accepted[change.name] = parameter.check(change.value)
-            except ParameterError as error:
-                return SetParametersResult(successful=False, reason=str(error))
+        with self._lock:
+            for change in changes:
+                parameter = BY_NAME.get(change.name)
+                if parameter is None:
+                    continue
+                if parameter.may_change != ANY_TIME and self._fixed:
+                    reason = (
+                        f"Parameter '{change.name}' is fixed while the node is configured, or being configured; "
+                        "deactivate and clean up first."
+                    )
+                    return SetParametersResult(successful=False, reason=reason)
+                try:
+                    accepted[change.name] = parameter.check(change.value)
+                except ParameterError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+            self._values.update(accepted)
         for name in accepted:
             self.errors.pop(name, None)
-        if accepted and self._is_configured():
-            self._on_change(accepted)
+        self._on_change(accepted)
         return SetParametersResult(successful=True)
+
+
+def in_declared_type(parameter: RosParameter) -> RosParameter:
+    """Return a whole number for a double as a double, and an empty list, which comes without a type, as strings."""
+    row = BY_NAME.get(parameter.name)
+    if row is not None and row.type_name == "double" and parameter.type_ == RosParameter.Type.INTEGER:
+        return RosParameter(parameter.name, RosParameter.Type.DOUBLE, float(parameter.value))
+    if row is not None and row.type_name == "string_array" and parameter.value is None:
+        return RosParameter(parameter.name, RosParameter.Type.STRING_ARRAY, [])
+    return parameter

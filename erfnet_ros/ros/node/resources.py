@@ -10,6 +10,7 @@ from rclpy.lifecycle import LifecycleNodeMixin
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.frame_scheduler import FrameScheduler
@@ -48,7 +49,7 @@ class NodeResources:
     def publish_classes(self) -> None:
         """Publish legend, class names and the present confidence threshold for each camera."""
         for camera in self.cameras:
-            camera.publishers.publish_classes(self.scheduler.settings.confidence_threshold)
+            camera.publishers.publish_classes(self.scheduler.settings().confidence_threshold)
 
     def close(self) -> None:
         """Destroy the publishers and free the engine's memory."""
@@ -88,13 +89,13 @@ def load_resources(node: LifecycleNodeMixin, parameters: ParameterHandler, group
         missing.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")
     profile = missing_profile(rclpy.get_rmw_implementation_identifier())
     unknown = (
-        f"Parameter '{name}' was set but this node has none of that name; see ros2 param list."
+        f"Parameter '{printable(name)}' was set but this node has none of that name; see ros2 param list."
         for name in parameters.unknown
     )
     return NodeResources(
         segmenter=segmenter,
         cameras=cameras,
-        scheduler=FrameScheduler(segmenter, cameras, parameters.settings(), node.get_logger()),
+        scheduler=FrameScheduler(segmenter, cameras, parameters.settings, node.get_logger()),
         warnings=(*((profile,) if profile else ()), *unknown),
         missing=tuple(missing),
     )

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Collection
+from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys
-from erfnet_ros.ros.node.diagnostics import Diagnostics, LogForwarder, Status, build_status
-from erfnet_ros.ros.node.parameter_handler import ParameterHandler
-from erfnet_ros.ros.node.parameters import Value
+from erfnet_ros.ros.node.diagnostics import LONGEST_MESSAGE, Diagnostics, LogForwarder, Status, build_status
+from erfnet_ros.ros.node.parameter_handler import ParameterHandler, in_declared_type
 from erfnet_ros.ros.node.resources import NodeResources, load_resources
 
 _SUBSCRIPTION_PERIOD_S = 0.2
@@ -34,11 +37,14 @@ class SegmenterNode(LifecycleNodeMixin, Node):
 
     def __init__(self, **node_options: Any) -> None:
         Node.__init__(self, diagnostic_keys.NODE_NAME, **{"namespace": "segmentation", **node_options})
-        # Loading an engine takes seconds; parameters and diagnostics answer meanwhile, so each has a group of its own.
-        self._lifecycle_group = MutuallyExclusiveCallbackGroup()
+        # Loading an engine takes seconds; state, parameters and diagnostics answer meanwhile, each in its own group.
+        lifecycle_group = MutuallyExclusiveCallbackGroup()
         self._image_group = MutuallyExclusiveCallbackGroup()
         watch_group = MutuallyExclusiveCallbackGroup()
-        LifecycleNodeMixin.__init__(self, callback_group=self._lifecycle_group)
+        LifecycleNodeMixin.__init__(self, callback_group=MutuallyExclusiveCallbackGroup())
+        change_state = next(service for service in self.services if service.srv_type is ChangeState)
+        change_state.callback_group = lifecycle_group
+        lifecycle_group.add_entity(change_state)
         self._forwarder = LogForwarder(self.get_logger())
         logging.getLogger("erfnet_ros").addHandler(self._forwarder)
         logging.getLogger("erfnet_ros").setLevel(logging.INFO)
@@ -47,7 +53,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self._active = False
         self._configure_error: str | None = None
         self._camera_lock = threading.Lock()
-        self._parameter_handler = ParameterHandler(self, lambda: self._resources is not None, self._change_settings)
+        self._parameter_handler = ParameterHandler(self, self._on_new_values)
 
         self._diagnostics = Diagnostics(self)
         # Simulated time may be slow, or never begin.
@@ -55,12 +61,13 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self.create_timer(1.0, self._publish_diagnostics, watch_group, steady)
         self.create_timer(_SUBSCRIPTION_PERIOD_S, self._update_subscriptions, watch_group, steady)
         if self._parameter_handler.value("autostart"):
-            self._start_timer = self.create_timer(0.0, self._autostart, self._lifecycle_group, steady)
+            self._start_timer = self.create_timer(0.0, self._autostart, lifecycle_group, steady)
 
     # The lifecycle.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the engine; a bad parameter leaves the node unconfigured, with the reason in log and diagnostics."""
+        self._parameter_handler.fix(True)
         try:
             resources = load_resources(self, self._parameter_handler, self._image_group)
         except ErfnetError as error:
@@ -76,7 +83,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         engine, class_set = resources.segmenter.engine, resources.segmenter.class_set
         self.get_logger().info(
             f"Configured: {engine.name} on {engine.device} in {engine.precision}, {len(class_set)} classes "
-            f"({class_set.name})."
+            f"({printable(class_set.name)})."
         )
         for warning in resources.warnings:
             self.get_logger().warning(warning)
@@ -126,8 +133,9 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         super().destroy_node()
 
     def _fail_to_configure(self, reason: str) -> TransitionCallbackReturn:
-        self._configure_error = reason
-        self.get_logger().error(f"Not configured: {reason}")
+        self._parameter_handler.fix(False)
+        self._configure_error = printable(reason, LONGEST_MESSAGE)
+        self.get_logger().error(f"Not configured: {self._configure_error}")
         return TransitionCallbackReturn.FAILURE
 
     def _autostart(self) -> None:
@@ -149,6 +157,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
             resources, self._resources = self._resources, None
         if resources is not None:
             resources.close()
+        self._parameter_handler.fix(False)
 
     def _update_subscriptions(self) -> None:
         with self._camera_lock:
@@ -164,13 +173,13 @@ class SegmenterNode(LifecycleNodeMixin, Node):
 
     # Parameters and diagnostics.
 
-    def _change_settings(self, changes: dict[str, Value]) -> None:
-        resources = self._resources
-        if resources is None:
-            return
-        resources.scheduler.settings = replace(resources.scheduler.settings, **cast("dict[str, Any]", changes))
-        if "confidence_threshold" in changes and self._active:
-            resources.publish_classes()
+    def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
+        """Set the parameters, each in the type that it is declared with."""
+        return super().set_parameters_atomically([in_declared_type(parameter) for parameter in parameter_list])
+
+    def _on_new_values(self, names: Collection[str]) -> None:
+        if self._active and self._resources is not None and "confidence_threshold" in names:
+            self._resources.publish_classes()
 
     def _publish_diagnostics(self) -> None:
         with self._camera_lock:

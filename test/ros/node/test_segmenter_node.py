@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from lifecycle_msgs.msg import Transition
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
-from support.live_node import client_of, free_domain, image_message, running_node
+from support.live_node import client_of, free_domain, image_message, pixels_of, running_node
 
 from erfnet_ros.ros.node.parameters import PARAMETERS
 from erfnet_ros.ros.node.segmenter_node import SegmenterNode
@@ -57,6 +58,28 @@ def test_the_whole_life_of_a_managed_node() -> None:
         assert node.stop() == 0
 
 
+def test_while_configuring_the_node_answers_and_lets_nothing_change_that_is_being_read(tmp_path: Path) -> None:
+    """With an empty cache the engines are measured first, for seconds."""
+    settings = {"autostart": False, "device": "cpu", "max_rate": 7}
+    cold = {"ERFNET_ROS_CACHE": str(tmp_path)}
+    with running_node(settings, environment=cold) as node, client_of(node) as client:
+        configured = client.begin(Transition.TRANSITION_CONFIGURE)
+        client.wait_for(lambda: client.state() == "configuring", "an answer in between")
+        result = client.set("precision", "fp32")
+        assert not result.successful
+        assert "'precision' is fixed while the node is configured, or being configured" in result.reason
+        assert client.set("overlay_alpha", 1).successful
+        assert not configured.done()
+        client.wait_for(configured.done, "the transition")
+        # Whole numbers at start and later, stored as what the descriptor says.
+        for name, value in (("max_rate", 7.0), ("overlay_alpha", 1.0)):
+            stored = client.get(name)
+            assert (stored.type, stored.double_value) == (client.describe(name).type, value) == (3, value)
+        assert client.change(Transition.TRANSITION_ACTIVATE)
+        overlay = client.send(client.camera(), image_message(RGB), client.listen("overlay", Image))
+        assert not np.array_equal(pixels_of(overlay), RGB)
+
+
 def test_repeated_transitions_and_destruction_free_everything() -> None:
     """A lifecycle manager may reload a node every day: publishers and engines must not pile up."""
     rclpy.init(domain_id=free_domain())
@@ -75,6 +98,13 @@ def test_repeated_transitions_and_destruction_free_everything() -> None:
     node.destroy_node()
     gc.collect()
     assert engine() is None
+
+
+def test_a_bad_ros_argument_is_refused_in_one_line() -> None:
+    with running_node(remap={"image": "/no topic"}) as node:
+        assert node.process.wait(timeout=60) == 1
+        assert "Expected valid ROS arguments, got: " in node.log()
+        assert "Traceback" not in node.log()
 
 
 def test_parameters_describe_themselves() -> None:
