@@ -6,6 +6,8 @@ import ctypes
 import os
 from pathlib import Path
 
+from erfnet_ros.ros.package_files import package_file
+
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 """Option numbers of mallopt(3) in glibc's malloc.h."""
 
@@ -49,6 +51,21 @@ def keep_large_blocks() -> bool:
     options = (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD)
     settings = zip(options, MALLOC_VARIABLES.values(), strict=True)
     return all([mallopt(option, int(size)) == 1 for option, size in settings])
+
+
+def remedy_for_lost_images(implementation: str) -> str:
+    """Say how a camera must be started so that large images of it arrive.
+
+    Args:
+        implementation: `rclpy.get_rmw_implementation_identifier()`.
+    """
+    if not implementation.startswith("rmw_fastrtps"):
+        return f"docs/compatibility.md says what large images need with {implementation}."
+    return (
+        "Fast DDS loses large best-effort images in its default shared memory, and with LARGE_DATA: start the camera "
+        f"with 'export {profile_variable()}={package_file('config/fastdds.xml')}' and without "
+        "FASTDDS_BUILTIN_TRANSPORTS, or let it publish reliably."
+    )
 
 
 def missing_profile(implementation: str) -> str | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import rclpy
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.node import Node
@@ -16,11 +18,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError
+from erfnet_ros.core.printable_text import printable
+from erfnet_ros.ros.node.arrival_monitor import ArrivalMonitor
 from erfnet_ros.ros.node.publishers import CameraPublishers
-from erfnet_ros.ros.rclpy_compat import MessageInfo, take_waiting, with_message_info
+from erfnet_ros.ros.rclpy_compat import MessageInfo, SubscriptionEventCallbacks, take_waiting, with_message_info
+from erfnet_ros.ros.transport import remedy_for_lost_images
 
-_ERROR_PERIOD_S = 5.0
-"""How often the same bad input is logged; the diagnostics show it for twice as long."""
+_LOG_PERIOD_S = 5.0
+"""How often the same kind of fault is logged; the diagnostics show bad input for twice as long."""
 
 
 def newest_only(reliability: ReliabilityPolicy) -> QoSProfile:
@@ -58,20 +63,28 @@ class Camera:
         self._group = group
         self._image, self._own_info = f"{prefix}image", f"{prefix}camera_info"
         self._type = CompressedImage if compressed else Image
+        self._type_name = f"sensor_msgs/msg/{self._type.__name__}"
         raw_topic = node.resolve_topic_name(self._image)
         self.topic = _compressed_topic(node, self._image) if compressed else raw_topic
         self._info_topic = raw_topic.rsplit("/", 1)[0] + "/camera_info"
         self._subscription: Subscription[Any] | None = None
         self._info_subscription: Subscription[CameraInfo] | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
-        self._last_numbers: dict[bytes, int] = {}
+        self._arrivals = ArrivalMonitor(time.monotonic())
+        self._arrival_problem: str | None = None
         self.newest_info: CameraInfo | None = None
         self._last_error, self._last_error_s = "", float("-inf")
-        self.start(lambda camera, message: None)
+        self._logged_s: dict[object, float] = {}
+        self.start(lambda camera, message: None, lambda: 0.0)
 
-    def start(self, on_image: Callable[[Camera, Any], None]) -> None:
-        """Set the counts to zero, and call `on_image` with this camera and every image that the executor takes."""
-        self._on_image = on_image
+    def start(self, on_image: Callable[[Camera, Any], None], idle_s: Callable[[], float]) -> None:
+        """Set the counts to zero, and call `on_image` with this camera and every image that the executor takes.
+
+        Args:
+            on_image: Returns when the image is processed.
+            idle_s: Returns for how long no image of any camera was being processed.
+        """
+        self._on_image, self._idle_s = on_image, idle_s
         self.processed = self.rejected = self.dropped = 0
         self._next_frame_s = 0.0
 
@@ -85,21 +98,30 @@ class Camera:
     def update_subscription(self) -> None:
         """Subscribe while an output has a subscriber, with the camera's reliability; called periodically."""
         wanted = self.publishers.wanted()
-        reliability = self._offered_reliability()
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        offered = {publisher.qos_profile.reliability for publisher in publishers}
+        # A best-effort subscription receives from every publisher; a reliable one only from reliable ones.
+        only_reliable = offered == {ReliabilityPolicy.RELIABLE}
+        reliability = ReliabilityPolicy.RELIABLE if only_reliable else ReliabilityPolicy.BEST_EFFORT
+        if self._type_name not in {publisher.topic_type for publisher in publishers}:
+            self._arrivals = ArrivalMonitor(time.monotonic())
         if self._subscription is not None and (not wanted or reliability != self._reliability):
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
         if wanted and self._subscription is None:
             self._reliability = reliability
             # Frames published before do not count as dropped.
-            self._last_numbers = {}
+            self._arrivals = ArrivalMonitor(time.monotonic())
             self._subscription = self._node.create_subscription(
                 self._type,
                 self.topic,
                 with_message_info(self._receive),
                 newest_only(reliability),
                 callback_group=self._group,
+                # rclpy would warn of a publisher of another reliability, to which the subscription is fitted just then.
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             )
+        self._check_arrival()
         if "camera_info" not in wanted:
             self._unsubscribe_info()
         elif self._info_subscription is None and self._info_topic != self._node.resolve_topic_name(self._own_info):
@@ -118,37 +140,44 @@ class Camera:
         """Take the message that waits, or return None; for the image callback of another camera in the same group."""
         subscription = self._subscription
         taken = take_waiting(subscription) if subscription is not None else None
+        now_s = time.monotonic()
         if taken is None:
+            self._arrivals.nothing_waits(now_s)
             return None
-        self._count_missing(taken[1])
+        self.dropped += self._arrivals.arrived(taken[1], now_s, 0.0)
         return taken[0]
 
     def input_problem(self) -> str | None:
-        """Return why no image can arrive, or None where no reason is known."""
+        """Return why no image arrives, or None where enough do."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if not publishers:
             return f"Nobody publishes {self.topic}; start the camera, or remap {self._image} to its topic."
-        expected = f"sensor_msgs/msg/{self._type.__name__}"
-        types = sorted({publisher.topic_type for publisher in publishers})
-        if expected not in types:
+        types = sorted({printable(publisher.topic_type) for publisher in publishers})
+        if self._type_name not in types:
             return (
-                f"Expected {expected} on {self.topic}, got {', '.join(types)}; check image_transport and the remapping."
+                f"Expected {self._type_name} on {self.topic}, got {', '.join(types)}; check image_transport and the "
+                "remapping."
             )
-        return None
+        return self._arrival_problem
 
     def _unsubscribe_info(self) -> None:
         if self._info_subscription is not None:
             self._node.destroy_subscription(self._info_subscription)
             self._info_subscription = self.newest_info = None
 
-    def _offered_reliability(self) -> ReliabilityPolicy:
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
-        offered = {publisher.qos_profile.reliability for publisher in publishers}
-        # A best-effort subscription receives from every publisher; a reliable one only from reliable ones.
-        return ReliabilityPolicy.RELIABLE if offered == {ReliabilityPolicy.RELIABLE} else ReliabilityPolicy.BEST_EFFORT
+    def _check_arrival(self) -> None:
+        """Find out, and log, whether images do not arrive although somebody publishes them."""
+        earlier, self._arrival_problem = self._arrival_problem, None
+        if self.subscribed and (problem := self._arrivals.problem(time.monotonic(), self._idle_s())):
+            self._arrival_problem = (
+                f"{problem} on {self.topic}, which has a publisher: it sends nothing, or its images are lost on the "
+                f"way. {remedy_for_lost_images(rclpy.get_rmw_implementation_identifier())}"
+            )
+            if earlier is None and self._is_log_due("arrival"):
+                self._node.get_logger().warning(self._arrival_problem)
 
     def _receive(self, message: Image | CompressedImage, info: MessageInfo) -> None:
-        self._count_missing(info)
+        self.dropped += self._arrivals.arrived(info, time.monotonic(), self._idle_s())
         self._on_image(self, message)
 
     def _receive_info(self, message: CameraInfo) -> None:
@@ -159,7 +188,7 @@ class Camera:
     @property
     def last_error(self) -> str | None:
         """Why a frame was rejected in the last seconds, or None."""
-        return self._last_error if time.monotonic() - self._last_error_s < 2 * _ERROR_PERIOD_S else None
+        return self._last_error if time.monotonic() - self._last_error_s < 2 * _LOG_PERIOD_S else None
 
     def is_due(self, now_s: float, max_rate: float) -> bool:
         """Return whether a frame at this time is within `max_rate` (Hz; 0 is no limit); count it as dropped if not."""
@@ -177,31 +206,29 @@ class Camera:
         """Count and log whatever is raised inside as a rejected frame, so that the next one is processed."""
         try:
             yield
-        except ErfnetError as error:
-            self._reject(str(error))
         except Exception as error:
-            # An unexpected error is shown with its type.
-            self._reject(f"Frame dropped by an internal error, {type(error).__name__}: {error}; please report it.")
+            self._reject(error)
 
-    def _reject(self, reason: str) -> None:
+    def _reject(self, error: Exception) -> None:
         self.rejected += 1
-        now_s = time.monotonic()
-        if reason != self._last_error or now_s - self._last_error_s >= _ERROR_PERIOD_S:
+        reason = str(error)
+        if not isinstance(error, ErfnetError):
+            text = printable(error, 300)
+            reason = f"Frame dropped by an internal error, {type(error).__name__}: {text}; please report it."
+        self._last_error, self._last_error_s = reason, time.monotonic()
+        # Where it was raised is what kind of fault it is, whatever numbers and names the message holds.
+        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+        if self._is_log_due((frame.f_code, line)):
             source = f" of {self.name}" if self.name else ""
             self._node.get_logger().error(f"Frame{source} rejected ({self.rejected} so far): {reason}")
-            self._last_error_s = now_s
-        self._last_error = reason
 
-    def _count_missing(self, info: MessageInfo) -> None:
-        """Count the frames between this one and the one before, by the publisher's numbers (Humble has none)."""
-        number = info.get("publication_sequence_number")
-        if number is None:
-            return
-        publisher = bytes(info.get("publisher_gid", {}).get("data", b""))
-        last = self._last_numbers.get(publisher)
-        if last is not None and number > last + 1:
-            self.dropped += number - last - 1
-        self._last_numbers[publisher] = number
+    def _is_log_due(self, kind: object) -> bool:
+        """Return whether a kind of fault was not logged in the last `_LOG_PERIOD_S`; it is taken to be logged now."""
+        now_s = time.monotonic()
+        due = now_s - self._logged_s.get(kind, float("-inf")) >= _LOG_PERIOD_S
+        if due:
+            self._logged_s[kind] = now_s
+        return due
 
 
 def _compressed_topic(node: Node, image: str) -> str:

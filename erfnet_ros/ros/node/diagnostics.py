@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.resources import NodeResources
@@ -18,6 +19,10 @@ _NO_TIME = (
     "Parameter 'use_sim_time' is true but no time was received on /clock, so age_ms is NaN and the stamps of "
     "diagnostics are 0; start the simulator, play the bag with --clock, or set use_sim_time to false."
 )
+
+
+LONGEST_MESSAGE = 2000
+"""Characters of a message of the core that are shown."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,14 @@ class LogForwarder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
+        message = printable(record.getMessage(), LONGEST_MESSAGE)
         # The ROS logger ties a severity to the line that it is called from, so each has a line of its own.
         if record.levelno >= logging.ERROR:
-            self._logger.error(record.getMessage())
+            self._logger.error(message)
         elif record.levelno >= logging.WARNING:
-            self._logger.warning(record.getMessage())
+            self._logger.warning(message)
         else:
-            self._logger.info(record.getMessage())
+            self._logger.info(message)
 
 
 _DESCRIPTIONS = {keys.WAITING: "waiting: nobody reads an output"}
@@ -99,7 +105,7 @@ def build_status(resources: NodeResources, active: bool) -> list[Status]:
         keys.ENGINE: engine.name,
         keys.DEVICE: engine.device,
         keys.PRECISION: engine.precision,
-        keys.CLASSES: resources.segmenter.class_set.name,
+        keys.CLASSES: printable(resources.segmenter.class_set.name),
     }
     notes = {keys.NOTES: " ".join(resources.notes)}
     cameras = [_camera_status(camera, active) for camera in resources.cameras]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,21 +53,23 @@ class FrameScheduler:
     Args:
         segmenter: Labels the images.
         cameras: All cameras of the node.
-        settings: Settings of the frames; replaced as a whole while frames are running.
+        settings: Returns the present settings of the frames.
         logger: The node's.
 
     Attributes:
         active: Whether images are processed.
+        idle_since_s: `time.monotonic()` when the last round ended; infinite while one is in progress.
         notes: What had to be done in a slower way, a sentence each.
     """
 
     def __init__(
-        self, segmenter: Segmenter, cameras: Sequence[Camera], settings: Settings, logger: RcutilsLogger
+        self, segmenter: Segmenter, cameras: Sequence[Camera], settings: Callable[[], Settings], logger: RcutilsLogger
     ) -> None:
         self._segmenter = segmenter
         self._cameras = tuple(cameras)
         self.settings = settings
         self.active = False
+        self.idle_since_s = -math.inf
         self.notes: tuple[str, ...] = ()
         self._palette = segmenter.class_set.palette()
         self._batch_failed = False
@@ -76,7 +79,7 @@ class FrameScheduler:
     def start(self) -> None:
         """Count from zero, and process the images that the cameras receive."""
         for camera in self._cameras:
-            camera.start(self.process_round)
+            camera.start(self.process_round, lambda: time.monotonic() - self.idle_since_s)
         self.active = True
 
     def stop(self) -> None:
@@ -90,16 +93,21 @@ class FrameScheduler:
         with self._round_lock:
             if not self.active:
                 return
-            # One object for the whole round: a parameter may change meanwhile.
-            settings = self.settings
-            messages = self._take_round(camera, message)
-            if self._batch_failed or not batch_pays(self._segmenter.engine.device):
-                for taken in messages:
-                    self._segment(_read([taken], settings), settings)
-                return
-            images = _read(messages, settings)
-            for shape in dict.fromkeys(image.rgb.shape for image in images):
-                self._segment([image for image in images if image.rgb.shape == shape], settings)
+            self.idle_since_s = math.inf
+            try:
+                # One object for the whole round: a parameter may change meanwhile.
+                self._process(self._take_round(camera, message), self.settings())
+            finally:
+                self.idle_since_s = time.monotonic()
+
+    def _process(self, messages: Iterator[tuple[Camera, Any]], settings: Settings) -> None:
+        if self._batch_failed or not batch_pays(self._segmenter.engine.device):
+            for taken in messages:
+                self._segment(_read([taken], settings), settings)
+            return
+        images = _read(messages, settings)
+        for shape in dict.fromkeys(image.rgb.shape for image in images):
+            self._segment([image for image in images if image.rgb.shape == shape], settings)
 
     def _take_round(self, camera: Camera, message: Any) -> Iterator[tuple[Camera, Any]]:
         """Yield the message that was taken, then of each other camera the one that waits when its turn comes."""

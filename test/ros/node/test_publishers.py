@@ -170,12 +170,13 @@ def test_the_cameras_own_reliability_is_matched(client: Client, reliable: bool) 
     client.wait_for(lambda: _reader(client).reliability == camera.qos_profile.reliability, "a reader like the camera")
 
 
-def test_the_subscription_follows_a_camera_that_comes_back_otherwise(client: Client) -> None:
+def test_the_subscription_follows_a_camera_that_comes_back_otherwise(client: Client, node: NodeProcess) -> None:
     masks = client.listen("mask", Image)
     first = client.camera(reliable=True)
     client.send(first, image_message(RGB), masks)
     client.destroy_publisher(first)
     client.send(client.camera(reliable=False), image_message(RGB), masks)
+    assert "incompatible QoS" not in node.log()
 
 
 @pytest.mark.parametrize(
