@@ -90,7 +90,7 @@ def decode(kind: type[T], content: Any, where: str) -> T:
     Raises:
         ParameterError: A key without default is missing, or a value has the wrong type or is out of range.
     """
-    return cast(T, _decoded(kind, content, where, False))
+    return cast(T, _decoded(kind, content, where, strict=False))
 
 
 def build(kind: type[T], content: Any, where: str) -> T:
@@ -100,7 +100,7 @@ def build(kind: type[T], content: Any, where: str) -> T:
     return decode_fields(kind, content, where, strict=True)
 
 
-def decode_fields(kind: type[T], content: Any, where: str, strict: bool = False) -> T:
+def decode_fields(kind: type[T], content: Any, where: str, *, strict: bool = False) -> T:
     """Build a dataclass field by field, as `decode` does, even if it has a `from_dict` (which may call this)."""
     fields = {field.name: field for field in dataclasses.fields(cast(Any, kind))}
     unknown = [str(key) for key in content if key not in fields]
@@ -109,7 +109,7 @@ def decode_fields(kind: type[T], content: Any, where: str, strict: bool = False)
     hints, values = get_type_hints(kind), {}
     for name, field in fields.items():
         if name in content:
-            values[name] = _decoded(hints[name], content[name], f"{where}: {name}", strict)
+            values[name] = _decoded(hints[name], content[name], f"{where}: {name}", strict=strict)
             _check_range(field.metadata.get(_RANGE), values[name], f"{where}: {name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ParameterError(
@@ -121,7 +121,7 @@ def decode_fields(kind: type[T], content: Any, where: str, strict: bool = False)
         raise ParameterError(f"{where}: {error}") from error
 
 
-def _decoded(kind: Any, value: Any, where: str, strict: bool) -> Any:
+def _decoded(kind: Any, value: Any, where: str, *, strict: bool) -> Any:
     options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     for option in options:
         origin = get_origin(option)
@@ -132,30 +132,30 @@ def _decoded(kind: Any, value: Any, where: str, strict: bool) -> Any:
         if origin is Literal and isinstance(value, str) and value in get_args(option):
             return value
         if origin is tuple and isinstance(value, list):
-            return _decoded_list(option, value, where, strict)
+            return _decoded_list(option, value, where, strict=strict)
         if not isinstance(value, dict):
             continue
         if origin in (Mapping, dict):
             part = get_args(option)[1]
-            return {key: _decoded(part, entry, f"{where}: {key}", strict) for key, entry in value.items()}
+            return {key: _decoded(part, entry, f"{where}: {key}", strict=strict) for key, entry in value.items()}
         if hasattr(option, "from_dict"):
             try:
                 return option.from_dict(value)
             except ErfnetError as error:
                 raise ParameterError(f"Cannot read {where}: {error}") from error
         if dataclasses.is_dataclass(option):
-            return decode_fields(cast(type, option), value, where, strict)
+            return decode_fields(cast(type, option), value, where, strict=strict)
     expected = " or ".join(_described(option) for option in options)
     raise ParameterError(f"Expected {expected} as {where}, got {shown(value)}.")
 
 
-def _decoded_list(kind: Any, value: list[Any], where: str, strict: bool) -> tuple[Any, ...]:
+def _decoded_list(kind: Any, value: list[Any], where: str, *, strict: bool) -> tuple[Any, ...]:
     parts = get_args(kind)
     kinds = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
     if len(value) != len(kinds):
         raise ParameterError(f"Expected {_described(kind)} as {where}, got {shown(value)}.")
     pairs = enumerate(zip(kinds, value, strict=True))
-    return tuple(_decoded(part, entry, f"{where}[{n}]", strict) for n, (part, entry) in pairs)
+    return tuple(_decoded(part, entry, f"{where}[{n}]", strict=strict) for n, (part, entry) in pairs)
 
 
 def _number(value: Any) -> float | None:

@@ -159,9 +159,9 @@ def to_array(message: ImageMessage) -> Pixels:
         )
     data = np.frombuffer(message.data, np.uint8, needed)
     if encoding in VIEWED:
-        return _view(data, width, height, message.step, encoding)
+        return _view(data, message)
     if encoding == "nv24":
-        return _from_nv24(data, width, height, message.step)
+        return _from_nv24(data, message)
     pixels: Pixels = np.ndarray((rows, width * pixel_bytes), np.uint8, data, 0, (message.step, 1))
     return _converted(pixels, encoding, bool(message.is_bigendian))
 
@@ -191,11 +191,12 @@ def debayer(pixels: Pixels, encoding: str) -> Pixels:
     return cv2.cvtColor(pixels, BAYER[encoding.removesuffix("16").removesuffix("8")]).astype(np.uint8, copy=False)
 
 
-def _view(data: Pixels, width: int, height: int, step: int, encoding: str) -> Pixels:
+def _view(data: Pixels, message: ImageMessage) -> Pixels:
+    encoding, size = message.encoding, (message.height, message.width)
     channels = VIEWED[encoding]
-    view: Pixels = np.ndarray((height, width, channels), np.uint8, data, 0, (step, channels, 1))
+    view: Pixels = np.ndarray((*size, channels), np.uint8, data, 0, (message.step, channels, 1))
     if channels == 1:
-        return np.broadcast_to(view, (height, width, 3))
+        return np.broadcast_to(view, (*size, 3))
     if encoding.startswith("8UC"):
         _warn_of_channel_order(encoding)
     return view[..., :3] if encoding.startswith("rgb") else view[..., 2::-1]
@@ -227,8 +228,9 @@ def _converted(pixels: Pixels, encoding: str, big_endian: bool) -> Pixels:
     return colors if code is None else cv2.cvtColor(colors, code).astype(np.uint8, copy=False)
 
 
-def _from_nv24(data: Pixels, width: int, height: int, step: int) -> Pixels:
+def _from_nv24(data: Pixels, message: ImageMessage) -> Pixels:
     """Convert NV24, which OpenCV does not know: a plane of Y, then one of U and V in turn."""
+    height, width, step = message.height, message.width, message.step
     y: Pixels = np.ndarray((height, width, 1), np.uint8, data, 0, (step, 1, 1))
     uv: Pixels = np.ndarray((height, width, 2), np.uint8, data, height * step, (2 * step, 2, 1))
     shift = -_YUV444_TO_RGB @ (16, 128, 128)

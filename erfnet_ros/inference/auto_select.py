@@ -62,7 +62,7 @@ def open_fastest(openers: Mapping[str, Callable[[], Engine]], key: Key, size: tu
 
     whole_key = {"engines": ",".join(openers), "size": f"{size[0]}x{size[1]}", **key}
     try:
-        choice = cache.artifact("choice", whole_key, "json", measure)
+        choice = cache.artifact("choice", whole_key, "json", build=measure)
         name = choice.facts["engine"]
         chosen = opened.pop(name, None)
     finally:

@@ -80,7 +80,7 @@ class Cache:
         self.folder = cache_folder() if folder is None else folder
         self._refused: set[Path] = set()
 
-    def artifact(self, kind: str, key: Key, suffix: str, build: Build) -> Artifact:
+    def artifact(self, kind: str, key: Key, suffix: str, *, build: Build) -> Artifact:
         """Return the file of a key, built where there is none that is whole.
 
         Of several processes that want files of one kind at once, one builds and the others wait. What the folder does

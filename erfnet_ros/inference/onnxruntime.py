@@ -134,7 +134,7 @@ class OnnxRuntimeEngine:
             "graph": _GRAPH,
         }
 
-        artifact = self._cache.artifact("onnxruntime", key, "onnx", partial(self._build, camera))
+        artifact = self._cache.artifact("onnxruntime", key, "onnx", build=partial(self._build, camera))
         self.notes += artifact.notes
         return self._run_with(self._load(artifact.path))
 

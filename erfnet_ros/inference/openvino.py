@@ -115,14 +115,15 @@ class OpenVinoEngine:
             "openvino": self._openvino.__version__,
             "processor": f"{processor()} {os.environ.get(ISA_VARIABLE, '')}",
         }
-        artifact = self._cache.artifact("openvino", key, "blob", partial(self._compile, shape))
+        artifact = self._cache.artifact("openvino", key, "blob", build=partial(self._compile, shape))
         self.notes += artifact.notes
         request = self._core.import_model(io.BytesIO(artifact.path.read_bytes()), "CPU", self._options)
         return partial(_infer, request.create_infer_request())
 
     def _compile(self, shape: tuple[int, ...], path: Path) -> Mapping[str, Any]:
         """Compile the graph for one shape; the first one is compared with PyTorch."""
-        model = self._core.read_model(self._cache.artifact("openvino-graph", self._key, "onnx", self._write).path)
+        graph = self._cache.artifact("openvino-graph", self._key, "onnx", build=self._write)
+        model = self._core.read_model(graph.path)
         model.reshape({export.INPUT: [*shape]})
         compiled = self._core.compile_model(model, "CPU", self._options)
         blob = io.BytesIO()

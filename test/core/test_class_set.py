@@ -1,4 +1,4 @@
-"""What an id means is said once, and a class set that cannot be meant is refused by name."""
+"""Class sets: built-in ones, YAML files, palettes, and refused content."""
 
 from __future__ import annotations
 

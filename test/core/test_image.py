@@ -1,4 +1,4 @@
-"""Images of any layout reach the network as RGB bytes, and unusable ones are refused with the reason."""
+"""Layouts of RGB images, and images that cannot be segmented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compressed images are read as the pictures that they are, or refused before they cost memory."""
+"""Compressed images: decoding, Bayer patterns, and files that are refused before they take memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a bag holds is read as the picture that it is, or refused with the reason, without ROS."""
+"""Encodings of sensor_msgs/Image, as a bag holds them, without ROS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network's input size is read in one place, for the node and the command alike."""
+"""Input sizes of the network as the node and the commands read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs of two runs at once, or of an interrupted one, would be a mixture that nobody recognizes as one."""
+"""Locks of output folders, and files that are complete or not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prefetching and background work keep the order, are bounded, and report every error."""
+"""Prefetching and background work: order, bounds and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was built once is there the next time, and what is not whole is never taken for it."""
+"""Build cache: files are found again, shared by processes, and built again when damaged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Builder:
 
 
 def get(folder: Path, builder: Builder | None = None, **changes: str | int) -> Artifact:
-    return Cache(folder).artifact("engine", {**KEY, **changes}, "plan", builder or Builder())
+    return Cache(folder).artifact("engine", {**KEY, **changes}, "plan", build=builder or Builder())
 
 
 def names(folder: Path) -> list[str]:
@@ -88,7 +88,7 @@ def another_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         "        time.sleep(0.01)\n"
         "    path.write_bytes(CONTENT)\n"
         "    return {'by': 'another'}\n"
-        "Cache(folder).artifact('engine', KEY, 'plan', build)\n"
+        "Cache(folder).artifact('engine', KEY, 'plan', build=build)\n"
         "print('done', flush=True)\n"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
@@ -116,7 +116,7 @@ def test_what_was_built_is_found_again_with_its_facts(tmp_path: Path) -> None:
 
 def test_a_builder_that_writes_no_file_has_its_facts_kept(tmp_path: Path) -> None:
     """A measured choice of engine is a few words, not a file."""
-    first, again = (Cache(tmp_path).artifact("choice", KEY, "json", lambda _: {"engine": "x"}) for _ in range(2))
+    first, again = (Cache(tmp_path).artifact("choice", KEY, "json", build=lambda _: {"engine": "x"}) for _ in range(2))
     assert (first.built, again.built, again.facts) == (True, False, {"engine": "x"})
     assert names(tmp_path) == [f"{first.path.name}.facts.json"]
 
@@ -124,7 +124,7 @@ def test_a_builder_that_writes_no_file_has_its_facts_kept(tmp_path: Path) -> Non
 def test_another_key_is_another_file_whatever_its_order(tmp_path: Path) -> None:
     changes: list[dict[str, str | int]] = [{}, {"width": 65}, {"weights": "abd"}, {"a": 1}]
     assert len({get(tmp_path, **change).path for change in changes}) == 4
-    assert not Cache(tmp_path).artifact("engine", dict(reversed(KEY.items())), "plan", Builder()).built
+    assert not Cache(tmp_path).artifact("engine", dict(reversed(KEY.items())), "plan", build=Builder()).built
 
 
 DAMAGED_DESCRIPTIONS = ["", "{", "[]", '{"key": 1}', '{"key": {}, "facts": 3, "size": 4}', "[" * 100_000, "\xff"]
@@ -170,20 +170,20 @@ def test_what_a_builder_raises_passes_through_and_leaves_nothing(tmp_path: Path)
         raise FileNotFoundError(2, "No such file or directory", "g++")
 
     with pytest.raises(FileNotFoundError, match=r"g\+\+"):
-        Cache(tmp_path).artifact("engine", KEY, "plan", fail)
+        Cache(tmp_path).artifact("engine", KEY, "plan", build=fail)
     assert names(tmp_path) == []
     assert get(tmp_path).built
 
 
 def test_a_discarded_file_is_not_there_and_built_again(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    artifact = cache.artifact("engine", KEY, "plan", Builder())
+    artifact = cache.artifact("engine", KEY, "plan", build=Builder())
     assert cache.holds("engine", KEY, "plan")
     assert not cache.holds("engine", {**KEY, "another": 1}, "plan")
     cache.discard(artifact)
     assert not cache.holds("engine", KEY, "plan")
     assert names(tmp_path) == []
-    assert cache.artifact("engine", KEY, "plan", Builder()).built
+    assert cache.artifact("engine", KEY, "plan", build=Builder()).built
 
 
 def test_the_twenty_last_used_of_a_kind_stay(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_the_twenty_last_used_of_a_kind_stay(tmp_path: Path) -> None:
     for width in range(25):
         sidecar = Path(f"{get(tmp_path, width=width).path}.facts.json")
         os.utime(sidecar, (now - 1000 + width, now - 1000 + width))
-    other = Cache(tmp_path).artifact("engine-int8", KEY, "plan", Builder())
+    other = Cache(tmp_path).artifact("engine-int8", KEY, "plan", build=Builder())
     assert not get(tmp_path, width=5).built  # the oldest that is left, now used again
     get(tmp_path, width=25)
     assert not get(tmp_path, width=5).built
@@ -246,7 +246,7 @@ def test_a_folder_without_the_right_to_write_still_serves_what_is_in_it(open_fol
         assert (artifact.built, artifact.path.parent, artifact.notes) == (False, open_folder, ())
 
 
-def test_a_folder_that_cannot_be_written_is_said_and_gone_round(open_folder: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_noted_and_replaced(open_folder: Path) -> None:
     builder = Builder()
     with without_the_right_to_write(open_folder):
         first, second = get(open_folder, builder), get(open_folder, builder)
@@ -266,8 +266,8 @@ def test_a_bad_file_that_cannot_be_removed_is_not_offered_again(open_folder: Pat
     with without_the_right_to_write(open_folder):
         folder = Cache(open_folder)
         for _ in range(2):
-            folder.discard(folder.artifact("engine", KEY, "plan", Builder()))
-        again = folder.artifact("engine", KEY, "plan", Builder())
+            folder.discard(folder.artifact("engine", KEY, "plan", build=Builder()))
+        again = folder.artifact("engine", KEY, "plan", build=Builder())
         assert again.built
         assert "cannot be used (Permission denied)" in again.notes[0]
 
@@ -281,12 +281,12 @@ def build(path):
     path.write_bytes(bytes(200_000))
     return {}
 
-artifact = Cache(Path(sys.argv[1])).artifact("engine", {}, "plan", build)
+artifact = Cache(Path(sys.argv[1])).artifact("engine", {}, "plan", build=build)
 print(json.dumps([str(artifact.path), artifact.path.stat().st_size, *artifact.notes]))
 """
 
 
-def test_a_disk_that_fills_up_is_gone_round(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_is_replaced_by_a_temporary_folder(tmp_path: Path) -> None:
     """A real one: a file system of 64 kB, mounted where only the process in it sees it."""
     mounted = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k none "$0" && "$@"']
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -312,7 +312,7 @@ def test_no_room_to_build_is_an_error(tmp_path: Path) -> None:
 
     expected = r"Expected room to build engine-\w+\.plan in .*, got: No space left on device; .*TMPDIR="
     with pytest.raises(EngineError, match=expected):
-        Cache(tmp_path).artifact("engine", KEY, "plan", full)
+        Cache(tmp_path).artifact("engine", KEY, "plan", build=full)
     assert names(tmp_path) == []
 
 

@@ -1,4 +1,4 @@
-"""Automatic selection takes the fastest engine and remembers it; an engine that fails while it runs is replaced."""
+"""Automatic engine selection, and fallback when an engine fails while it runs."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_images_that_fail_together_run_alone(pytorch: PyTorchEngine) -> None:
     assert engine.device == "cpu"
 
 
-def test_what_an_engine_notes_later_is_heard() -> None:
+def test_notes_that_an_engine_adds_later_are_passed_on() -> None:
     """A TensorRT engine for another size is built in mid-stream, and may have something to say."""
     failing = FailingGpu()
     engine = FallbackEngine(failing, [FailingGpu])

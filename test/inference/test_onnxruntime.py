@@ -1,4 +1,4 @@
-"""ONNX Runtime answers as PyTorch does, from a graph that is written once and kept."""
+"""ONNX Runtime engine compared with PyTorch, and its cached graphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every engine and precision of this machine must say what PyTorch says in fp32, on images of real streets."""
+"""Every engine and precision of this machine compared with PyTorch in fp32, on real streets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The library's front door: an RGB array in, labels and confidence out."""
+"""Segmenter: an RGB array in, labels and confidence out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint says what it is, and a file that is none is refused without running anything in it."""
+"""Checkpoints: saved, loaded, imported, and refused without running code in them."""
 
 from __future__ import annotations
 

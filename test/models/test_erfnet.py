@@ -1,4 +1,4 @@
-"""The network is the authors' network: their checkpoints load and give their numbers."""
+"""ERFNet compared with the authors' network: parameters and outputs."""
 
 from __future__ import annotations
 

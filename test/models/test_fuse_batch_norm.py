@@ -1,4 +1,4 @@
-"""Folding batch norms makes the network faster, not different."""
+"""Folded batch norms give the logits of the network with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Pipeline's labels are the network's, at the camera's size, whatever that is."""
+"""The Pipeline's labels compared with the network's, at the camera's size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large activations become, from images to the checkpoint and back."""
+"""Activation ranges, and the command that calibrates a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Only tensors that make the network pass, and what older files lack is filled in where nothing reads it."""
+"""State dict validation, and tensors that older files lack."""
 
 from __future__ import annotations
 

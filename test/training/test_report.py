@@ -1,4 +1,4 @@
-"""The page of a training run shows how it went, how good the network became, and how to get it again."""
+"""Report of a training run and the files behind it."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ def upsample_labels(logits: Tensor, network_size: tuple[int, int], camera: tuple
     sure = cv2.resize(confidence, camera, interpolation=cv2.INTER_LINEAR)
     top, left = np.divmod(cells, wide)
     place = rows.positions[top][:, :, None] * camera[0] + columns.positions[left][:, None, :]
-    on_border = _interpolated(_corners(logits, top, left, high, wide), rows.weights[top], columns.weights[left])
+    corners = _corners(logits, (top, left), (high, wide))
+    on_border = _interpolated(corners, rows.weights[top], columns.weights[left])
     for plane, values in zip((large, sure), on_border, strict=True):
         plane.reshape(-1)[place] = values.numpy()
     return large.astype(np.uint8, copy=False), sure.astype(np.uint8, copy=False)
@@ -124,8 +125,9 @@ def _mixed(labels: Pixels) -> npt.NDArray[np.bool_]:
     return mixed
 
 
-def _corners(logits: Tensor, top: npt.NDArray[np.int64], left: npt.NDArray[np.int64], high: int, wide: int) -> Tensor:
-    """Return float32 logits (C, 2, 2, K) of the four corners of each cell."""
+def _corners(logits: Tensor, cells: tuple[npt.NDArray[np.int64], ...], size: tuple[int, int]) -> Tensor:
+    """Return float32 logits (C, 2, 2, K) of the four corners of each cell (row, column) in an image (height, width)."""
+    (top, left), (high, wide) = cells, size
     height, width = logits.shape[-2:]
     rows = np.stack([top, np.minimum(top + 1, high - 1)])[:, None]
     columns = np.stack([left, np.minimum(left + 1, wide - 1)])[None]

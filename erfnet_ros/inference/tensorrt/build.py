@@ -112,7 +112,7 @@ def build_engine(request: Request, progress: Progress) -> Artifact:
             path.write_bytes(_serialized(request, _graph(request), progress))
         return {"gpu": request.gpu, "seconds": round(time.monotonic() - start, 1)}
 
-    return request.cache.artifact("tensorrt", request.key, "engine", build)
+    return request.cache.artifact("tensorrt", request.key, "engine", build=build)
 
 
 def is_built(request: Request) -> bool:
@@ -179,7 +179,7 @@ def _timings(request: Request, config: Any) -> Iterator[None]:
     key = {"backend": backend.name, "version": backend.version, "gpu": request.gpu}
 
     def stored(timings: bytes) -> Artifact:
-        return cache.artifact("tensorrt-timings", key, "bin", lambda path: {"bytes": path.write_bytes(timings)})
+        return cache.artifact("tensorrt-timings", key, "bin", build=lambda path: {"bytes": path.write_bytes(timings)})
 
     known = stored(b"")
     if not config.set_timing_cache(config.create_timing_cache(known.path.read_bytes()), False):

@@ -156,7 +156,7 @@ def check_once(request: Request, engine: Artifact, run: Run) -> Artifact:
         return {"agreement": check_parity(last_of_batch, pipeline, name=name, sizes=[request.camera])}
 
     try:
-        return request.cache.artifact("tensorrt-agreement", _key_on_gpu(request, engine), "json", compare)
+        return request.cache.artifact("tensorrt-agreement", _key_on_gpu(request, engine), "json", build=compare)
     except EngineError:
         request.cache.discard(engine)
         raise
@@ -175,14 +175,14 @@ def _loaded(request: Request, engine: Artifact) -> Session:
         return {}
 
     place = "tensorrt-kernels", _key_on_gpu(request, engine), "bin"
-    kernels = request.cache.artifact(*place, build)
+    kernels = request.cache.artifact(*place, build=build)
     if not compiled:
         session = Session(request, plan, kernels.path.read_bytes())
         if session.fitting:
             return session
         # Compiled by another driver.
         request.cache.discard(kernels)
-        request.cache.artifact(*place, build)
+        request.cache.artifact(*place, build=build)
     return compiled[-1] if compiled else session
 
 

@@ -200,7 +200,7 @@ def open_frames(
     if size is not None and (
         options.place == "memory" or (options.place == "auto" and _fits_memory(len(data), size, options))
     ):
-        return _load_frames(data, size, options, sample_pixels)
+        return _load_frames(data, size, options, sample_pixels=sample_pixels)
     return DiskFrames(data, size, options)
 
 
@@ -213,7 +213,7 @@ def _fits_memory(frames: int, size: tuple[int, int], options: FrameOptions) -> b
     return frames * size[0] * size[1] * 4 <= _MEMORY_SHARE * free
 
 
-def _load_frames(data: DataSet, size: tuple[int, int], options: FrameOptions, sample_pixels: bool) -> MemoryFrames:
+def _load_frames(data: DataSet, size: tuple[int, int], options: FrameOptions, *, sample_pixels: bool) -> MemoryFrames:
     width, height = size
     try:
         images = torch.empty((len(data), height, width, 3), dtype=torch.uint8, device=options.device)

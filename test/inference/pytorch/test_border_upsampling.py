@@ -1,4 +1,4 @@
-"""Labels at the camera's size must be those of the plain way, which makes every class's scores at that size first."""
+"""Border upsampling compared with plain upsampling of every class's scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fused layers compute what the plain network computes; where they do not, the plain ones serve."""
+"""Fused oneDNN layers compared with the plain network, and the fallback to plain layers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_every_precision_chooses_the_plain_pipelines_classes(
     assert_labels_are_the_plain_pipelines(trained, fused, camera=camera, least=least)
 
 
-def test_int8_stands_a_scaling_by_mean_and_deviation(checkpoint: Checkpoint) -> None:
+def test_int8_works_with_a_scaling_by_mean_and_deviation(checkpoint: Checkpoint) -> None:
     """Zero padding is the mean's byte there; a wrong one shows at the edges first."""
     scaled = replace(checkpoint, mean=(0.05, 0.02, 0.08), std=(0.9, 1.1, 1.0), input_size=SIZE)
     pipeline = Pipeline(scaled).eval()
@@ -222,8 +222,8 @@ def test_auto_is_int8_only_where_it_answers_as_fp32_does(
     assert pick_precision("auto", here, Calibration(ranges, 0.996))[0] != "int8"
 
 
-def test_whoever_asks_the_same_thread_computes(checkpoint: Checkpoint) -> None:
-    """Each computing thread would bring a team of its own, and the teams would be in each other's way."""
+def test_one_thread_computes_for_all_callers(checkpoint: Checkpoint) -> None:
+    """Each computing thread would start OpenMP threads of its own, and all of them would compete."""
     engine = PyTorchEngine(EngineRequest(checkpoint, "cpu", "fp32"))
     expected = engine(FRAMES)[0]
     before = threading.active_count()

@@ -1,4 +1,4 @@
-"""Which TensorRT is taken, how far a build is, and what the user's words mean: all that needs no TensorRT."""
+"""TensorRT backends, options and build progress: all that needs no TensorRT."""
 
 from __future__ import annotations
 

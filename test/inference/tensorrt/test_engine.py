@@ -1,4 +1,4 @@
-"""TensorRT builds the network as PyTorch computes it, once, and nothing bad is used or kept.
+"""TensorRT engine: built once, in the precision asked for, compared with PyTorch, never used when damaged.
 
 All but running is tested without a GPU, by TensorRT for RTX; what needs a GPU says so where there is none.
 """

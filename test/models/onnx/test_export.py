@@ -1,4 +1,4 @@
-"""The ONNX graph answers as the Pipeline does, at every size that it takes, and says what its labels mean."""
+"""ONNX graphs compared with the Pipeline at every size that they take, and their metadata."""
 
 from __future__ import annotations
 

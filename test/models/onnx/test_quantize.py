@@ -1,4 +1,4 @@
-"""An int8 graph multiplies bytes where it should, by the calibration's ranges, and answers as fp32 does."""
+"""Int8 ONNX graphs: which layers compute in bytes, their scales, and labels compared with fp32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a request decides a run's result, and what a resumed run takes over from the first command."""
+"""Settings that decide a run's result, and those that a resumed run takes from its first command."""
 
 from __future__ import annotations
 

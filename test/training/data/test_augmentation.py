@@ -1,4 +1,4 @@
-"""CropBatch of frames: image and labels stay together, whatever is drawn."""
+"""Random crops: image and labels stay aligned."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_rare_classes_are_looked_for() -> None:
     assert all((crop == 1).any() for crop in crops)
 
 
-def test_spots_are_pixels_of_their_class_and_an_absent_class_has_none() -> None:
+def test_samples_are_pixels_of_their_class_and_an_absent_class_has_none() -> None:
     labels = colored_frame()[1][0].numpy().copy()
     labels[labels == 2] = 3
     labels[:5] = VOID

@@ -1,4 +1,4 @@
-"""Batches: decided by seed and step, divided among processes, every frame in its turn."""
+"""Batches: reproducible by seed and step, shared among processes, every frame once an epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step of a stage, and the files of a run."""
+"""Steps of a training stage, the memory check, and the file of a run's state."""
 
 from __future__ import annotations
 
