@@ -156,11 +156,7 @@ class ClassSet:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> ClassSet:
-        """Read a class set from a YAML file such as config/classes/camvid.yaml.
-
-        Raises:
-            ClassSetError: The file cannot be read, or its content is not a class set.
-        """
+        """Read a YAML file such as config/classes/camvid.yaml; raise ClassSetError where it is no class set."""
         try:
             content = read_mapping(Path(path))
         except ParameterError as error:
@@ -230,11 +226,7 @@ _BUILT_IN = {class_set.name: class_set for class_set in (CAMVID, CITYSCAPES)}
 
 
 def named(name_or_path: str) -> ClassSet:
-    """Return a built-in class set (camvid, cityscapes), or that of a YAML file or a checkpoint (.safetensors).
-
-    Raises:
-        ClassSetError: Neither a built-in name nor a readable file that has a class set.
-    """
+    """Return a built-in class set (camvid, cityscapes), or read a YAML file; raise ClassSetError for anything else."""
     built_in = _BUILT_IN.get(name_or_path)
     if built_in is not None:
         return built_in

@@ -87,8 +87,7 @@ def can_be_decoded(format: str) -> bool:
 def compressed_to_array(message: CompressedImageMessage) -> Pixels:
     """Decode a sensor_msgs/CompressedImage to (H, W, 3) uint8 RGB, as stored: an EXIF orientation is not applied.
 
-    Raises:
-        ImageError: Not an image that OpenCV can decode, or a size that cannot be segmented.
+    An ImageError is raised for what is no such image, or has a size that cannot be segmented.
     """
     reason, shown = _reason_to_refuse(message.format), printable(message.format)
     if reason:

@@ -23,11 +23,7 @@ PAGE = "report.html"
 
 
 def write_report(run: Path) -> Path:
-    """Write `report.html` into a run's folder, from its history and its evaluation, if it has one; return its path.
-
-    Raises:
-        ErfnetError: A file is missing or damaged, or the page cannot be written.
-    """
+    """Write `report.html` into a run's folder, from its history and its evaluation, if it has one; return its path."""
     return render.write(build_page(run, History.read(run), Evaluation.read(run)), run / PAGE)
 
 

@@ -19,11 +19,7 @@ Size = tuple[int, int]
 def check_memory(
     recipe: Recipe, *, frame_size: Size | None, num_classes: int, device: torch.device, precision: str, processes: int
 ) -> None:
-    """Try a step at the recipe's largest crop; nothing on a CPU, whose memory is large and whose steps are slow.
-
-    Raises:
-        TrainingError: The GPU's memory is too small; the message says which batch size fits.
-    """
+    """Try a step at the recipe's largest crop; nothing on a CPU, whose memory is large and whose steps are slow."""
     if device.type != "cuda":
         return
     crops = [phase.crop for stage in recipe.stages for phase in stage.phases]
