@@ -49,8 +49,9 @@ def measure_engines(options: argparse.Namespace) -> Report:
     node_minutes(options)
     sizes = camera_sizes(options.sizes)
     batch, runs = positive("batch", options.batch), positive("runs", options.runs)
-    for path in (options.json, options.markdown, options.plot):
+    for path in (options.json, options.markdown, options.plot, options.report):
         _check_place(path)
+    from erfnet_ros.commands.benchmark.issue_report import issue_report
     from erfnet_ros.commands.benchmark.plot import write_plot
     from erfnet_ros.commands.benchmark.run import Plan, benchmark
     from erfnet_ros.commands.benchmark.tables import as_markdown, as_text
@@ -73,6 +74,8 @@ def measure_engines(options: argparse.Namespace) -> Report:
         write_file(options.markdown, as_markdown(report))
     if options.plot:
         write_plot(report, options.plot)
+    if options.report:
+        write_file(options.report, issue_report(report))
     return report
 
 
@@ -116,6 +119,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the statistics to FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the times")
+    parser.add_argument("--report", type=Path, metavar="FILE.md", help="also write all of it to paste into an issue")
     ros = parser.add_argument_group("with ROS 2", "measured instead of the engines, unless --all is given")
     ros.add_argument("--node", action="store_true", help="time that the node adds to the engine's")
     ros.add_argument("--transport", action="store_true", help="large images from one process to another")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,6 +60,7 @@ def measured(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     arguments = ["--quick", "--sizes", "96x64", "--engines", "pytorch:fp32,pytorch:fp16", "--device", "cpu"]
     files = ["--json", f"{folder}/run.json", "--markdown", f"{folder}/run.md", "--plot", f"{folder}/run.png"]
+    files += ["--report", f"{folder}/report.md"]
     assert command.main([*arguments, "--checkpoint", str(weights), *files]) == 0
     return folder
 
@@ -121,6 +123,17 @@ def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:
     assert "| engine | median | p99 |" in text
     assert "| original PyTorch code, fp32 |" in text
     assert "| pytorch fp32 |" in text
+
+
+def test_the_report_stands_alone_in_an_issue(measured: Path) -> None:
+    """Figures of a machine that nobody here has are of use only with its driver, its clocks and its limits."""
+    text = (measured / "report.md").read_text()
+    assert text.startswith(f"## erfnet benchmark\n\n- system: {platform.system()}")
+    assert f"torch {torch.__version__}" in text
+    assert (measured / "run.md").read_text() in text
+    run = json.loads((measured / "run.json").read_text())
+    bound_ms = 1e3 * run["workloads"][0]["gmacs"] / run["limits"]["gmac_s"]["fp32"]
+    assert re.search(rf"\| image 96x64, network sees the same \| [\d.]+ ms \| {bound_ms:.2f} ms", text)
 
 
 def test_the_picture_has_bars_in_two_colors(measured: Path) -> None:
