@@ -80,7 +80,8 @@ def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEn
 
     bags, profile = shlex.split(text("bag")), text("fastdds_profile")
     with BagReader(bags[0]) as reader:
-        topic = find_topics(reader, text("image_topic") or None, text("ground_truth_topic") or None, False).image
+        truth = text("ground_truth_topic") or None
+        topic = find_topics(reader, image=text("image_topic") or None, truth=truth, truth_wanted=False).image
     compressed = topic.type == COMPRESSED_IMAGE
     node = IncludeLaunchDescription(
         _segment(),

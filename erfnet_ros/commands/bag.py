@@ -27,12 +27,12 @@ def _make(options: argparse.Namespace) -> int:
     from erfnet_ros.data.bags.create import BagSettings, make
     from erfnet_ros.data.frame_sources import open_source
 
-    for option in ("topic", "truth_topic"):
+    for option in ("topic", "ground_truth_topic"):
         _check_topic(option, getattr(options, option))
     settings = BagSettings(
         out=options.out,
         topic=options.topic,
-        truth_topic=options.truth_topic,
+        ground_truth_topic=options.ground_truth_topic,
         rate_hz=options.rate,
         encoding=options.encoding,
         storage=options.storage,
@@ -44,7 +44,7 @@ def _make(options: argparse.Namespace) -> int:
     settings.check()
     source = open_source(options.source, class_set, frames=_length(options))
     frames = make(source, class_set, settings, options.frames)
-    truth = f", with truth on {options.truth_topic}" if source.has_truth else ", without truth"
+    truth = f", with truth on {options.ground_truth_topic}" if source.has_truth else ", without truth"
     size_mb = sum(file.stat().st_size for file in options.out.iterdir()) / 1e6
     print(f"{options.out}: {frames} frames on {settings.image_topic}{truth}; {size_mb:.1f} MB")
     return 0
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         default="/camera/image_raw",
         help="images; jpeg and png go to TOPIC/compressed, camera_info and label_info next to it (%(default)s)",
     )
-    make.add_argument("--truth-topic", default="/camera/truth", metavar="TOPIC", help="default: %(default)s")
+    make.add_argument("--ground-truth-topic", default="/camera/truth", metavar="TOPIC", help="default: %(default)s")
     make.add_argument("--rate", type=parse_rate, default=15.0, metavar="HZ", help="default: %(default)g")
     make.add_argument("--encoding", choices=_ENCODINGS, default="rgb8", help="of the images (default: %(default)s)")
     make.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="default: %(default)s")

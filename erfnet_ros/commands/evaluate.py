@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from erfnet_ros.data.datasets import DataSet
     from erfnet_ros.data.frame_sources import Frame
     from erfnet_ros.evaluation.dataset.cityscapes_server import ServerExport
-    from erfnet_ros.evaluation.dataset.measure import Measurement
-    from erfnet_ros.evaluation.dataset.predictor import Segment
+    from erfnet_ros.evaluation.dataset.measure import Measurement, Segment
     from erfnet_ros.evaluation.dataset.protocol import Protocol
+    from erfnet_ros.evaluation.results.provenance import EngineMetadata
     from erfnet_ros.models.checkpoint import Checkpoint
 
 _SPLITS = {"camvid": ("test",), "cityscapes": ("val",), "folder": ("test", "val")}
@@ -71,16 +71,23 @@ def _run(options: argparse.Namespace) -> int:
     indices = spread_evenly(len(data), options.limit)
     export = _export(data, indices, options)
     protocol = open_protocol(options.protocol, data[indices[0]], input_size)
-    segment = _segment(checkpoint, protocol, options)
-    measurement = _measured(data, indices, segment, protocol, export)
-    provenance = report_files.provenance(
-        data, len(indices), measurement, protocol, segment, checkpoint, options.checkpoint
+    segment, engine, augmentation = _segment(checkpoint, protocol, options)
+    evaluation = report_files.Evaluation(
+        data=data,
+        frames=len(indices),
+        checkpoint=checkpoint,
+        path=options.checkpoint or checkpoints.DEFAULT,
+        protocol=protocol,
+        segment=segment,
+        engine=engine,
+        augmentation=augmentation,
+        measurement=_measured(data, indices, segment, protocol=protocol, export=export),
     )
-    report_files.show(measurement, provenance, Console())
+    report_files.show(evaluation, Console())
     if options.json is not None:
-        report_files.write_json(options.json, measurement, provenance)
+        report_files.write_json(options.json, evaluation)
     if options.pictures is not None:
-        report_files.write_pictures(options.pictures, data, measurement, segment, protocol)
+        report_files.write_pictures(options.pictures, evaluation)
     if export is not None:
         print(f"{len(indices)} label files for the server in {export.folder}")
     return 0
@@ -94,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("dataset", metavar="DATASET", help="camvid, cityscapes or folder (of your own)")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--checkpoint", metavar="FILE", help=".safetensors file (default: the shipped CamVid weights)")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=".safetensors file (default: the shipped one)")
     parser.add_argument("--split", help="split, or several joined by + (default: test; val where its truth is secret)")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N frames, evenly spread (default: all)")
     add_engine_options(parser)
@@ -161,23 +168,34 @@ def _export(data: DataSet, indices: Sequence[int], options: argparse.Namespace) 
     return export
 
 
-def _segment(checkpoint: Checkpoint, protocol: Protocol, options: argparse.Namespace) -> Segment:
-    from erfnet_ros.evaluation.dataset.predictor import AugmentedSegmenter, EngineSegmenter
+def _segment(
+    checkpoint: Checkpoint, protocol: Protocol, options: argparse.Namespace
+) -> tuple[Segment, EngineMetadata, str]:
+    """Return what segments an image, its engine, and what is averaged over each image, in words."""
+    from erfnet_ros.evaluation.results.provenance import EngineMetadata, checkpoint_sha256, engine_metadata
+    from erfnet_ros.inference.engine import EngineRequest
 
     device, precision, size = options.device, options.precision, protocol.input_size
     if not options.tta:
-        return EngineSegmenter(checkpoint, options.engine, device, precision, size)
+        from erfnet_ros.inference.segmenter import Segmenter
+
+        segmenter = Segmenter(checkpoint, engine=options.engine, device=device, precision=precision, input_size=size)
+        return segmenter, engine_metadata(segmenter, options.checkpoint), "none"
+    from erfnet_ros.evaluation.dataset.augmented_segmenter import AugmentedSegmenter
+
     try:
         scales = tuple(float(part) for part in options.tta_scales.split(","))
     except ValueError:
         raise ParameterError(
             f"Expected --tta-scales as numbers such as 0.75,1,1.25, got '{options.tta_scales}'."
         ) from None
-    return AugmentedSegmenter(checkpoint, device, precision, size, scales)
+    segment = AugmentedSegmenter(EngineRequest(checkpoint, device, precision, size), scales)
+    engine = EngineMetadata("pytorch", segment.precision, segment.device, checkpoint_sha256(options.checkpoint), ())
+    return segment, engine, f"mirrored, scales {', '.join(f'{scale:g}' for scale in scales)}"
 
 
 def _measured(
-    data: DataSet, indices: Sequence[int], segment: Segment, protocol: Protocol, export: ServerExport | None
+    data: DataSet, indices: Sequence[int], segment: Segment, *, protocol: Protocol, export: ServerExport | None
 ) -> Measurement:
     from erfnet_ros.evaluation.dataset.measure import measure
 
@@ -188,4 +206,4 @@ def _measured(
                 export.write(frame, labels)
             progress.advance()
 
-        return measure(data, indices, segment, protocol, keep)
+        return measure(data, indices, segment, prepare=protocol, keep=keep)

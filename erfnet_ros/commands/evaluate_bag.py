@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     # PyTorch is slow to import, and --help does not need it.
     from erfnet_ros.core.progress import BagProgress
     from erfnet_ros.evaluation.offline.job import Job, JobResult
-    from erfnet_ros.evaluation.options import Settings
+    from erfnet_ros.evaluation.settings import Settings
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     with locked_output_folder(options.out):
         with BagProgress(len(options.bags)) as progress:
             outcomes = _evaluate(options, _jobs(options, settings), progress)
-        source = provenance(settings, outcomes[0].engine, checkpoint, command, started, 0.0)
+        source = provenance(settings, outcomes[0].engine, checkpoint, command=command, started=started)
         result = combine(outcomes, source, options.out)
         status = write_reports(result, options.out, preparation.compare, preparation.requirements)
         # The report is written: there is nothing left to resume.

@@ -28,7 +28,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_REQUIREMENT = re.compile(r"([^\s<>=,]+)\s*(>=|<=|==|>|<)\s*([^\s<>=,]+)(?=[\s,]|$)")
+_REQUIREMENT = re.compile(r"([^<>=]+)(>=|<=|==|>|<)([^<>=]+)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CLASS_IOU = "iou."
 
@@ -112,25 +112,21 @@ class Verdict:
 
 def parse(text: str) -> tuple[Requirement, ...]:
     """Read requirements such as "miou>=0.60 latency_p99<=0.100"."""
-    requirements, place = [], 0
-    rest = text.strip(" \t\r\n,")
-    while place < len(rest):
-        match = _REQUIREMENT.match(rest, place)
-        if match is None:
-            raise EvaluationError(
-                f"Expected NAME, one of {' '.join(_COMPARISONS)} and a number, such as miou>=0.60, "
-                f"got '{rest[place:]}' in --require."
-            )
-        requirements.append(_requirement(*match.groups()))
-        place = match.end()
-        while place < len(rest) and rest[place] in " \t\r\n,":
-            place += 1
-    if not requirements:
+    # Without blanks around the comparisons each word is a requirement.
+    words = re.sub(r"\s*(>=|<=|==|>|<)\s*", r"\1", text).replace(",", " ").split()
+    if not words:
         raise EvaluationError("Expected a requirement such as miou>=0.60 after --require, got nothing.")
-    return tuple(requirements)
+    return tuple(map(_requirement, words))
 
 
-def _requirement(name: str, comparison: str, written: str) -> Requirement:
+def _requirement(word: str) -> Requirement:
+    match = _REQUIREMENT.fullmatch(word)
+    if match is None:
+        raise EvaluationError(
+            f"Expected NAME, one of {' '.join(_COMPARISONS)} and a number, such as miou>=0.60, "
+            f"got '{word}' in --require."
+        )
+    name, comparison, written = match.groups()
     if name not in FIGURES and not (name.startswith(_CLASS_IOU) and len(name) > len(_CLASS_IOU)):
         raise EvaluationError(
             f"Expected a figure out of {', '.join(FIGURES)} or {_CLASS_IOU}CLASS in --require, got '{name}'."

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 import erfnet_ros
-from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.system_info import processor
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.evaluation.dataset.measure import FrameScore, measure
@@ -85,10 +84,6 @@ def _evaluate(setup: TrainingSetup, data: DataSet) -> float | None:
     run = setup.request.run
     segmenter = Segmenter(run / CHECKPOINT, device=str(setup.device))
 
-    def segment(rgb: Pixels) -> tuple[Pixels, Pixels]:
-        segmentation = segmenter(rgb)
-        return segmentation.labels, segmentation.confidence
-
     def with_strip(scored: FrameScore, stem: str) -> FrameResult:
         """Write a frame's picture: image, ground truth and prediction side by side."""
         frame = data[scored.index]
@@ -101,7 +96,7 @@ def _evaluate(setup: TrainingSetup, data: DataSet) -> float | None:
         return FrameResult(scored.name, miou, picture.as_posix())
 
     (run / _STRIPS).mkdir(exist_ok=True)
-    measurement = measure(data, range(len(data)), segment)
+    measurement = measure(data, range(len(data)), segmenter)
     best = tuple(with_strip(frame, f"best_{n}") for n, frame in enumerate(measurement.best(_SHOWN), 1))
     worst = tuple(with_strip(frame, f"worst_{n}") for n, frame in enumerate(measurement.worst(_SHOWN), 1))
     Evaluation(data.split, measurement.score, best, worst).write(run)

@@ -123,8 +123,12 @@ def test_a_large_bag_is_split(tmp_path: Path) -> None:
     ("options", "error", "text"),
     [
         (["--topic", "camera"], ParameterError, r"Expected --topic like /camera/image_raw .*, got 'camera'"),
-        (["--truth-topic", "/a b"], ParameterError, r"Expected --truth-topic like"),
-        (["--topic", "/camera/truth"], ParameterError, r"got '/camera/truth' twice; change --topic or --truth-topic"),
+        (["--ground-truth-topic", "/a b"], ParameterError, r"Expected --ground-truth-topic like"),
+        (
+            ["--topic", "/camera/truth"],
+            ParameterError,
+            r"got '/camera/truth' twice; change --topic or --gr",
+        ),
         (["--rate", "0"], ParameterError, r"above 0 and up to 1000 as --rate .* got '0'"),
         (["--classes", "none.yaml"], ErfnetError, r"got 'none.yaml', which is no file"),
     ],

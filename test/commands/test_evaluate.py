@@ -23,8 +23,9 @@ from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.core.errors import ErfnetError, ParameterError
 from erfnet_ros.core.output_files import LOCK, locked_output_folder
 from erfnet_ros.data.datasets import open_dataset
-from erfnet_ros.evaluation.dataset.predictor import AugmentedSegmenter
+from erfnet_ros.evaluation.dataset.augmented_segmenter import AugmentedSegmenter
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
+from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.erfnet import ERFNet
@@ -156,11 +157,12 @@ def test_test_time_augmentation_is_said_and_scored(camvid: Path, tmp_path: Path)
     assert main([*command, "--tta", "--tta-scales", "1,1.5"]) == 0
     content = json.loads(out.read_text())
     assert content["provenance"]["augmentation"] == "mirrored, scales 1, 1.5"
-    segment = AugmentedSegmenter(checkpoints.load(), "cpu", "fp32", (64, 48), (1, 1.5))
+    segment = AugmentedSegmenter(EngineRequest(checkpoints.load(), "cpu", "fp32", (64, 48)), (1, 1.5))
     score = Score(CAMVID)
     for frame in open_dataset("camvid", camvid, "test"):
         assert frame.truth is not None
-        score.add(frame.truth, *segment(frame.rgb))
+        found = segment(frame.rgb)
+        score.add(frame.truth, found.labels, found.confidence)
     assert Score.from_dict(content["score"]) == score
 
 

@@ -25,6 +25,25 @@ LAYERS = (
 )
 """From the bottom up. A layer imports only lower ones; a folder may import within itself."""
 
+PARTS = {
+    "data": ({"label_map", "synthetic"}, {"image_files"}, {"frame_sources"}, {"bags", "datasets"}, {"annotations"}),
+    "evaluation": (
+        {"metadata", "metrics", "settings"},
+        {"inputs"},
+        {"results"},
+        {"thresholds"},
+        {"dataset", "offline", "options", "report"},
+    ),
+    "ros": (
+        {"diagnostic_keys", "package_files", "rclpy_compat"},
+        {"transport"},
+        {"node"},
+        {"harness"},
+        {"benchmark", "demo", "live_evaluation"},
+    ),
+}
+"""The same within a layer, of its folders and modules."""
+
 ROS_PACKAGES = {"ament_index_python", "builtin_interfaces", "launch", "rcl_interfaces", "rclpy"}
 
 
@@ -76,6 +95,21 @@ def test_a_module_imports_only_from_layers_below(name: str) -> None:
         if other in MODULES and subject(other) not in ("", own) and height[subject(other)] >= height[own]
     ]
     assert not wrong, f"{name} points up or sideways to {wrong}"
+
+
+@pytest.mark.parametrize("layer", PARTS)
+def test_the_parts_of_a_layer_import_one_way(layer: str) -> None:
+    """Two folders that import each other can only be understood together."""
+    height = {part: index for index, parts in enumerate(PARTS[layer]) for part in parts}
+    part_of = {name: name.split(".")[2] for name in MODULES if name.startswith(f"erfnet_ros.{layer}.")}
+    assert set(part_of.values()) == height.keys(), "give the new module its place in PARTS"
+    wrong = [
+        (name, other)
+        for name, part in part_of.items()
+        for other in IMPORTS[name] & part_of.keys()
+        if part_of[other] != part and height[part_of[other]] >= height[part]
+    ]
+    assert not wrong, "these point up or sideways"
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if subject(name) != "ros"])

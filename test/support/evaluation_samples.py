@@ -22,9 +22,9 @@ from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistencyFigures
 from erfnet_ros.evaluation.offline.aggregate import combine
 from erfnet_ros.evaluation.offline.job import Job, JobResult, run_job
-from erfnet_ros.evaluation.options import Settings
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
 from erfnet_ros.evaluation.results.result import LIVE, Result
+from erfnet_ros.evaluation.settings import Settings
 
 SIZE = (96, 72)
 FRAMES = 12

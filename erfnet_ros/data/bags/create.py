@@ -32,7 +32,7 @@ class BagSettings:
 
     out: Path
     topic: str
-    truth_topic: str
+    ground_truth_topic: str
     rate_hz: float
     encoding: str
     storage: str
@@ -58,12 +58,17 @@ class BagSettings:
 
     def check(self) -> None:
         """Refuse settings with which the bag cannot be written, before any work."""
-        topics = [self.image_topic, self.truth_topic, self.camera_topic("camera_info"), self.camera_topic("label_info")]
+        topics = [
+            self.image_topic,
+            self.ground_truth_topic,
+            self.camera_topic("camera_info"),
+            self.camera_topic("label_info"),
+        ]
         twice = sorted({topic for topic in topics if topics.count(topic) > 1})
         if twice:
             raise ParameterError(
                 f"Expected topics of their own for images, truth, camera_info and label_info, got '{twice[0]}' twice; "
-                "change --topic or --truth-topic."
+                "change --topic or --ground-truth-topic."
             )
         if self.out.exists() and not self.force:
             raise BagError(f"Expected a new bag, but '{self.out}' exists; choose another name or use --force.")
@@ -90,7 +95,7 @@ def make(source: Source, class_set: ClassSet, settings: BagSettings, most: int |
         writer.add(settings.image_topic, COMPRESSED_IMAGE if settings.compressed else IMAGE)
         writer.add(info, CAMERA_INFO)
         if source.has_truth:
-            writer.add(settings.truth_topic, IMAGE)
+            writer.add(settings.ground_truth_topic, IMAGE)
             writer.add(labels, LABEL_INFO)
             writer.write(labels, START_NS, label_info(class_set, header(START_NS, FRAME_ID)))
         for index in tracked(range(count), count, "Writing the bag"):
@@ -111,4 +116,4 @@ def _messages(frame: Frame, stamp_ns: int, settings: BagSettings) -> Iterator[tu
         yield settings.image_topic, image(pixels, settings.encoding, head)
     yield settings.camera_topic("camera_info"), camera_info(width, height, head)
     if frame.truth is not None:
-        yield settings.truth_topic, image(frame.truth, "mono8", head)
+        yield settings.ground_truth_topic, image(frame.truth, "mono8", head)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from erfnet_ros.core.errors import BagError, ImageError
 from erfnet_ros.core.image_decoding import can_be_decoded, compressed_to_array
@@ -130,35 +133,38 @@ class _TopicAccumulator:
     unstamped: int = 0
     unreadable: int = 0
     image: str | None = None
-    by_stamp: _Clock = field(default_factory=lambda: _Clock())
-    by_bag: _Clock = field(default_factory=lambda: _Clock())
+    stamps_ns: array[int] = field(default_factory=lambda: array("q"))
+    times_ns: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, reader: BagReader, message: Message) -> None:
         self.count += 1
-        self.by_bag.tick(message.time_ns)
+        self.times_ns.append(message.time_ns)
         stamp_ns = reader.stamp_ns(message)
         if stamp_ns is None:
             self.unreadable += reader.has_header(message.type)
         elif stamp_ns == 0:
             self.unstamped += 1
         else:
-            self.by_stamp.tick(stamp_ns)
+            self.stamps_ns.append(stamp_ns)
         if _is_image(message) and stamp_ns is not None:
             self._check_image(reader, message)
 
     def info(self) -> TopicInfo:
-        stamped = self.by_stamp.ticks > 0
-        clock = self.by_stamp if stamped else self.by_bag
-        several = clock.ticks > 1
+        times_ns = np.array(self.stamps_ns or self.times_ns, np.int64)
+        latest_ns = np.maximum.accumulate(times_ns)
+        span_ns = int(np.ptp(times_ns)) if self.count else 0
+        # From the latest so far: one early stamp must not look like a gap after it.
+        gaps_ns = times_ns[1:] - latest_ns[:-1]
+        widest = int(gaps_ns.argmax()) if len(gaps_ns) else None
         return TopicInfo(
             name=self.topic.name,
             type=self.topic.type,
             count=self.count,
-            clock="stamp" if stamped else "bag",
-            rate_hz=clock.rate_hz(),
-            largest_gap_s=clock.gap_ns / 1e9 if several else None,
-            gap_at_s=(clock.gap_at_ns - clock.first_ns) / 1e9 if several else None,
-            out_of_order=clock.backwards,
+            clock="stamp" if self.stamps_ns else "bag",
+            rate_hz=(len(times_ns) - 1) * 1e9 / span_ns if span_ns else None,
+            largest_gap_s=None if widest is None else max(0, int(gaps_ns[widest])) / 1e9,
+            gap_at_s=None if widest is None else int(latest_ns[widest] - times_ns.min()) / 1e9,
+            out_of_order=int((np.diff(times_ns) < 0).sum()),
             unstamped=self.unstamped,
             unreadable=self.unreadable,
             image=self.image,
@@ -181,35 +187,6 @@ class _TopicAccumulator:
                 self.image = f"{width}x{height} {image.format}"
         except (BagError, ImageError):
             self.unreadable += 1
-
-
-@dataclass
-class _Clock:
-    """The times of a topic's messages, one after the other."""
-
-    ticks: int = 0
-    first_ns: int = 0
-    last_ns: int = 0
-    latest_ns: int = 0
-    gap_ns: int = 0
-    gap_at_ns: int = 0
-    backwards: int = 0
-
-    def tick(self, time_ns: int) -> None:
-        if not self.ticks:
-            self.first_ns = self.last_ns = self.latest_ns = self.gap_at_ns = time_ns
-        self.backwards += time_ns < self.last_ns
-        # Against the latest so far: one early stamp must not look like a hole after it.
-        if time_ns - self.latest_ns > self.gap_ns:
-            self.gap_ns, self.gap_at_ns = time_ns - self.latest_ns, self.latest_ns
-        self.first_ns = min(self.first_ns, time_ns)
-        self.latest_ns = max(self.latest_ns, time_ns)
-        self.last_ns = time_ns
-        self.ticks += 1
-
-    def rate_hz(self) -> float | None:
-        span_ns = self.latest_ns - self.first_ns
-        return (self.ticks - 1) * 1e9 / span_ns if span_ns else None
 
 
 def _whole(begin: bytes, end: bytes) -> bool:

@@ -10,6 +10,10 @@ from erfnet_ros.core.pipelining import Prefetcher
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.data.frame_sources import Frame
 from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
+from erfnet_ros.inference.segmenter import Segmentation
+
+Segment = Callable[[Pixels], Segmentation]
+"""Segments an image (H, W, 3) uint8 RGB, as `Segmenter` does."""
 
 _READ_AHEAD = 4
 """Frames that are decoded while the network is busy."""
@@ -53,7 +57,8 @@ class Measurement:
 def measure(
     data: DataSet,
     indices: Sequence[int],
-    segment: Callable[[Pixels], tuple[Pixels, Pixels]],
+    segment: Segment,
+    *,
     prepare: Callable[[Frame], Frame] = lambda frame: frame,
     keep: Callable[[Frame, Pixels], None] = lambda frame, labels: None,
 ) -> Measurement:
@@ -61,7 +66,6 @@ def measure(
 
     Args:
         indices: Which of them, in this order.
-        segment: (H, W, 3) uint8 RGB to labels and confidence, (H, W) uint8 each.
         prepare: What is done to each frame before, such as resizing it.
         keep: What is done with each prepared frame and its labels after.
     """
@@ -72,8 +76,8 @@ def measure(
         for index, frame in zip(indices, ahead, strict=True):
             prepared = prepare(frame)
             sizes.add((prepared.rgb.shape[1], prepared.rgb.shape[0]))
-            labels, confidence = segment(prepared.rgb)
+            found = segment(prepared.rgb)
             if prepared.truth is not None:
-                frames.append(FrameScore(index, frame.name, score.add(prepared.truth, labels, confidence)))
-            keep(prepared, labels)
+                frames.append(FrameScore(index, frame.name, score.add(prepared.truth, found.labels, found.confidence)))
+            keep(prepared, found.labels)
     return Measurement(score, tuple(frames), tuple(sorted(sizes)))

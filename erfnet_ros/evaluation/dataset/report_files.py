@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -16,11 +15,10 @@ from rich.text import Text
 from erfnet_ros import __version__
 from erfnet_ros.core.output_files import write_file
 from erfnet_ros.data.datasets import DataSet
-from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement
-from erfnet_ros.evaluation.dataset.predictor import Segment
+from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement, Segment
 from erfnet_ros.evaluation.dataset.protocol import Protocol
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
-from erfnet_ros.models import checkpoint as checkpoints
+from erfnet_ros.evaluation.results.provenance import EngineMetadata
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import network_size
 from erfnet_ros.visualization.contact_sheet import Sample, contact_sheet, write_png
@@ -30,38 +28,47 @@ _PICTURES = 4
 """Frames on each contact sheet."""
 
 
-def provenance(
-    data: DataSet,
-    count: int,
-    measurement: Measurement,
-    protocol: Protocol,
-    segment: Segment,
-    checkpoint: Checkpoint,
-    path: str | Path | None,
-) -> dict[str, str]:
-    """Return where the figures come from, by name: the data as they were scored, the weights, and who computed.
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluated data set: what was segmented, how, and what it scored.
 
-    Args:
-        path: File of the checkpoint; None is the shipped one.
+    Attributes:
+        frames: Number of frames that were segmented.
+        path: File of the checkpoint.
+        augmentation: What was averaged over each image, in words.
     """
-    seen = dict.fromkeys(network_size(size, checkpoint.input_size, protocol.input_size) for size in measurement.sizes)
-    path = checkpoints.DEFAULT if path is None else Path(path)
-    return {
-        "data_set": data.name,
-        "split": data.split,
-        "frames": str(count) if count == len(data) else f"{count} of {len(data)}, evenly spread",
-        "protocol": protocol.name,
-        "scored_size": _sizes(measurement.sizes),
-        "input_size": _sizes(tuple(seen)),
-        "augmentation": segment.augmentation,
-        "checkpoint": str(path),
-        "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "trained_on": checkpoint.data,
-        "engine": segment.engine,
-        "device": segment.device,
-        "precision": segment.precision,
-        "versions": f"erfnet_ros {__version__}, PyTorch {torch.__version__}",
-    }
+
+    data: DataSet
+    frames: int
+    checkpoint: Checkpoint
+    path: Path
+    protocol: Protocol
+    segment: Segment
+    engine: EngineMetadata
+    augmentation: str
+    measurement: Measurement
+
+    def provenance(self) -> dict[str, str]:
+        """Return where the figures come from, by name: the data as they were scored, the weights, and the engine."""
+        trained, asked, sizes = self.checkpoint.input_size, self.protocol.input_size, self.measurement.sizes
+        seen = dict.fromkeys(network_size(size, trained, asked) for size in sizes)
+        spread = "" if self.frames == len(self.data) else f" of {len(self.data)}, evenly spread"
+        return {
+            "data_set": self.data.name,
+            "split": self.data.split,
+            "frames": f"{self.frames}{spread}",
+            "protocol": self.protocol.name,
+            "scored_size": _sizes(sizes),
+            "input_size": _sizes(tuple(seen)),
+            "augmentation": self.augmentation,
+            "checkpoint": str(self.path),
+            "checkpoint_sha256": self.engine.checkpoint_sha256,
+            "trained_on": self.checkpoint.data,
+            "engine": self.engine.engine,
+            "device": self.engine.device,
+            "precision": self.engine.precision,
+            "versions": f"erfnet_ros {__version__}, PyTorch {torch.__version__}",
+        }
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
@@ -70,41 +77,43 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} sizes from {names[0]} to {names[-1]}"
 
 
-def show(measurement: Measurement, source: Mapping[str, str], console: Console) -> None:
+def show(evaluation: Evaluation, console: Console) -> None:
     """Print the figures, where there was truth to take them from, and their provenance."""
-    if measurement.frames:
-        _print_score(measurement.score, console)
+    if evaluation.measurement.frames:
+        _print_score(evaluation.measurement.score, console)
     else:
         console.print("No ground truth to score against.")
-    _print_facts({name.replace("_", " "): value for name, value in source.items()}, console)
+    _print_facts({name.replace("_", " "): value for name, value in evaluation.provenance().items()}, console)
 
 
-def write_json(path: Path, measurement: Measurement, source: Mapping[str, str]) -> None:
+def write_json(path: Path, evaluation: Evaluation) -> None:
     """Write all figures, the counts behind them, each frame's own and the provenance; complete or not there."""
+    measurement = evaluation.measurement
     content = {
         **measurement.score.figures().to_dict(),
-        "provenance": dict(source),
+        "provenance": evaluation.provenance(),
         "by_frame": [{"name": frame.name, **asdict(frame.figures)} for frame in measurement.frames],
         "score": measurement.score.to_dict(),
     }
     write_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def write_pictures(folder: Path, data: DataSet, measurement: Measurement, segment: Segment, protocol: Protocol) -> None:
+def write_pictures(folder: Path, evaluation: Evaluation) -> None:
     """Write best.png and worst.png: the frames of the highest and of the lowest mIoU, segmented once more."""
+    data, measurement = evaluation.data, evaluation.measurement
     for name, frames in (("best", measurement.best(_PICTURES)), ("worst", measurement.worst(_PICTURES))):
         if not frames:
             continue
-        samples = [_sample(frame, data, segment, protocol) for frame in frames]
+        samples = [_sample(frame, evaluation) for frame in frames]
         title = f"{name} frames of {data.name} {data.split}"
         overall = f"mIoU {_percent(measurement.score.figures().miou, 2)} over {measurement.score.frames} frames"
         write_png(folder / f"{name}.png", contact_sheet(samples, data.class_set, _ascii(title), overall))
 
 
-def _sample(frame: FrameScore, data: DataSet, segment: Segment, protocol: Protocol) -> Sample:
-    prepared = protocol(data[frame.index])
-    labels, _ = segment(prepared.rgb)
-    overlay = blend(prepared.rgb, labels, data.class_set.palette(), 0.5)
+def _sample(frame: FrameScore, evaluation: Evaluation) -> Sample:
+    prepared = evaluation.protocol(evaluation.data[frame.index])
+    labels = evaluation.segment(prepared.rgb).labels
+    overlay = blend(prepared.rgb, labels, evaluation.data.class_set.palette(), 0.5)
     caption = f"{_ascii(frame.name)}  mIoU {_percent(frame.figures.miou)}"
     return Sample(caption, prepared.rgb, prepared.truth, labels, overlay)
 

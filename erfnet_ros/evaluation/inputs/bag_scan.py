@@ -20,7 +20,7 @@ from erfnet_ros.evaluation.inputs.ground_truth import (
 from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Timestamps, read_timestamps
 from erfnet_ros.evaluation.inputs.topic_selection import find_topics
 from erfnet_ros.evaluation.metadata import BagMetadata
-from erfnet_ros.evaluation.options import Settings
+from erfnet_ros.evaluation.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,20 @@ class BagScan:
 
 def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagScan:
     """Find topics, stamps and pairs of an opened bag; goes through it once, and once more for its fingerprint."""
-    wants_topic = settings.ground_truth_dir is None
-    topics = find_topics(reader, settings.image_topic, settings.ground_truth_topic, wants_topic)
+    topics = find_topics(
+        reader,
+        image=settings.image_topic,
+        truth=settings.ground_truth_topic,
+        truth_wanted=settings.ground_truth_dir is None,
+    )
     names = [topics.image.name, *([topics.truth.name] if topics.truth else [])]
     stamps = read_timestamps(reader, names)
     images = stamps[topics.image.name]
     name = reader.path.resolve().name
     if not len(images):
         raise EvaluationError(f"Expected images on '{topics.image.name}' of '{name}', got none that can be read.")
-    notes = list(images.faults("images"))
+    notes = [f"{note[0].upper()}{note[1:]}." for note in reader.notes]
+    notes += images.faults("images")
     matches: Matches | None = None
     truths, source = 0, None
     if topics.truth is not None:

@@ -30,7 +30,7 @@ class BagTopics:
     truth: Topic | None
 
 
-def find_topics(reader: BagReader, image: str | None, truth: str | None, truth_wanted: bool = True) -> BagTopics:
+def find_topics(reader: BagReader, *, image: str | None, truth: str | None, truth_wanted: bool = True) -> BagTopics:
     """Find the topics of images and ground truth; what is not named is found where only one topic fits.
 
     A topic is taken as ground truth unasked where its name says so (truth, label, annotation, gt) and its first message

@@ -16,8 +16,8 @@ from erfnet_ros.evaluation.inputs.bag_frames import Step, read_steps
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.offline.output_bag import OutputBag, OutputPlan
 from erfnet_ros.evaluation.offline.progress_file import EVERY, ProgressFile
-from erfnet_ros.evaluation.options import Settings
 from erfnet_ros.evaluation.results.accumulator import Accumulator, Prediction, Resources
+from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.inference.segmenter import Segmenter
 
 _DEPTH = 4

@@ -14,9 +14,9 @@ from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
 from erfnet_ros.evaluation.offline.evaluate_bag import BagEvaluation, evaluate_bag
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
 from erfnet_ros.evaluation.offline.progress_file import open_progress_file
-from erfnet_ros.evaluation.options import Settings
 from erfnet_ros.evaluation.results.accumulator import Accumulator
 from erfnet_ros.evaluation.results.provenance import EngineMetadata, checkpoint_sha256, engine_metadata
+from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.inference.segmenter import Segmenter
 
 

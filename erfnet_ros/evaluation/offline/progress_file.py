@@ -13,9 +13,9 @@ from erfnet_ros import __version__
 from erfnet_ros.core.output_files import write_file
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.offline.output_bag import OutputPlan
-from erfnet_ros.evaluation.options import Settings
 from erfnet_ros.evaluation.results.accumulator import Accumulator
 from erfnet_ros.evaluation.results.provenance import EngineMetadata
+from erfnet_ros.evaluation.settings import Settings
 
 FOLDER = ".progress"
 

@@ -15,7 +15,7 @@ from erfnet_ros import __version__
 from erfnet_ros.core.errors import CheckpointError
 from erfnet_ros.core.system_info import processor, version_of
 from erfnet_ros.evaluation.metadata import Provenance
-from erfnet_ros.evaluation.options import Settings
+from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models.checkpoint import DEFAULT, Checkpoint
 
@@ -57,12 +57,12 @@ def provenance(
     settings: Settings,
     engine: EngineMetadata,
     checkpoint: Checkpoint,
+    *,
     command: str,
     started: str,
-    duration_s: float,
     rate: float | None = None,
 ) -> Provenance:
-    """Say where the figures come from.
+    """Return where the figures come from; how long the evaluation took is not known yet.
 
     Args:
         started: ISO 8601, with the zone.
@@ -86,7 +86,7 @@ def provenance(
         rate=rate,
         command=command,
         started=started,
-        duration_s=duration_s,
+        duration_s=0.0,
         machine=machine(engine.device),
         versions=versions(),
     )

@@ -20,9 +20,9 @@ from erfnet_ros.evaluation.inputs.bag_scan import BagScan
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
 from erfnet_ros.evaluation.metrics.streaming_score import latest_arrived, streaming_score
 from erfnet_ros.evaluation.offline.output_bag import OutputBag, OutputPlan
-from erfnet_ros.evaluation.options import Settings
 from erfnet_ros.evaluation.results.accumulator import Accumulator, Prediction
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, REJECTED, FrameRecord
+from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.inference.segmenter import Segmentation, StageTimes
 from erfnet_ros.ros.harness.message_store import MessageStore
 from erfnet_ros.ros.live_evaluation.drop_reasons import REFUSED, DropReason, drop_reasons

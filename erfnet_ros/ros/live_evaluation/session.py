@@ -18,9 +18,10 @@ from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
 from erfnet_ros.evaluation.metadata import Provenance
 from erfnet_ros.evaluation.offline.output_bag import OUTPUT_BAGS, OutputPlan, output_names
-from erfnet_ros.evaluation.options import Preparation, Settings
+from erfnet_ros.evaluation.options import Preparation
 from erfnet_ros.evaluation.report.build import write_reports
 from erfnet_ros.evaluation.results.provenance import EngineMetadata, checkpoint_sha256, provenance
+from erfnet_ros.evaluation.settings import Settings
 from erfnet_ros.evaluation.thresholds import check_classes
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
@@ -192,5 +193,5 @@ def _engine(recording: Recording, settings: Settings) -> EngineMetadata:
 def _provenance(plan: Plan, settings: Settings, engine: EngineMetadata, checkpoint: Checkpoint) -> Provenance:
     # The node may run on another machine with another GPU.
     here = engine if torch.cuda.is_available() else replace(engine, device="cpu")
-    source = provenance(settings, here, checkpoint, plan.command, plan.started, 0.0, plan.rate)
+    source = provenance(settings, here, checkpoint, command=plan.command, started=plan.started, rate=plan.rate)
     return replace(source, device=engine.device, versions={**source.versions, **ros_versions()})

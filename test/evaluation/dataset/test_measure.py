@@ -17,6 +17,7 @@ from erfnet_ros.data.datasets import open_dataset
 from erfnet_ros.data.frame_sources import Frame, spread_evenly
 from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement, measure
 from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
+from erfnet_ros.inference.segmenter import Segmentation, StageTimes
 
 
 def make_camvid(root: Path, frames: int) -> Path:
@@ -28,9 +29,9 @@ def make_camvid(root: Path, frames: int) -> Path:
     return root
 
 
-def bright(rgb: Pixels) -> tuple[Pixels, Pixels]:
+def bright(rgb: Pixels) -> Segmentation:
     """Label by brightness: a network that needs no weights."""
-    return (rgb[..., 0] // 24).astype(np.uint8), rgb[..., 1]
+    return Segmentation((rgb[..., 0] // 24).astype(np.uint8), rgb[..., 1], StageTimes(0.0, 0.0))
 
 
 def test_the_score_is_that_of_the_frames_one_by_one(tmp_path: Path) -> None:
@@ -43,11 +44,12 @@ def test_the_score_is_that_of_the_frames_one_by_one(tmp_path: Path) -> None:
     figures = []
     for frame in data:
         assert frame.truth is not None
-        figures.append(expected.add(frame.truth, *bright(frame.rgb)))
+        own = bright(frame.rgb)
+        figures.append(expected.add(frame.truth, own.labels, own.confidence))
     assert found.score == expected
     assert [entry.figures for entry in found.frames] == figures
     assert [entry.index for entry in found.frames] == list(range(7))
-    assert kept == [(frame.name, int(bright(frame.rgb)[0].astype(int).sum())) for frame in data]
+    assert kept == [(frame.name, int(bright(frame.rgb).labels.astype(int).sum())) for frame in data]
 
 
 def test_frames_are_scored_as_they_were_prepared(tmp_path: Path) -> None:
@@ -57,7 +59,7 @@ def test_frames_are_scored_as_they_were_prepared(tmp_path: Path) -> None:
         assert frame.truth is not None
         return Frame(frame.name, frame.rgb[:10], frame.truth[:10])
 
-    found = measure(data, [1], bright, top)
+    found = measure(data, [1], bright, prepare=top)
     truth = data[1].truth
     assert truth is not None
     assert found.score.matrix.sum() == (truth[:10] != VOID).sum()

@@ -33,7 +33,7 @@ def found(folder: Path, *topics: str, **wanted: str) -> tuple[str, str | None]:
             writer.add(name, type)
             writer.write(name, 5, message)
     with BagReader(folder / "bag") as reader:
-        topics_found = find_topics(reader, wanted.get("image"), wanted.get("truth"))
+        topics_found = find_topics(reader, image=wanted.get("image"), truth=wanted.get("truth"))
     return topics_found.image.name, topics_found.truth.name if topics_found.truth else None
 
 

@@ -10,7 +10,9 @@ from torch.nn import functional as F
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError, ParameterError
 from erfnet_ros.data.synthetic.street import Street
-from erfnet_ros.evaluation.dataset.predictor import AugmentedSegmenter, EngineSegmenter
+from erfnet_ros.evaluation.dataset.augmented_segmenter import AugmentedSegmenter
+from erfnet_ros.inference.engine import EngineRequest
+from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.pipeline import Pipeline
 
@@ -25,6 +27,12 @@ def shipped() -> checkpoints.Checkpoint:
 @pytest.fixture(scope="module")
 def image() -> Pixels:
     return Street(seed=4, size=SIZE).frame(30)[0]
+
+
+def augmented(
+    checkpoint: checkpoints.Checkpoint, input_size: tuple[int, int] | None, scales: tuple[float, ...]
+) -> AugmentedSegmenter:
+    return AugmentedSegmenter(EngineRequest(checkpoint, "cpu", "fp32", input_size), scales)
 
 
 def averaged_by_hand(checkpoint: checkpoints.Checkpoint, image: Pixels, sizes: list[tuple[int, int]]) -> torch.Tensor:
@@ -45,14 +53,12 @@ def averaged_by_hand(checkpoint: checkpoints.Checkpoint, image: Pixels, sizes: l
 
 
 def test_scales_and_mirror_images_are_averaged(shipped: checkpoints.Checkpoint, image: Pixels) -> None:
-    segment = AugmentedSegmenter(shipped, "cpu", "fp32", SIZE, (0.75, 1, 1.25))
-    labels, confidence = segment(image)
+    found = augmented(shipped, SIZE, (0.75, 1, 1.25))(image)
     expected = averaged_by_hand(shipped, image, [(72, 56), SIZE, (120, 88)])
     top, winner = expected.max(0)
-    assert (labels == winner.numpy()).mean() > 0.999
-    assert np.abs(confidence - 255 * top.numpy()).max() <= 1
-    assert labels.dtype == confidence.dtype == np.uint8
-    assert segment.augmentation == "mirrored, scales 0.75, 1, 1.25"
+    assert (found.labels == winner.numpy()).mean() > 0.999
+    assert np.abs(found.confidence - 255 * top.numpy()).max() <= 1
+    assert found.labels.dtype == found.confidence.dtype == np.uint8
 
 
 def test_a_symmetric_image_at_scale_one_gets_the_engines_answer_made_symmetric(
@@ -61,8 +67,8 @@ def test_a_symmetric_image_at_scale_one_gets_the_engines_answer_made_symmetric(
     """Otherwise what augmentation gains or loses could be the resizing's doing."""
     half = image[:, : SIZE[0] // 2]
     symmetric = np.concatenate([half, half[:, ::-1]], axis=1)
-    labels, _ = AugmentedSegmenter(shipped, "cpu", "fp32", SIZE, (1,))(symmetric)
-    alone, _ = EngineSegmenter(shipped, "pytorch", "cpu", "fp32", SIZE)(symmetric)
+    labels = augmented(shipped, SIZE, (1,))(symmetric).labels
+    alone = Segmenter(shipped, engine="pytorch", device="cpu", precision="fp32", input_size=SIZE)(symmetric).labels
     np.testing.assert_array_equal(labels, labels[:, ::-1])
     agreed = alone == alone[:, ::-1]
     assert agreed.mean() > 0.5
@@ -70,9 +76,9 @@ def test_a_symmetric_image_at_scale_one_gets_the_engines_answer_made_symmetric(
 
 
 def test_any_layout_of_the_image_is_taken(shipped: checkpoints.Checkpoint, image: Pixels) -> None:
-    segment = AugmentedSegmenter(shipped, "cpu", "fp32", (48, 32), (1,))
+    segment = augmented(shipped, (48, 32), (1,))
     bgr = np.ascontiguousarray(image[..., ::-1])
-    np.testing.assert_array_equal(segment(bgr[..., ::-1])[0], segment(image)[0])
+    np.testing.assert_array_equal(segment(bgr[..., ::-1]).labels, segment(image).labels)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +89,14 @@ def test_scales_that_make_no_image_are_refused(
     shipped: checkpoints.Checkpoint, scales: tuple[float, ...], message: str
 ) -> None:
     with pytest.raises(ParameterError, match=message):
-        AugmentedSegmenter(shipped, "cpu", "fp32", None, scales)
+        augmented(shipped, None, scales)
 
 
 def test_a_scale_beyond_the_largest_input_is_refused(shipped: checkpoints.Checkpoint, image: Pixels) -> None:
     with pytest.raises(ParameterError, match="8 to 4096 pixels per side, got 16000x288"):
-        AugmentedSegmenter(shipped, "cpu", "fp32", (4000, 72), (4,))(image)
+        augmented(shipped, (4000, 72), (4,))(image)
 
 
 def test_a_device_that_is_not_there_is_refused(shipped: checkpoints.Checkpoint) -> None:
     with pytest.raises(EngineError, match="cuda:77"):
-        AugmentedSegmenter(shipped, "cuda:77")
+        AugmentedSegmenter(EngineRequest(shipped, "cuda:77"), (1,))
