@@ -127,7 +127,6 @@ class _Demo:
     ) -> Summary:
         tracker, counts, node = harness.tracker, harness.counts, harness.recorder.diagnostic_values()
         iou = [] if matrix is None else [None if np.isnan(value) else float(value) for value in class_iou(matrix)]
-        names = harness.recorder.class_names
         return Summary(
             source=self._options.source,
             frames_in=tracker.frames_in,
@@ -150,7 +149,6 @@ class _Demo:
             lost=max(0, tracker.frames_in - tracker.frames_out - counts.dropped - counts.rejected),
             stamps_mismatched=tracker.mismatched,
             outputs=dict(tracker.counts),
-            label_info=None if names is None else len(names),
         )
 
 

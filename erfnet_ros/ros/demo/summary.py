@@ -33,7 +33,6 @@ class Summary:
         lost: Frames of which neither an answer nor a count came back.
         stamps_mismatched: Outputs whose stamp or frame_id is not that of a frame sent.
         outputs: Number of messages by topic.
-        label_info: Class names in label_info; None where vision_msgs is not installed.
     """
 
     source: str
@@ -57,7 +56,6 @@ class Summary:
     lost: int
     stamps_mismatched: int
     outputs: Mapping[str, int]
-    label_info: int | None
 
     def write(self, path: Path) -> None:
         """Write the summary as JSON."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
@@ -92,7 +92,6 @@ class OutputRecorder(Node):
     Attributes:
         diagnostics: The node's newest; None before the first.
         heard_s: When that came in, seconds of `time.monotonic`.
-        class_names: From label_info; None where it has not come.
     """
 
     def __init__(
@@ -105,13 +104,11 @@ class OutputRecorder(Node):
         self._failure: Exception | None = None
         self.diagnostics: DiagnosticStatus | None = None
         self.heard_s = time.monotonic()
-        self.class_names: tuple[str, ...] | None = None
         profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE)
         for topic in topics:
             receive = partial(self._receive, topic)
             self.create_subscription(TYPES[topic], f"{namespace}/{topic}", receive, profile, raw=raw)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._receive_diagnostics, 10)
-        self._subscribe_label_info()
         self._worker = threading.Thread(target=self._work, name="outputs", daemon=True)
         self._worker.start()
 
@@ -158,22 +155,6 @@ class OutputRecorder(Node):
             # A node of several cameras has a status for each of them as well.
             if status.name == f"{self._namespace}/{keys.STATUS_NAME}":
                 self.diagnostics, self.heard_s = status, time.monotonic()
-
-    def _subscribe_label_info(self) -> None:
-        try:
-            from vision_msgs.msg import LabelInfo
-        except ImportError:
-            return
-        latched = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=1,
-            reliability=ReliabilityPolicy.RELIABLE,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL,
-        )
-        self.create_subscription(LabelInfo, f"{self._namespace}/label_info", self._receive_label_info, latched)
-
-    def _receive_label_info(self, message: Any) -> None:
-        self.class_names = tuple(entry.class_name for entry in message.class_map)
 
 
 def read_header(message: Any) -> tuple[int, str]:

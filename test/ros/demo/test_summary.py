@@ -32,7 +32,6 @@ SUMMARY = Summary(
     lost=0,
     stamps_mismatched=0,
     outputs={"mask": 150},
-    label_info=None,
 )
 
 
