@@ -39,7 +39,7 @@ _OPTIONS = {
     "ground_truth_dir": "Folder of PNG files of class ids, instead of a topic.",
     "tolerance": "Largest distance between the stamps of image and truth, seconds; empty: 0.005.",
     "require": "What must hold, such as 'miou>=0.60 latency_p99<=0.100 dropped<=0.02'.",
-    "compare": "result.json of another run, set beside this one.",
+    "compare": "result.json of another run, to compare with.",
 }
 """Arguments that are handed on to `erfnet evaluate-bag` as they are."""
 

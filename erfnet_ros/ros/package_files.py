@@ -7,8 +7,6 @@ from pathlib import Path
 
 from erfnet_ros.core.errors import ErfnetError
 
-PACKAGE = "erfnet_ros"
-
 
 def install_prefixes() -> list[Path]:
     """Return the folders that ROS packages are installed in, those of overlays first."""
@@ -21,7 +19,7 @@ def package_file(name: str) -> Path:
     Raises:
         ErfnetError: Neither installation nor checkout has it.
     """
-    folders = [prefix / "share" / PACKAGE for prefix in install_prefixes()]
+    folders = [prefix / "share" / "erfnet_ros" for prefix in install_prefixes()]
     folders.append(Path(__file__).resolve().parents[2])
     for folder in folders:
         if (folder / name).is_file():

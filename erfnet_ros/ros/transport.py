@@ -54,11 +54,7 @@ def keep_large_blocks() -> bool:
 
 
 def remedy_for_lost_images(implementation: str) -> str:
-    """Say how a camera must be started so that large images of it arrive.
-
-    Args:
-        implementation: `rclpy.get_rmw_implementation_identifier()`.
-    """
+    """Say how a camera must be started so that large images arrive over an RMW; see `missing_profile`."""
     if not implementation.startswith("rmw_fastrtps"):
         return f"docs/compatibility.md says what large images need with {implementation}."
     return (

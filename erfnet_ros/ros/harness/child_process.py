@@ -19,7 +19,7 @@ from typing import IO, TypeVar, cast
 
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
-from erfnet_ros.ros.package_files import PACKAGE, install_prefixes, package_file
+from erfnet_ros.ros.package_files import install_prefixes, package_file
 from erfnet_ros.ros.transport import profile_settings
 
 _TAIL_LINES = 12
@@ -202,7 +202,7 @@ def use_package_transport() -> None:
 def node_command() -> list[str]:
     """Return the command of the segmentation node: the installed executable, else this interpreter's module."""
     for prefix in install_prefixes():
-        executable = prefix / "lib" / PACKAGE / "segment"
+        executable = prefix / "lib/erfnet_ros/segment"
         if executable.is_file():
             return [sys.executable, str(executable)]
     return [sys.executable, "-m", "erfnet_ros.ros.node"]

@@ -78,12 +78,7 @@ class Camera:
         self.start(lambda camera, message: None, lambda: 0.0)
 
     def start(self, on_image: Callable[[Camera, Any], None], idle_s: Callable[[], float]) -> None:
-        """Set the counts to zero, and call `on_image` with this camera and every image that the executor takes.
-
-        Args:
-            on_image: Returns when the image is processed.
-            idle_s: Returns for how long no image of any camera was being processed.
-        """
+        """Set the counts to zero, and process images by `on_image`; `idle_s` tells how long none was processed."""
         self._on_image, self._idle_s = on_image, idle_s
         self.processed = self.rejected = self.dropped = 0
         self._next_frame_s = 0.0
