@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -38,6 +39,9 @@ KEPT = 20
 """How many files of a kind stay: the most recently used."""
 
 _DESCRIPTION = ".facts.json"
+
+_MODE = 0o644
+"""Only the owner writes, whatever the umask."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Cache:
         lock: AbstractContextManager[object] = nullcontext()
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _check_owner(path.parent)
             lock = _locked(path, kind)
         except OSError as error:
             unusable = error
@@ -112,7 +117,8 @@ class Cache:
             if found := self._found(path, key):
                 return found
             bad = os.path.exists(path) or os.path.exists(_description(path))
-            notes = (f"{path} was damaged or made for another key, so it was built again.",) if bad else ()
+            causes = "damaged, made for another key, or open to changes by other users"
+            notes = (f"{path} was {causes}, so it was built again.",) if bad else ()
             built, facts = _built(path.name, build)
             try:
                 if unusable:
@@ -152,6 +158,8 @@ class Cache:
         if path in self._refused:
             return None
         try:
+            for entry in (self.folder, path, _description(path)):
+                _check_owner(entry)
             described = json.loads(_description(path).read_bytes())
             whole = described["key"] == dict(key) and described["sha256"] == _sha256(path)
             facts = dict(described["facts"])
@@ -160,6 +168,19 @@ class Cache:
         with suppress(OSError):
             os.utime(_description(path))
         return Artifact(path, facts, False, ()) if whole else None
+
+
+def _check_owner(path: Path) -> None:
+    """Raise PermissionError where another user than this one and root could have put what is there.
+
+    An engine from the cache runs as code, and its checksum lies next to it.
+    """
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        if status.st_uid not in (0, os.geteuid()):
+            raise PermissionError(errno.EPERM, f"{path.name} belongs to another user, number {status.st_uid}")
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(errno.EPERM, f"other users may write {path.name}: chmod go-w")
 
 
 def _locked(path: Path, kind: str) -> AbstractContextManager[object]:
@@ -196,8 +217,10 @@ def _store(built: Path, path: Path, description: Mapping[str, Any]) -> None:
     if built.exists():
         with atomic_output(path) as partial:
             shutil.copyfile(built, partial)
+            partial.chmod(_MODE)
     with atomic_output(_description(path)) as partial:
         partial.write_text(json.dumps(description, indent=1) + "\n")
+        partial.chmod(_MODE)
     built.unlink(missing_ok=True)
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -151,7 +152,8 @@ def test_what_is_missing_truncated_or_damaged_is_built_again(
     assert not Cache(tmp_path).holds("engine", KEY, "plan")
     again = get(tmp_path)
     assert again.built
-    assert again.notes == (f"{path} was damaged or made for another key, so it was built again.",)
+    (note,) = again.notes
+    assert note.startswith(f"{path} was damaged, made for another key, or open to")
     assert path.read_bytes() == CONTENT
     assert not get(tmp_path).built
 
@@ -286,9 +288,44 @@ print(json.dumps([str(artifact.path), artifact.path.stat().st_size, *artifact.no
 """
 
 
+@pytest.mark.parametrize("which", ["", "plan", "plan.facts.json"], ids=["folder", "file", "description"])
+@pytest.mark.parametrize("how", ["another's", "group may write", "all may write"])
+def test_what_another_user_could_have_planted_is_not_used(tmp_path: Path, which: str, how: str) -> None:
+    """An engine is code, and whoever plants one can write its checksum too."""
+    folder = tmp_path / "cache"
+    planted = get(folder).path
+    path = next(file for file in folder.iterdir() if file.name.endswith(which)) if which else folder
+    if how == "another's":
+        if os.geteuid() != 0:
+            pytest.skip("only root gives files away")
+        os.chown(path, 65534, -1)
+    else:
+        path.chmod(path.stat().st_mode | (0o020 if how == "group may write" else 0o002))
+    found = get(folder, builder := Builder())
+    assert found.built
+    assert len(builder.paths) == 1
+    if which:
+        assert "open to changes by other users, so it was built again" in found.notes[0]
+        assert get(folder).built is False, "what was built again is used"
+    else:
+        assert found.path != planted
+        causes = "cache belongs to another user|other users may write cache: chmod go-w"
+        assert re.search(rf"cannot be used \(({causes})", found.notes[0])
+
+
+def test_what_is_built_is_open_to_its_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        get(tmp_path / "cache")
+    finally:
+        os.umask(before)
+    assert get(tmp_path / "cache").built is False
+
+
 def test_a_disk_that_fills_up_is_replaced_by_a_temporary_folder(tmp_path: Path) -> None:
     """A real one: a file system of 64 kB, mounted where only the process in it sees it."""
-    mounted = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k none "$0" && "$@"']
+    mount = 'mount -t tmpfs -o size=64k,mode=755 none "$0" && "$@"'
+    mounted = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         subprocess.run([*mounted, str(tmp_path), "true"], check=True, capture_output=True)
