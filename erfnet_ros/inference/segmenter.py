@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.errors import CheckpointError, ImageError
 from erfnet_ros.core.image import check_image, contiguous_rgb
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.inference.engine import Engine, EngineRequest
@@ -97,7 +97,14 @@ class Segmenter:
         # The first image of a size allocates memory and loads kernels: here rather than on the robot's first frame.
         width, height = self.checkpoint.input_size
         for _ in range(2):
-            self.engine(np.zeros((1, height, width, 3), np.uint8))
+            _, confidence = self.engine(np.full((1, height, width, 3), 128, np.uint8))
+        if not confidence.all():
+            # The winner of at most 255 classes has a probability of 1/255 or more, unless a score is NaN.
+            self.engine.close()
+            raise CheckpointError(
+                f"Expected weights that give finite class scores, got NaN or infinity for a gray image, computed by "
+                f"{self.engine.name} in {self.engine.precision}; train or get the checkpoint again."
+            )
 
     def __call__(self, image: Pixels) -> Segmentation:
         """Segment one (H, W, 3) uint8 RGB image, of any strides; raises what `batch` does."""

@@ -6,18 +6,21 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from erfnet_ros.core.errors import EngineError, ImageError, ParameterError
+from erfnet_ros.core.errors import CheckpointError, EngineError, ImageError, ParameterError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter, StageTimes
+from erfnet_ros.models import checkpoint
 
 RGB = np.random.default_rng(2).integers(0, 256, (90, 120, 3), np.uint8)
 
@@ -109,6 +112,18 @@ def test_the_mask_is_void_exactly_where_confidence_is_below_the_threshold(
 ) -> None:
     mask = Segmentation(labels, confidence, StageTimes(0, 0)).mask(threshold)
     assert np.array_equal(mask, np.where(confidence / 255 < threshold, 255, labels))
+
+
+@pytest.mark.parametrize("absurd", [{"weight": 3e38, "bias": 3e38}, {"running_var": -1.0}], ids=["3e38", "variance"])
+def test_weights_that_compute_no_scores_are_refused(absurd: dict[str, float]) -> None:
+    """They would publish class 0 everywhere, with confidence 0."""
+    good = checkpoint.load()
+    tensors = {
+        name: torch.full_like(tensor, absurd[last]) if (last := name.rpartition(".")[2]) in absurd else tensor
+        for name, tensor in good.state_dict.items()
+    }
+    with pytest.raises(CheckpointError, match="finite class scores, got NaN or infinity for a gray image"):
+        Segmenter(replace(good, state_dict=tensors), device="cpu")
 
 
 def test_a_batch_answers_as_its_images_do_alone(segmenter: Segmenter) -> None:
