@@ -95,22 +95,19 @@ def test_built_in_sets_go_by_name_and_others_by_file(tmp_path: Path) -> None:
     assert named("camvid") is CAMVID
     assert named("cityscapes") is CITYSCAPES
     assert named(str(path)) == ClassSet("warehouse", ("floor", "shelf"), ((1, 2, 3), (4, 5, 6)), 7)
-
-
-def test_a_file_without_void_means_255() -> None:
     content = written()
     del content["void"]
     assert ClassSet.from_dict(content).void == 255
 
 
 def test_an_unknown_name_is_answered_with_those_that_exist(tmp_path: Path) -> None:
-    with pytest.raises(
-        ClassSetError,
-        match=r"camvid, cityscapes, a YAML file or a checkpoint \(.safetensors\) as class set, got 'kitti'",
-    ):
+    message = r"camvid, cityscapes, a YAML file or a checkpoint \(.safetensors\) as class set, got 'kitti'"
+    with pytest.raises(ClassSetError, match=message):
         named("kitti")
     with pytest.raises(ClassSetError, match="is no file"):
         named(str(tmp_path))
+    with pytest.raises(ClassSetError, match="No such file"):
+        ClassSet.from_yaml(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(
@@ -131,11 +128,6 @@ def test_a_file_that_is_no_class_set_is_refused_with_its_path(tmp_path: Path, te
         ClassSet.from_yaml(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_a_missing_file_is_said_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(ClassSetError, match="No such file"):
-        ClassSet.from_yaml(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(

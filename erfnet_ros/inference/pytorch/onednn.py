@@ -29,6 +29,16 @@ _FIRST_BYTE_LAYER = "encoder.layers.1"
 _LAST_BYTE_LAYER = "decoder.layers.3"
 """What follows has 16 channels: cheap in floats, and what the labels are read off."""
 
+ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+"""Environment variable that holds oneDNN to an older processor's instructions."""
+
+_SHAPES = 4
+"""Shapes of inputs that weights are kept packed for; for another, oneDNN would reorder them in every call."""
+
+_LARGEST_BYTE = 127
+_LARGEST_SUM = 127.4
+"""Of two neighboring weights without VNNI: rounded it is 128 at most, and 255 * 128 fits into 16 bits."""
+
 
 class OneDnnNetwork:
     """ERFNet in fused layers, from uint8 images to logits.
@@ -142,17 +152,6 @@ def _residual(inner: Sequence[Step], onto: Callable[[Tensor, Tensor], Tensor], x
 
 def _four(layer: FoldedNonBottleneck1d) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d, nn.Conv2d]:
     return layer.conv3x1_1, layer.conv1x3_1, layer.conv3x1_2, layer.conv1x3_2
-
-
-ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
-"""Environment variable that holds oneDNN to an older processor's instructions."""
-
-_SHAPES = 4
-"""Shapes of inputs that weights are kept packed for; for another, oneDNN would reorder them in every call."""
-
-_LARGEST_BYTE = 127
-_LARGEST_SUM = 127.4
-"""Of two neighboring weights without VNNI: rounded it is 128 at most, and 255 * 128 fits into 16 bits."""
 
 
 def has_int8_units() -> bool:

@@ -6,9 +6,6 @@ All but running is tested without a GPU, by TensorRT for RTX; what needs a GPU s
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,9 +21,8 @@ import pytest
 import torch
 from onnx import helper
 
-from erfnet_ros.commands.build_engine import main
 from erfnet_ros.core.class_set import CAMVID
-from erfnet_ros.core.errors import EngineError, ParameterError
+from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.build_cache import Artifact, Cache
 from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.factory import open_engine
@@ -36,7 +32,6 @@ from erfnet_ros.inference.tensorrt import engine as tensorrt_engine
 from erfnet_ros.inference.tensorrt.api import find_backend
 from erfnet_ros.inference.tensorrt.build import Parsed, Progress, Request, build_engine, parse
 from erfnet_ros.inference.tensorrt.session import Opened, check_once, open_session
-from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Calibration, Checkpoint
 from erfnet_ros.models.erfnet import ACTIVATIONS, ERFNet
 from erfnet_ros.models.onnx import export
@@ -353,37 +348,6 @@ def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(built: Built, 
     with pytest.raises(EngineError, match=r"Expected TensorRT .*\(fp16, 64x48\) to choose PyTorch's class on .*99.5 %"):
         check_once(requested(tmp_path), bad, other)
     assert not mine.exists()
-
-
-def test_two_processes_that_want_the_same_engine_build_one(tmp_path: Path) -> None:
-    file = tmp_path / "small.safetensors"
-    checkpoints.save(CHECKPOINT, file)
-    command = [sys.executable, "-m", "erfnet_ros.commands.cli", "build-engine", "--checkpoint", str(file)]
-    environment = {**os.environ, "ERFNET_ROS_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
-    pair = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in pair]
-    assert [process.returncode for process in pair] == [0, 0]
-    assert sorted("found in the cache" in text for text in said) == [False, True]
-    assert sorted("built in" in text for text in said) == [False, True]
-    (engine,) = (tmp_path / "cache").glob("tensorrt-????????????????.engine")
-    assert all(text.startswith(f"{engine} (") for text in said)
-    assert all("images of 64x48, fp16" in text for text in said)
-    if not torch.cuda.is_available():
-        assert all("not yet run: this machine has no GPU" in text for text in said)
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        (["--size", "640"], r"Expected --size WIDTHxHEIGHT .* got '640'"),
-        (["--batch", "0"], r"Expected --batch from 1 to 64, got 0"),
-        (["--workspace", "0"], r"Expected --workspace of 1 MiB or more, got 0"),
-        (["--input-size", "x"], r"Expected input_size to be auto or .* got 'x'"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: list[str], error: str) -> None:
-    with pytest.raises(ParameterError, match=error):
-        main(options)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
