@@ -27,7 +27,7 @@ export PYTHON
 # The built workspace and its environment, for a recipe's shell.
 ENTER = . .venv$(SUFFIX)/bin/activate && . install$(SUFFIX)/local_setup.bash
 
-.PHONY: help demo env build test lint clean
+.PHONY: help demo env build test lint licenses clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,9 @@ test: build ## Run the tests (TEST_ARGS=...)
 
 lint: env ## Check style and types
 	@. .venv$(SUFFIX)/bin/activate && ruff check . && ruff format --check . && mypy
+
+licenses: env ## List the licenses of what is installed; copyleft and unknown ones are named
+	@.venv$(SUFFIX)/bin/python tools/licenses.py
 
 clean: ## Remove everything that was made here
 	rm -rf .venv* build build-* install* log log-* demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
