@@ -96,7 +96,7 @@ def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEn
     options = [part for name in _OPTIONS if text(name) for part in (f"--{name.replace('_', '-')}", text(name))]
     evaluation = ExecuteProcess(
         cmd=[
-            *(sys.executable, "-m", "erfnet_ros.commands.cli", "evaluate-bag", "--live", "--node-running"),
+            *(sys.executable, "-m", "erfnet_ros.commands", "evaluate-bag", "--live", "--node-running"),
             *("--namespace", f"/{text('namespace').strip('/')}", "--rate", text("rate"), "--out", text("out")),
             *options,
             *bags,

@@ -1,18 +1,13 @@
-"""The `erfnet` command: options, errors and interrupts of all its subcommands."""
+"""The `erfnet` command: options and errors of all its subcommands."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import logging
-import os
-import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from erfnet_ros import __version__
 from erfnet_ros.core.errors import ErfnetError, ParameterError
@@ -54,23 +49,9 @@ _FORWARDED = {
 """Commands that are modules of their own with a `main(arguments) -> exit status`: module, what it needs, help."""
 
 
-_RESUMABLE = {
-    "evaluate-bag": "run the same command again to go on where it stopped",
-}
-"""How to go on after an interrupt where the command does not start over; training has a handler of its own."""
-
-_EXIT_S = 2.5
-"""A command ends so soon after an interrupt, even where native code or a thread holds it."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 where some inputs failed, 2 for an error.
-
-    An interrupt ends the process with status 130.
-    """
+    """Run the command; return its exit status: 0, 1 where some inputs failed, 2 for an error."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if argv is None:
-        _limit_interrupts(arguments)
     try:
         if not arguments:
             _parser().print_help()
@@ -87,35 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ErfnetError as error:
         print(f"erfnet: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        _exit_interrupted(arguments)
-
-
-def _limit_interrupts(arguments: Sequence[str]) -> None:
-    """End the process `_EXIT_S` after SIGINT at the latest, unless the command handles the signal itself."""
-    # Python runs signal handlers in the main thread, between two instructions: not while native code computes.
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-
-    def watch() -> None:
-        while True:
-            (number,) = os.read(reader, 1)
-            if number == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                time.sleep(_EXIT_S)
-                _exit_interrupted(arguments)
-
-    threading.Thread(target=watch, name="interrupts", daemon=True).start()
-
-
-def _exit_interrupted(arguments: Sequence[str]) -> NoReturn:
-    """Tell how to go on, and end the process without waiting for threads that still compute."""
-    name = arguments[0] if arguments else ""
-    hint = _RESUMABLE.get(name, "run the same command again to start over")
-    print(f"erfnet {name}: interrupted; {hint}.", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -222,7 +174,3 @@ def _run_forwarded(name: str, arguments: Sequence[str]) -> int:
         if (error.name or "").split(".")[0] == "erfnet_ros" and error.name != "erfnet_ros.msg":
             raise
         raise ErfnetError(f"'erfnet {name}' cannot import '{error.name or error}'; it needs {needs}.") from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,17 +30,13 @@ _SPLITS = {"camvid": ("test",), "cityscapes": ("val",), "folder": ("test", "val"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `erfnet evaluate`; return its exit status: 0, or 130 interrupted."""
+    """Run `erfnet evaluate`; return its exit status, 0."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
-    try:
-        with ExitStack() as locks:
-            for folder, name in _outputs(options):
-                locks.enter_context(locked_output_folder(folder, name))
-            return _run(options)
-    except KeyboardInterrupt:
-        print("\nerfnet: interrupted; no figures were written: run the same command again.", file=sys.stderr)
-        return 130
+    with ExitStack() as locks:
+        for folder, name in _outputs(options):
+            locks.enter_context(locked_output_folder(folder, name))
+        return _run(options)
 
 
 def _outputs(options: argparse.Namespace) -> set[tuple[Path, str]]:

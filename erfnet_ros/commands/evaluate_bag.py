@@ -6,7 +6,6 @@ import argparse
 import logging
 import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -24,16 +23,11 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `erfnet evaluate-bag`; return its exit status: 0, 1 where --require does not hold, or 130 interrupted."""
+    """Run `erfnet evaluate-bag`; return its exit status: 0, or 1 where --require does not hold."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="erfnet: %(message)s")
     _check(options)
-    try:
-        return _run(options, shlex.join(["erfnet", "evaluate-bag", *arguments]))
-    except KeyboardInterrupt:
-        kept = "finished bags are kept" if options.output_bag else "the finished images are kept"
-        print(f"\nerfnet: interrupted; {kept}: run the same command again to resume.", file=sys.stderr)
-        return 130
+    return _run(options, shlex.join(["erfnet", "evaluate-bag", *arguments]))
 
 
 def _run(options: argparse.Namespace, command: str) -> int:

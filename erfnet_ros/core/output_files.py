@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from erfnet_ros.core.errors import OutputError, ParameterError
 
 LOCK = ".lock"
+
+_temporary: set[Path] = set()
+
+
+@contextmanager
+def removed_afterwards(path: Path) -> Iterator[Path]:
+    """Remove a file or folder when the block ends, or the process is ended by an interrupt."""
+    _temporary.add(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        _temporary.discard(path)
+
+
+def remove_temporary() -> None:
+    """Remove what blocks of `removed_afterwards` have not removed yet: the process ends without leaving them."""
+    for path in tuple(_temporary):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    # Nearly always a file, or gone.
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        shutil.rmtree(path, ignore_errors=True)
+    except OSError:
+        pass
 
 
 @contextmanager
@@ -39,22 +70,25 @@ def locked_output_folder(folder: Path, name: str = LOCK) -> Iterator[None]:
             f"Expected an output folder that can be written to, got '{folder}': {error.strerror}; choose another."
         ) from error
     try:
-        yield
+        with removed_afterwards(folder / name):
+            yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str, suffix: str = "") -> Iterator[Path]:
+    """Make a folder below `parent`, and remove it when the block ends."""
+    with removed_afterwards(Path(tempfile.mkdtemp(suffix, prefix, parent))) as folder:
+        yield folder
 
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, which replaces it where the block ends without an error."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with removed_afterwards(path.with_name(f"{path.name}.{os.getpid()}.partial")) as partial:
         yield partial
         os.replace(partial, path)
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -200,33 +196,6 @@ def test_options_of_demo_and_benchmark_are_their_own(command: str, capsys: pytes
         cli.main([command, "--help"])
     assert left.value.code == 0
     assert f"erfnet {command}" in capsys.readouterr().out
-
-
-def test_an_interrupt_ends_a_command_soon_even_in_native_code(tmp_path: Path) -> None:
-    """The image is a pipe that nobody fills: OpenCV waits in it, and Python's signal handler never runs."""
-    pipe = tmp_path / "endless.png"
-    os.mkfifo(pipe)
-    command = [sys.executable, "-m", "erfnet_ros.commands.cli", "segment", str(pipe), "-o", str(tmp_path / "out")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        writer = None
-        while writer is None and process.poll() is None and time.monotonic() < deadline:
-            # Opening for writing succeeds once the command has opened the pipe for reading.
-            with contextlib.suppress(OSError):
-                writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-            time.sleep(0.05)
-        try:
-            process.send_signal(signal.SIGINT)
-            # 3 s, and as much again where the machine is busy.
-            _, error = process.communicate(timeout=6)
-        finally:
-            process.kill()
-            if writer is not None:
-                os.close(writer)
-    assert writer is not None, error
-    assert process.returncode == 130
-    assert error.endswith("erfnet segment: interrupted; run the same command again to start over.\n")
-    assert "Traceback" not in error
 
 
 def test_without_arguments_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

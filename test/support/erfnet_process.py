@@ -34,7 +34,7 @@ class ErfnetProcess:
         left_out = ("ROS_DOMAIN_ID", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
         inherited = {key: text for key, text in os.environ.items() if key not in left_out}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "erfnet_ros.commands.cli", *arguments],
+            [sys.executable, "-m", "erfnet_ros.commands", *arguments],
             cwd=ROOT,
             env={**inherited, **(environment or {}), name: value},
             stdout=subprocess.PIPE,

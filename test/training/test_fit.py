@@ -159,7 +159,7 @@ def test_ctrl_c_while_streets_are_rendered_ends_the_run_within_seconds(
         (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
         interrupted = time.monotonic()
         rest = "".join(output)
-    assert time.monotonic() - interrupted < 10, "it takes 3 s on an idle machine"
+    assert time.monotonic() - interrupted < 3
     assert (process.returncode, rest) == (
         130,
         "erfnet train: Stopped before the first state was saved; start again with the same command.\n",

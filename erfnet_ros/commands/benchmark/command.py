@@ -97,7 +97,7 @@ def _run_limited(arguments: Sequence[str], isa: str) -> int:
     if isa == "AVX2":
         # PyTorch's own kernels have a switch of their own.
         environment["ATEN_CPU_CAPABILITY"] = "avx2"
-    return subprocess.call([sys.executable, "-m", "erfnet_ros.commands.cli", "benchmark", *arguments], env=environment)
+    return subprocess.call([sys.executable, "-m", "erfnet_ros.commands", "benchmark", *arguments], env=environment)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import struct
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 
 from erfnet_ros.core.errors import BagError
+from erfnet_ros.core.output_files import temporary_folder
 from erfnet_ros.data.bags.message_types import LABEL_INFO, LATCHED, Declaration, known_types
 from erfnet_ros.data.bags.storage_folder import INFORMATION, METADATA, merged
 
@@ -74,9 +73,9 @@ class BagWriter:
         self._writer: Any = None
         with self._errors_explained():
             self._target.parent.mkdir(parents=True, exist_ok=True)
-            self._draft = Path(
-                tempfile.mkdtemp(prefix=f".{self._target.name}.", suffix=".part", dir=self._target.parent)
-            )
+            self._cleanup = ExitStack()
+            draft = temporary_folder(self._target.parent, f".{self._target.name}.", ".part")
+            self._draft = self._cleanup.enter_context(draft)
             try:
                 self._begin_part()
             except BaseException:
@@ -157,7 +156,7 @@ class BagWriter:
         except BaseException:
             self.abort()
             raise
-        shutil.rmtree(self._draft, ignore_errors=True)
+        self._cleanup.close()
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -165,7 +164,7 @@ class BagWriter:
         with suppress(OSError, sqlite3.Error):
             if self._writer is not None:
                 self._writer.abort()
-        shutil.rmtree(self._draft, ignore_errors=True)
+        self._cleanup.close()
 
     def _begin_part(self) -> None:
         """Begin a file; each is a bag of its own until all are put together."""

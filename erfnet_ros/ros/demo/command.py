@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 from erfnet_ros.core.array_types import ConfusionMatrix
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.core.image import to_array
-from erfnet_ros.core.output_files import locked_output_folder
+from erfnet_ros.core.output_files import locked_output_folder, temporary_folder
 from erfnet_ros.core.progress import Progress
 from erfnet_ros.core.rate import parse_rate
 from erfnet_ros.data.frame_sources import Source, open_source
@@ -52,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = open_source(options.source, CAMVID, frames=options.frames)
     out = Path(options.out)
     keep_to_this_machine()
-    with locked_output_folder(out), tempfile.TemporaryDirectory(prefix=".demo_", dir=out) as folder:
-        fresh = Path(folder) / "results"
+    with locked_output_folder(out), temporary_folder(out, ".demo_") as folder:
+        fresh = folder / "results"
         fresh.mkdir()
-        with MessageStore(Path(folder) / "outputs") as store:
+        with MessageStore(folder / "outputs") as store:
             summary = _Demo(options, source, store).run(out / _LOG, fresh)
         for path in [path for pattern in _RESULTS for path in out.glob(pattern)]:
             path.unlink()

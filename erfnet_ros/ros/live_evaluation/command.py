@@ -30,7 +30,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     exit_on_signals()
     # Started in the background, a program inherits that it ignores SIGINT, by which launch would stop it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     if options.node_running:
         _refuse_choices(options)

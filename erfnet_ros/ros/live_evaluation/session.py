@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.core.output_files import temporary_folder
 from erfnet_ros.core.progress import BagProgress, Progress
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.bag_scan import BagScan, scan_bag
@@ -99,8 +99,8 @@ class _Session:
         found, playback = bag
         total, classes, output = found.metadata.frames, self._checkpoint.class_set, self._output(place)
         with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=_STORE, dir=self._plan.folder))
-            store = stack.enter_context(MessageStore(Path(folder) / "messages"))
+            folder = stack.enter_context(temporary_folder(self._plan.folder, _STORE))
+            store = stack.enter_context(MessageStore(folder / "messages"))
             recording = self._record(self._node_for(place), found, playback, store)
             _check_classes(recording, self._checkpoint)
             progress = stack.enter_context(BagProgress(1))

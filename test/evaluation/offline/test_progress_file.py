@@ -59,7 +59,7 @@ def test_a_run_that_was_ended_resumes_to_the_same_result(
     command = [
         sys.executable,
         "-m",
-        "erfnet_ros.commands.cli",
+        "erfnet_ros.commands",
         "evaluate-bag",
         str(long_bag),
         "-o",

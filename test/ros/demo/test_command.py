@@ -61,27 +61,26 @@ def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
     start: Start, fast_checkpoint: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    demo = start("--checkpoint", str(fast_checkpoint), "--frames", "12", "--rate", "3", "--out", str(out))
+    demo = start("--checkpoint", str(fast_checkpoint), "--frames", "8", "--rate", "2", "--out", str(out))
     status, output = demo.finish()
     assert status == 0, output
     demo.assert_nothing_is_left()
     summary = read_summary(out)
-    answered = summary["frames_out"]
-    # A busy machine drops some; the newest frame is always answered.
-    assert summary["frames_in"] == answered + summary["dropped"] == 12, output
-    assert summary["outputs"] == dict.fromkeys(("mask", "confidence", "overlay", "statistics"), answered)
-    assert summary["stamps_mismatched"] == summary["rejected"] == summary["lost"] == 0
+    # A frame takes milliseconds, the camera gives it half a second.
+    assert summary["frames_in"] == summary["frames_out"] == 8, output
+    assert summary["outputs"] == dict.fromkeys(("mask", "confidence", "overlay", "statistics"), 8)
+    assert summary["stamps_mismatched"] == summary["rejected"] == summary["lost"] == summary["dropped"] == 0
     assert (summary["engine"], summary["device"].split(":")[0] in ("cpu", "cuda")) == ("pytorch", True)
     latency = summary["latency_ms"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
-    assert len(summary["latency_quarters_ms"]) == (4 if answered >= 4 else 0)
+    assert len(summary["latency_quarters_ms"]) == 4
     assert 0 <= summary["miou"] <= 1
     assert set(summary["iou"]) == set(CAMVID.names)
-    assert len(list(out.glob("overlay_*.png"))) == min(8, answered)
+    assert len(list(out.glob("overlay_*.png"))) == 8
     assert cv2.imread(str(out / "contact_sheet.png")) is not None
-    assert cv2.VideoCapture(str(out / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == answered
+    assert cv2.VideoCapture(str(out / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 8
     assert "mIoU" in output
-    assert "frames in     12" in output
+    assert "frames in     8" in output
     assert [path for path in out.iterdir() if path.name.startswith(".")] == []
 
 
@@ -191,8 +190,7 @@ def test_ctrl_c_stops_node_and_camera_and_keeps_the_last_results(
     begin_s = time.monotonic()
     demo.process.send_signal(signal.SIGINT)
     status, output = demo.finish()
-    # 3 s, and as much again where the machine is busy.
-    assert time.monotonic() - begin_s < 6
+    assert time.monotonic() - begin_s < 3
     assert status == 130, output
     assert output.endswith("erfnet demo: interrupted; run the same command again to start over.\n")
     assert "Traceback" not in output
@@ -201,7 +199,7 @@ def test_ctrl_c_stops_node_and_camera_and_keeps_the_last_results(
     assert (tmp_path / "summary.json").read_text() == "of the last run"
 
 
-def test_a_node_that_dies_ends_the_demo_with_its_last_words(
+def test_a_node_that_dies_ends_the_demo_with_its_last_lines(
     start: Start, fast_checkpoint: Path, tmp_path: Path
 ) -> None:
     demo = start("--checkpoint", str(fast_checkpoint), "--frames", "60", "--rate", "2", "--out", str(tmp_path))
