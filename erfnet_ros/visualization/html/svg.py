@@ -65,7 +65,6 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 _LONGEST_NAME = 22
-_NARROWEST = 400
 
 
 @contextmanager
@@ -104,8 +103,8 @@ def to_svg(figure: Figure, description: str) -> str:
         body = body.replace(color, f"var({variable})")
     width, height = (72 * float(side) for side in figure.get_size_inches())
     label = escape(description, quote=True)
-    # On a phone the chart is scrolled before its text gets too small to read.
-    style = f"width:{width:g}px;min-width:{min(width, max(_NARROWEST, 0.8 * width)):g}px"
+    # On a phone a wide chart is scrolled before its text gets too small to read; others fit there.
+    style = f"width:{width:g}px" + (f";min-width:{0.8 * width:g}px" if width > HALF_WIDTH else "")
     return f'<svg role="img" aria-label="{label}" viewBox="0 0 {width:g} {height:g}" style="{style}"><defs>{body}'
 
 
