@@ -220,7 +220,9 @@ def _converted(pixels: Pixels, encoding: str, big_endian: bool) -> Pixels:
         pairs = pixels.reshape(len(pixels), -1, 2)
         return cv2.cvtColor(pairs, _PACKED_YUV[encoding]).astype(np.uint8, copy=False)
     if encoding.endswith("16"):
-        pixels = scale_to_8_bit(pixels.view(">u2" if big_endian else "<u2").astype(np.uint16))
+        # NumPy before 1.23 (Ubuntu 22.04) refuses this view of padded rows.
+        words = np.ascontiguousarray(pixels).view(">u2" if big_endian else "<u2")
+        pixels = scale_to_8_bit(words.astype(np.uint16))
     if encoding.startswith("bayer"):
         return debayer(pixels, encoding)
     channels, code = _DEEP[encoding.removesuffix("16")]

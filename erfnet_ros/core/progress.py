@@ -17,24 +17,27 @@ class Progress:
 
     def __init__(self, description: str, total: int | None = None, stream: TextIO | None = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._stream = stream or sys.stderr
         self._description, self._total, self._done = description, total, 0
         self._start: tuple[float, int] | None = None
         self._shown_s = 0.0
         console = Console(file=self._stream)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        count = TextColumn("{task.completed:.0f}/{task.total:.0f}")
+        columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
         # A refresh takes processor time from what is measured meanwhile.
         self._bar = Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal)
-        self._task = self._bar.add_task(description, total=total)
+        self._task = self._bar.add_task(description, total=total or 0)
 
     def __enter__(self: _Self) -> _Self:
         self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        # rich 11 prints an empty line even where the bar is disabled.
+        if not self._bar.disable:
+            self._bar.stop()
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
         """Show that `done` items are finished; the first call may have those of an earlier run.

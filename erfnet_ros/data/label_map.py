@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -18,7 +18,8 @@ from erfnet_ros.core.class_set import MAX_ID, ClassSet, Color
 from erfnet_ros.core.config_schema import read_mapping
 from erfnet_ros.core.errors import ClassSetError
 
-Keys = npt.NDArray[np.unsignedinteger[Any]]
+Keys: TypeAlias = "npt.NDArray[np.unsignedinteger[Any]]"
+"""As text, since NumPy 1.21 (Ubuntu 22.04) cannot subscript the type."""
 
 _BLACK = (0, 0, 0)
 _SHOWN = 5

@@ -22,7 +22,7 @@ from erfnet_ros.models import checkpoint as checkpoints
 def test_two_processes_that_want_the_same_engine_build_one(tmp_path: Path) -> None:
     file = tmp_path / "small.safetensors"
     checkpoints.save(replace(checkpoints.load(), input_size=(64, 48)), file)
-    command = [sys.executable, "-m", "erfnet_ros.commands.cli", "build-engine", "--checkpoint", str(file)]
+    command = [sys.executable, "-m", "erfnet_ros.commands", "build-engine", "--checkpoint", str(file)]
     environment = {**os.environ, "ERFNET_ROS_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
     pair = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in pair]

@@ -80,6 +80,8 @@ def test_a_format_that_cannot_be_segmented_is_named_with_what_to_do(format: str,
 @pytest.mark.parametrize("extension", [".jp2", ".hdr", ".ras", ".gif"])
 def test_a_rarely_used_decoder_does_not_see_foreign_data(extension: str) -> None:
     """Such decoders have a history of memory faults."""
+    if not cv2.haveImageWriter(f"image{extension}"):
+        pytest.skip("this OpenCV does not write the format")
     with pytest.raises(ImageError, match="cannot be decoded"):
         compressed_to_array(compressed("jpeg", RGB.astype(np.float32) if extension == ".hdr" else RGB, extension))
 

@@ -282,6 +282,9 @@ def _octave(texels: float) -> int:
 
 def _warp(source: Pixels, matrix: Floats, shape: tuple[int, ...]) -> Pixels:
     size = (shape[1], shape[0])
+    if source.shape[:2] == (1, 1):
+        # OpenCV 4.5.4 (Ubuntu 22.04) refuses an image of one pixel.
+        source = np.repeat(source, 2, axis=1)
     return cv2.warpPerspective(source, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
         np.uint8, copy=False
     )

@@ -12,6 +12,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -144,6 +145,11 @@ def _export(
             f"ONNX needs the packages onnx, onnxscript and onnxruntime, got none called '{error.name}'; install them "
             "with: pip install 'erfnet_ros[training]', or '.[training]' in a checkout."
         ) from error
+    if "dynamic_shapes" not in signature(torch.onnx.export).parameters:
+        raise ExportError(
+            f"Expected a PyTorch whose ONNX exporter knows dynamic_shapes, got {torch.__version__}; update it "
+            "(2.13 is tested, 2.4 is too old)."
+        )
     with _quiet():
         program = torch.onnx.export(
             module,

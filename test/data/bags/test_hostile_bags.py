@@ -100,7 +100,7 @@ def database(path: Path, *statements: str) -> Path:
 def info(bag: Path) -> tuple[str, int]:
     """Return what `erfnet bag info` says of a bag in limited memory, and its exit status."""
     done = subprocess.run(
-        [sys.executable, "-m", "erfnet_ros.commands.cli", "bag", "info", str(bag)],
+        [sys.executable, "-m", "erfnet_ros.commands", "bag", "info", str(bag)],
         capture_output=True,
         text=True,
         timeout=60,
