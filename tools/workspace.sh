@@ -1,4 +1,4 @@
-# Which ROS 2 the workspace is built on, and in which folders; read by the scripts beside it and by the Makefile.
+# Which ROS 2 the workspace is built on, and in which folders; read by the scripts in this folder and by the Makefile.
 #
 # SOURCED is yes where a ROS 2 is sourced, which is then used. Else DISTRO comes from wheels: kilted, or what ROS_DISTRO
 # asks for. (ROS_DISTRO alone does not say that a ROS 2 is sourced: the Docker images of ROS set it for every process.)

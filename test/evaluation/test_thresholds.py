@@ -75,7 +75,7 @@ def test_a_value_is_never_rounded_past_its_bound() -> None:
 
 
 @pytest.mark.parametrize("name", ["latency_p99", "jitter", "dropped", "streaming_miou"])
-def test_what_offline_mode_does_not_measure_fails_aloud(name: str) -> None:
+def test_what_offline_mode_does_not_measure_fails_with_a_message(name: str) -> None:
     """A gate on latency that passes because nothing was measured is worse than none."""
     offline = replace(LIVE_RESULT, mode=OFFLINE, latency_ms=None, jitter_ms=None, streaming_score=None)
     assert verdict(f"{name}>=0", offline) == (
@@ -84,7 +84,7 @@ def test_what_offline_mode_does_not_measure_fails_aloud(name: str) -> None:
     )
 
 
-def test_accuracy_without_truth_fails_aloud() -> None:
+def test_accuracy_without_truth_fails_with_a_message() -> None:
     blind = replace(LIVE_RESULT, score=None)
     for name in ("miou", "iou.road", "pixel_accuracy"):
         passed, text = verdict(f"{name}>=0", blind)
@@ -92,11 +92,11 @@ def test_accuracy_without_truth_fails_aloud() -> None:
         assert "nothing was scored without ground truth; name it with --ground-truth-topic" in text
 
 
-def test_a_class_that_does_not_occur_fails_aloud() -> None:
+def test_a_class_that_does_not_occur_fails_with_a_message() -> None:
     assert verdict("iou.car>=0")[1] == "iou.car>=0: failed, the class has no ground truth in the bags; leave it out"
 
 
-def test_what_was_not_measured_fails_aloud() -> None:
+def test_what_was_not_measured_fails_with_a_message() -> None:
     assert verdict("gpu_percent<=100")[1].startswith("gpu_percent<=100: failed, this run did not measure it; leave it")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -290,9 +291,11 @@ def test_fp32_has_the_rate_of_the_arithmetic_that_convolutions_use(monkeypatch: 
 
 
 def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Path) -> None:
+    began_s = time.monotonic()
     start = measure_startup(weights, "pytorch", "fp32", "cpu", SIZE)
-    assert start.warm_s > 0
-    assert start.cold_s > 0
+    # Each begins with the import of PyTorch.
+    assert min(start.warm_s, start.cold_s) > 0.1
+    assert start.warm_s + start.cold_s < time.monotonic() - began_s
     assert start.memory_mb > 100
     assert start.gpu_memory_mb is None
 

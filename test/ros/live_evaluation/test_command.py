@@ -161,7 +161,7 @@ def test_a_node_that_cannot_be_configured_is_said_in_one_message(start: Start, b
     live.assert_nothing_is_left()
 
 
-def test_a_node_that_dies_ends_the_evaluation_with_its_last_words(start: Start, bag: Path, tmp_path: Path) -> None:
+def test_a_node_that_dies_ends_the_evaluation_with_its_last_lines(start: Start, bag: Path, tmp_path: Path) -> None:
     live = start(str(bag), "-o", str(tmp_path / "out"), "--rate", "0.05", *ENGINE)
     live.wait_for("Playing")
     os.kill(live.node(), signal.SIGKILL)

@@ -127,7 +127,7 @@ def test_the_most_frames_a_second_are_each_cameras_own(client: Client) -> None:
         client.set("max_rate", 0.0)
 
 
-def test_a_fast_camera_does_not_starve_a_slow_one(client: Client) -> None:
+def test_a_fast_camera_does_not_delay_a_slow_one(client: Client) -> None:
     """An executor that always begins with the first subscription would never come to the second."""
     front, rear = client.camera("/front/image_raw"), client.camera("/back/rgb")
     of_front = client.listen("front/statistics", SegmentationStatistics)
@@ -177,7 +177,8 @@ def test_cameras_are_named_renamed_and_refused_without_a_restart() -> None:
             client.send(camera, compressed_message(encoded), client.listen(f"{name}/mask", Image))
         assert client.change(Transition.TRANSITION_DEACTIVATE)
         client.wait_for(
-            lambda: left.get_subscription_count() + right.get_subscription_count() == 0, "both cameras to be let go of"
+            lambda: left.get_subscription_count() + right.get_subscription_count() == 0,
+            "the node to unsubscribe",
         )
         assert client.change(Transition.TRANSITION_CLEANUP)
         assert client.set("cameras", ["up"]).successful

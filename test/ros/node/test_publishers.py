@@ -133,7 +133,7 @@ def test_statistics_are_those_of_the_mask(client: Client, segmenter: Segmenter, 
     assert statistics.frames_processed > 0
 
 
-def test_camera_info_is_republished_beside_the_mask(client: Client) -> None:
+def test_camera_info_is_republished_with_the_mask(client: Client) -> None:
     received = client.listen("camera_info", CameraInfo)
     info = CameraInfo(width=960, height=720, k=[800.0, 0.0, 480.0, 0.0, 800.0, 360.0, 0.0, 0.0, 1.0])
     publisher = client.camera("/camera/camera_info", message_type=CameraInfo)
@@ -259,7 +259,7 @@ def test_services_answer_during_inference(client: Client) -> None:
         camera.publish(client.stamped(image_message(large)))
         assert client.state() == "active"
         assert client.describe("overlay_alpha").description
-    client.wait_for(lambda: len(masks) > count, "masks beside the answered services")
+    client.wait_for(lambda: len(masks) > count, "masks while services are answered")
 
 
 def test_compressed_images_are_decoded() -> None:
