@@ -160,9 +160,11 @@ def test_ctrl_c_while_streets_are_rendered_ends_the_run_within_seconds(
         interrupted = time.monotonic()
         rest = "".join(output)
     assert time.monotonic() - interrupted < 3
-    assert (process.returncode, rest) == (
-        130,
-        "erfnet train: Stopped before the first state was saved; start again with the same command.\n",
+    assert process.returncode == 130
+    # The second is said where the rendering processes do not end in time.
+    assert rest.removeprefix("erfnet train: ") in (
+        "Stopped before the first state was saved; start again with the same command.\n",
+        "interrupted; add --resume to continue from the last saved state, if there is one.\n",
     )
     assert list(run.iterdir()) == []
 
