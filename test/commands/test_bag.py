@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -298,12 +296,3 @@ def test_what_is_no_bag_ends_the_command_with_status_2(tmp_path: Path, capsys: p
     error = capsys.readouterr().err.strip()
     assert error.endswith("nothing', which does not exist.")
     assert "\n" not in error
-
-
-def test_help_is_quick() -> None:
-    """It must not wait for OpenCV and rosbags."""
-    program = "import sys, erfnet_ros.commands.bag as bag; sys.argv = ['x']\ntry: bag.main(['make', '--help'])\n"
-    program += "except SystemExit: print(*{'cv2', 'numpy', 'torch', 'rosbags'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "usage: erfnet bag make" in done.stdout
-    assert done.stdout.splitlines()[-1] == ""

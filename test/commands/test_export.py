@@ -15,7 +15,7 @@ import torch
 from erfnet_ros.commands.cli import main as erfnet
 from erfnet_ros.commands.export import main
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.errors import CheckpointError, ExportError, ParameterError
+from erfnet_ros.core.errors import ExportError, ParameterError
 from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.models.checkpoint import Checkpoint, load, save
 from erfnet_ros.models.erfnet import ERFNet
@@ -97,11 +97,6 @@ def test_a_place_that_is_not_there_is_refused_before_the_work(trained: Path, tmp
     for out in (tmp_path / "nowhere" / "a.onnx", tmp_path):
         with pytest.raises(ExportError, match=r"Expected a file in a folder that exists for -o, got"):
             main([str(trained), "-o", str(out)])
-
-
-def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"nothing\.safetensors"):
-        main([str(tmp_path / "nothing.safetensors"), "-o", str(tmp_path / "a.onnx")])
 
 
 def test_one_size_and_any_size_exclude_each_other(trained: Path, tmp_path: Path) -> None:

@@ -74,30 +74,27 @@ def test_a_value_is_never_rounded_past_its_bound() -> None:
     assert verdict("dropped<=0.3333", third) == (False, "dropped<=0.3333: failed, got 0.3333333333333333")
 
 
-@pytest.mark.parametrize("name", ["latency_p99", "jitter", "dropped", "streaming_miou"])
-def test_what_offline_mode_does_not_measure_fails_with_a_message(name: str) -> None:
+OFFLINE_RESULT = replace(LIVE_RESULT, mode=OFFLINE, latency_ms=None, jitter_ms=None, streaming_score=None)
+BLIND_RESULT = replace(LIVE_RESULT, score=None)
+
+
+@pytest.mark.parametrize(
+    ("result", "names", "reason"),
+    [
+        (OFFLINE_RESULT, ("latency_p99", "jitter", "dropped", "streaming_miou"), "in offline mode; run with --live"),
+        (BLIND_RESULT, ("miou", "iou.road", "pixel_accuracy"), "scored without ground truth; name it with --ground-tr"),
+        (LIVE_RESULT, ("iou.car",), "the class has no ground truth in the bags; leave it out"),
+        (LIVE_RESULT, ("gpu_percent",), "this run did not measure it; leave it"),
+    ],
+    ids=["offline", "no truth", "absent class", "no GPU"],
+)
+def test_what_was_not_measured_fails_with_the_reason(result: Result, names: tuple[str, ...], reason: str) -> None:
     """A gate on latency that passes because nothing was measured is worse than none."""
-    offline = replace(LIVE_RESULT, mode=OFFLINE, latency_ms=None, jitter_ms=None, streaming_score=None)
-    assert verdict(f"{name}>=0", offline) == (
-        False,
-        f"{name}>=0: failed, there is no {name} in offline mode; run with --live",
-    )
-
-
-def test_accuracy_without_truth_fails_with_a_message() -> None:
-    blind = replace(LIVE_RESULT, score=None)
-    for name in ("miou", "iou.road", "pixel_accuracy"):
-        passed, text = verdict(f"{name}>=0", blind)
+    for name in names:
+        passed, text = verdict(f"{name}>=0", result)
         assert not passed
-        assert "nothing was scored without ground truth; name it with --ground-truth-topic" in text
-
-
-def test_a_class_that_does_not_occur_fails_with_a_message() -> None:
-    assert verdict("iou.car>=0")[1] == "iou.car>=0: failed, the class has no ground truth in the bags; leave it out"
-
-
-def test_what_was_not_measured_fails_with_a_message() -> None:
-    assert verdict("gpu_percent<=100")[1].startswith("gpu_percent<=100: failed, this run did not measure it; leave it")
+        assert text.startswith(f"{name}>=0: failed, ")
+        assert reason in text
 
 
 def test_an_unknown_figure_is_refused_with_the_known_ones() -> None:

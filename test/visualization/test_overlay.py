@@ -13,10 +13,6 @@ LABELS = np.array([[0, 1], [VOID, 0]], np.uint8)
 IMAGE = np.full((2, 2, 3), 100, np.uint8)
 
 
-def test_each_pixel_gets_its_class_color_in_the_palettes_channel_order() -> None:
-    np.testing.assert_array_equal(color_mask(LABELS, PALETTE), PALETTE[LABELS])
-
-
 def test_large_masks_of_all_ids_are_colored_exactly() -> None:
     random = np.random.default_rng(0)
     palette = random.integers(0, 256, (256, 3), np.uint8)

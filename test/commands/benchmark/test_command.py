@@ -27,7 +27,6 @@ from erfnet_ros.commands.benchmark.statistics import (
     NETWORK,
     Limits,
     Machine,
-    Note,
     Report,
     Times,
     Unavailable,
@@ -111,12 +110,6 @@ def test_what_an_engine_notes_is_said_once_beneath_the_tables(
     (note,) = json.loads((tmp_path / "run.json").read_text())["notes"]
     assert (note["engine"], note["precision"]) == ("pytorch", "fp32")
     assert (tmp_path / "run.md").read_text().count(f"- pytorch fp32: {note['text']}\n") == 1
-
-
-def test_a_note_of_several_engines_of_one_kind_is_said_once() -> None:
-    """There is an engine for each size of the network."""
-    engines = [(HandsOver("cuda:0"), "pytorch", "fp16", "cuda:0") for _ in range(2)]
-    assert Opened([], [], engines).notes() == [Note("pytorch", "fp16", HandsOver.notes[0])]
 
 
 def test_the_markdown_has_a_line_for_each_row(measured: Path) -> None:

@@ -14,6 +14,9 @@ from support.evaluation_samples import IMAGE_TOPIC, TRUTH_TOPIC, changed, shots,
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.stamp_matching import Timestamps, match_timestamps, read_timestamps
 
+NOW = 1_700_000_000_123_456_789
+"""As float64 good for 256 ns only."""
+
 SOME = st.lists(st.integers(0, 30), max_size=5)
 
 
@@ -21,35 +24,30 @@ def matched(images: list[int], truths: list[int], tolerance: int) -> tuple[int |
     return match_timestamps(np.array(images, np.int64), np.array(truths, np.int64), tolerance).ground_truth_of
 
 
-def test_the_nearest_within_the_tolerance_is_taken() -> None:
-    assert matched([0, 100, 200], [3, 104, 98, 300], 5) == (0, 2, None)
-
-
-def test_the_tolerance_itself_still_counts() -> None:
-    assert matched([100], [105], 5) == (0,)
-    assert matched([100], [106], 5) == (None,)
-
-
-def test_each_truth_serves_one_image_the_nearest() -> None:
-    assert matched([100, 103], [102], 5) == (None, 0)
-    assert matched([100, 104], [102], 5) == (0, None), "of two equally near the earlier"
-
-
-def test_equal_stamps_are_paired_one_by_one() -> None:
-    assert matched([7, 7], [7, 7, 7], 0) == (0, 1)
+@pytest.mark.parametrize(
+    ("images", "truths", "tolerance", "expected"),
+    [
+        ([0, 100, 200], [3, 104, 98, 300], 5, (0, 2, None)),
+        ([100], [105], 5, (0,)),
+        ([100], [106], 5, (None,)),
+        ([100, 103], [102], 5, (None, 0)),
+        ([100, 104], [102], 5, (0, None)),
+        ([7, 7], [7, 7, 7], 0, (0, 1)),
+        ([NOW], [NOW], 0, (0,)),
+        ([NOW], [NOW + 1], 0, (None,)),
+    ],
+    ids=["nearest", "at tolerance", "beyond it", "one each", "tie: earlier", "equal", "today", "a nanosecond off"],
+)
+def test_the_nearest_within_the_tolerance_is_taken(
+    images: list[int], truths: list[int], tolerance: int, expected: tuple[int | None, ...]
+) -> None:
+    assert matched(images, truths, tolerance) == expected
 
 
 def test_what_is_left_over_and_how_near_the_nearest_was_is_told() -> None:
     matches = match_timestamps(np.array([0, 1000]), np.array([130, 400, 430]), 100)
     assert (matches.count, matches.unmatched_ground_truths, matches.nearest_ns) == (0, 3, 130)
     assert match_timestamps(np.array([], np.int64), np.array([1]), 100).nearest_ns is None
-
-
-def test_stamps_of_today_lose_no_nanosecond() -> None:
-    """As float64 they would be good for 256 ns only."""
-    now = 1_700_000_000_123_456_789
-    assert matched([now], [now + 1], 0) == (None,)
-    assert matched([now], [now], 0) == (0,)
 
 
 @given(SOME, SOME, st.integers(0, 6))

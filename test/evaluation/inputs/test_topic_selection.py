@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from erfnet_ros.core.class_set import CAMVID
-from erfnet_ros.core.errors import BagError, EvaluationError
+from erfnet_ros.core.errors import ErfnetError, EvaluationError
 from erfnet_ros.data.bags import messages
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE, LABEL_INFO
 from erfnet_ros.data.bags.reader import BagReader
@@ -37,17 +37,28 @@ def found(folder: Path, *topics: str, **wanted: str) -> tuple[str, str | None]:
     return topics_found.image.name, topics_found.truth.name if topics_found.truth else None
 
 
-def test_the_only_image_topic_is_the_camera(tmp_path: Path) -> None:
-    assert found(tmp_path, "/front/image_raw") == ("/front/image_raw", None)
+OUTPUTS = ("/segmentation/mask:mono", "/segmentation/overlay", "/segmentation/label_info:info")
 
 
-@pytest.mark.parametrize("truth", ["/camera/truth", "/ground_truth/image", "/labels", "/gt", "/x/gt_mask"])
-def test_a_topic_that_is_called_truth_and_holds_ids_is_truth(tmp_path: Path, truth: str) -> None:
-    assert found(tmp_path, "/camera/image_raw", f"{truth}:mono") == ("/camera/image_raw", truth)
-
-
-def test_a_color_picture_that_is_called_label_is_neither(tmp_path: Path) -> None:
-    assert found(tmp_path, "/camera/image_raw", "/labels/preview") == ("/camera/image_raw", None)
+@pytest.mark.parametrize(
+    ("topics", "wanted", "expected"),
+    [
+        (("/front/image_raw",), {}, ("/front/image_raw", None)),
+        (("/camera/image_raw", "/labels/preview"), {}, ("/camera/image_raw", None)),
+        (("/camera/image_raw:jpeg", *OUTPUTS), {}, ("/camera/image_raw", None)),
+        (("/left", "/right", "/truth:mono"), {"image": "/right"}, ("/right", "/truth")),
+        (("/left", "/ids:mono"), {"truth": "/ids"}, ("/left", "/ids")),
+        *(
+            (("/camera/image_raw", f"{truth}:mono"), {}, ("/camera/image_raw", truth))
+            for truth in ("/camera/truth", "/ground_truth/image", "/labels", "/gt", "/x/gt_mask")
+        ),
+    ],
+)
+def test_camera_and_truth_are_found_where_only_one_fits(
+    tmp_path: Path, topics: tuple[str, ...], wanted: dict[str, str], expected: tuple[str, str | None]
+) -> None:
+    """Truth is called so and holds ids; masks of the day, which a robot's bag often holds, are neither."""
+    assert found(tmp_path, *topics, **wanted) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,30 +88,16 @@ def test_ground_truth_and_masks_are_never_taken_as_the_camera(
         assert found(tmp_path / "named", *topics, image=name)[0] == name
 
 
-def test_what_a_node_published_is_neither(tmp_path: Path) -> None:
-    """A robot's bag often holds the masks of the day: they are not the camera, and not truth."""
-    outputs = ("/segmentation/mask:mono", "/segmentation/overlay", "/segmentation/label_info:info")
-    assert found(tmp_path, "/camera/image_raw:jpeg", *outputs) == ("/camera/image_raw", None)
-
-
-def test_several_cameras_are_listed(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="got 2: /left, /right; choose one with --image-topic"):
-        found(tmp_path, "/left", "/right")
-
-
-def test_a_named_camera_is_taken_and_the_truth_still_found(tmp_path: Path) -> None:
-    assert found(tmp_path, "/left", "/right", "/truth:mono", image="/right") == ("/right", "/truth")
-
-
-def test_several_truths_are_listed(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="got /a/truth, /b/truth; choose one with --ground-truth-topic"):
-        found(tmp_path, "/left", "/a/truth:mono", "/b/truth:mono")
-
-
-def test_a_named_truth_needs_no_such_name(tmp_path: Path) -> None:
-    assert found(tmp_path, "/left", "/ids:mono", truth="/ids") == ("/left", "/ids")
-
-
-def test_a_mistyped_truth_is_refused_with_the_likely_one(tmp_path: Path) -> None:
-    with pytest.raises(BagError, match=r"'/camera/truht'.*did you mean '/camera/truth'\?"):
-        found(tmp_path, "/left", "/camera/truth:mono", truth="/camera/truht")
+@pytest.mark.parametrize(
+    ("topics", "wanted", "words"),
+    [
+        (("/left", "/right"), {}, "got 2: /left, /right; choose one with --image-topic"),
+        (("/left", "/a/truth:mono", "/b/truth:mono"), {}, "/a/truth, /b/truth; choose one with --ground-truth-topic"),
+        (("/left", "/camera/truth:mono"), {"truth": "/camera/truht"}, "'/camera/truht'.*did you mean '/camera/truth'"),
+    ],
+)
+def test_a_choice_is_left_to_the_user(
+    tmp_path: Path, topics: tuple[str, ...], wanted: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ErfnetError, match=words):
+        found(tmp_path, *topics, **wanted)

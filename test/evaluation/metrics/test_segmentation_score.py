@@ -102,19 +102,6 @@ def test_a_boundary_score_is_the_mean_over_the_frames_that_have_the_boundary() -
     assert figures.boundary_f == 0.5
 
 
-def test_absent_classes_are_named_and_left_out_of_every_mean() -> None:
-    """A class that the data set's split lacks must neither lift nor lower the figure, nor go unmentioned."""
-    truth = np.zeros((8, 8), np.uint8)
-    truth[:, 4:] = 3
-    figures = scored([(truth, truth, None)], CITYSCAPES).figures()
-    assert figures.miou == figures.category_miou == figures.frequency_weighted_iou == figures.boundary_f == 1
-    assert len(figures.absent) == 17
-    assert figures.iou["sky"] is None
-    assert figures.category_iou is not None
-    assert figures.category_iou["vehicle"] is None
-    assert figures.boundary_f_by_class["car"] is None
-
-
 def test_a_class_that_is_only_predicted_is_named_with_its_false_pixels_and_pulls_no_mean_down() -> None:
     """A few false pixels of a rare class would cost a short bag several points of mIoU, and not the network."""
     truth = np.zeros((8, 8), np.uint8)

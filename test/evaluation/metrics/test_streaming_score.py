@@ -44,11 +44,6 @@ def test_lateness_costs_accuracy(delay_ns: int, there: int) -> None:
     assert (score.frames, hits, no_answer) == (4, 0 if delay_ns else 4, 4 - there)
 
 
-def test_a_still_scene_costs_only_what_is_missing_at_the_beginning() -> None:
-    score = streaming_score(CAMVID, [0, 10, 20], lambda _: filled(3), [7, 17, 27], lambda _: filled(3))
-    assert score.figures().iou["road"] == pytest.approx(2 / 3)
-
-
 def test_before_the_first_mask_and_at_another_size_there_is_no_answer() -> None:
     expected = Score(CAMVID, boundaries=False)
     for _ in range(2):

@@ -30,13 +30,6 @@ def test_shares_are_those_counted_by_hand() -> None:
     assert consistency.figures(NAMES) == TemporalConsistencyFigures(1 - 2 / 5, {"sky": 3 / 4, "road": 0.0}, 1)
 
 
-def test_pixels_are_pooled_over_all_pairs() -> None:
-    consistency = TemporalConsistency(2)
-    changes = [consistency.add(labels) for labels in (mask(0, 0), mask(0, 1), mask(0, 1), mask(1, 1))]
-    assert changes == [None, 0.5, 0.0, 0.5]
-    assert consistency.figures(NAMES) == TemporalConsistencyFigures(1 - 2 / 6, {"sky": 2 / 4, "road": 1.0}, 3)
-
-
 def test_masks_of_another_size_are_not_compared() -> None:
     consistency = TemporalConsistency(2)
     consistency.add(mask(0, 0))

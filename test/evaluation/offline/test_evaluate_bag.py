@@ -11,17 +11,14 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from support.bag_samples import STORE
 from support.evaluation_samples import (
     FRAMES,
-    IMAGE_TOPIC,
     PERIOD_NS,
     SETTINGS,
     SIZE,
-    TRUTH_TOPIC,
     changed,
     combined,
     evaluated,
     scene,
     shots,
-    timeless,
     work,
     write_bag,
 )
@@ -277,9 +274,3 @@ def test_what_is_unusual_about_a_bag_stands_in_the_notes(tmp_path: Path) -> None
             writer.write(topics[message.topic], message.time_ns, message.data)
     note = "The bag's definition of a/msg/Odd cannot be parsed; it is not used."
     assert note in evaluated(tmp_path / "odd", tmp_path / "out").notes
-
-
-def test_the_topics_may_be_named(tmp_path: Path, plain: Result) -> None:
-    bag = write_bag(tmp_path / "bag", shots())
-    result = evaluated(bag, tmp_path / "out", image_topic=IMAGE_TOPIC, ground_truth_topic=TRUTH_TOPIC)
-    assert timeless(result) == timeless(plain) | {"bags": result.to_dict()["bags"]}

@@ -89,12 +89,6 @@ def test_an_unreadable_image_stays_in_the_bag_without_a_mask(tmp_path: Path) -> 
     assert (len(after[IMAGE_TOPIC]), len(after["/segmentation/mask"])) == (FRAMES, FRAMES - 1)
 
 
-def test_what_lies_behind_the_last_image_is_passed_on_too(tmp_path: Path) -> None:
-    """The truth of the last image comes after it."""
-    after = messages(written(write_bag(tmp_path / "bag", shots()), tmp_path / "out"))
-    assert len(after["/camera/truth"]) == FRAMES
-
-
 def test_a_bag_that_has_such_topics_already_is_refused(tmp_path: Path) -> None:
     out = written(write_bag(tmp_path / "bag", shots()), tmp_path / "out")
     with pytest.raises(EvaluationError, match=r"without /segmentation/confidence, .* for --output-bag"):
