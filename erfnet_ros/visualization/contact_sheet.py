@@ -96,10 +96,6 @@ class VideoWriter:
     """Write frames to an MP4 file (MPEG-4 Part 2, which every OpenCV build can write); without frames there is none.
 
     The first frame sets the size; later ones of another size are fitted into it with black borders.
-
-    Args:
-        path: The file, replaced where it exists.
-        rate_hz: Frames per second.
     """
 
     def __init__(self, path: Path, rate_hz: float) -> None:

@@ -46,11 +46,7 @@ class Candidate:
 
 
 def choose(engines: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of engine and precision to try.
-
-    Args:
-        engines: Engines, each as NAME or NAME:PRECISION; none stands for all there are.
-    """
+    """Return the pairs of engine and precision that words NAME or NAME:PRECISION name; all without a word."""
     names, precisions = ENGINES[1:], PRECISIONS[1:]
     pairs: list[tuple[str, str]] = []
     for word in engines or names:

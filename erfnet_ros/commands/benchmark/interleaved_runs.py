@@ -69,10 +69,9 @@ def _labels(candidate: Candidate, batch: Pixels) -> Pixels:
 def make_rows(
     workloads: Sequence[Workload], limits: Limits, runs: Iterable[tuple[Candidate, Sequence[float], float | None]]
 ) -> list[Row]:
-    """Turn times into rows, by workload, the original PyTorch code first and then the fastest.
+    """Turn candidates, the milliseconds of their runs and their agreements into rows, by workload and then by median.
 
-    Args:
-        runs: Each candidate with the milliseconds of its runs and its agreement with fp32.
+    The original PyTorch code comes first.
     """
     found = [(candidate, times(values_ms), agreement) for candidate, values_ms, agreement in runs]
     authors = {candidate.workload: own.p50 for candidate, own, _ in found if candidate.engine == AUTHORS}

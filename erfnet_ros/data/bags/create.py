@@ -75,14 +75,7 @@ class BagSettings:
 
 
 def make(source: Source, class_set: ClassSet, settings: BagSettings, most: int | None = None) -> int:
-    """Write the frames of a source into a bag, with a progress bar on stderr; return their number.
-
-    Args:
-        source: Frames.
-        class_set: What the truth's ids mean; published as label_info.
-        settings: Of the bag.
-        most: Number of frames at most.
-    """
+    """Write the frames of a source, `most` at most, into a bag, with a progress bar on stderr; return their number."""
     count = len(source) if most is None else min(most, len(source))
     info, labels = settings.camera_topic("camera_info"), settings.camera_topic("label_info")
     with BagWriter(

@@ -34,11 +34,7 @@ def image(pixels: Pixels, encoding: str, header: Any) -> Any:
 
 
 def compressed_image(rgb: Pixels, encoding: str, header: Any) -> Any:
-    """Return a sensor_msgs/CompressedImage of (H, W, 3) uint8 RGB, as compressed_image_transport names it.
-
-    Args:
-        encoding: "jpeg" (quality 95) or "png".
-    """
+    """Return a sensor_msgs/CompressedImage, "jpeg" (quality 95) or "png", of (H, W, 3) uint8 RGB."""
     options = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY) if encoding == "jpeg" else (cv2.IMWRITE_PNG_COMPRESSION, 1)
     done, data = cv2.imencode(".jpg" if encoding == "jpeg" else ".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     if not done:

@@ -125,11 +125,7 @@ class BagReader:
         return tuple(dict.fromkeys(told))
 
     def messages(self, topics: Sequence[str] | None = None) -> Iterator[Message]:
-        """Yield messages by their time in the bag, read as they are asked for.
-
-        Args:
-            topics: Names; all topics by default.
-        """
+        """Yield the messages of these topics, or of all, by their time in the bag, read as they are asked for."""
         names = frozenset(self.topics if topics is None else topics)
         for name in sorted(names - self.topics.keys()):
             raise BagError(missing(self, name))

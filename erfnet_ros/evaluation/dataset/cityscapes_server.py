@@ -19,11 +19,7 @@ _NAME = re.compile(r"[A-Za-z-]+_\d{6}_\d{6}")
 
 
 class ServerExport:
-    """Write labels as PNG files of Cityscapes' label ids, CITY_SEQUENCE_FRAME_labelIds.png.
-
-    Args:
-        folder: Where to; made where it is missing.
-    """
+    """Write labels as PNG files of Cityscapes' label ids, CITY_SEQUENCE_FRAME_labelIds.png, into a folder."""
 
     def __init__(self, folder: Path, class_set: ClassSet) -> None:
         if class_set.names != CITYSCAPES.names:

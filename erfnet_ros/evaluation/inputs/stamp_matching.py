@@ -39,11 +39,7 @@ class Timestamps:
         return self.bag_ns if self.blank else self.header_ns
 
     def faults(self, what: str) -> tuple[str, ...]:
-        """Say what is wrong with the stamps, a sentence each.
-
-        Args:
-            what: What the topic holds, in the plural.
-        """
+        """Return what is wrong with the stamps of `what` (a plural noun), a sentence each."""
         if self.blank:
             return (f"All stamps of the {len(self)} {what} are zero; the bag's own time stands in for them.",)
         steps = np.diff(self.header_ns)

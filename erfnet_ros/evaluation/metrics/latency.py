@@ -32,9 +32,6 @@ def jitter_ms(latencies_ms: Sequence[float]) -> float | None:
     """Return the mean change of latency from one mask to the next, milliseconds; None below two masks.
 
     Source: RFC 3550, 6.4.1: the difference D of relative transit times, here averaged evenly over the whole run.
-
-    Args:
-        latencies_ms: In the order of the frames.
     """
     if len(latencies_ms) < 2:
         return None

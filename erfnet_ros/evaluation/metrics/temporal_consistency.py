@@ -34,9 +34,6 @@ class TemporalConsistency:
 
     Masks follow each other as a consumer sees them: a frame without an answer in between leaves no gap. Motion changes
     labels as well, so the figure compares networks on one bag, and is below 1 for a perfect one too.
-
-    Args:
-        num_classes: Number of classes, 1 to 255.
     """
 
     def __init__(self, num_classes: int) -> None:

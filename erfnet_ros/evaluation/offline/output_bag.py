@@ -80,10 +80,7 @@ class OutputBag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._writer.close()
-        else:
-            self._writer.abort()
+        self._writer.__exit__(kind, error, traceback)
 
     def add(self, step: Step, answer: Prediction | None) -> None:
         """Write messages of the original as they are, and behind the image what the network said of it."""

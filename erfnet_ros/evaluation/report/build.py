@@ -80,11 +80,7 @@ def _summary(result: Result) -> list[str]:
 def write_report(
     result: Result, folder: Path, compare: Result | None = None, verdicts: Sequence[Verdict] = ()
 ) -> list[Path]:
-    """Write `result.json`, `report.html` and `report.md`, and return their paths.
-
-    Args:
-        verdicts: On the requirements, from `thresholds.check`.
-    """
+    """Write `result.json`, `report.html` and `report.md`, and return their paths."""
     # The figures first: a fault in the drawing must not cost them.
     result.write(folder / FIGURES)
     render.write(build_page(result, folder, compare, verdicts), folder / PAGE)

@@ -66,11 +66,7 @@ class Accumulator:
         self.resources = Resources()
 
     def add(self, frame: BagFrame, answer: Prediction | None) -> None:
-        """Add a frame.
-
-        Args:
-            answer: None where the frame has a fault.
-        """
+        """Add a frame and its prediction; None where the frame has a fault."""
         start_s = time.perf_counter()
         if frame.ground_truth_fault is not None:
             self.refusals[frame.ground_truth_fault] += 1

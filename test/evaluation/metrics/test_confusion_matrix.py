@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassJaccardIndex
 
 from erfnet_ros.core.array_types import VOID, ConfusionMatrix
@@ -105,6 +106,13 @@ def random_frame(num_classes: int, shape: tuple[int, ...] = (90, 120)) -> tuple[
     truth[rng.random(shape) < 0.1] = VOID
     labels = np.where((rng.random(shape) < 0.8) & (truth != VOID), truth, rng.integers(0, num_classes, shape))
     return truth, labels.astype(np.uint8)
+
+
+def test_the_matrix_is_that_of_scikit_learn() -> None:
+    truth, labels = random_frame(19)
+    known = truth != VOID
+    expected = sklearn_confusion_matrix(truth[known], labels[known], labels=range(19))
+    np.testing.assert_array_equal(confusion_matrix(truth, labels, 19)[:, :-1], expected)
 
 
 @pytest.mark.parametrize(("average", "ours"), [("macro", mean_iou), ("weighted", frequency_weighted_iou)])
