@@ -134,7 +134,7 @@ def _segment(options: argparse.Namespace) -> int:
         precision=options.precision,
         input_size=size,
     )
-    faults = segment_files(tasks, segmenter, options.out, options.threshold, options.alpha)
+    faults = segment_files(tasks, segmenter, options.out, threshold=options.threshold, alpha=options.alpha)
     for fault in faults:
         print(printable(f"erfnet: left out {fault}", 2000), file=sys.stderr)
     print(f"{len(tasks) - len(faults)} of {len(tasks)} images segmented into {options.out}")

@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
             outcomes = _evaluate(options, _jobs(options, settings), progress)
         source = provenance(settings, outcomes[0].engine, checkpoint, command=command, started=started)
         result = combine(outcomes, source, options.out)
-        status = write_reports(result, options.out, preparation.compare, preparation.requirements)
+        status = write_reports(result, options.out, compare=preparation.compare, requirements=preparation.requirements)
         # The report is written: there is nothing left to resume.
         shutil.rmtree(options.out / FOLDER, ignore_errors=True)
     return status

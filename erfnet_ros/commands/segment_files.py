@@ -56,15 +56,13 @@ def _images_at(path: Path) -> list[Path]:
 
 
 def segment_files(
-    tasks: Sequence[Task], segmenter: Segmenter, folder: Path, threshold: float, alpha: float
+    tasks: Sequence[Task], segmenter: Segmenter, folder: Path, *, threshold: float, alpha: float
 ) -> list[str]:
     """Segment each image and write mask, colors, overlay and confidence as PNG; show the progress on stderr.
 
     A bad image is left out and the others are done.
 
     Args:
-        tasks: What to segment.
-        segmenter: Who does it.
         folder: Where to; made where it is missing. `classes.yaml` in it names the ids.
         threshold: Pixels of a lower confidence become void (255) in the mask, 0..1.
         alpha: Weight of the colors in the overlay, 0..1.

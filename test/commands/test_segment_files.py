@@ -50,7 +50,7 @@ def png_header(width: int, height: int) -> bytes:
 
 def test_outputs_hold_what_the_segmenter_says(segmenter: Segmenter, tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
-    assert segment_files([Task(picture(tmp_path / "a.png"), "a")], segmenter, out, 0.0, 0.25) == []
+    assert segment_files([Task(picture(tmp_path / "a.png"), "a")], segmenter, out, threshold=0.0, alpha=0.25) == []
     expected = segmenter(RGB)
     written = {kind: cv2.imread(str(out / f"a_{kind}.png"), cv2.IMREAD_UNCHANGED) for kind in KINDS}
     palette = CLASSES.palette()
@@ -78,7 +78,7 @@ def test_a_bad_image_is_reported_and_the_next_is_done(
     bad = tmp_path / "bad.png"
     bad.write_bytes(content)
     tasks = find_images([bad, picture(tmp_path / "good.png")])
-    faults = segment_files(tasks, segmenter, tmp_path / "out", 0.0, 0.5)
+    faults = segment_files(tasks, segmenter, tmp_path / "out", threshold=0.0, alpha=0.5)
     assert len(faults) == 1
     assert re.search(reason, faults[0])
     assert (tmp_path / "out" / "good_overlay.png").exists()
@@ -119,7 +119,7 @@ def test_an_output_never_replaces_an_input(segmenter: Segmenter, tmp_path: Path)
     mask = picture(tmp_path / "a_mask.png")
     before = mask.read_bytes()
     with pytest.raises(SourceError, match=r"replace the image .*a_mask\.png; choose another folder with -o"):
-        segment_files(find_images([tmp_path]), segmenter, tmp_path, 0.0, 0.5)
+        segment_files(find_images([tmp_path]), segmenter, tmp_path, threshold=0.0, alpha=0.5)
     assert mask.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -127,16 +127,16 @@ def test_an_output_never_replaces_an_input(segmenter: Segmenter, tmp_path: Path)
 def test_an_output_folder_that_cannot_be_made_is_said(segmenter: Segmenter, tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
     with pytest.raises(SourceError, match="choose another folder with -o"):
-        segment_files(find_images([path]), segmenter, path, 0.0, 0.5)
+        segment_files(find_images([path]), segmenter, path, threshold=0.0, alpha=0.5)
     (tmp_path / "out" / "a_mask.png").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"Cannot write .*a_mask\.png': Is a directory; .* choose another"):
-        segment_files(find_images([path]), segmenter, tmp_path / "out", 0.0, 0.5)
+        segment_files(find_images([path]), segmenter, tmp_path / "out", threshold=0.0, alpha=0.5)
 
 
 def test_class_names_of_any_language_are_written(tmp_path: Path) -> None:
     classes = ClassSet("straße", ("道路", "Gehweg"), ((0, 0, 0), (1, 1, 1)))
     torch.manual_seed(0)
     own = Segmenter(Checkpoint(classes, ERFNet(2).state_dict(), (32, 24), "", None, ""), precision="fp32")
-    segment_files([], own, tmp_path / "out", 0.0, 0.5)
+    segment_files([], own, tmp_path / "out", threshold=0.0, alpha=0.5)
     assert yaml.safe_load((tmp_path / "out" / "classes.yaml").read_text(encoding="utf-8"))["name"] == "straße"
     assert ClassSet.from_yaml(tmp_path / "out" / "classes.yaml") == classes

@@ -58,7 +58,7 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
     device = pick_device(plan.device)
     machine = describe_device(device)
     workloads = make_workloads(checkpoint, plan.cameras, plan.batch)
-    frames = [read_frames(plan.data, checkpoint, workload, _BATCHES) for workload in workloads]
+    frames = [read_frames(plan.data, checkpoint, workload, number=_BATCHES) for workload in workloads]
     setup = Setup(checkpoint, plan.device, workloads, frames, say)
     say("limits of the machine")
     limits = on_single_thread(measure_limits, device, plan.quick)
@@ -87,7 +87,9 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
     for engine, precision in running if plan.startup_times else ():
         say(f"starting {engine} {precision} in a process of its own")
         try:
-            startup_times.append(measure_startup(plan.checkpoint, engine, precision, plan.device, plan.cameras[0]))
+            startup_times.append(
+                measure_startup(plan.checkpoint, engine, precision, device=plan.device, size=plan.cameras[0])
+            )
         except EngineError as error:
             unavailable.append(Unavailable(engine, precision, f"start: {error}"))
     return Report(

@@ -27,7 +27,7 @@ _LONGEST_S = 1200
 _CACHES = {"ERFNET_ROS_CACHE": "erfnet_ros", "TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 
 
-def measure_startup(checkpoint: Path, engine: str, precision: str, device: str, size: Size) -> StartupTime:
+def measure_startup(checkpoint: Path, engine: str, precision: str, *, device: str, size: Size) -> StartupTime:
     """Start an engine twice, each time in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="erfnet-benchmark-") as folder:
         environment = os.environ | {name: str(Path(folder) / place) for name, place in _CACHES.items()}

@@ -61,7 +61,7 @@ def network_macs(num_classes: int, size: Size) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def read_frames(spec: str, checkpoint: Checkpoint, workload: Workload, number: int) -> list[Pixels]:
+def read_frames(spec: str, checkpoint: Checkpoint, workload: Workload, *, number: int) -> list[Pixels]:
     """Return batches (N, H, W, 3) uint8 RGB of a source, spread over its length.
 
     Synthetic frames are rendered at the camera's size, others resized.

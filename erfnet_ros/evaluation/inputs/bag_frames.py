@@ -54,7 +54,7 @@ class Step:
     frame: BagFrame | None
 
 
-def read_steps(scan: BagScan, class_set: ClassSet, first: int, everything: bool) -> Iterator[Step]:
+def read_steps(scan: BagScan, class_set: ClassSet, *, first: int, everything: bool) -> Iterator[Step]:
     """Read a bag image by image; what cannot be decoded is a frame with a fault.
 
     Args:

@@ -92,7 +92,7 @@ def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagS
         matches, how = folder.match(images.stamps_ns, settings.tolerance_ns)
         notes.append(f"The files of '{source}' were matched with the images by {how}.")
     if matches is not None:
-        check_matches(matches, name, truths, settings.tolerance_s)
+        check_matches(matches, name, truths=truths, tolerance_s=settings.tolerance_s)
     facts = BagMetadata(
         name,
         reader.fingerprint(),

@@ -128,7 +128,7 @@ def match_topics(images: Timestamps, truths: Timestamps, tolerance_ns: int) -> M
     return match_timestamps(images.header_ns, truths.header_ns, tolerance_ns)
 
 
-def check_matches(matches: Matches, bag: str, truths: int, tolerance_s: float) -> None:
+def check_matches(matches: Matches, bag: str, *, truths: int, tolerance_s: float) -> None:
     """Refuse a bag of which no truth belongs to an image."""
     if matches.count:
         return

@@ -34,6 +34,7 @@ def latest_arrived(moments_ns: Sequence[int], arrivals_ns: Sequence[int]) -> lis
 
 def streaming_score(
     class_set: ClassSet,
+    *,
     moments_ns: Sequence[int],
     truth_at: Callable[[int], Pixels],
     arrivals_ns: Sequence[int],

@@ -53,7 +53,8 @@ def evaluate_bag(evaluation: BagEvaluation, advance: Callable[[int], None] = lam
     if first < scan.metadata.frames:
         with (
             Prefetcher(
-                lambda: read_steps(scan, segmenter.class_set, first, evaluation.output is not None), _DEPTH
+                lambda: read_steps(scan, segmenter.class_set, first=first, everything=evaluation.output is not None),
+                _DEPTH,
             ) as steps,
             BackgroundWorker(lambda: _Scorer(evaluation, accumulator, advance), _DEPTH) as scorer,
         ):
@@ -94,7 +95,9 @@ class _Scorer:
         scan, output, segmenter = self._evaluation.scan, self._evaluation.output, self._evaluation.segmenter
         if output is not None:
             threshold = self._evaluation.settings.threshold
-            self._writer = self._stack.enter_context(OutputBag(output, scan.path, segmenter.class_set, threshold))
+            self._writer = self._stack.enter_context(
+                OutputBag(output, scan.path, segmenter.class_set, threshold=threshold)
+            )
             self._accumulator.notes += self._writer.notes
         return self
 

@@ -72,7 +72,7 @@ def run_job(job: Job, advance: Callable[[int, int], None] = lambda done, total: 
             )
         progress_file = None
         if job.folder.is_dir():
-            progress_file = open_progress_file(job.folder, found, job.settings, engine, job.output)
+            progress_file = open_progress_file(job.folder, found, job.settings, engine=engine, output=job.output)
             if not job.resumes:
                 progress_file.path.unlink(missing_ok=True)
         evaluation = BagEvaluation(found, segmenter, job.settings, progress_file, job.output)

@@ -50,7 +50,7 @@ class OutputBag:
         notes: What could not be passed on, a sentence each.
     """
 
-    def __init__(self, plan: OutputPlan, bag: Path, class_set: ClassSet, threshold: float) -> None:
+    def __init__(self, plan: OutputPlan, bag: Path, class_set: ClassSet, *, threshold: float) -> None:
         self._palette = class_set.palette()
         self._types: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()

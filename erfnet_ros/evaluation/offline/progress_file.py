@@ -49,7 +49,7 @@ class ProgressFile:
 
 
 def open_progress_file(
-    folder: Path, scan: BagScan, settings: Settings, engine: EngineMetadata, output: OutputPlan | None
+    folder: Path, scan: BagScan, settings: Settings, *, engine: EngineMetadata, output: OutputPlan | None
 ) -> ProgressFile:
     """Return the progress file of a bag.
 

@@ -29,7 +29,7 @@ _FRAMES = {"worst": "Worst", "best": "Best", "uncertain": "Least sure"}
 
 
 def write_reports(
-    result: Result, folder: Path, compare: Result | None = None, requirements: Sequence[Requirement] = ()
+    result: Result, folder: Path, *, compare: Result | None = None, requirements: Sequence[Requirement] = ()
 ) -> int:
     """Write the report with its result.json, print a summary, and check the requirements.
 
@@ -37,7 +37,7 @@ def write_reports(
         0, or 1 where a requirement does not hold.
     """
     verdicts = thresholds.check(requirements, result)
-    files = write_report(result, folder, compare, verdicts)
+    files = write_report(result, folder, compare=compare, verdicts=verdicts)
     print("\n".join(printable(line, 1000) for line in _summary(result)))
     for verdict in verdicts:
         print(f"require       {verdict.text}")
@@ -78,17 +78,19 @@ def _summary(result: Result) -> list[str]:
 
 
 def write_report(
-    result: Result, folder: Path, compare: Result | None = None, verdicts: Sequence[Verdict] = ()
+    result: Result, folder: Path, *, compare: Result | None = None, verdicts: Sequence[Verdict] = ()
 ) -> list[Path]:
     """Write `result.json`, `report.html` and `report.md`, and return their paths."""
     # The figures first: a fault in the drawing must not cost them.
     result.write(folder / FIGURES)
-    render.write(build_page(result, folder, compare, verdicts), folder / PAGE)
+    render.write(build_page(result, folder, compare=compare, verdicts=verdicts), folder / PAGE)
     write_file(folder / TEXT, build_markdown(result, compare, verdicts))
     return [folder / name for name in (FIGURES, PAGE, TEXT)]
 
 
-def build_page(result: Result, folder: Path, compare: Result | None = None, verdicts: Sequence[Verdict] = ()) -> Page:
+def build_page(
+    result: Result, folder: Path, *, compare: Result | None = None, verdicts: Sequence[Verdict] = ()
+) -> Page:
     """Return the page; see `write_report`."""
     sections = [
         accuracy_section(result, compare),

@@ -75,8 +75,8 @@ def score_recording(
     with ExitStack() as stack:
         writer: OutputBag | None = None
         if output is not None:
-            writer = stack.enter_context(OutputBag(output, scan.path, class_set, settings.threshold))
-        for step in read_steps(scan, class_set, 0, writer is not None):
+            writer = stack.enter_context(OutputBag(output, scan.path, class_set, threshold=settings.threshold))
+        for step in read_steps(scan, class_set, first=0, everything=writer is not None):
             frame = step.frame
             answer = None if frame is None or frame.index not in answered else _answer(store, frame.index)
             if writer is not None:
@@ -182,8 +182,8 @@ def _streaming(
             return None
         return streaming_score(
             class_set,
-            [published[index] for index in ground_truth_of],
-            lambda place: truths[ground_truth_of[moments[place]]],
-            list(arrived.values()),
-            lambda place: _pixels(store, "mask", indexes[place]),
+            moments_ns=[published[index] for index in ground_truth_of],
+            truth_at=lambda place: truths[ground_truth_of[moments[place]]],
+            arrivals_ns=list(arrived.values()),
+            labels_at=lambda place: _pixels(store, "mask", indexes[place]),
         )

@@ -85,7 +85,9 @@ def evaluate(plan: Plan) -> int:
     engine = _engine(scores[0].recording, settings)
     source = _provenance(plan, settings, engine, checkpoint)
     result = live_result(scores, engine, source, plan.folder)
-    return write_reports(result, plan.folder, plan.preparation.compare, plan.preparation.requirements)
+    return write_reports(
+        result, plan.folder, compare=plan.preparation.compare, requirements=plan.preparation.requirements
+    )
 
 
 class _Session:

@@ -256,7 +256,7 @@ def test_frames_come_in_batches_of_the_cameras_size(tmp_path: Path) -> None:
     for index in range(3):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((40, 60, 3), 50 * index, np.uint8))
     workload = Workload((96, 64), (96, 64), None, 2, 1.0)
-    batches = read_frames(str(tmp_path), checkpoints.load(), workload, 2)
+    batches = read_frames(str(tmp_path), checkpoints.load(), workload, number=2)
     assert [batch.shape for batch in batches] == [(2, 64, 96, 3)] * 2
     assert batches[1][1].max() == 100
 
@@ -285,7 +285,7 @@ def test_fp32_has_the_rate_of_the_arithmetic_that_convolutions_use(monkeypatch: 
 
 def test_a_start_is_measured_cold_and_warm_in_processes_of_their_own(weights: Path) -> None:
     began_s = time.monotonic()
-    start = measure_startup(weights, "pytorch", "fp32", "cpu", SIZE)
+    start = measure_startup(weights, "pytorch", "fp32", device="cpu", size=SIZE)
     # Each begins with the import of PyTorch.
     assert min(start.warm_s, start.cold_s) > 0.1
     assert start.warm_s + start.cold_s < time.monotonic() - began_s
@@ -301,7 +301,7 @@ def test_the_memory_is_that_of_the_gpu_that_runs(monkeypatch: pytest.MonkeyPatch
 
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"first mask in a fresh process, got: .*nowhere\.safetensors"):
-        measure_startup(tmp_path / "nowhere.safetensors", "pytorch", "fp32", "cpu", SIZE)
+        measure_startup(tmp_path / "nowhere.safetensors", "pytorch", "fp32", device="cpu", size=SIZE)
 
 
 def test_engines_are_chosen_by_word_with_or_without_precision() -> None:

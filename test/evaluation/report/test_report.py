@@ -127,7 +127,7 @@ def titles_of(page: Page) -> list[str]:
 def test_a_browser_shows_the_figures_of_the_result(tmp_path: Path) -> None:
     result = live()
     draw(tmp_path)
-    files = write_report(result, tmp_path, offline(live(wrong=0.3)))
+    files = write_report(result, tmp_path, compare=offline(live(wrong=0.3)))
     assert [file.name for file in files] == ["result.json", "report.html", "report.md"]
     assert Result.read(tmp_path).to_dict() == result.to_dict()
     found = browser.document(tmp_path / "report.html", tmp_path)
@@ -197,7 +197,7 @@ def test_a_comparison_with_other_classes_pairs_them_by_name() -> None:
 def test_the_gate_s_outcome_stands_first_and_colors_its_figures(tmp_path: Path) -> None:
     result = live()
     verdicts = thresholds.check(thresholds.parse("miou>=0.99 dropped<=0.5"), result)
-    note = build_page(result, tmp_path, None, verdicts).notes[0]
+    note = build_page(result, tmp_path, verdicts=verdicts).notes[0]
     assert note.verdict == "bad"
     assert note.text.startswith("Requirement miou>=0.99: failed")
     assert tiles_of(result, None, verdicts)["mIoU"].verdict == "bad"
