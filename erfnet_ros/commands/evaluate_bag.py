@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.output_files import locked_output_folder
-from erfnet_ros.evaluation.offline.output_bag import OUTPUT_BAGS, STORAGES, output_names
+from erfnet_ros.evaluation.offline.output_bag import OUTPUT_BAGS, output_names
 from erfnet_ros.evaluation.options import add_options, prepare
 
 if TYPE_CHECKING:
@@ -64,11 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_options(parser)
     offline = parser.add_argument_group("offline")
-    offline.add_argument("--boundaries", action="store_true", help="score outlines as well (costs some speed)")
-    offline.add_argument(
-        "--output-bag", action="store_true", help="write the original topics and the masks to DIR/bags"
-    )
-    offline.add_argument("--storage", choices=STORAGES, default="mcap", help="of the output bag (default: mcap)")
     offline.add_argument("--jobs", type=int, default=1, metavar="N", help="bags at once, a process each (default: 1)")
     offline.add_argument("--dask", metavar="ADDRESS", help="evaluate on the workers of this Dask scheduler")
     offline.add_argument("--no-resume", action="store_true", help="start over, and do not resume a stopped run")

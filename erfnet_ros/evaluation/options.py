@@ -48,6 +48,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_engine_options(parser)
     parser.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
     parser.add_argument("--threshold", type=float, default=0.0, help="pixels below this confidence become void (0..1)")
+    parser.add_argument(
+        "--boundaries", action="store_true", help="score outlines as well (offline it costs some speed)"
+    )
+    parser.add_argument("--output-bag", action="store_true", help="write the original topics and the masks to DIR/bags")
+    parser.add_argument(
+        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="of the output bag (default: mcap)"
+    )
     parser.add_argument("--compare", type=Path, metavar="FILE", help="result.json of another run to compare with")
     parser.add_argument(
         "--require",
@@ -85,7 +92,7 @@ def prepare(options: argparse.Namespace) -> Preparation:
         precision=options.precision,
         input_size=parse_input_size(options.input_size),
         threshold=options.threshold,
-        boundaries=getattr(options, "boundaries", False),
+        boundaries=options.boundaries,
     )
     requirements = () if options.require is None else parse(options.require)
     compare = None if options.compare is None else Result.read(options.compare)

@@ -47,12 +47,7 @@ class Plan:
 
 
 def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
-    """Measure the engines; `say` is called with each line of progress.
-
-    Raises:
-        ErfnetError: Checkpoint, frames, device or an engine's name cannot be used. The report lists the engines that
-            do not run.
-    """
+    """Measure the engines; the report lists those that do not run. `say` is called with each line of progress."""
     pairs = choose(plan.engines)
     checkpoint = on_single_thread(checkpoints.load, plan.checkpoint)
     device = pick_device(plan.device)

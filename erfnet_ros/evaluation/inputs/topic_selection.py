@@ -31,23 +31,13 @@ class BagTopics:
 
 
 def find_topics(reader: BagReader, *, image: str | None, truth: str | None, truth_wanted: bool = True) -> BagTopics:
-    """Find the topics of images and ground truth; what is not named is found where only one topic fits.
+    """Find the topics of images and, if wanted, ground truth; what is not named is found where only one topic fits.
 
     A topic is taken as ground truth unasked where its name says so (truth, label, annotation, gt) and its first message
     holds class ids. A topic with such a name, or with the name of a segmentation node's output, is never the camera
     unasked.
-
-    Args:
-        image: Name, or None to find it.
-        truth: Name, or None to find it.
-        truth_wanted: Whether a ground-truth topic is looked for where none is named.
-
-    Raises:
-        BagError: A named topic is not there or of another type.
-        EvaluationError: No topic or several topics may be the camera, or several the ground truth; the message lists
-            them.
     """
-    named_truth = None if truth is None else find_topic(reader, truth, IMAGE_TYPES, "truth")
+    named_truth = None if truth is None else find_topic(reader, truth, IMAGE_TYPES, "ground-truth")
     camera = _camera(reader, named_truth) if image is None else find_topic(reader, image, IMAGE_TYPES, "image")
     if named_truth is not None or not truth_wanted:
         return BagTopics(camera, named_truth)

@@ -117,9 +117,6 @@ class OutputBag:
         self._writer.add(_LABEL_INFO, LABEL_INFO)
 
 
-STORAGES = ("mcap", "sqlite3")
-
-
 OUTPUT_BAGS = "bags"
 """Folder within the output folder."""
 

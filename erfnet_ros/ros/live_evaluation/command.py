@@ -11,7 +11,6 @@ from datetime import datetime
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.core.rate import parse_rate
-from erfnet_ros.evaluation.offline.output_bag import STORAGES
 from erfnet_ros.evaluation.options import add_options, prepare
 from erfnet_ros.ros.harness.child_process import exit_on_signals, keep_to_this_machine, use_package_transport
 from erfnet_ros.ros.harness.output_recorder import NAMESPACE
@@ -78,9 +77,6 @@ def _parser() -> argparse.ArgumentParser:
         "write a report.",
     )
     add_options(parser)
-    parser.add_argument("--boundaries", action="store_true", help="score outlines as well")
-    parser.add_argument("--output-bag", action="store_true", help="write masks and the original topics into DIR/bags")
-    parser.add_argument("--storage", choices=STORAGES, default="mcap", help="of the output bag (default: mcap)")
     live = parser.add_argument_group("live")
     live.add_argument("--rate", type=parse_rate, default=1.0, metavar="R", help="replay speed (default: 1)")
     live.add_argument(
