@@ -14,6 +14,7 @@ from support.evaluation_samples import (
     PERIOD_NS,
     SETTINGS,
     SIZE,
+    START_NS,
     changed,
     combined,
     evaluated,
@@ -26,6 +27,7 @@ from support.evaluation_samples import (
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES
 from erfnet_ros.core.errors import EvaluationError
+from erfnet_ros.data.bags.message_types import IMAGE
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.metrics.confusion_matrix import confusion_matrix, mean_iou
 from erfnet_ros.evaluation.offline.job import run_job
@@ -266,11 +268,12 @@ def test_what_is_unusual_about_a_bag_stands_in_the_notes(tmp_path: Path) -> None
         BagReader(write_bag(tmp_path / "plain", shots()[:2])) as reader,
         Writer(tmp_path / "odd", version=8, storage_plugin=StoragePlugin.MCAP) as writer,
     ):
-        writer.add_connection("/odd", "a/msg/Odd", msgdef="?!", rihs01="RIHS01_" + "0" * 64)
+        status = writer.add_connection("/status", IMAGE, typestore=STORE, serialization_format="json")
+        writer.write(status, START_NS, b"{}")
         topics = {
             name: writer.add_connection(name, topic.type, typestore=STORE) for name, topic in reader.topics.items()
         }
         for message in reader.messages():
             writer.write(topics[message.topic], message.time_ns, message.data)
-    note = "The bag's definition of a/msg/Odd cannot be parsed; it is not used."
+    note = "'/status' is skipped: its messages are json, not cdr."
     assert note in evaluated(tmp_path / "odd", tmp_path / "out").notes
