@@ -71,7 +71,7 @@ class Engine(Protocol):
     notes: tuple[str, ...]
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
-        """Return labels and confidences, (N, H, W) uint8 each, of C-contiguous (N, H, W, 3) uint8 RGB images.
+        """Return labels and confidences, (N, H, W) uint8 each, of (N, H, W, 3) uint8 RGB images of any strides.
 
         The arrays belong to the caller: no later call writes into them. Where the device ran out of memory, or is gone,
         EngineError is raised.

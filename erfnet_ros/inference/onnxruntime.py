@@ -15,6 +15,7 @@ from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError, ExportError
+from erfnet_ros.core.image import contiguous_batch
 from erfnet_ros.inference import device as devices
 from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.engine import EngineRequest, Run, run_one_by_one
@@ -113,7 +114,7 @@ class OnnxRuntimeEngine:
     def _computed(self, session: Any, image: Pixels) -> list[npt.NDArray[Any]]:
         """Return what a graph gives for (1, H, W, 3) uint8."""
         try:
-            outputs: list[npt.NDArray[Any]] = session.run(None, {export.INPUT: image})
+            outputs: list[npt.NDArray[Any]] = session.run(None, {export.INPUT: contiguous_batch(image)})
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise EngineError(
                 f"ONNX Runtime failed on {self.device} with an image of {image.shape[2]}x{image.shape[1]}: "

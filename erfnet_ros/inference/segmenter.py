@@ -12,7 +12,7 @@ import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import CheckpointError, ImageError
-from erfnet_ros.core.image import check_image, contiguous_rgb
+from erfnet_ros.core.image import check_image
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.inference.engine import Engine, EngineRequest
 from erfnet_ros.inference.factory import open_engine
@@ -123,7 +123,7 @@ class Segmenter:
         if len({image.shape for image in images}) != 1:
             sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
             raise ImageError(f"Expected images of one size in a batch, got {', '.join(sizes) or 'none'}.")
-        rgb = contiguous_rgb(images[0])[None] if len(images) == 1 else np.stack(images)
+        rgb = images[0][None] if len(images) == 1 else np.stack(images)
         ready = time.perf_counter()
         labels, confidences = self.engine(rgb)
         done = time.perf_counter()

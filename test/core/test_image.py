@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.image import check_image, contiguous_rgb
+from erfnet_ros.core.image import check_image, contiguous_rgb, copy_rgb
 
 RGB = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
 
@@ -31,6 +31,10 @@ def test_every_view_becomes_one_block_of_the_same_pixels(view: np.ndarray) -> No
     block = contiguous_rgb(view)
     assert block.flags.c_contiguous
     np.testing.assert_array_equal(block, view)
+    # As a GPU engine fills its pinned memory, without a block in between.
+    given = np.zeros(RGB.shape, np.uint8)
+    copy_rgb(view, given)
+    np.testing.assert_array_equal(given, view)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
+from erfnet_ros.core.image import contiguous_batch
 from erfnet_ros.inference.device import has_bf16_units, has_fused_layers
 from erfnet_ros.inference.parity_check import check_images
 from erfnet_ros.inference.pytorch.border_upsampling import upsample_labels
@@ -69,6 +70,7 @@ class CpuPipeline:
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """Return labels and confidences, (N, H, W) uint8 each, of (N, H, W, 3) uint8 images."""
+        images = contiguous_batch(images)
         camera = (images.shape[2], images.shape[1])
         size = network_size(camera, self._trained_size, self._input_size)
         seen = (

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import numpy as np
 import torch
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import DeviceError, EngineError
+from erfnet_ros.core.image import copy_rgb
 from erfnet_ros.inference.engine import Engine
 from erfnet_ros.inference.pytorch.fused_gpu import Work, fuse
 from erfnet_ros.models.pipeline import Pipeline
@@ -117,8 +117,9 @@ class GpuFrames:
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.inference.engine.Engine`."""
-        image, labels, confidences = self._arrays
-        np.copyto(image, images)
+        pinned, labels, confidences = self._arrays
+        for image, block in zip(images, pinned, strict=True):
+            copy_rgb(image, block)
         with self.faults(), torch.cuda.device(self.device), torch.cuda.stream(self._stream), torch.inference_mode():
             with _GRAPHS:
                 if self._graph is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-
 import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
@@ -11,18 +9,17 @@ from std_msgs.msg import Header
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.image import VIEWED, contiguous_rgb, to_array
+from erfnet_ros.core.image import VIEWED, to_array
 from erfnet_ros.core.image_decoding import compressed_to_array
 
 
 def to_rgb(message: Image | CompressedImage) -> Pixels:
-    """Return a message's image as C-contiguous (H, W, 3) uint8 RGB, which may be a view of the message's data.
+    """Return a message's image as (H, W, 3) uint8 RGB of any strides, which may be a view of the message's data.
 
     Raises:
         ImageError: The image cannot be read, or is too small or too large to segment.
     """
-    image = compressed_to_array(message) if isinstance(message, CompressedImage) else to_array(message)
-    return contiguous_rgb(image)
+    return compressed_to_array(message) if isinstance(message, CompressedImage) else to_array(message)
 
 
 def from_array(pixels: Pixels, encoding: str, header: Header) -> Image:
@@ -33,7 +30,8 @@ def from_array(pixels: Pixels, encoding: str, header: Header) -> Image:
     height, width = pixels.shape[:2]
     message = Image(header=header, height=height, width=width, encoding=encoding)
     message.step = width * VIEWED[encoding]
-    message.data = _bytes_of(np.ascontiguousarray(pixels))
+    # What is assigned, message classes copy once more, or check byte by byte.
+    message.data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     return message
 
 
@@ -52,12 +50,5 @@ def compressed_from_array(pixels: Pixels, header: Header, jpeg_quality: int | No
         raise ImageError(f"OpenCV could not encode an image of shape {pixels.shape} as {codec}.")
     message = CompressedImage(header=header)
     message.format = f"{'rgb8' if color else 'mono8'}; {codec} compressed {'bgr8' if color else gray}"
-    message.data = _bytes_of(encoded)
+    message.data.frombytes(encoded.data.cast("B"))
     return message
-
-
-def _bytes_of(pixels: Pixels) -> array[int]:
-    """Copy contiguous pixels into what message setters take as it is; they check anything else byte by byte."""
-    data = array("B")
-    data.frombytes(pixels.data.cast("B"))
-    return data

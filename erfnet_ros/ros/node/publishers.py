@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
+from erfnet_ros.core.image import contiguous_rgb
 from erfnet_ros.evaluation.metrics.class_statistics import class_statistics
 from erfnet_ros.inference.segmenter import Segmentation
 from erfnet_ros.msg import SegmentationStatistics
@@ -42,7 +43,7 @@ class SegmentedFrame:
 
     Attributes:
         header: The image's, shared by all outputs.
-        rgb: (H, W, 3) uint8 image.
+        rgb: (H, W, 3) uint8 image, of any strides.
         mask: (H, W) uint8 labels after the confidence threshold.
         palette: (256, 3) uint8 RGB colors of the class ids.
         overlay_alpha: Weight of the colors in the overlay, 0..1.
@@ -77,7 +78,7 @@ class SegmentedFrame:
     @cached_property
     def overlay(self) -> Pixels:
         """(H, W, 3) uint8 RGB: the image with the class colors blended in."""
-        return blend(self.rgb, self.mask, self.palette, self.overlay_alpha)
+        return blend(contiguous_rgb(self.rgb), self.mask, self.palette, self.overlay_alpha)
 
     @cached_property
     def color_mask(self) -> Pixels:
