@@ -61,7 +61,7 @@ class Client(Node):
             if value:
                 return value
             self._spinner.spin_once(timeout_sec=0.05)
-        raise AssertionError(f"waited {deadline_s:.0f} s in vain for {what}")
+        raise AssertionError(f"waited {deadline_s:.0f} s for {what}, which did not come")
 
     def spin_for(self, seconds: float) -> None:
         """Spin for a time: only to show that something does not happen."""

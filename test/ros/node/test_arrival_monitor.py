@@ -94,7 +94,7 @@ def test_a_camera_that_sends_large_images_without_the_profile_is_told_which(
     with (tmp_path / "log").open("w") as log:
         camera = subprocess.Popen(command, env={**environment, **domain, **transports}, stdout=log, stderr=log)
         try:
-            status = client.diagnosis(lambda s: "are lost on the way" in s.message, "a word on the loss")
+            status = client.diagnosis(lambda s: "are lost on the way" in s.message, "a warning of the loss")
         finally:
             camera.terminate()
             camera.wait()

@@ -122,7 +122,7 @@ def test_a_camera_of_another_message_type_is_named(client: Client) -> None:
         lambda s: (
             "Expected sensor_msgs/msg/Image on /camera/image_raw, got sensor_msgs/msg/CompressedImage" in s.message
         ),
-        "a word on the topic's type",
+        "the refused type",
     )
 
 

@@ -36,7 +36,7 @@ def test_the_whole_life_of_a_managed_node() -> None:
         client.send(camera, image_message(RGB), masks)
 
         assert client.change(Transition.TRANSITION_DEACTIVATE)
-        client.wait_for(lambda: camera.get_subscription_count() == 0, "the camera to be let go")
+        client.wait_for(lambda: camera.get_subscription_count() == 0, "the node to unsubscribe")
 
         assert client.change(Transition.TRANSITION_ACTIVATE)
         client.send(camera, image_message(RGB), masks)
@@ -130,9 +130,9 @@ def test_remapping_and_namespace_are_those_of_the_command_line() -> None:
 
 
 def test_the_missing_large_image_transport_is_told_once() -> None:
-    """Without it nearly all full-HD images are lost in silence."""
+    """Without it nearly all full-HD images are silently dropped."""
     with running_node(environment={profile_variable(): ""}) as node, client_of(node) as client:
         client.reach("active")
-        status = client.diagnosis(lambda s: profile_variable() in s.message, "a word on the transport")
+        status = client.diagnosis(lambda s: profile_variable() in s.message, "a warning of the transport")
         assert status.level == b"\x01"
         assert node.log().count("Fast DDS runs with its default shared memory") == 1
