@@ -26,6 +26,9 @@ def main() -> int:
     # What a shell starts in the background ignores the signal, and goes on to do so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    # What OpenCV and FFmpeg write of a damaged file on their own; our message names the file.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
     try:
         _limit_interrupts()
         from erfnet_ros.commands import cli

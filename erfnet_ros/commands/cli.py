@@ -136,7 +136,7 @@ def _segment(options: argparse.Namespace) -> int:
     )
     faults = segment_files(tasks, segmenter, options.out, threshold=options.threshold, alpha=options.alpha)
     for fault in faults:
-        print(printable(f"erfnet: left out {fault}", 2000), file=sys.stderr)
+        print(printable(f"erfnet: skipped an image: {fault}", 2000), file=sys.stderr)
     print(f"{len(tasks) - len(faults)} of {len(tasks)} images segmented into {options.out}")
     return 1 if faults else 0
 

@@ -93,7 +93,7 @@ def open_source(spec: str, class_set: ClassSet, *, frames: int = 150, size: tupl
     if not path.exists():
         raise SourceError(
             f"Expected 'synthetic', 'synthetic:SEED', a folder of images or a video file, got '{spec}',"
-            " which does not exist."
+            " which does not exist; check the path."
         )
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise SourceError(

@@ -294,5 +294,5 @@ def test_info_as_json_says_the_same_of_several_bags(tmp_path: Path, capsys: pyte
 def test_what_is_no_bag_ends_the_command_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert erfnet(["bag", "info", str(tmp_path / "nothing")]) == 2
     error = capsys.readouterr().err.strip()
-    assert error.endswith("nothing', which does not exist.")
+    assert error.endswith("nothing', which does not exist; check the path.")
     assert "\n" not in error

@@ -47,8 +47,9 @@ def test_one_bad_file_is_named_and_the_others_are_done(
     bad.write_bytes(b"no picture")
     assert cli.main(["segment", str(bad), str(picture), "-o", str(tmp_path / "out")]) == 1
     captured = capsys.readouterr()
-    assert "left out" in captured.err
-    assert "bad.png" in captured.err
+    assert captured.err.endswith(
+        f"skipped an image: Expected an image in '{bad}', got 10 bytes that no decoder knows; delete or replace it.\n"
+    )
     assert "1 of 2 images segmented" in captured.out
     assert (tmp_path / "out" / "street_mask.png").exists()
 
@@ -95,6 +96,58 @@ def test_an_error_is_one_line_with_the_value_and_nothing_is_written(
     assert message in error
     assert "Traceback" not in error
     assert not list(Path().iterdir())
+
+
+NO_IMAGES = "in 'empty', found none."
+NO_SOURCE = "'synthetic:SEED', a folder of images or a video file, got 'missing', which does not exist; check the path."
+NO_BAG = "Expected a bag (a rosbag2 folder, .mcap or .db3), got 'missing', which does not exist; check the path."
+TEXT = "text.safetensors is not a checkpoint: it is truncated or of another kind"
+NO_CHECKPOINT = "Expected a checkpoint (.safetensors) at missing.safetensors, got no such file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("evaluate camvid --data missing", "a camvid data set at 'missing', got no such folder; check the path."),
+        ("evaluate camvid --data empty", "Expected CamVid in 'empty': train/images and train/labels"),
+        ("evaluate kitti --data empty", "Expected a data set of kind camvid, cityscapes, folder, got 'kitti'"),
+        ("data check missing", "Expected the folder of a data set at 'missing', got no such folder; check the path."),
+        ("data check street.png", "Expected the folder of a data set at 'street.png', got a file; check the path."),
+        ("train camvid --data missing --out run", "a camvid data set at 'missing', got no such folder"),
+        ("train camvid --data empty --out run --recipe fast", "or a YAML file as recipe, got 'fast', which does not"),
+        ("train camvid --data empty --out run --recipe bad.yaml", "Expected YAML in bad.yaml, got: "),
+        ("export missing.safetensors -o out.onnx", NO_CHECKPOINT),
+        ("calibrate text.safetensors --images . -o out.safetensors", TEXT),
+        ("bag make missing -o bag", NO_SOURCE),
+        ("bag make empty -o bag", NO_IMAGES),
+        ("bag make text.mp4 -o bag", "Expected a video, got no frame out of 'text.mp4'; see whether another program"),
+        ("bag make street.png -o bag", "Expected a folder or a video, got the single image 'street.png'; name its"),
+        ("bag info missing", NO_BAG),
+        ("bag info empty", "got 'empty', which has no .mcap or .db3 either."),
+        ("evaluate-bag missing -o report", NO_BAG),
+        ("evaluate-bag street.png -o report", "got the file 'street.png'"),
+        ("benchmark --data missing", NO_SOURCE),
+        ("benchmark --sizes large", "Expected --sizes to be different sizes such as 640x480,1920x1080, got 'large'."),
+        ("build-engine --checkpoint text.safetensors", TEXT),
+        ("demo --source empty --out demo", NO_IMAGES),
+        ("import-weights street.png -o out.safetensors", "street.png was refused: it is damaged, or holds more than"),
+    ],
+)
+def test_wrong_input_is_named_with_what_to_do(
+    picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str, message: str
+) -> None:
+    if arguments.startswith("demo"):
+        pytest.importorskip("rclpy")
+    monkeypatch.chdir(picture.parent)
+    Path("empty").mkdir()
+    for name in ("text.safetensors", "text.mp4"):
+        Path(name).write_text("hello")
+    Path("bad.yaml").write_text("a: [1")
+    assert cli.main(arguments.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("erfnet: error: ")
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_the_authors_weights_become_a_checkpoint_that_segments(picture: Path, tmp_path: Path) -> None:

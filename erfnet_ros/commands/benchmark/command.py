@@ -142,9 +142,10 @@ def node_minutes(options: argparse.Namespace) -> float:
 
 def camera_sizes(text: str) -> tuple[tuple[int, int], ...]:
     """Return the sizes of `WxH,WxH`."""
-    sizes = [parse_input_size(part.strip()) for part in text.split(",")]
+    parts = [part.strip() for part in text.split(",")]
+    sizes = [parse_input_size(part) for part in parts if "x" in part]
     found = tuple(dict.fromkeys(size for size in sizes if size))
-    if len(found) != len(sizes):
+    if len(found) != len(parts):
         raise ParameterError(f"Expected --sizes to be different sizes such as 640x480,1920x1080, got '{text}'.")
     return found
 

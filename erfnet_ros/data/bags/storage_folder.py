@@ -64,7 +64,9 @@ def _found(path: Path) -> BagFolder:
     if path.is_dir():
         return _of_folder(path)
     if not path.exists():
-        raise BagError(f"Expected a bag (a rosbag2 folder, .mcap or .db3), got '{path}', which does not exist.")
+        raise BagError(
+            f"Expected a bag (a rosbag2 folder, .mcap or .db3), got '{path}', which does not exist; check the path."
+        )
     if path.name == METADATA:
         return _of_folder(path.parent)
     if not _is_storage(path):

@@ -89,7 +89,8 @@ def detect_kind(root: str | Path) -> str:
         return open_layout("camvid", root).kind
     except SourceError as error:
         if not root.is_dir():
-            raise
+            found = "a file" if root.exists() else "no such folder"
+            raise SourceError(f"Expected the folder of a data set at '{root}', got {found}; check the path.") from None
         raise SourceError(
             f"Expected a data set in '{root}': CamVid (train/images or 701_StillsRaw_full), Cityscapes (leftImg8bit) "
             "or a folder of your own (images, labels, classes.yaml); got none of them. Name the folder that holds them."

@@ -196,7 +196,8 @@ def load(name_or_path: str) -> tuple[str, Recipe]:
     path = _built_in(name_or_path) if name_or_path in BUILT_IN else Path(name_or_path)
     if not path.is_file():
         raise ParameterError(
-            f"Expected {', '.join(BUILT_IN)} or a YAML file as recipe, got '{name_or_path}', which does not exist."
+            f"Expected {', '.join(BUILT_IN)} or a YAML file as recipe, got '{name_or_path}', which does not exist; "
+            "check the name."
         )
     return path.stem, build(Recipe, read_mapping(path), str(path))
 
