@@ -45,8 +45,9 @@ demo: build ## Segment a camera over DDS, write demo_output/ (SOURCE=folder or v
 test: build ## Run the tests (TEST_ARGS=...)
 	@$(ENTER) && $(if $(TEST_ARGS),python -m pytest $(TEST_ARGS),tools/test.sh)
 
-lint: env ## Check style and types
+lint: env ## Check style and types, Dockerfiles and workflows
 	@. .venv$(SUFFIX)/bin/activate && ruff check . && ruff format --check . && mypy
+	@tools/lint_ci.sh
 
 licenses: env ## List the licenses of what is installed; copyleft and unknown ones are named
 	@.venv$(SUFFIX)/bin/python tools/licenses.py
