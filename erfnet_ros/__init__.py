@@ -10,7 +10,7 @@ from typing import Any
 # A checkout on sys.path would otherwise hide the generated `erfnet_ros.msg` of an installed workspace.
 __path__ = extend_path(__path__, __name__)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _EXPORTS = {"Segmenter": "erfnet_ros.inference.segmenter", "ERFNet": "erfnet_ros.models.erfnet"}
 

@@ -25,8 +25,7 @@ install_from_apt() {
     "${sudo[@]}" apt-get install -y --no-install-recommends python3-venv
     compgen -G "/etc/ros/rosdep/sources.list.d/*.list" >/dev/null || "${sudo[@]}" rosdep init
     rosdep update --rosdistro "$ROS_DISTRO"
-    rosdep install --from-paths "$PACKAGE" --ignore-src -y --rosdistro "$ROS_DISTRO" \
-        --dependency-types buildtool --dependency-types build --dependency-types build_export --dependency-types exec
+    rosdep install --from-paths "$PACKAGE" --ignore-src -y --rosdistro "$ROS_DISTRO" -t buildtool -t build -t exec
 }
 
 # What apt has not, or too old, in an environment that sees ROS. NumPy 1, since Ubuntu's OpenCV is built against it.

@@ -26,7 +26,6 @@ ROSDEP_KEYS = {
     "PIL": "python3-pil",
     "cv2": "python3-opencv",
     "jinja2": "python3-jinja2",
-    "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "filelock": "python3-filelock",
     "psutil": "python3-psutil",
@@ -39,6 +38,10 @@ ONLY_FROM_PIP = {
     *("dask", "distributed", "lightning", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorboard"),
     *("torchmetrics", "triton"),
 }
+
+
+OPTIONAL_ON_A_ROBOT = {"matplotlib"}
+"""Imported where it is used, with an error that says how to install it."""
 
 
 def manifest() -> ElementTree.Element:
@@ -63,7 +66,7 @@ def requirements() -> list[Requirement]:
 def imported_packages() -> set[str]:
     """Return the top-level names of all packages that the code imports, less Python's own and ours."""
     names: set[str] = set()
-    for path in PACKAGE.rglob("*.py"):
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names.update(alias.name.split(".")[0] for alias in node.names)
@@ -74,16 +77,45 @@ def imported_packages() -> set[str]:
 
 def is_from_ros(package: str) -> bool:
     """Return whether a package comes with ROS and never from pip."""
-    return package.endswith("_msgs") or package in {"ament_index_python", "rcl_interfaces", "rclpy"}
+    return package.endswith("_msgs") or package in {
+        "ament_index_python",
+        "launch",
+        "launch_ros",
+        "rcl_interfaces",
+        "rclpy",
+    }
 
 
 def test_both_installers_name_the_same_version() -> None:
     assert manifest().findtext("version") == erfnet_ros.__version__
 
 
+def test_catkin_tools_read_the_manifest_without_a_complaint() -> None:
+    """Bloom and colcon read it with this parser."""
+    parser = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg is not installed")
+    warnings: list[str] = []
+    package = parser.parse_package(str(ROOT / "package.xml"), warnings=warnings)
+    assert warnings == []
+    assert [name for name in (license.file for license in package.licenses) if not (ROOT / name).is_file()] == []
+
+
+def test_catkin_tools_read_every_entry_of_the_changelog() -> None:
+    """Bloom puts the entries of a version into the Debian package's changelog; what its parser misses is lost."""
+    changelog = pytest.importorskip("catkin_pkg.changelog", reason="catkin_pkg is not installed")
+    text = (ROOT / "CHANGELOG.rst").read_text()
+    released = text.replace("Forthcoming\n-----------", f"{erfnet_ros.__version__} (2000-01-01)\n------------------")
+    parsed = changelog.populate_changelog_from_rst(changelog.Changelog("erfnet_ros"), released)
+    versions = [(version, content) for version, _, content in parsed.foreach_version()]
+    assert versions[0][0] == erfnet_ros.__version__
+    lines = "\n".join(str(part) for _, content in versions for part in content).splitlines()
+    assert sum(line.startswith("* ") for line in lines) == sum(line.startswith("- ") for line in text.splitlines())
+
+
 def test_rosdep_installs_everything_that_the_code_imports() -> None:
     declared = {element.text for element in manifest() if element.tag in ("depend", "exec_depend")}
-    wanted = {ROSDEP_KEYS.get(package, package) for package in imported_packages() - ONLY_FROM_PIP}
+    wanted = {
+        ROSDEP_KEYS.get(package, package) for package in imported_packages() - ONLY_FROM_PIP - OPTIONAL_ON_A_ROBOT
+    }
     assert not wanted - declared
 
 

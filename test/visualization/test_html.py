@@ -17,7 +17,7 @@ import pytest
 from support import browser
 
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
-from erfnet_ros.core.errors import ImageError
+from erfnet_ros.core.errors import ErfnetError, ImageError
 from erfnet_ros.visualization.html import formatting, images, render
 from erfnet_ros.visualization.html.class_charts import class_bars, class_table, confusion_chart
 from erfnet_ros.visualization.html.elements import (
@@ -236,6 +236,13 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     before = dict(matplotlib.rcParams)
     class_bars(("a",), (0.5,), "IoU")
     assert dict(matplotlib.rcParams) == before
+
+
+def test_without_matplotlib_a_chart_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A robot without a screen does not have it."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ErfnetError, match="apt: python3-matplotlib"):
+        class_bars(("a",), (0.5,), "IoU")
 
 
 def test_a_mask_survives_the_page_and_a_photograph_is_made_small(tmp_path: Path) -> None:

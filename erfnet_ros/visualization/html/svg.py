@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from erfnet_ros.core.errors import ErfnetError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -69,8 +71,17 @@ _LONGEST_NAME = 22
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in the page's style; what matplotlib was set to before holds again afterwards."""
-    import matplotlib
+    """Draw in the page's style; what matplotlib was set to before holds again afterwards.
+
+    Raises:
+        ErfnetError: matplotlib is not installed, as on a robot without a screen.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ErfnetError(
+            "Charts need matplotlib, which is not installed (apt: python3-matplotlib, or pip install matplotlib)."
+        ) from error
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         # The reader's browser has the glyphs of other scripts even where the font here has not.
