@@ -22,7 +22,7 @@ from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.models.checkpoint import DEFAULT
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / "docs") for path in sorted(folder.glob("*.md"))]
 
 SHORTER = {
     # Recipes take hours, and the whole benchmark minutes.

@@ -152,7 +152,7 @@ def test_another_content_of_the_bag_begins_anew(tmp_path: Path, interrupted: Pat
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "null", "[]", '{"score": {}}'])
-def test_a_damaged_journal_costs_time_and_not_the_result(tmp_path: Path, interrupted: Path, damage: str) -> None:
+def test_a_damaged_progress_file_costs_time_and_not_the_result(tmp_path: Path, interrupted: Path, damage: str) -> None:
     (file,) = (interrupted / FOLDER).iterdir()
     file.write_text(damage)
     began, result = resumed_at(interrupted)
@@ -160,7 +160,7 @@ def test_a_damaged_journal_costs_time_and_not_the_result(tmp_path: Path, interru
     assert timeless(result) == timeless(evaluated(tmp_path / "bag", tmp_path / "anew"))
 
 
-def test_a_journal_with_a_damaged_score_begins_anew(interrupted: Path) -> None:
+def test_a_progress_file_with_a_damaged_score_begins_anew(interrupted: Path) -> None:
     (file,) = (interrupted / FOLDER).iterdir()
     content = json.loads(file.read_text())
     content["score"]["matrix"][0][0] = -1
