@@ -35,7 +35,7 @@ install_from_pip() {
     local index=()
     [[ -z ${TORCH_INDEX:-} ]] || index=(--index-url "$TORCH_INDEX")
     "$VENV/bin/pip" install "${index[@]}" "torch>=2.4" "numpy<2"
-    "$VENV/bin/pip" install "safetensors>=0.4" "rosbags>=0.11" "numpy<2"
+    "$VENV/bin/pip" install "safetensors>=0.4.2" "rosbags>=0.11.6" "numpy<2"
 }
 
 build() {

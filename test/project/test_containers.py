@@ -26,7 +26,10 @@ def test_a_dockerfile_copies_and_runs_what_is_in_the_repository(path: Path) -> N
     assert [name for name in run if not os.access(ROOT / name, os.X_OK)] == []
 
 
-@pytest.mark.parametrize("path", [*DOCKERFILES, ROOT / "tools" / "install_robot.sh"], ids=lambda path: path.name)
+INSTALLING = [ROOT / name for name in ("README.md", "docs/ros_installation.md", "tools/install_robot.sh")]
+
+
+@pytest.mark.parametrize("path", [*DOCKERFILES, *INSTALLING], ids=lambda path: path.name)
 def test_a_robot_gets_the_versions_that_the_package_asks_for(path: Path) -> None:
     """`numpy<2` is the robot's own: Ubuntu's OpenCV is built against NumPy 1."""
     config = configparser.ConfigParser()
