@@ -15,7 +15,7 @@ rm -rf dist
 "$VENV/tools/bin/twine" check --strict dist/*
 
 python3 -m venv "$VENV/bare"
-"$VENV/bare/bin/pip" install --quiet dist/*.whl
+"$VENV/bare/bin/pip" install --quiet --constraint requirements/lock.txt dist/*.whl
 cd "$VENV"
 bare/bin/erfnet --help
 bare/bin/erfnet --version

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -64,3 +67,54 @@ def test_rviz_shows_topics_that_exist() -> None:
     for display in displays:
         topic = display["Topic"]["Value"]
         assert topic == "image" or f'"{topic}"' in outputs
+
+
+LAYOUT = json.loads((CONFIG / "foxglove.json").read_text())
+NAMESPACE = "/segmentation/"
+
+
+def topics_of(value: object) -> Iterator[str]:
+    """Return every string in a part of the layout that is a topic, or a topic and the path of a field."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from topics_of(part)
+    elif isinstance(value, str) and value.startswith("/"):
+        yield value
+
+
+def panels_of(node: str | dict[str, Any]) -> Iterator[str]:
+    """Return the panels in a part of the layout's tree."""
+    if isinstance(node, str):
+        yield node
+    else:
+        yield from (*panels_of(node["first"]), *panels_of(node["second"]))
+
+
+def test_foxglove_shows_topics_and_fields_that_exist() -> None:
+    cells = re.findall(r"^\| (`.+?`) \|", (ROOT / "docs" / "topics.md").read_text(), re.M)
+    documented = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    fields = re.findall(r"^\w+(?:\[\])? (\w+)", (ROOT / "msg" / "SegmentationStatistics.msg").read_text(), re.M)
+    wanted = set(topics_of(LAYOUT["configById"]))
+    assert {path.partition(".")[0].removeprefix(NAMESPACE) for path in wanted} <= documented
+    shown = {path.split(".")[1].partition("[")[0] for path in wanted if "." in path}
+    assert shown
+    assert shown <= set(fields)
+
+
+def test_foxglove_names_the_classes_of_the_shipped_weights() -> None:
+    series = LAYOUT["configById"]["Plot!shares"]["paths"]
+    shares = [f"{NAMESPACE}statistics.shares[{index}]" for index in range(len(CAMVID))]
+    assert [(path["value"], path["label"]) for path in series[:-1]] == list(zip(shares, CAMVID.names, strict=True))
+
+
+def test_foxglove_places_every_panel_once() -> None:
+    assert sorted(panels_of(LAYOUT["layout"])) == sorted(LAYOUT["configById"])
+
+
+def test_every_output_of_the_node_is_documented() -> None:
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    from erfnet_ros.ros.node.publishers import OUTPUTS
+
+    table = (ROOT / "docs" / "topics.md").read_text()
+    rows = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    assert [output.topic for output in OUTPUTS if f"`{output.topic}`" not in rows] == []
