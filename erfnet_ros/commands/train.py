@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--validate-on", metavar="SPLIT", help="val, test or none (default: val, or test where val is trained on)"
     )
-    what.add_argument("--init", type=Path, metavar="FILE", help="checkpoint whose weights to start from")
+    what.add_argument("--init", type=Path, metavar="FILE", help="checkpoint or .pth to start from, of any classes")
     what.add_argument(
         "--resume", action="store_true", help="continue the run in RUN; the result is the same as without the stop"
     )

@@ -38,6 +38,10 @@ FORMAT = 1
 
 _METADATA_KEY = "erfnet_ros"
 
+_CONTAINERS = ("state_dict", "model_state_dict", "model")
+_PREFIXES = r"^(module\.|_orig_mod\.|model\.|features\.)+"
+"""What DataParallel, torch.compile, Lightning modules and the authors' ImageNet network put before names."""
+
 Triple = tuple[float, float, float]
 
 
@@ -151,9 +155,9 @@ def import_weights(
 ) -> Checkpoint:
     """Turn a `.pth` or `.pth.tar` file of the authors' PyTorch code into a checkpoint.
 
-    Names may carry the prefix `module.`; the tensors may lie under `state_dict`. Where the network has one logit more
-    than the class set has classes, the last is void and is left out. Tensors that older files lack and segmentation
-    never reads become zeros. Both are logged.
+    Names may carry wrappers' prefixes; the tensors may lie under `state_dict` or `model`. Where the network has one
+    logit more than the class set has classes, the last is void and is left out. Tensors that older files lack and
+    segmentation never reads become zeros. Both are logged.
 
     Args:
         path: The file; only tensors and plain containers in it are read.
@@ -164,7 +168,7 @@ def import_weights(
             misshapen.
     """
     path = Path(path)
-    tensors, filled = with_unread_tensors(_unpickled_tensors(path), len(class_set))
+    tensors, filled = with_unread_tensors(unpickled_tensors(path), len(class_set))
     classes_only = without_void_logit(tensors, len(class_set))
     state_dict = fitted(classes_only, class_set, path)
     if filled:
@@ -174,7 +178,8 @@ def import_weights(
     return Checkpoint(class_set, state_dict, input_size, data, miou, license)
 
 
-def _unpickled_tensors(path: Path) -> dict[str, Tensor]:
+def unpickled_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a `.pth` file by name, without wrappers' prefixes."""
     _check_file(path, "a .pth or .pth.tar file")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -185,17 +190,18 @@ def _unpickled_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} was refused: it is damaged, or holds more than tensors, which would run as code when loaded"
             f"{f' (it asks for {asked_for[1]})' if asked_for else ''}. Save the network's state_dict() alone."
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for key in _CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
     if not isinstance(content, dict):
         raise CheckpointError(f"Expected tensors by name in {path}, got {type(content).__name__}; save a state_dict().")
     others = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise CheckpointError(
             f"Expected tensors by name in {path}, got {shown(others)} as well; save the state_dict() alone or "
-            "under 'state_dict'."
+            f"under one of {', '.join(_CONTAINERS)}."
         )
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    return {re.sub(_PREFIXES, "", str(name)): value for name, value in content.items()}
 
 
 def _check_file(path: Path, expected: str) -> None:

@@ -13,7 +13,7 @@ from erfnet_ros.core.errors import CheckpointError
 from erfnet_ros.models.erfnet import ERFNet
 
 _NAMES_SHOWN = 5
-_HEADS = (("encoder.output_conv", 0), ("decoder.output_conv", 1))
+HEADS = (("encoder.output_conv", 0), ("decoder.output_conv", 1))
 """Where the class count stands: on the first axis of a convolution's weight, the second of a transposed one's."""
 
 
@@ -77,7 +77,7 @@ def without_void_logit(tensors: Mapping[str, Tensor], num_classes: int) -> dict[
     The authors' networks end in a logit for void, which Cityscapes' scores never ask for: the best of the classes wins.
     """
     result = dict(tensors)
-    for name, axis in _HEADS:
+    for name, axis in HEADS:
         weight, bias = result.get(f"{name}.weight"), result.get(f"{name}.bias")
         if weight is None or bias is None or weight.ndim != 4 or weight.shape[axis] != num_classes + 1:
             continue

@@ -100,6 +100,11 @@ def load_training_data(
     """
     log.info("Reading the %d frames of %s, split %s.", len(data), data.name, data.split)
     frequencies = count_classes(data, options)
+    if (frequencies.pixels > 0).sum() < 2:
+        raise SourceError(
+            f"Expected pixels of two classes or more in split {data.split} of {data.name} to train on, got "
+            f"{int((frequencies.pixels > 0).sum())}; label what the class is not as a class as well, such as 'other'."
+        )
     absent = [name for name, pixels in zip(data.class_set.names, frequencies.pixels, strict=True) if not pixels]
     if absent:
         log.warning(

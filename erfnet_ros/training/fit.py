@@ -13,13 +13,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from erfnet_ros.inference.pytorch.cuda import is_out_of_memory
-from erfnet_ros.models.checkpoint import build_network
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.request import Request
 from erfnet_ros.training.config.schedule import plans
 from erfnet_ros.training.data.batches import BatchSampler, batches
 from erfnet_ros.training.finalize import finish
-from erfnet_ros.training.loop.callbacks import StateSaver, StepBar, wants_bar
+from erfnet_ros.training.loop.callbacks import EarlyStop, StateSaver, StepBar, wants_bar
 from erfnet_ros.training.loop.checkpoint_io import StateFile, read_state
 from erfnet_ros.training.loop.curves import TrainingCurves
 from erfnet_ros.training.loop.lightning_module import STAGE_KEY, StageModule
@@ -54,11 +53,14 @@ def _train(setup: TrainingSetup) -> bool:
         quiet=wants_bar(),
     )
     saver = StateSaver(request.state, request.save_every_s, curves)
-    callbacks = [curves, saver, *([StepBar(curves)] if wants_bar() else [])]
+    early_stop = None if recipe.patience is None else EarlyStop(recipe.patience, curves)
+    callbacks = [curves, *([early_stop] if early_stop else []), saver, *([StepBar(curves)] if wants_bar() else [])]
     state = read_state(request.state) if request.resume else None
     weights = class_weights(recipe.loss, data.class_frequencies.shares)
     torch.manual_seed(recipe.seed)
-    network = ERFNet(len(data.class_set)) if setup.initial is None else build_network(setup.initial)
+    network = ERFNet(len(data.class_set))
+    if setup.initial is not None:
+        setup.initial.copy_to(network, data.class_set.names)
     for plan in plans(recipe, len(data.data)):
         if state is not None and plan.index < state[STAGE_KEY]:
             continue
@@ -69,6 +71,9 @@ def _train(setup: TrainingSetup) -> bool:
             log.info("The state after step %d is saved.", curves.steps)
             return False
         network = module.result()
+        if early_stop and early_stop.best:
+            network.load_state_dict(early_stop.best)
+            early_stop.best = {}
     logger.finalize("success")
     if is_first_process():
         finish(setup, network.cpu(), curves)

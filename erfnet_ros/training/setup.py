@@ -6,21 +6,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.errors import CheckpointError, EngineError, TrainingError
+from erfnet_ros.core.errors import EngineError, TrainingError
 from erfnet_ros.core.output_files import locked_output_folder
 from erfnet_ros.inference.device import pick_device, pick_floats
-from erfnet_ros.models import checkpoint as checkpoints
-from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.request import Request, RunConfig, completed_from, file_hash, fingerprint, recipe_of
 from erfnet_ros.training.data.frame_store import FrameOptions, default_workers
 from erfnet_ros.training.data_setup import TrainingData, load_training_data, open_split, open_validation_split
+from erfnet_ros.training.initial_weights import InitialWeights
 from erfnet_ros.training.loop.checkpoint_io import read_state, remove_partial_states
 from erfnet_ros.training.loop.memory_check import check_memory
 
@@ -33,7 +30,7 @@ class TrainingSetup:
     run_config: RunConfig
     recipe: Recipe
     training_data: TrainingData
-    initial: Checkpoint | None
+    initial: InitialWeights | None
     device: torch.device
     precision: str
     workers: int
@@ -47,7 +44,7 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
     name, recipe = recipe_of(request, before)
     device, precision = _machine(request, before)
     data = open_split(request.kind, request.root, request.split or "train")
-    initial = None if request.init is None else _initial(request.init, data.class_set)
+    initial = None if request.init is None else InitialWeights.read(request.init)
     run_config = RunConfig(
         data=request.kind,
         split=data.split,
@@ -64,6 +61,11 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
     validation_data = open_validation_split(
         request.kind, request.root, trained_on=data.split, wanted=request.validate_on
     )
+    if recipe.patience is not None and validation_data is None:
+        raise TrainingError(
+            f"Expected a split with labels to validate on, which the patience of recipe {name} needs, got none; label "
+            "one frame more, name one with --validate-on, or set patience: null."
+        )
     workers = default_workers(request.devices) if request.workers is None else request.workers
     options = FrameOptions(device, recipe.max_frame_height, recipe.seed, request.frames, workers, request.devices)
     # The first process starts the others, which write nothing.
@@ -110,13 +112,3 @@ def _machine(request: Request, before: RunConfig | None) -> tuple[torch.device, 
     if asked == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         asked = "bf16"
     return device, pick_floats(asked, device)
-
-
-def _initial(path: Path, class_set: ClassSet) -> Checkpoint:
-    checkpoint = checkpoints.load(path)
-    if checkpoint.class_set.names != class_set.names:
-        raise CheckpointError(
-            f"Expected a checkpoint of the {len(class_set)} classes of {class_set.name} to start from, got "
-            f"{len(checkpoint.class_set)} classes ({checkpoint.class_set.name}) in {path}; leave out --init."
-        )
-    return checkpoint

@@ -109,7 +109,7 @@ def test_the_command_says_what_the_segmenter_scores(
     assert figures.miou is not None
     assert f"{100 * figures.miou:.2f} %" in printed
     assert all(name in printed for name in (*CAMVID.names, "boundary F-score", "calibration error", "construction"))
-    assert sorted(path.name for path in pictures.iterdir()) == ["best.png", "worst.png"]
+    assert sorted(path.name for path in pictures.iterdir()) == ["best.png", "confusions.png", "worst.png"]
     assert list(out.parent.iterdir()) == [out], "nothing half-written is left beside it"
 
 

@@ -200,8 +200,10 @@ def test_an_installed_checkpoint_can_be_read_by_everyone(file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3, "best_acc": 0.7}])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3, "best_acc": 0.7}, lambda s: {"model": s, "epoch": 3}]
+)
+@pytest.mark.parametrize("prefix", ["", "module.", "module.module.", "_orig_mod.", "model._orig_mod."])
 def test_the_authors_files_are_imported(
     checkpoint: Checkpoint, tmp_path: Path, wrap: Callable[[dict], dict], prefix: str
 ) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.small_datasets import frame, make_camvid, make_cityscapes, make_folder, write
+from support.small_datasets import frame, make_camvid, make_cityscapes, make_folder, make_labelme, write
 
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
@@ -26,7 +26,8 @@ PAGES = [str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / "docs") for pat
 
 SHORTER = {
     # Recipes take hours, and the whole benchmark minutes.
-    r"erfnet train (\w+)": r"erfnet train \1 --batch-size 1 --epochs 3",
+    r"erfnet train (?!.* finetune)(\w+)": r"erfnet train \1 --batch-size 1 --epochs 3",
+    r"--recipe finetune": "--recipe finetune --batch-size 1 --steps 1",
     r"erfnet benchmark": "erfnet benchmark --quick --sizes 64x48 --engines pytorch:fp32",
     r"pytorch:bf16,onnxruntime": "pytorch:bf16",
     r"--frames 100": "--frames 4",
@@ -116,6 +117,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(root / "camvid" / "test" / "labels" / f"{index}.png", labels)
     make_cityscapes(root / "cityscapes", {**frames, "test": 1})
     make_folder(root / "yard", {"": 4})
+    make_labelme(root / "labelme_export", {"train": 3, "val": 1})
     write(root / "street.jpg", frame(0)[0])
     shutil.copy(DEFAULT, root / "yard.safetensors")
     (root / "tools").symlink_to(ROOT / "tools")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -117,6 +118,34 @@ def make_folder(root: Path, frames: dict[str, int] | None = None, size: tuple[in
             number += 1
     (root / "classes.yaml").write_text(yaml.safe_dump(OWN.to_dict(), sort_keys=False))
     return root
+
+
+LAWN = [0, 24, 64, 24, 64, 48, 0, 48]
+CAR = [16, 16, 40, 16, 40, 36, 16, 36]
+"""Outlines of two areas of a frame, x, y, x, y, ...; the car stands on the lawn."""
+
+
+def make_labelme(root: Path, frames: dict[str, int] = FRAMES) -> Path:
+    """Make SPLIT/NAME.jpg with SPLIT/NAME.json, as labelme writes them: the classes lawn and car."""
+    number = 0
+    for split, count in frames.items():
+        for index in range(count):
+            write(root / split / f"{index}.jpg", frame(number)[0])
+            number += 1
+            shapes = [
+                {"label": label, "points": np.reshape(points, (-1, 2)).tolist(), "shape_type": "polygon"}
+                for label, points in (("lawn", LAWN), ("car", CAR))
+            ]
+            content = {"version": "5.5.0", "flags": {}, "imagePath": f"{index}.jpg", "imageData": None}
+            size = {"imageHeight": 48, "imageWidth": 64}
+            write_json(root / split / f"{index}.json", {**content, **size, "shapes": shapes})
+    return root
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file, and make the folders on the way."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
 
 
 @cache

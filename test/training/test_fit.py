@@ -16,9 +16,10 @@ import pytest
 
 pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')")
 
+import numpy as np
 import torch
 import yaml
-from support.small_datasets import SIZE, make_camvid, make_cityscapes, make_folder
+from support.small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from erfnet_ros.commands.cli import main
@@ -243,14 +244,30 @@ def test_a_checkpoint_to_begin_with_is_where_training_begins(tmp_path: Path, cam
     torch.testing.assert_close(after, before, rtol=0, atol=1e-3)
 
 
-def test_a_checkpoint_of_another_class_count_is_refused_before_training(
-    tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_checkpoint_of_other_classes_is_where_training_begins(tmp_path: Path, camvid: Path) -> None:
     other = tmp_path / "cityscapes.safetensors"
     state = ERFNet(len(CITYSCAPES)).state_dict()
     checkpoints.save(checkpoints.Checkpoint(CITYSCAPES, state, SIZE, "nothing", None, ""), other)
-    assert _train_one_step(tmp_path / "run", camvid, "--init", str(other)) == 2
-    assert "Expected a checkpoint of the 11 classes of camvid to start from, got 19" in capsys.readouterr().err
+    assert _train_one_step(tmp_path / "run", camvid, "--init", str(other)) == 0
+    after = checkpoints.load(tmp_path / "run" / "checkpoint.safetensors").state_dict
+    name = "encoder.layers.3.conv3x1_1.weight"
+    torch.testing.assert_close(after[name], state[name], rtol=1e-3, atol=2e-3)
+
+
+def test_a_recipe_with_patience_needs_a_split_to_validate_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path / "yard", {"": 1})
+    assert train("folder", root, tmp_path / "run", "--recipe", "finetune") == 2
+    assert "which the patience of recipe finetune needs, got none" in capsys.readouterr().err
+
+
+def test_one_class_alone_is_nothing_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_folder(tmp_path / "yard", {"": 2})
+    for path in (root / "labels").iterdir():
+        write(path, np.zeros((48, 64), np.uint8))
+    assert train("folder", root, tmp_path / "run", "--recipe", "finetune") == 2
+    assert "two classes or more in split train of yard to train on, got 1" in capsys.readouterr().err
 
 
 def test_nothing_to_resume_is_an_error(tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:

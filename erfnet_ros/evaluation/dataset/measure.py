@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from erfnet_ros.core.array_types import Pixels
+import numpy as np
+
+from erfnet_ros.core.array_types import ConfusionMatrix, Pixels
 from erfnet_ros.core.pipelining import Prefetcher
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.data.frame_sources import Frame
@@ -26,6 +28,18 @@ class FrameScore:
     index: int
     name: str
     figures: FrameFigures
+    matrix: ConfusionMatrix
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pixels of one class that were labeled as another, and the frame with most of them."""
+
+    true: str
+    labeled: str
+    pixels: int
+    share: float
+    frame: FrameScore
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,25 @@ class Measurement:
     def worst(self, count: int) -> tuple[FrameScore, ...]:
         """Return the frames of the lowest mIoU, worst first; those without a true pixel are left out."""
         return self._ranked()[:count]
+
+    def confusions(self, count: int) -> tuple[Confusion, ...]:
+        """Return the confusions that cost most IoU: what the two classes would gain if those pixels were right."""
+        names, matrix = self.score.class_set.names, self.score.matrix[:, :-1]
+        union = np.maximum(self.score.matrix.sum(axis=1) + matrix.sum(axis=0) - matrix.diagonal(), 1)
+        cost = matrix / union[:, None] + matrix / union[None, :]
+        np.fill_diagonal(cost, 0)
+        worst = [divmod(int(place), len(names)) for place in np.argsort(cost, axis=None)[::-1][:count]]
+        return tuple(
+            Confusion(
+                names[true],
+                names[labeled],
+                int(matrix[true, labeled]),
+                float(matrix[true, labeled] / self.score.matrix[true].sum()),
+                max(self.frames, key=lambda frame: int(frame.matrix[true, labeled])),
+            )
+            for true, labeled in worst
+            if cost[true, labeled] > 0
+        )
 
     def _ranked(self) -> tuple[FrameScore, ...]:
         known = [(frame.figures.miou, frame.index, frame) for frame in self.frames if frame.figures.miou is not None]
@@ -78,6 +111,8 @@ def measure(
             sizes.add((prepared.rgb.shape[1], prepared.rgb.shape[0]))
             found = segment(prepared.rgb)
             if prepared.truth is not None:
-                frames.append(FrameScore(index, frame.name, score.add(prepared.truth, found.labels, found.confidence)))
+                before = score.matrix.copy()
+                figures = score.add(prepared.truth, found.labels, found.confidence)
+                frames.append(FrameScore(index, frame.name, figures, score.matrix - before))
             keep(prepared, found.labels)
     return Measurement(score, tuple(frames), tuple(sorted(sizes)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from rich.text import Text
 from erfnet_ros import __version__
 from erfnet_ros.core.output_files import write_file
 from erfnet_ros.data.datasets import DataSet
-from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement, Segment
+from erfnet_ros.evaluation.dataset.measure import Confusion, FrameScore, Measurement, Segment
 from erfnet_ros.evaluation.dataset.protocol import Protocol
 from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
 from erfnet_ros.evaluation.results.provenance import EngineMetadata
@@ -24,6 +24,7 @@ from erfnet_ros.models.pipeline import network_size
 from erfnet_ros.visualization.contact_sheet import Sample, contact_sheet, write_png
 from erfnet_ros.visualization.overlay import blend
 
+_CONFUSIONS = 3
 _PICTURES = 4
 """Frames on each contact sheet."""
 
@@ -81,6 +82,8 @@ def show(evaluation: Evaluation, console: Console) -> None:
     """Print the figures, where there was truth to take them from, and their provenance."""
     if evaluation.measurement.frames:
         _print_score(evaluation.measurement.score, console)
+        confusions = enumerate(evaluation.measurement.confusions(_CONFUSIONS), 1)
+        _print_facts({f"confusion {number}": _text(each) for number, each in confusions}, console)
     else:
         console.print("No ground truth to score against.")
     _print_facts({name.replace("_", " "): value for name, value in evaluation.provenance().items()}, console)
@@ -99,7 +102,7 @@ def write_json(path: Path, evaluation: Evaluation) -> None:
 
 
 def write_pictures(folder: Path, evaluation: Evaluation) -> None:
-    """Write best.png and worst.png: the frames of the highest and of the lowest mIoU, segmented once more."""
+    """Write best.png and worst.png, the frames of the highest and of the lowest mIoU, and confusions.png."""
     data, measurement = evaluation.data, evaluation.measurement
     for name, frames in (("best", measurement.best(_PICTURES)), ("worst", measurement.worst(_PICTURES))):
         if not frames:
@@ -108,6 +111,17 @@ def write_pictures(folder: Path, evaluation: Evaluation) -> None:
         title = f"{name} frames of {data.name} {data.split}"
         overall = f"mIoU {_percent(measurement.score.figures().miou, 2)} over {measurement.score.frames} frames"
         write_png(folder / f"{name}.png", contact_sheet(samples, data.class_set, _ascii(title), overall))
+
+    confusions = measurement.confusions(_CONFUSIONS)
+    if confusions:
+        samples = [replace(_sample(each.frame, evaluation), caption=_ascii(_text(each))) for each in confusions]
+        title = f"worst confusions of {data.name} {data.split}"
+        write_png(folder / "confusions.png", contact_sheet(samples, data.class_set, _ascii(title)))
+
+
+def _text(confusion: Confusion) -> str:
+    share = _percent(confusion.share)
+    return f"{confusion.true} labeled as {confusion.labeled}: {share} of its pixels, most in {confusion.frame.name}"
 
 
 def _sample(frame: FrameScore, evaluation: Evaluation) -> Sample:

@@ -10,7 +10,7 @@ import erfnet_ros
 from erfnet_ros.core.config_schema import build, ranged, read_mapping
 from erfnet_ros.core.errors import ParameterError
 
-BUILT_IN = ("paper", "modern", "camvid_cpu", "camvid_cpu_further", "camvid_cpu_finish", "camvid_cpu_robust")
+BUILT_IN = ("paper", "modern", "camvid_cpu", "camvid_cpu_further", "camvid_cpu_finish", "camvid_cpu_robust", "finetune")
 DEFAULT = "modern"
 
 
@@ -69,6 +69,7 @@ class Optimizer:
         decayed: Which parameters decay: convolution kernels alone, or all.
         betas: Decay of the two running moments.
         eps: Added to the denominator.
+        body_rate: Factor of the learning rate for all but the heads.
         clip_norm: Longest gradient, by its L2 norm; null never clips.
     """
 
@@ -78,6 +79,7 @@ class Optimizer:
     decayed: Literal["kernels", "all"] = "kernels"
     betas: tuple[float, float] = ranged(0.0, 0.99999, (0.9, 0.999))
     eps: float = ranged(1e-12, 1e-2, 1e-8)
+    body_rate: float = ranged(0.0, 1.0, 1.0)
     clip_norm: float | None = ranged(1e-3, 1e6, 5.0)
 
 
@@ -106,6 +108,7 @@ class Stage:
     Attributes:
         part: `encoder` trains the encoder with its own head at an eighth of the resolution, `network` the whole.
         schedule: Over all phases of this stage.
+        frozen_statistics: Whether batch norm keeps the statistics that the stage begins with.
     """
 
     name: str
@@ -113,6 +116,7 @@ class Stage:
     phases: tuple[Phase, ...]
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    frozen_statistics: bool = False
 
     def __post_init__(self) -> None:
         if not self.phases:
@@ -163,6 +167,8 @@ class Recipe:
             the last weights.
         validate_every: Steps between two validations.
         validate_frames: Number of frames to validate on while training, evenly spread over the split; null for all.
+        patience: Validations without a higher mIoU after which a stage ends, with its best weights; null goes to the
+            end and keeps the last.
         compile: Whether the network is compiled: faster after a minute's wait.
     """
 
@@ -175,6 +181,7 @@ class Recipe:
     synthetic: Synthetic | None = None
     validate_every: int = ranged(1, 10_000_000, 500)
     validate_frames: int | None = ranged(1, 1_000_000, None)
+    patience: int | None = ranged(1, 1000, None)
     compile: bool = False
 
     def __post_init__(self) -> None:

@@ -50,12 +50,12 @@ class StateSaver(Callback):
         last = trainer.global_step == stage_of(pl_module).plan.steps
         stop, due = self._stop_requested, time.monotonic() - self._saved >= self._every_s
         if trainer.world_size > 1:
-            agree = trainer.global_step % _AGREE_STEPS == 0
+            agree = last or trainer.global_step % _AGREE_STEPS == 0
             stop = agree and bool(trainer.strategy.reduce_boolean_decision(stop, all=False))
             due = agree and bool(trainer.strategy.reduce_boolean_decision(due, all=False))
         if due or stop or last:
             self.save(trainer)
-        if stop and not last:
+        if stop:
             self.stopped = trainer.should_stop = True
 
     def save(self, trainer: Trainer) -> None:
@@ -81,6 +81,42 @@ class StateSaver(Callback):
         self._stop_requested = True
         if signum == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class EarlyStop(Callback):
+    """Ends a stage once its mIoU has not risen for some validations, and keeps the best weights.
+
+    `best` holds the network's tensors at the stage's highest mIoU; empty before the first validation. The curves are
+    called before it.
+    """
+
+    def __init__(self, patience: int, curves: TrainingCurves) -> None:
+        self.best: dict[str, Any] = {}
+        self._patience, self._curves = patience, curves
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run continues from."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.best = state_dict["best"]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Compare a validation, where there was one after this step, with those before."""
+        module = stage_of(pl_module)
+        stage = [point for point in self._curves.points if point.stage == module.plan.stage.name]
+        measured = [point.val_miou for point in stage if point.val_miou is not None]
+        if not measured or stage[-1].val_miou is None or stage[-1].step != module.plan.first_step + trainer.global_step:
+            return
+        best = measured.index(max(measured))
+        if best == len(measured) - 1:
+            self.best = {name: tensor.clone() for name, tensor in module.result().state_dict().items()}
+        elif len(measured) - 1 - best >= self._patience:
+            log.info("No higher mIoU in %d validations: stage %s ends.", self._patience, module.plan.stage.name)
+            trainer.should_stop = True
 
 
 class StepBar(RichProgressBar):

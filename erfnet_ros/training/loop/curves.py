@@ -24,6 +24,8 @@ from erfnet_ros.training.loop.validation import ValidationSet, count_pixels, wit
 log = logging.getLogger(__name__)
 
 _POINT_STEPS = 50
+_RISING_POINTS, _RISING_FACTOR = 5, 3.0
+"""A run has diverged where so many points in a row have so many times the lowest loss of their stage."""
 _LINE_S = 10.0
 _CURVES = ("loss", "learning_rate", "val_miou", "images_per_second", "gpu_utilization")
 _GPU_CHECK_STEPS = 10
@@ -176,6 +178,10 @@ class TrainingCurves(Callback):
         plan, step = module.plan, trainer.global_step
         loss = self.mean_loss(module)
         self._losses.clear()
+        before = [point.loss for point in self.points if point.stage == plan.stage.name]
+        recent = [*before, loss][-_RISING_POINTS:]
+        if len(before) >= _RISING_POINTS and min(recent) > _RISING_FACTOR * min(before):
+            raise diverged(f"Expected a falling loss, got {loss:.3g} after {min(before):.3g} at step {self.steps}")
         with self.paused():
             throughput = self._meter.throughput(self.images)
             rate = plan.stage.optimizer.learning_rate * plan.rate_factor(step - 1)
@@ -213,7 +219,7 @@ class TrainingCurves(Callback):
 
 
 def diverged(what: str) -> TrainingError:
-    """Return the error of a run whose numbers are no longer finite."""
+    """Return the error of a run that does not converge."""
     return TrainingError(
         f"{what}: the training diverged; lower learning_rate in the recipe, or use --precision fp32 or bf16."
     )

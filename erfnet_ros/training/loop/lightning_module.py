@@ -93,6 +93,10 @@ class StageModule(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the phase's dropout rate, and seed dropout and noise so that a resumed run draws the same."""
         self.network.train()
+        if self.plan.stage.frozen_statistics:
+            for layer in self.network.modules():
+                if isinstance(layer, torch.nn.BatchNorm2d):
+                    layer.eval()
         set_dropout(self.network, self.plan.phase(self.global_step).dropout)
         torch.manual_seed(self._seed())
 
@@ -135,12 +139,22 @@ class StageModule(LightningModule):
 
     def _optimizer(self) -> Optimizer:
         options = self.plan.stage.optimizer
-        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        decays = [parameter for parameter in trained if options.decayed == "all" or parameter.ndim > 1]
-        rest = [parameter for parameter in trained if options.decayed != "all" and parameter.ndim <= 1]
-        groups = [{"params": decays, "weight_decay": options.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                decays = options.decayed == "all" or parameter.ndim > 1
+                head = options.body_rate == 1.0 or ".output_conv." in name
+                groups.setdefault((decays, head), []).append(parameter)
+        options_of = [
+            {
+                "params": parameters,
+                "weight_decay": options.weight_decay if decays else 0.0,
+                "lr": options.learning_rate * (1.0 if head else options.body_rate),
+            }
+            for (decays, head), parameters in groups.items()
+        ]
         kind = Adam if options.name == "adam" else AdamW
-        return kind(groups, options.learning_rate, options.betas, options.eps)
+        return kind(options_of, options.learning_rate, options.betas, options.eps)
 
 
 def stage_of(module: LightningModule) -> StageModule:

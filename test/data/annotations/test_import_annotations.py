@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from support.small_datasets import frame, write
+from support.small_datasets import CAR, LAWN, frame, make_labelme, write, write_json
 
 from erfnet_ros.commands.cli import main
 from erfnet_ros.core.errors import SourceError
@@ -21,8 +21,6 @@ from erfnet_ros.data.annotations.coco import read_coco
 from erfnet_ros.data.annotations.shapes import draw
 from erfnet_ros.data.datasets import open_dataset
 
-LAWN = [0, 24, 64, 24, 64, 48, 0, 48]
-CAR = [16, 16, 40, 16, 40, 36, 16, 36]
 EXPECTED = np.full((48, 64), 255, np.uint8)
 EXPECTED[24:], EXPECTED[16:36, 16:40] = 0, 1
 """The car stands on the lawn, and covers 24 x 12 pixels of it."""
@@ -32,11 +30,6 @@ Folder = dict[str, Any]
 
 def image(path: Path, number: int = 0) -> Path:
     return write(path, frame(number)[0])
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
 
 
 def coco(names: list[str]) -> Folder:
@@ -63,17 +56,6 @@ def make_roboflow(root: Path) -> None:
         name = f"a_jpg.rf.{number}.jpg"
         image(root / split / name, number)
         write_json(root / split / "_annotations.coco.json", coco([name]))
-
-
-def make_labelme(root: Path) -> None:
-    for split, number in (("train", 0), ("val", 1)):
-        image(root / split / "a.jpg", number)
-        shapes = [
-            {"label": label, "points": np.reshape(points, (-1, 2)).tolist(), "shape_type": "polygon", "group_id": None}
-            for label, points in (("lawn", LAWN), ("car", CAR))
-        ]
-        content = {"version": "5.5.0", "flags": {}, "imagePath": "a.jpg", "imageData": None, "shapes": shapes}
-        write_json(root / split / "a.json", {**content, "imageHeight": 48, "imageWidth": 64})
 
 
 def make_cvat(root: Path) -> None:
@@ -104,10 +86,10 @@ def make_voc(root: Path) -> None:
     (base / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nlawn:0,160,0::\ncar:200,0,0::\n")
 
 
-MAKERS: dict[str, tuple[str, Callable[[Path], None]]] = {
+MAKERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "coco": ("coco", make_coco),
     "roboflow": ("coco", make_roboflow),
-    "labelme": ("labelme", make_labelme),
+    "labelme": ("labelme", lambda root: make_labelme(root, {"train": 1, "val": 1})),
     "cvat": ("cvat", make_cvat),
     "voc": ("voc", make_voc),
 }
@@ -157,7 +139,7 @@ def test_run_lengths_are_read_as_pycocotools_wrote_them(
 
 
 def test_labelmes_masks_rectangles_and_circles_are_areas(tmp_path: Path) -> None:
-    make_labelme(tmp_path / "export")
+    make_labelme(tmp_path / "export", {"train": 1})
     mask = base64.b64encode(cv2.imencode(".png", np.full((5, 4), 255, np.uint8))[1].tobytes()).decode()
     shapes = [
         {"label": "m", "shape_type": "mask", "points": [[2, 3], [5, 7]], "mask": mask},
@@ -165,14 +147,14 @@ def test_labelmes_masks_rectangles_and_circles_are_areas(tmp_path: Path) -> None
         {"label": "c", "shape_type": "circle", "points": [[50, 20], [50, 30]]},
         {"label": "p", "shape_type": "point", "points": [[1, 1]]},
     ]
-    path = tmp_path / "export" / "train" / "a.json"
+    path = tmp_path / "export" / "train" / "0.json"
     write_json(path, {**json.loads(path.read_text()), "shapes": shapes})
     imported = import_annotations("labelme", tmp_path / "export", tmp_path / "yard")
     truth = open_dataset("folder", tmp_path / "yard", "train")[0].truth
     count = {name: int((truth == number).sum()) for number, name in enumerate(imported.class_set.names)}
     assert (count["m"], count["r"]) == (20, 50)
     assert count["c"] == pytest.approx(np.pi * 100, rel=0.05)
-    assert imported.left_out == ("'a.json': a 'p' is a point, which has no area",)
+    assert imported.left_out == ("'0.json': a 'p' is a point, which has no area",)
 
 
 def test_cvats_brush_masks_lie_in_their_box(tmp_path: Path) -> None:

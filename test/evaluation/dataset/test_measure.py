@@ -85,13 +85,38 @@ def test_a_corrupt_frame_in_the_middle_stops_the_run_with_its_name(tmp_path: Pat
         measure(data, range(9), bright)
 
 
+NONE = np.zeros((11, 12), np.int64)
+
+
 def test_the_best_and_the_worst_come_first() -> None:
     mious = [0.5, 0.9, None, 0.1, 0.7]
-    frames = tuple(FrameScore(i, str(i), FrameFigures(miou, miou, None)) for i, miou in enumerate(mious))
+    frames = tuple(FrameScore(i, str(i), FrameFigures(miou, miou, None), NONE) for i, miou in enumerate(mious))
     measurement = Measurement(Score(CAMVID), frames, ())
     assert [frame.name for frame in measurement.best(2)] == ["1", "4"]
     assert [frame.name for frame in measurement.worst(3)] == ["3", "0", "4"]
     assert len(measurement.best(9)) == 4
+
+
+def test_the_worst_confusions_are_those_that_cost_most_iou_with_the_frame_that_shows_most(tmp_path: Path) -> None:
+    """A robot's maker wants to know what to label next: a pole lost in a building, not its edges."""
+    labels = {0: np.full((10, 100), 1, np.uint8), 1: np.full((10, 100), 1, np.uint8)}
+    truths = {number: pixels.copy() for number, pixels in labels.items()}
+    truths[0][0, :4], truths[1][0, :36] = 2, 2
+    truths[1][1, :50] = 3
+    labels[1][2, :], truths[1][2, :] = 3, 3
+    for number, truth in truths.items():
+        write(tmp_path / "test" / "images" / f"{number}.png", np.full((10, 100, 3), number, np.uint8))
+        write(tmp_path / "test" / "labels" / f"{number}.png", truth)
+    data = open_dataset("camvid", tmp_path, "test")
+
+    def segment(rgb: Pixels) -> Segmentation:
+        return Segmentation(labels[int(rgb[0, 0, 0])], np.zeros((10, 100), np.uint8), StageTimes(0.0, 0.0))
+
+    found = measure(data, range(2), segment)
+    first, second = found.confusions(9)
+    assert (first.true, first.labeled, first.pixels, first.share) == ("pole", "building", 40, 1.0)
+    assert first.frame.name == "1"
+    assert (second.true, second.labeled, second.pixels) == ("road", "building", 50)
 
 
 @given(st.integers(1, 300), st.integers(1, 400))

@@ -27,10 +27,11 @@ from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import plans
 from erfnet_ros.training.data.batches import Batch
 from erfnet_ros.training.loop import curves as curves_module
-from erfnet_ros.training.loop.callbacks import StateSaver, StepBar
+from erfnet_ros.training.loop.callbacks import EarlyStop, StateSaver, StepBar
 from erfnet_ros.training.loop.checkpoint_io import StateFile, read_state
 from erfnet_ros.training.loop.curves import Throughput, ThroughputMeter, TrainingCurves
 from erfnet_ros.training.loop.lightning_module import StageModule
+from erfnet_ros.training.loop.validation import ValidationSet
 
 GPU = torch.device("cuda", 0)
 
@@ -57,14 +58,14 @@ class Training:
         self.module = StageModule(ERFNet(3), plans(recipe, 2)[0], recipe, None)
         self.run, self.steps = run, steps
 
-    def fit(self, actions: dict[int, Callable[[StageModule], object]] | None = None) -> None:
+    def fit(self, actions: dict[int, Callable[[StageModule], object]] | None = None, *more: Callback) -> None:
         torch.manual_seed(0)
         images, labels = torch.randint(0, 256, (2, 3, 16, 16)), torch.randint(0, 3, (2, 16, 16))
         batch: Batch = (images.byte(), labels.byte(), torch.ones(2, 4))
         trainer = Trainer(
             accelerator="cpu",
             max_steps=self.steps,
-            callbacks=[AtStep(actions or {}), self.curves, self.saver],
+            callbacks=[AtStep(actions or {}), self.curves, *more, self.saver],
             plugins=[StateFile()],
             logger=CSVLogger(self.run, flush_logs_every_n_steps=1),
             enable_checkpointing=False,
@@ -96,6 +97,13 @@ def test_a_signal_saves_the_current_step_stops_and_gives_the_handlers_back(
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_a_signal_during_the_last_step_stops_before_the_next_stage_or_the_evaluation(tmp_path: Path) -> None:
+    training = Training(tmp_path)
+    training.fit({3: send(signal.SIGTERM)})
+    assert training.saved_step == 3
+    assert training.saver.stopped
+
+
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     training = Training(tmp_path)
     before = signal.getsignal(signal.SIGINT)
@@ -122,6 +130,33 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_once_and_keeps_the_state_bef
     with pytest.raises(TrainingError, match=r"Expected a finite loss, got nan at step 3: .* lower learning_rate in"):
         training.fit({3: lambda module: torch.nn.init.constant_(module.network.decoder.output_conv.bias, math.nan)})
     assert training.saved_step == 2
+
+
+def test_a_loss_that_has_risen_for_long_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate that is too high may keep the loss finite, and spoil a night."""
+    monkeypatch.setattr(curves_module, "_POINT_STEPS", 1)
+    training = Training(tmp_path, steps=30)
+    worse = torch.tensor([99.0, -99.0, 0.0])
+    with pytest.raises(TrainingError, match=r"a falling loss, got \d+.* at step 1\d: .* lower learning_rate"):
+        training.fit({6: lambda module: module.network.decoder.output_conv.bias.data.add_(worse)})
+
+
+@pytest.mark.parametrize(("mious", "steps"), [([0.3, 0.5, 0.4, 0.5, 0.6], 4), ([0.3, 0.5, 0.4], 3)])
+def test_training_ends_once_the_miou_no_longer_rises_and_keeps_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mious: list[float], steps: int
+) -> None:
+    training = Training(tmp_path, steps=len(mious))
+    frames = ValidationSet(None, (), "val")  # type: ignore[arg-type]
+    training.curves = TrainingCurves(validation_set=frames, validate_every=1)
+    monkeypatch.setattr(training.curves, "_validate", lambda *_: mious[training.curves.steps - 1])
+    training.saver = StateSaver(training.state, 0.0, training.curves)
+    early_stop = EarlyStop(2, training.curves)
+    # Before the third step the weights are those after the second, the best.
+    name, seen = "decoder.output_conv.bias", []
+    training.fit({3: lambda module: seen.append(module.network.decoder.output_conv.bias.detach().clone())}, early_stop)
+    assert training.curves.steps == steps
+    assert torch.equal(early_stop.best[name], seen[0])
+    assert torch.equal(read_state(training.state)["callbacks"]["EarlyStop"]["best"][name], seen[0])
 
 
 def test_weights_that_a_step_broke_are_not_saved(tmp_path: Path) -> None:

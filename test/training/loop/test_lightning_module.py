@@ -144,7 +144,22 @@ def test_only_kernels_decay_unless_the_recipe_says_all() -> None:
     assert all(parameter.ndim == 1 for parameter in groups[1]["params"])
     optimizer = StageModule(ERFNet(CLASSES), encoder, recipe(), None).configure_optimizers()["optimizer"]
     assert isinstance(optimizer, torch.optim.Adam)
-    assert [bool(group["params"]) for group in optimizer.param_groups] == [True, False]
+    assert len(optimizer.param_groups) == 1
+
+
+def test_the_body_takes_its_own_rate_and_frozen_statistics_stay() -> None:
+    """Twenty images teach new heads; what thousands taught the body, and its statistics, must survive them."""
+    stage = {"name": "heads", "part": "network", "frozen_statistics": True, "phases": [{"steps": 1}]}
+    tuned = build(Recipe, {"stages": [stage | {"optimizer": {"learning_rate": 0.01, "body_rate": 0.0}}]}, "test")
+    module = StageModule(ERFNet(CLASSES), plans(tuned, 4)[0], tuned, None)
+    before = {name: tensor.clone() for name, tensor in module.network.state_dict().items()}
+    optimizer = module._optimizer()
+    module.on_train_batch_start(batch(), 0)
+    module.training_step(batch(), 0).backward()
+    optimizer.step()
+    after = module.network.state_dict()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {"decoder.output_conv.weight", "decoder.output_conv.bias"}
 
 
 def test_dropout_is_the_recipes_or_the_papers() -> None:
