@@ -36,6 +36,7 @@ _FORWARDED = {
         "score rosbags, offline or through the node",
     ),
     "evaluate-bag --live": ("erfnet_ros.ros.live_evaluation.command", _ROS, ""),
+    "doctor": ("erfnet_ros.ros.doctor", "Python alone", "check this machine, and say what to do about what is missing"),
     "demo": ("erfnet_ros.ros.demo.command", _ROS, "play a camera to the real node over DDS and score what comes back"),
     "benchmark": (
         "erfnet_ros.commands.benchmark.command",

@@ -39,7 +39,7 @@ PARTS = {
         {"transport"},
         {"node"},
         {"harness"},
-        {"benchmark", "demo", "live_evaluation"},
+        {"benchmark", "demo", "doctor", "live_evaluation"},
     ),
 }
 """The same within a layer, of its folders and modules."""
