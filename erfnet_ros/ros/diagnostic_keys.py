@@ -35,3 +35,11 @@ FRAMES_DROPPED = "frames_dropped"
 FRAMES_REJECTED = "frames_rejected"
 FRAME_COUNTS = (FRAMES_PROCESSED, FRAMES_DROPPED, FRAMES_REJECTED)
 """Since activation."""
+
+PROJECTOR_NAME = "projector"
+PROJECTING = "projecting"
+"""The projector's clouds have a subscriber, and there is a depth camera."""
+DEPTH_TOPIC = "depth_topic"
+CLOUDS_PUBLISHED = "clouds_published"
+FRAMES_UNMATCHED = "frames_unmatched"
+"""Segmented frames without a depth of their stamp."""

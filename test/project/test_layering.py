@@ -26,7 +26,7 @@ LAYERS = (
 """From the bottom up. A layer imports only lower ones; a folder may import within itself."""
 
 PARTS = {
-    "data": ({"label_map", "synthetic"}, {"image_files"}, {"frame_sources"}, {"bags", "datasets"}, {"annotations"}),
+    "data": ({"label_map", "point_cloud", "synthetic"}, {"image_files"}, {"frame_sources"}, {"bags", "datasets"}, {"annotations"}),
     "evaluation": (
         {"metadata", "metrics", "settings"},
         {"inputs"},
@@ -39,7 +39,7 @@ PARTS = {
         {"transport"},
         {"node"},
         {"harness"},
-        {"benchmark", "demo", "doctor", "live_evaluation"},
+        {"benchmark", "demo", "doctor", "live_evaluation", "points"},
     ),
 }
 """The same within a layer, of its folders and modules."""

@@ -181,10 +181,16 @@ def free_domain() -> int:
 class NodeProcess:
     """The node's process and what it wrote."""
 
-    def __init__(self, parameters: Mapping[str, Any], remap: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Any],
+        remap: Mapping[str, str],
+        environment: Mapping[str, str],
+        module: str = "erfnet_ros.ros.node",
+    ) -> None:
         arguments = [f"{name}:={value}" for name, value in remap.items()]
         settings = [f"{name}:={_yaml(value)}" for name, value in parameters.items()]
-        command = [sys.executable, "-m", "erfnet_ros.ros.node", "--ros-args"]
+        command = [sys.executable, "-m", module, "--ros-args"]
         command += [part for argument in arguments for part in ("-r", argument)]
         command += [part for setting in settings for part in ("-p", setting)]
         self._start(command, environment)

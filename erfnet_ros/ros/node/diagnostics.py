@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -12,8 +13,11 @@ from rclpy.node import Node
 
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys as keys
-from erfnet_ros.ros.node.camera import Camera
-from erfnet_ros.ros.node.resources import NodeResources
+
+if TYPE_CHECKING:
+    # Both import torch, which the projector's diagnostics do not need.
+    from erfnet_ros.ros.node.camera import Camera
+    from erfnet_ros.ros.node.resources import NodeResources
 
 _NO_TIME = (
     "Parameter 'use_sim_time' is true but no time was received on /clock, so age_ms is NaN and the stamps of "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -12,19 +12,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.ros.node.parameters import (
-    ANY_TIME,
-    AT_START,
-    BY_NAME,
-    PARAMETERS,
-    UNCONFIGURED,
-    Parameter,
-    Settings,
-    Value,
-)
+from erfnet_ros.ros.node.parameters import ANY_TIME, AT_START, UNCONFIGURED, Parameter, Value
 from erfnet_ros.ros.rclpy_compat import parameter_overrides
-
-_SETTINGS = tuple(parameter.name for parameter in PARAMETERS if parameter.may_change == ANY_TIME)
 
 
 class ParameterHandler:
@@ -35,21 +24,31 @@ class ParameterHandler:
 
     Args:
         node: The node to declare them on.
+        table: Its parameters by name.
         on_change: Called with the names of parameters whose new values were accepted.
+        check_settings: Raises ParameterError where new `settings` do not fit each other.
 
     Attributes:
         errors: Why a parameter's value at start was not applied, by name.
         unknown: Names that were set at start and are no parameters of the node.
     """
 
-    def __init__(self, node: Node, on_change: Callable[[Collection[str]], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        table: Mapping[str, Parameter],
+        on_change: Callable[[Collection[str]], None],
+        check_settings: Callable[[Mapping[str, Any]], object] = dict,
+    ) -> None:
         self._node = node
+        self._table = table
+        self._check_settings = check_settings
         self._on_change = on_change
         self._lock = threading.Lock()
         self._fixed = False
         self._values: dict[str, Value] = {}
         self.errors: dict[str, str] = {}
-        for parameter in PARAMETERS:
+        for parameter in table.values():
             self._declare(parameter)
         self.unknown = tuple(name for name in parameter_overrides(node) if not node.has_parameter(name))
         node.add_on_set_parameters_callback(self._check)
@@ -63,9 +62,9 @@ class ParameterHandler:
         """Return a parameter's present value, in its type."""
         return self._values[name]
 
-    def settings(self) -> Settings:
+    def settings(self) -> dict[str, Any]:
         """Return the present values of the parameters that may change at any time."""
-        return Settings(**{name: cast("Any", self._values[name]) for name in _SETTINGS})
+        return {name: self._values[name] for name, row in self._table.items() if row.may_change == ANY_TIME}
 
     def text(self, name: str) -> str:
         """Return a string's present value."""
@@ -91,7 +90,7 @@ class ParameterHandler:
         try:
             given = self._node.declare_parameter(parameter.name, parameter.default, descriptor)
             self._values[parameter.name] = parameter.check(given.value)
-            if (typed := in_declared_type(given)) is not given:
+            if (typed := in_declared_type(given, self._table)) is not given:
                 self._node.set_parameters([typed])
         except (InvalidParameterTypeException, InvalidParameterValueException, ParameterError) as error:
             self.errors[parameter.name] = str(error)
@@ -104,7 +103,7 @@ class ParameterHandler:
         accepted: dict[str, Value] = {}
         with self._lock:
             for change in changes:
-                parameter = BY_NAME.get(change.name)
+                parameter = self._table.get(change.name)
                 if parameter is None:
                     continue
                 if parameter.may_change != ANY_TIME and self._fixed:
@@ -117,6 +116,10 @@ class ParameterHandler:
                     accepted[change.name] = parameter.check(change.value)
                 except ParameterError as error:
                     return SetParametersResult(successful=False, reason=str(error))
+            try:
+                self._check_settings({**self.settings(), **accepted})
+            except ParameterError as error:
+                return SetParametersResult(successful=False, reason=str(error))
             self._values.update(accepted)
         for name in accepted:
             self.errors.pop(name, None)
@@ -124,9 +127,9 @@ class ParameterHandler:
         return SetParametersResult(successful=True)
 
 
-def in_declared_type(parameter: RosParameter) -> RosParameter:
+def in_declared_type(parameter: RosParameter, table: Mapping[str, Parameter]) -> RosParameter:
     """Return a whole number for a double as a double, and an empty list, which comes without a type, as strings."""
-    row = BY_NAME.get(parameter.name)
+    row = table.get(parameter.name)
     if row is not None and row.type_name == "double" and parameter.type_ == RosParameter.Type.INTEGER:
         return RosParameter(parameter.name, RosParameter.Type.DOUBLE, float(parameter.value))
     if row is not None and row.type_name == "string_array" and parameter.value is None:

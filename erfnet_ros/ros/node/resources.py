@@ -15,6 +15,7 @@ from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.frame_scheduler import FrameScheduler
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler
+from erfnet_ros.ros.node.parameters import Settings
 from erfnet_ros.ros.transport import missing_profile
 
 
@@ -95,7 +96,7 @@ def load_resources(node: LifecycleNodeMixin, parameters: ParameterHandler, group
     return NodeResources(
         segmenter=segmenter,
         cameras=cameras,
-        scheduler=FrameScheduler(segmenter, cameras, parameters.settings, node.get_logger()),
+        scheduler=FrameScheduler(segmenter, cameras, lambda: Settings(**parameters.settings()), node.get_logger()),
         warnings=(*((profile,) if profile else ()), *unknown),
         missing=tuple(missing),
     )

@@ -21,6 +21,7 @@ from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.node.diagnostics import LONGEST_MESSAGE, Diagnostics, LogForwarder, Status, build_status
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler, in_declared_type
+from erfnet_ros.ros.node.parameters import BY_NAME
 from erfnet_ros.ros.node.resources import NodeResources, load_resources
 
 _SUBSCRIPTION_PERIOD_S = 0.2
@@ -53,7 +54,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self._active = False
         self._configure_error: str | None = None
         self._camera_lock = threading.Lock()
-        self._parameter_handler = ParameterHandler(self, self._on_new_values)
+        self._parameter_handler = ParameterHandler(self, BY_NAME, self._on_new_values)
 
         self._diagnostics = Diagnostics(self)
         # Simulated time may be slow, or never begin.
@@ -175,7 +176,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
 
     def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
         """Set the parameters, each in the type that it is declared with."""
-        return super().set_parameters_atomically([in_declared_type(parameter) for parameter in parameter_list])
+        return super().set_parameters_atomically([in_declared_type(parameter, BY_NAME) for parameter in parameter_list])
 
     def _on_new_values(self, names: Collection[str]) -> None:
         if self._active and self._resources is not None and "confidence_threshold" in names:

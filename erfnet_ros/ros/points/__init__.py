@@ -1,0 +1,1 @@
+"""Labeled point clouds of a depth camera: the node `projector`."""
