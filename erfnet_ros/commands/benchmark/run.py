@@ -10,6 +10,7 @@ from erfnet_ros.commands.benchmark.candidates import choose, open_engines, refer
 from erfnet_ros.commands.benchmark.hardware_limits import best_of, describe_device, measure_limits
 from erfnet_ros.commands.benchmark.interleaved_runs import agreements, make_rows, run_interleaved
 from erfnet_ros.commands.benchmark.network_only import networks_alone
+from erfnet_ros.commands.benchmark.point_cloud import measure_cloud
 from erfnet_ros.commands.benchmark.startup_time import measure_startup
 from erfnet_ros.commands.benchmark.statistics import AUTHORS, NETWORK, Report, Size, StartupTime, Unavailable
 from erfnet_ros.commands.benchmark.workloads import Setup, make_workloads, read_frames
@@ -76,6 +77,8 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
         for row in make_rows(workloads, limits, zip(candidates, measured, agreed, strict=True))
         if (row.engine, row.precision) not in gone
     ]
+    say("labeled point clouds")
+    clouds = [measure_cloud(camera, plan.runs) for camera in plan.cameras]
     startup_times: list[StartupTime] = []
     unavailable = [*opened.unavailable, *failed, *missing]
     running = dict.fromkeys((row.engine, row.precision) for row in rows if row.engine not in (AUTHORS, NETWORK))
@@ -97,4 +100,5 @@ def benchmark(plan: Plan, say: Callable[[str], None]) -> Report:
         startup_times=tuple(startup_times),
         unavailable=tuple(unavailable),
         notes=tuple(note for note in notes if (note.engine, note.precision) in running),
+        clouds=tuple(clouds),
     )

@@ -105,6 +105,14 @@ class StartupTime:
 
 
 @dataclass(frozen=True)
+class CloudTime:
+    """What the labeled point cloud of a (width, height) depth image takes on one core."""
+
+    camera: Size
+    times: Times
+
+
+@dataclass(frozen=True)
 class Unavailable:
     """An engine that cannot run here, and why."""
 
@@ -175,3 +183,4 @@ class Report:
     startup_times: tuple[StartupTime, ...]
     unavailable: tuple[Unavailable, ...]
     notes: tuple[Note, ...]
+    clouds: tuple[CloudTime, ...] = ()

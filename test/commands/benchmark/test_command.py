@@ -83,6 +83,12 @@ def test_the_json_says_where_the_figures_come_from(measured: Path) -> None:
     assert report["frames"] == "synthetic"
 
 
+def test_the_point_cloud_of_each_camera_size_is_timed(measured: Path) -> None:
+    (cloud,) = json.loads((measured / "run.json").read_text())["clouds"]
+    assert (cloud["camera"], cloud["times"]["runs"]) == ([96, 64], 3)
+    assert f"{cloud['times']['p50']:.1f} ms" in (measured / "run.md").read_text().split("labeled point cloud")[1]
+
+
 def test_an_engine_that_cannot_run_is_listed_with_the_reason(measured: Path) -> None:
     """A missing row would look like an engine that nobody thought of."""
     (missing,) = json.loads((measured / "run.json").read_text())["unavailable"]
