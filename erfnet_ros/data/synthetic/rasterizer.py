@@ -123,7 +123,15 @@ class _Extent(NamedTuple):
 class Canvas:
     """The picture (H, W, 3) RGB and its class ids (H, W) while they are painted."""
 
-    def __init__(self, camera: Camera, rgb: Pixels, labels: Pixels, haze: tuple[float, float, float], haze_m: float):
+    def __init__(
+        self,
+        camera: Camera,
+        rgb: Pixels,
+        labels: Pixels,
+        haze: tuple[float, float, float],
+        haze_m: float,
+        depth: npt.NDArray[np.float32] | None = None,
+    ):
         """Start with a background.
 
         Args:
@@ -132,7 +140,9 @@ class Canvas:
             labels: (H, W) uint8, painted over in place.
             haze: Color (R, G, B) that far things fade to, 0..255.
             haze_m: Distance at which 63 % of a thing's color is haze, meters.
+            depth: (H, W) meters along the optical axis, painted over in place like the labels; None where nobody asks.
         """
+        self.depth = depth
         self.camera = camera
         self.rgb = rgb
         self.labels = labels
@@ -189,6 +199,7 @@ class Canvas:
         weight = mask * np.float32(1 / 255)
         patch[:] = cv2.blendLinear(painted, patch, weight, 1 - weight)
         self.labels[top:bottom, left:right][covered >= 128] = class_id
+        self._paint_depth(view, (left, top), covered >= 128)
 
     def mesh(self, mesh: Mesh, place: tuple[float, float], heading: float, class_id: int) -> None:
         """Paint a body.
@@ -219,6 +230,24 @@ class Canvas:
             fixed = _fixed_point(polygon)
             cv2.fillConvexPoly(self.rgb, fixed, color, cv2.LINE_AA, _SUBPIXEL_BITS)
             cv2.fillConvexPoly(self.labels, fixed, class_id, cv2.LINE_8, _SUBPIXEL_BITS)
+            if self.depth is not None:
+                covered = np.zeros(self.labels.shape, np.uint8)
+                cv2.fillConvexPoly(covered, fixed, 1, cv2.LINE_8, _SUBPIXEL_BITS)
+                self._paint_depth(view, (0, 0), covered > 0)
+
+    def _paint_depth(self, view: Floats, corner: tuple[int, int], covered: npt.NDArray[np.bool_]) -> None:
+        """Set the depth of a plane, camera coordinates (N, 3), where a box at (left, top) is covered."""
+        if self.depth is None:
+            return
+        rows, columns = np.nonzero(covered)
+        rows, columns = rows + corner[1], columns + corner[0]
+        centers = np.column_stack([columns + 0.5, rows + 0.5, np.ones(len(rows))])
+        rays = centers @ np.linalg.inv(self.camera.intrinsics).T
+        normal = np.cross(view[1] - view[0], view[2] - view[0])
+        # A pixel of a border may look past a plane that is seen edge-on.
+        nearest, farthest = max(_NEAR_M, view[:, 2].min()), max(_NEAR_M, view[:, 2].max())
+        with np.errstate(divide="ignore"):
+            self.depth[rows, columns] = ((normal @ view[0]) / (rays @ normal)).clip(nearest, farthest)
 
     def outline(self, points: Floats, mask: Pixels) -> None:
         """Fill the convex polygon, street coordinates (N, 3), with 255 in a mask (H, W) of the canvas's size."""

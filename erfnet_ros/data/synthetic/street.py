@@ -11,6 +11,7 @@ from functools import partial
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.errors import SourceError
@@ -64,6 +65,27 @@ class Street:
         Returns:
             The image (H, W, 3) uint8 RGB and its CamVid class ids (H, W) uint8: 0..10, 255 on the car's own bonnet.
         """
+        return self._render(index, None)
+
+    def depth(self, index: int) -> tuple[npt.NDArray[np.float32], tuple[float, float, float, float]]:
+        """Render the depth of a frame.
+
+        Args:
+            index: Number of the frame, 0 or more.
+
+        Returns:
+            (H, W) meters along the optical axis, NaN in the sky and on the car's own bonnet; and fx, fy, cx, cy in
+            pixels, whole numbers at the pixel centers.
+        """
+        width, height = self.size
+        depth = np.full((height, width), np.nan, np.float32)
+        _, labels = self._render(index, depth)
+        depth[labels == VOID] = np.nan
+        camera = self._camera(index / RATE_HZ)
+        return depth, (camera.focal, camera.focal, width / 2 - 0.5, camera.horizon - 0.5)
+
+    def _render(self, index: int, depth: npt.NDArray[np.float32] | None) -> tuple[Pixels, Pixels]:
+        """Return image and labels, and fill in the depth."""
         if index < 0:
             raise SourceError(f"Expected a frame index of 0 or more, got {index}.")
         time_s = index / RATE_HZ
@@ -72,7 +94,7 @@ class Street:
         width, height = self.size
         labels = np.full((height, width), SKY, np.uint8)
         rgb = self._weather.backdrop(self.size, camera.horizon, camera.focal, camera.yaw, time_s)
-        canvas = Canvas(camera, rgb, labels, self._weather.haze, self._weather.haze_m)
+        canvas = Canvas(camera, rgb, labels, self._weather.haze, self._weather.haze_m, depth)
         self._paint(canvas, time_s, traveled_m)
         if self._bonnet:
             self._paint_bonnet(canvas)
@@ -129,6 +151,9 @@ class Street:
                 canvas.outline(_footprint(mover.x, mover.depth(time_s, traveled_m)), shadows)
         row = max(0, int(np.ceil(canvas.camera.horizon + 0.5 + 0.004 * self.size[1])))
         self._ground.paint(canvas, traveled_m, row, shadows, self._weather.shadow)
+        if canvas.depth is not None:
+            down = (np.arange(row, self.size[1]) + 0.5 - canvas.camera.horizon) / canvas.camera.focal
+            canvas.depth[row:] = (canvas.camera.height / down)[:, None]
 
     def _stretch(self, number: int, side: int) -> Stretch:
         key = (number, side)

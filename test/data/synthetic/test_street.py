@@ -186,3 +186,22 @@ def test_the_streets_that_are_kept_are_those_that_are_drawn() -> None:
     drawn = np.stack([street.frame(index)[0] for index in (0, 40)])
     # Another version of OpenCV may round otherwise.
     assert np.abs(check_images().astype(int) - drawn).mean() < 1
+
+
+def test_depth_puts_the_road_on_the_ground_and_other_things_where_they_are() -> None:
+    """The truth of point clouds: with the depth, each pixel is where the street says that it is."""
+    for seed in (0, 3):
+        street = Street(seed, (160, 120))
+        rgb, labels = street.frame(20)
+        depth, (_, fy, _, cy) = street.depth(20)
+        np.testing.assert_array_equal(street.frame(20)[0], rgb)
+        down = (np.arange(120)[:, None] - cy) / fy * depth
+        road = labels == ROAD
+        assert np.ptp(down[road]) < 0.01
+        assert 1.25 <= down[road].mean() <= 1.65
+        assert np.isnan(depth[(labels == SKY) | (labels == VOID)]).all()
+        seen = np.isfinite(depth)
+        assert seen.mean() > 0.5
+        assert depth[seen].min() > 0.5
+        # The trees at the end of the street reach 1 m below its ground.
+        assert down[seen].max() < down[road].mean() + 1.01
