@@ -1,5 +1,6 @@
 """Start the segmenter node: ros2 launch erfnet_ros segment.launch.py image:=/camera/image_raw
 
+Labeled point clouds: points:=true depth:=/camera/aligned_depth_to_color/image_raw
 Several cameras: cameras:='[front, rear]' image:='/{camera}/image_raw', or image:='[/front/image_raw, /back/rgb]'.
 """
 
@@ -16,13 +17,16 @@ from launch_ros.actions import LifecycleNode, Node
 from erfnet_ros.ros.node.parameters import (
     DEFAULT_IMAGE,
     PARAMETERS,
+    PLACEHOLDER,
     Parameter,
+    Value,
     from_text,
     image_remappings,
     image_topics,
     misspelled_arguments,
     split_list,
 )
+from erfnet_ros.ros.points.parameters import PROJECTOR_PARAMETERS
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
 _UNSET = ""
@@ -30,6 +34,9 @@ _UNSET = ""
 
 _USE_SIM_TIME = Parameter("use_sim_time", "bool", False, "Take the time from /clock, as of a simulator or a bag.")
 """A parameter of every ROS node, which RViz needs as well."""
+
+_ARGUMENTS = {parameter.name: parameter for parameter in (*PROJECTOR_PARAMETERS, *PARAMETERS, _USE_SIM_TIME)}
+"""The parameters that are launch arguments; `checkpoint` is one of both nodes."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -72,7 +79,19 @@ def generate_launch_description() -> LaunchDescription:
             choices=["true", "false"],
             description="Start RViz with the outputs, those of the first camera.",
         ),
-        *(_argument(parameter) for parameter in (*PARAMETERS, _USE_SIM_TIME)),
+        DeclareLaunchArgument(
+            "points",
+            default_value="false",
+            choices=["true", "false"],
+            description="Publish labeled point clouds of the depth camera on points.",
+        ),
+        DeclareLaunchArgument(
+            "depth",
+            default_value="depth",
+            description="With points: topic of the depth image aligned to the camera's image, or of an organized point "
+            "cloud of its size. With several cameras with {camera} where their names stand.",
+        ),
+        *map(_argument, _ARGUMENTS.values()),
     ]
     names = [argument.name for argument in arguments]
     return LaunchDescription([*arguments, OpaqueFunction(function=_start, args=[names])])
@@ -88,7 +107,9 @@ def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEn
     def text(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    given = {p.name: from_text(p, text(p.name)) for p in (*PARAMETERS, _USE_SIM_TIME) if text(p.name) != _UNSET}
+    def given(*parameters: Parameter) -> dict[str, Value]:
+        return {p.name: from_text(p, text(p.name)) for p in (*parameters, _USE_SIM_TIME) if text(p.name) != _UNSET}
+
     namespace, cameras = text("namespace") or "/", split_list(text("cameras"))
     notes = misspelled_arguments(context.launch_configurations, names)
     topics = image_topics(cameras, text("image"))
@@ -97,7 +118,7 @@ def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEn
         executable="segment",
         name="segmenter",
         namespace=namespace,
-        parameters=[text("params_file"), *([given] if given else [])],
+        parameters=[text("params_file"), *filter(None, [given(*PARAMETERS)])],
         remappings=image_remappings(cameras, topics),
         additional_env=_environment(text("fastdds_profile")),
         arguments=["--ros-args", "--log-level", text("log_level")],
@@ -107,6 +128,22 @@ def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEn
         respawn_delay=2.0,
     )
     actions: list[LaunchDescriptionEntity] = []
+    if text("points") == "true":
+        actions += [
+            Node(
+                package="erfnet_ros",
+                executable="project",
+                name="projector",
+                namespace="/".join((namespace.rstrip("/"), camera)).rstrip("/") or "/",
+                parameters=[text("params_file"), *filter(None, [given(*PROJECTOR_PARAMETERS)])],
+                remappings=[("image", topic), ("depth", text("depth").replace(PLACEHOLDER, camera))],
+                additional_env=_environment(text("fastdds_profile")),
+                arguments=["--ros-args", "--log-level", text("log_level")],
+                output="screen",
+                emulate_tty=True,
+            )
+            for camera, topic in zip(cameras or ("",), topics, strict=True)
+        ]
     if text("rviz") == "true":
         # The displays' topics are relative, and follow the namespace; the camera's is remapped like the node's.
         rviz = Node(
@@ -114,7 +151,7 @@ def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEn
             executable="rviz2",
             namespace="/".join((namespace.rstrip("/"), *cameras[:1])),
             arguments=["-d", str(Path(get_package_share_directory("erfnet_ros")) / "config" / "segment.rviz")],
-            parameters=[{"use_sim_time": given.get("use_sim_time", False)}],
+            parameters=[{"use_sim_time": given().get("use_sim_time", False)}],
             remappings=[("image", topics[0])],
             additional_env=_environment(text("fastdds_profile")),
         )

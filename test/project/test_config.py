@@ -15,6 +15,7 @@ import yaml
 from erfnet_ros.core.class_set import CAMVID, CITYSCAPES, ClassSet
 from erfnet_ros.core.image import MAX_PIXELS
 from erfnet_ros.ros.node.parameters import PARAMETERS, Value
+from erfnet_ros.ros.points.parameters import PROJECTOR_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
@@ -22,11 +23,13 @@ CONFIG = ROOT / "config"
 
 def test_the_parameter_file_is_the_parameter_table() -> None:
     """Names, defaults, descriptions, choices and when each may change, so that the file needs no other page."""
-    lines = ["/**/segmenter:", "  ros__parameters:"]
-    for p in PARAMETERS:
-        choices = f" One of {', '.join(p.choices)}." if p.choices else ""
-        value = f'"{p.default}"' if p.type_name == "string" else _as_written(p.default)
-        lines += [f"    # {p.description}{choices} May change: {p.may_change}.", f"    {p.name}: {value}"]
+    lines = []
+    for node, table in (("segmenter", PARAMETERS), ("projector", PROJECTOR_PARAMETERS)):
+        lines += [f"/**/{node}:", "  ros__parameters:"]
+        for p in table:
+            choices = f" One of {', '.join(p.choices)}." if p.choices else ""
+            value = f'"{p.default}"' if p.type_name == "string" else _as_written(p.default)
+            lines += [f"    # {p.description}{choices} May change: {p.may_change}.", f"    {p.name}: {value}"]
     text = (CONFIG / "segment.yaml").read_text()
     assert [line for line in text.splitlines() if not line.startswith("#")] == lines
 
@@ -35,9 +38,9 @@ def test_the_documented_table_is_the_parameter_table() -> None:
     table = (ROOT / "docs" / "parameters.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| `(.*?)` \| (.*?) \| (.*?) \|$", table, re.M)
     assert [(name, kind, default) for name, kind, default, _, _ in rows] == [
-        (p.name, p.type_name, _as_written(p.default)) for p in PARAMETERS
+        (p.name, p.type_name, _as_written(p.default)) for p in (*PARAMETERS, *PROJECTOR_PARAMETERS)
     ]
-    for (*_, when, description), parameter in zip(rows, PARAMETERS, strict=True):
+    for (*_, when, description), parameter in zip(rows, (*PARAMETERS, *PROJECTOR_PARAMETERS), strict=True):
         assert description == parameter.description
         assert when == parameter.may_change
 

@@ -20,14 +20,16 @@ from support.live_node import Client, client_of, image_message
 
 from erfnet_ros.ros.node.parameters import PARAMETERS
 from erfnet_ros.ros.package_files import package_file
+from erfnet_ros.ros.points.parameters import PROJECTOR_PARAMETERS
 from erfnet_ros.ros.transport import profile_variable
 
 
 def test_every_parameter_is_a_described_argument() -> None:
     arguments = arguments_of("segment.launch.py")
-    for parameter in PARAMETERS:
+    for parameter in (*PARAMETERS, *PROJECTOR_PARAMETERS[1:]):
         assert parameter.description in arguments[parameter.name].description
     own = {"image", "namespace", "params_file", "rviz", "fastdds_profile", "log_level", "respawn", "use_sim_time"}
+    own |= {"points", "depth"}
     assert own <= set(arguments)
 
 
