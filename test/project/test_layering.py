@@ -26,7 +26,13 @@ LAYERS = (
 """From the bottom up. A layer imports only lower ones; a folder may import within itself."""
 
 PARTS = {
-    "data": ({"label_map", "point_cloud", "synthetic"}, {"image_files"}, {"frame_sources"}, {"bags", "datasets"}, {"annotations"}),
+    "data": (
+        {"label_map", "point_cloud", "synthetic"},
+        {"image_files"},
+        {"frame_sources"},
+        {"bags", "datasets"},
+        {"annotations"},
+    ),
     "evaluation": (
         {"metadata", "metrics", "settings"},
         {"inputs"},
