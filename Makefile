@@ -52,5 +52,8 @@ lint: env ## Check style and types, Dockerfiles and workflows
 licenses: env ## List the licenses of what is installed; copyleft and unknown ones are named
 	@.venv$(SUFFIX)/bin/python tools/licenses.py
 
+docs: ## Build the documentation into build/site; a broken link fails
+	@tools/docs.sh
+
 clean: ## Remove everything that was made here
 	rm -rf .venv* build build-* install* log log-* demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

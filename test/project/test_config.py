@@ -115,9 +115,16 @@ def test_foxglove_places_every_panel_once() -> None:
 
 
 def test_every_output_of_the_node_is_documented() -> None:
-    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    pytest.importorskip("erfnet_ros.msg", reason="the ROS package is not built")
     from erfnet_ros.ros.node.publishers import OUTPUTS
 
     table = (ROOT / "docs" / "topics.md").read_text()
     rows = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     assert [output.topic for output in OUTPUTS if f"`{output.topic}`" not in rows] == []
+
+
+def test_every_page_is_in_the_menu_of_the_site() -> None:
+    """`make docs` fails on a page that it does not find there."""
+    menu = (ROOT / "mkdocs.yml").read_text()
+    pages = [f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")]
+    assert [page for page in pages if f": {page}\n" not in menu] == []
