@@ -36,6 +36,7 @@ DEADLINE_S = 60.0
 
 _FIRST_DOMAIN = int(os.environ.get("ROS_DOMAIN_ID", os.getpid()))
 _domains = itertools.count(_FIRST_DOMAIN)
+_stamps_s = itertools.count(1001)
 
 
 class Client(Node):
@@ -48,7 +49,6 @@ class Client(Node):
         super().__init__("tester", context=context)
         self._spinner = SingleThreadedExecutor(context=context)
         self._spinner.add_node(self)
-        self._stamp_s = 1000
         self._services_of_node: dict[str, Any] = {}
         self.diagnostics: list[Any] = []
         self.create_subscription(DiagnosticArray, "/diagnostics", lambda m: self.diagnostics.extend(m.status), 10)
@@ -82,9 +82,8 @@ class Client(Node):
         return self.create_publisher(message_type, topic, QoSProfile(depth=1, reliability=reliability))
 
     def stamped(self, message: Any) -> Any:
-        """Give a message a header of its own."""
-        self._stamp_s += 1
-        message.header.stamp.sec = self._stamp_s
+        """Give a message a header of its own, which no other test has: a late answer of one must not serve another."""
+        message.header.stamp.sec = next(_stamps_s)
         message.header.stamp.nanosec = 123456789
         message.header.frame_id = "camera_optical_frame"
         return message
