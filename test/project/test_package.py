@@ -83,6 +83,7 @@ def is_from_ros(package: str) -> bool:
         "launch_ros",
         "rcl_interfaces",
         "rclpy",
+        "std_srvs",
     }
 
 

@@ -80,8 +80,12 @@ class Camera:
     def start(self, on_image: Callable[[Camera, Any], None], idle_s: Callable[[], float]) -> None:
         """Set the counts to zero, and process images by `on_image`; `idle_s` tells how long none was processed."""
         self._on_image, self._idle_s = on_image, idle_s
-        self.processed = self.rejected = self.dropped = 0
+        self.reset_counts()
         self._next_frame_s = 0.0
+
+    def reset_counts(self) -> None:
+        """Count frames from zero."""
+        self.processed = self.rejected = self.dropped = 0
 
     # The subscription.
 

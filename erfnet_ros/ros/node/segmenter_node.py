@@ -15,6 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
 
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
@@ -51,7 +52,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         logging.getLogger("erfnet_ros").setLevel(logging.INFO)
 
         self._resources: NodeResources | None = None
-        self._active = False
+        self._active, self._enabled = False, True
         self._configure_error: str | None = None
         self._camera_lock = threading.Lock()
         self._parameter_handler = ParameterHandler(self, BY_NAME, self._on_new_values)
@@ -61,6 +62,8 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._publish_diagnostics, watch_group, steady)
         self.create_timer(_SUBSCRIPTION_PERIOD_S, self._update_subscriptions, watch_group, steady)
+        self.create_service(SetBool, "~/set_enabled", self._set_enabled, callback_group=watch_group)
+        self.create_service(Trigger, "~/reset_statistics", self._reset_statistics, callback_group=watch_group)
         if self._parameter_handler.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, lifecycle_group, steady)
 
@@ -101,7 +104,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
             self._resources.publish_classes()
             topics = ", ".join(camera.topic for camera in self._resources.cameras)
             self.get_logger().info(f"Active: subscribes to {topics} while an output has a subscriber.")
-        self._active = True
+        self._active = self._enabled = True
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -162,7 +165,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
 
     def _update_subscriptions(self) -> None:
         with self._camera_lock:
-            if not self._active or self._resources is None:
+            if not (self._active and self._enabled) or self._resources is None:
                 return
             before = self._resources.subscribed
             for camera in self._resources.cameras:
@@ -171,6 +174,34 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         if changed:
             # A program that waits for the subscription need not wait for the next second.
             self._publish_diagnostics()
+
+    # The services, which answer in any state.
+
+    def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Unsubscribe from the cameras until this is called with true, or the node is activated again."""
+        with self._camera_lock:
+            if not self._active or self._resources is None:
+                response.message = "The node is not active; configure and activate it first."
+                return response
+            self._enabled = request.data
+            if not request.data:
+                for camera in self._resources.cameras:
+                    camera.unsubscribe()
+        response.success = True
+        response.message = "Enabled." if request.data else "Disabled: the node does not subscribe to a camera."
+        self._publish_diagnostics()
+        return response
+
+    def _reset_statistics(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._camera_lock:
+            if self._resources is None:
+                response.message = "The node is not configured, and counts nothing; configure it first."
+                return response
+            for camera in self._resources.cameras:
+                camera.reset_counts()
+        response.success = True
+        response.message = "frames_processed, frames_dropped and frames_rejected count from zero."
+        return response
 
     # Parameters and diagnostics.
 
@@ -188,5 +219,5 @@ class SegmenterNode(LifecycleNodeMixin, Node):
                 errors = (f"Not configured: {self._configure_error}",) if self._configure_error else ()
                 statuses = [Status(diagnostic_keys.UNCONFIGURED, errors)]
             else:
-                statuses = build_status(self._resources, self._active)
+                statuses = build_status(self._resources, self._active and self._enabled)
         self._diagnostics.publish(statuses)
