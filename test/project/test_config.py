@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,13 @@ def test_every_output_of_the_node_is_documented() -> None:
     table = (ROOT / "docs" / "topics.md").read_text()
     rows = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     assert [output.topic for output in OUTPUTS if f"`{output.topic}`" not in rows] == []
+
+
+def test_every_command_is_documented_as_its_help_says() -> None:
+    command = [sys.executable, "-m", "erfnet_ros.commands", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.partition("COMMAND\n")[2]
+    rows = re.findall(r"^\| `([\w-]+)` \| (.+?) \|", (ROOT / "docs" / "commands.md").read_text(), re.M)
+    assert " ".join(said.partition("options:")[0].split()) == " ".join(word for row in rows for word in row)
 
 
 def test_every_page_is_in_the_menu_of_the_site() -> None:
