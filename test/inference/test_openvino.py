@@ -12,11 +12,13 @@ import pytest
 
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.inference import openvino as openvino_module
 from erfnet_ros.inference import parity_check
 from erfnet_ros.inference.build_cache import Cache
+from erfnet_ros.inference.device import has_fused_layers
 from erfnet_ros.inference.engine import EngineRequest
 from erfnet_ros.inference.factory import open_engine
-from erfnet_ros.inference.openvino import OpenVinoEngine
+from erfnet_ros.inference.openvino import OpenVinoEngine, pick_precision
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.models.checkpoint import Checkpoint, load
 
@@ -96,6 +98,20 @@ def test_a_missing_package_is_said_with_the_command_that_gets_it(monkeypatch: py
         EngineError, match=r"got none called 'openvino'; install .*pip install 'erfnet_ros\[openvino\]'"
     ):
         open_engine(EngineRequest(trained(), "cpu"), "openvino")
+
+
+def test_int8_is_for_processors_with_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without, two labels in a hundred are wrong; auto must not fail for it."""
+    calibration = load().calibration
+    monkeypatch.setattr(openvino_module, "has_int8_units", lambda: True)
+    assert pick_precision("int8", calibration) == ("int8", ())
+    monkeypatch.setattr(openvino_module, "has_int8_units", lambda: False)
+    with pytest.raises(EngineError, match=r"without VNNI .* set it to auto, or engine to pytorch"):
+        pick_precision("int8", calibration)
+    if has_fused_layers():
+        picked, (note,) = pick_precision("auto", calibration)
+        assert picked in ("bf16", "fp32")
+        assert note.startswith(f"The network runs in {picked}: on a processor without VNNI")
 
 
 def test_a_gpu_is_refused() -> None:

@@ -12,6 +12,7 @@ import torch
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.data.frame_sources import open_source, spread_evenly
 from erfnet_ros.inference import onnxruntime as onnx_engine
+from erfnet_ros.inference import openvino as openvino_engine
 from erfnet_ros.inference.engine import PRECISIONS, EngineRequest
 from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.parity_check import MIN_AGREEMENT
@@ -52,9 +53,10 @@ def skip_where_missing(engine: str, precision: str) -> None:
         for package in ("onnx", "onnxscript", engine):
             pytest.importorskip(package, reason=f"not available: no {package}")
     try:
-        if engine in ("pytorch", "openvino"):
-            device = "auto" if engine == "pytorch" else "cpu"
-            pytorch_engine.pick_precision(precision, pytorch_engine.pick_device(device), load().calibration)
+        if engine == "pytorch":
+            pytorch_engine.pick_precision(precision, pytorch_engine.pick_device("auto"), load().calibration)
+        elif engine == "openvino":
+            openvino_engine.pick_precision(precision, load().calibration)
         elif engine == "onnxruntime":
             import onnxruntime
 
