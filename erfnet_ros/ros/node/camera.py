@@ -20,7 +20,7 @@ from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros.node.arrival_monitor import ArrivalMonitor
-from erfnet_ros.ros.node.publishers import CameraPublishers
+from erfnet_ros.ros.node.publishers import CameraPublishers, SegmentedFrame
 from erfnet_ros.ros.rclpy_compat import MessageInfo, SubscriptionEventCallbacks, take_waiting, with_message_info
 from erfnet_ros.ros.transport import remedy_for_lost_images
 
@@ -48,6 +48,7 @@ class Camera:
     Attributes:
         topic: Resolved topic of the images.
         newest_info: The camera's newest calibration; None before the first, or while nobody reads camera_info.
+        last_frame: The newest segmented frame; None before the first, or where `keeps_last_frame` is false.
         processed: Frames segmented and published since `start`.
         rejected: Frames of bad input since `start`.
         dropped: Frames that were not segmented since `start`: a newer one came first, or `max_rate` was exceeded.
@@ -73,6 +74,7 @@ class Camera:
         self._arrivals = ArrivalMonitor(time.monotonic())
         self._arrival_problem: str | None = None
         self.newest_info: CameraInfo | None = None
+        self.keeps_last_frame = False
         self._last_error, self._last_error_s = "", float("-inf")
         self._logged_s: dict[object, float] = {}
         self.start(lambda camera, message: None, lambda: 0.0)
@@ -80,6 +82,7 @@ class Camera:
     def start(self, on_image: Callable[[Camera, Any], None], idle_s: Callable[[], float]) -> None:
         """Set the counts to zero, and process images by `on_image`; `idle_s` tells how long none was processed."""
         self._on_image, self._idle_s = on_image, idle_s
+        self.last_frame: SegmentedFrame | None = None
         self.reset_counts()
         self._next_frame_s = 0.0
 

@@ -160,6 +160,8 @@ class FrameScheduler:
             dropped=camera.dropped,
             rejected=camera.rejected,
         )
+        if camera.keeps_last_frame:
+            camera.last_frame = frame
         camera.publishers.publish(frame, image.wanted)
 
 

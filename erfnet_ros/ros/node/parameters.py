@@ -280,6 +280,12 @@ PARAMETERS: tuple[Parameter, ...] = (
         choices=("raw", "compressed"),
     ),
     Parameter(
+        "sample_folder",
+        "string",
+        "",
+        "Where the service ~/save_sample writes images with their masks, for training; empty means that it is refused.",
+    ),
+    Parameter(
         "autostart",
         "bool",
         True,

@@ -85,6 +85,8 @@ def load_resources(node: LifecycleNodeMixin, parameters: ParameterHandler, group
         Camera(node, name, class_set=segmenter.class_set, compressed=compressed, group=group)
         for name in parameters.names("cameras") or ("",)
     )
+    for camera in cameras:
+        camera.keeps_last_frame = bool(parameters.text("sample_folder"))
     missing = []
     if not cameras[0].publishers.has_label_info:
         missing.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")

@@ -6,6 +6,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
@@ -24,6 +25,7 @@ from erfnet_ros.ros.node.diagnostics import LONGEST_MESSAGE, Diagnostics, LogFor
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler, in_declared_type
 from erfnet_ros.ros.node.parameters import BY_NAME
 from erfnet_ros.ros.node.resources import NodeResources, load_resources
+from erfnet_ros.ros.node.samples import save_sample
 
 _SUBSCRIPTION_PERIOD_S = 0.2
 """How soon the node notices subscribers and cameras that come and go."""
@@ -63,7 +65,8 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self.create_timer(1.0, self._publish_diagnostics, watch_group, steady)
         self.create_timer(_SUBSCRIPTION_PERIOD_S, self._update_subscriptions, watch_group, steady)
         self.create_service(SetBool, "~/set_enabled", self._set_enabled, callback_group=watch_group)
-        self.create_service(Trigger, "~/reset_statistics", self._reset_statistics, callback_group=watch_group)
+        for name, answer in (("reset_statistics", self._reset_statistics), ("save_sample", self._save_sample)):
+            self.create_service(Trigger, f"~/{name}", answer, callback_group=watch_group)
         if self._parameter_handler.value("autostart"):
             self._start_timer = self.create_timer(0.0, self._autostart, lifecycle_group, steady)
 
@@ -201,6 +204,22 @@ class SegmenterNode(LifecycleNodeMixin, Node):
                 camera.reset_counts()
         response.success = True
         response.message = "frames_processed, frames_dropped and frames_rejected count from zero."
+        return response
+
+    def _save_sample(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        folder, resources = self._parameter_handler.text("sample_folder"), self._resources
+        frames = {camera.name: camera.last_frame for camera in resources.cameras} if resources else {}
+        if not folder:
+            response.message = "Samples have no folder; set the parameter sample_folder before the node is configured."
+        elif not any(frames.values()):
+            response.message = "No frame was segmented since the activation; start the camera and a subscriber."
+        else:
+            facts = {name: self._parameter_handler.value(name) for name in BY_NAME}
+            try:
+                names = [save_sample(Path(folder), name, frame, facts) for name, frame in frames.items() if frame]
+                response.success, response.message = True, f"{', '.join(names)} in {folder}"
+            except ErfnetError as error:
+                response.message = str(error)
         return response
 
     # Parameters and diagnostics.
