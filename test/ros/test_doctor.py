@@ -21,7 +21,7 @@ ROOT = Path(erfnet_ros.__file__).parents[1]
 
 def findings(*arguments: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
     """Return what `erfnet doctor --json` finds, by probe, with the exit status as `status`."""
-    command = [sys.executable, "-m", "erfnet_ros.commands.cli", "doctor", "--json", *arguments]
+    command = [sys.executable, "-m", "erfnet_ros.commands", "doctor", "--json", *arguments]
     variables = {**os.environ, **(environment or {})}
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=variables)
     assert done.stdout, done.stderr
@@ -30,7 +30,7 @@ def findings(*arguments: str, environment: dict[str, str] | None = None) -> dict
 
 def test_a_machine_without_ros_and_torch_gets_a_finding_for_each_probe() -> None:
     bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": os.environ.get("HOME", "/")}
-    command = [os.path.realpath(sys._base_executable), "-m", "erfnet_ros.commands.cli", "doctor"]
+    command = [os.path.realpath(sys._base_executable), "-m", "erfnet_ros.commands", "doctor"]
     if subprocess.run([command[0], "-c", "import torch"], env=bare, capture_output=True).returncode == 0:
         pytest.skip("PyTorch is installed outside the environment")
     done = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=300)
