@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Build the wheel and the sdist into dist/, check them, and run the command from the wheel in a bare environment.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+cd "$ROOT"
 VENV=$(mktemp -d)
 trap 'rm -rf "$VENV" "$SOURCE"' EXIT
 # A tree of its own: setuptools would otherwise pack what earlier builds left in build/.
@@ -19,5 +20,5 @@ python3 -m venv "$VENV/bare"
 cd "$VENV"
 bare/bin/erfnet --help
 bare/bin/erfnet --version
-# With the weights and the classes that the wheel brings.
-bare/bin/erfnet benchmark --quick --sizes 320x240 --engines pytorch:fp32
+# With the weights that the wheel brings.
+bare/bin/erfnet segment "$ROOT/docs/street.png" -o masks

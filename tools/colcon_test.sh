@@ -14,7 +14,7 @@ colcon --log-base build-colcon/log build "${FOLDERS[@]}" --cmake-args "-DPython3
 set +u
 . install-colcon/local_setup.bash
 set -u
-colcon --log-base build-colcon/log test "${FOLDERS[@]}" --event-handlers console_cohesion+ --return-code-on-test-failure
+colcon --log-base build-colcon/log test "${FOLDERS[@]}" --event-handlers console_direct+ --return-code-on-test-failure
 colcon test-result --test-result-base build-colcon --verbose
 if ! compgen -G "build-colcon/erfnet_ros/test_results/erfnet_ros/*.xml" >/dev/null; then
     echo "error: Expected test results, got none; install ament_cmake_pytest (apt: ros-$DISTRO-ament-cmake-pytest)." >&2
