@@ -21,4 +21,4 @@ cd "$VENV"
 bare/bin/erfnet --help
 bare/bin/erfnet --version
 # With the weights that the wheel brings.
-bare/bin/erfnet segment "$ROOT/docs/street.png" -o masks
+bare/bin/erfnet segment "$ROOT/docs/images/street.png" -o masks

@@ -59,3 +59,5 @@ def test_a_workflow_runs_scripts_and_targets_that_exist(path: Path) -> None:
     targets = re.findall(r"make (\w+)", commands)
     makefile = (ROOT / "Makefile").read_text()
     assert [name for name in targets if f"\n{name}:" not in makefile] == []
+    images = re.findall(r"src/erfnet_ros/(\S+\.png)", commands)
+    assert [name for name in images if not (ROOT / name).is_file()] == []
