@@ -80,14 +80,14 @@ def import_annotations(kind: str, source: Path, out: Path, background: str | Non
     try:
         for annotated in tracked(annotations.images, len(annotations.images), "Importing"):
             left_out += annotated.left_out
-            fault = _fault(annotated)
+            fault = _fault(annotated, background)
             if fault:
                 left_out.append(fault)
                 continue
             split = annotated.split or ("train" if has_splits else "")
             name = annotated.image.name
-            if (split, Path(name).stem) in taken:
-                name = "_".join(annotated.image.relative_to(source).parts)
+            while (split, Path(name).stem) in taken:
+                name = f"{len(taken)}_{name}"
             taken.add((split, Path(name).stem))
             labels, covered = draw(annotated, ids, ids[background] if background else VOID)
             overlaps += covered
@@ -107,13 +107,13 @@ def import_annotations(kind: str, source: Path, out: Path, background: str | Non
     return Imported(class_set, frames, overlaps, tuple(left_out))
 
 
-def _fault(annotated: AnnotatedImage) -> str:
+def _fault(annotated: AnnotatedImage, background: str | None) -> str:
     """Return why an image cannot be used; empty where it can."""
     path, (width, height) = annotated.image, annotated.size
     if not path.is_file():
         return f"'{path}' is annotated, but not in the export: export with images, or put them next to it"
-    if not annotated.shapes:
-        return f"'{path.name}' has no annotated area"
+    if not annotated.shapes and not background:
+        return f"'{path.name}' has no annotated area: name what it shows with --background"
     try:
         with Image.open(path) as image:
             size = image.size if read_orientation(path) < 5 else image.size[::-1]

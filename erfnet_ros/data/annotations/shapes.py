@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from erfnet_ros.core.array_types import VOID, Pixels
 from erfnet_ros.core.errors import SourceError
+from erfnet_ros.core.image import MAX_PIXELS
 from erfnet_ros.data.image_files import is_image
 
 Points = npt.NDArray[np.float64]
@@ -25,6 +26,9 @@ Overlaps = Counter[tuple[str, str]]
 """Pixels by the class that is drawn and the class that it covers."""
 
 _SCALE = 4
+_FARTHEST = 100_000.0
+"""Coordinates that OpenCV surely takes, enlarged."""
+
 _SPLITS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
 
@@ -133,8 +137,10 @@ def read_json(path: Path) -> Any:
 def outline(numbers: Iterable[Any]) -> Points:
     """Return x, y, x, y, ... as points (N, 2); ValueError for fewer than three points or odd numbers."""
     points = np.array(list(numbers), np.float64).reshape(-1, 2)
-    if len(points) < 3 or not np.isfinite(points).all():
+    if len(points) < 3:
         raise ValueError(f"a polygon of {len(points)} points")
+    if not (np.abs(points) < _FARTHEST).all():
+        raise ValueError("a polygon with points far outside the image")
     return points
 
 
@@ -142,7 +148,7 @@ def from_runs(runs: Iterable[int], size: tuple[int, int]) -> npt.NDArray[np.bool
     """Return the mask (h, w) of run lengths, row by row, that begin with a run outside; `size` is (width, height)."""
     counts = np.array(list(runs), np.int64)
     width, height = size
-    if counts.sum() != width * height or counts.min(initial=0) < 0:
+    if not 0 < width * height <= MAX_PIXELS or counts.sum() != width * height or counts.min(initial=0) < 0:
         raise ValueError(f"runs of {counts.sum()} pixels for a mask of {width} x {height}")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
 

@@ -111,7 +111,6 @@ def write_pictures(folder: Path, evaluation: Evaluation) -> None:
         title = f"{name} frames of {data.name} {data.split}"
         overall = f"mIoU {_percent(measurement.score.figures().miou, 2)} over {measurement.score.frames} frames"
         write_png(folder / f"{name}.png", contact_sheet(samples, data.class_set, _ascii(title), overall))
-
     confusions = measurement.confusions(_CONFUSIONS)
     if confusions:
         samples = [replace(_sample(each.frame, evaluation), caption=_ascii(_text(each))) for each in confusions]

@@ -172,7 +172,9 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path: Path, capsys: pytes
     root = tmp_path / "export"
     content = coco(["good.jpg", "gone.jpg", "small.jpg", "empty.jpg"])
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] < 3]
-    content["annotations"] += [{"image_id": 0, "category_id": 9, "segmentation": s} for s in ([], [[1, 2, 3, 4]])]
+    content["annotations"] += [
+        {"image_id": 0, "category_id": 9, "segmentation": s} for s in ([], [[1, 2, 3, 4]], [[0, 0, 1e30, 0, 0, 9]])
+    ]
     for name in ("good.jpg", "empty.jpg"):
         image(root / name)
     write(root / "small.jpg", np.zeros((20, 30, 3), np.uint8))
@@ -182,12 +184,28 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path: Path, capsys: pytes
     for words in (
         "left out: 'good.jpg': a 'car' has a box but no outline.",
         "left out: 'good.jpg': a 'car' is a polygon of 2 points.",
+        "left out: 'good.jpg': a 'car' is a polygon with points far outside the image.",
         "left out: 'gone.jpg' is annotated, but not in the export: export with images",
         "left out: 'small.jpg' has 30 x 20 pixels, but is annotated as 64 x 48.",
-        "left out: 'empty.jpg' has no annotated area.",
+        "left out: 'empty.jpg' has no annotated area: name what it shows with --background.",
         "frames: 1; next",
     ):
         assert words in said
+
+
+def test_images_of_one_name_in_several_folders_are_all_kept(tmp_path: Path) -> None:
+    """Cameras count from 1 on each card; one frame would silently replace the other."""
+    names = ["monday/1.jpg", "tuesday/1.jpg", "tuesday/2.jpg"]
+    content = coco(names)
+    content["annotations"] = content["annotations"][:4]
+    for number, name in enumerate(names):
+        image(tmp_path / "export" / name, number)
+    write_json(tmp_path / "export" / "export.json", content)
+    imported = import_annotations("coco", tmp_path / "export", tmp_path / "yard", "other")
+    assert (imported.frames[""], imported.left_out) == (3, ())
+    data = open_dataset("folder", tmp_path / "yard", "train+val")
+    assert [entry.name for entry in data.entries()] == ["1", "1_1", "2"]
+    assert set(np.unique(data[2].truth).tolist()) == {0}
 
 
 @pytest.mark.parametrize("kind", ["coco", "labelme", "cvat", "voc"])
