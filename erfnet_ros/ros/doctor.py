@@ -34,7 +34,7 @@ OK, WARN, ERROR = "ok", "warn", "error"
 _SHM_BYTES = 4 * 67_108_864
 """Four participants, each with the segment of config/fastdds.xml."""
 _SOCKET_BYTES = 4 << 20
-_DISCOVERY_S, _RATE_S = 2.0, 3.0
+_DISCOVERY_S, _RATE_S = 4.0, 3.0
 _FRAMES = 7
 _LONGEST = 300
 
