@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class FrameScheduler:
     Args:
         segmenter: Labels the images.
         cameras: All cameras of the node.
-        settings: Returns the present settings of the frames.
+        settings: Of the frames; replaced as a whole when a parameter changes.
         logger: The node's.
 
     Attributes:
@@ -63,7 +63,7 @@ class FrameScheduler:
     """
 
     def __init__(
-        self, segmenter: Segmenter, cameras: Sequence[Camera], settings: Callable[[], Settings], logger: RcutilsLogger
+        self, segmenter: Segmenter, cameras: Sequence[Camera], settings: Settings, logger: RcutilsLogger
     ) -> None:
         self._segmenter = segmenter
         self._cameras = tuple(cameras)
@@ -96,7 +96,7 @@ class FrameScheduler:
             self.idle_since_s = math.inf
             try:
                 # One object for the whole round: a parameter may change meanwhile.
-                self._process(self._take_round(camera, message), self.settings())
+                self._process(self._take_round(camera, message), self.settings)
             finally:
                 self.idle_since_s = time.monotonic()
 

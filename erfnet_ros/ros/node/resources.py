@@ -50,7 +50,7 @@ class NodeResources:
     def publish_classes(self) -> None:
         """Publish legend, class names and the present confidence threshold for each camera."""
         for camera in self.cameras:
-            camera.publishers.publish_classes(self.scheduler.settings().confidence_threshold)
+            camera.publishers.publish_classes(self.scheduler.settings.confidence_threshold)
 
     def close(self) -> None:
         """Destroy the publishers and free the engine's memory."""
@@ -98,7 +98,7 @@ def load_resources(node: LifecycleNodeMixin, parameters: ParameterHandler, group
     return NodeResources(
         segmenter=segmenter,
         cameras=cameras,
-        scheduler=FrameScheduler(segmenter, cameras, lambda: Settings(**parameters.settings()), node.get_logger()),
+        scheduler=FrameScheduler(segmenter, cameras, Settings(**parameters.settings()), node.get_logger()),
         warnings=(*((profile,) if profile else ()), *unknown),
         missing=tuple(missing),
     )

@@ -23,7 +23,7 @@ from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.node.diagnostics import LONGEST_MESSAGE, Diagnostics, LogForwarder, Status, build_status
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler, in_declared_type
-from erfnet_ros.ros.node.parameters import BY_NAME
+from erfnet_ros.ros.node.parameters import BY_NAME, Settings
 from erfnet_ros.ros.node.resources import NodeResources, load_resources
 from erfnet_ros.ros.node.samples import save_sample
 
@@ -56,7 +56,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self._resources: NodeResources | None = None
         self._active, self._enabled = False, True
         self._configure_error: str | None = None
-        self._camera_lock = threading.Lock()
+        self._camera_lock, self._settings_lock = threading.Lock(), threading.Lock()
         self._parameter_handler = ParameterHandler(self, BY_NAME, self._on_new_values)
 
         self._diagnostics = Diagnostics(self)
@@ -87,6 +87,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
             )
         self._configure_error = None
         self._resources = resources
+        self._use_settings()
         engine, class_set = resources.segmenter.engine, resources.segmenter.class_set
         self.get_logger().info(
             f"Configured: {engine.name} on {engine.device} in {engine.precision}, {len(class_set)} classes "
@@ -228,7 +229,14 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         """Set the parameters, each in the type that it is declared with."""
         return super().set_parameters_atomically([in_declared_type(parameter, BY_NAME) for parameter in parameter_list])
 
+    def _use_settings(self) -> None:
+        # A parameter may be set while the node is configured: whichever comes last uses the newest values.
+        with self._settings_lock:
+            if self._resources is not None:
+                self._resources.scheduler.settings = Settings(**self._parameter_handler.settings())
+
     def _on_new_values(self, names: Collection[str]) -> None:
+        self._use_settings()
         if self._active and self._resources is not None and "confidence_threshold" in names:
             self._resources.publish_classes()
 

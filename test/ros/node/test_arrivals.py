@@ -16,7 +16,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from sensor_msgs.msg import Image
 from support.live_node import Client, NodeProcess, client_of, image_message, running_node
 
-from erfnet_ros.ros.node.arrival_monitor import ArrivalMonitor
+from erfnet_ros.ros.node.camera import ArrivalMonitor
 from erfnet_ros.ros.transport import PROFILE_VARIABLES, profile_variable
 
 BUSY, IDLE_S = -float("inf"), 10.0
