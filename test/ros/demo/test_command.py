@@ -66,10 +66,11 @@ def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
     assert status == 0, output
     demo.assert_nothing_is_left()
     summary = read_summary(out)
-    # A frame takes milliseconds, the camera gives it half a second.
-    assert summary["frames_in"] == summary["frames_out"] == 8, output
+    # A frame that a busy machine drops is played again.
+    assert summary["frames_out"] == 8, output
+    assert summary["frames_in"] == 8 + summary["dropped"] + summary["lost"]
     assert summary["outputs"] == dict.fromkeys(("mask", "confidence", "overlay", "statistics"), 8)
-    assert summary["stamps_mismatched"] == summary["rejected"] == summary["lost"] == summary["dropped"] == 0
+    assert summary["stamps_mismatched"] == summary["rejected"] == 0
     assert (summary["engine"], summary["device"].split(":")[0] in ("cpu", "cuda")) == ("pytorch", True)
     latency = summary["latency_ms"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
@@ -80,7 +81,7 @@ def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
     assert cv2.imread(str(out / "contact_sheet.png")) is not None
     assert cv2.VideoCapture(str(out / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 8
     assert "mIoU" in output
-    assert "frames in     8" in output
+    assert f"frames in {summary['frames_in']:>5}" in output
     assert [path for path in out.iterdir() if path.name.startswith(".")] == []
 
 
