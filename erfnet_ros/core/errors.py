@@ -52,7 +52,7 @@ class SourceError(ErfnetError):
 
 
 class EvaluationError(ErfnetError):
-    """Frames and truth of a bag cannot be scored, a result cannot be read, or a gate asks for what is not there."""
+    """Frames and ground truth of a bag cannot be scored, a result cannot be read, or a threshold has no value."""
 
 
 class ScoreError(ErfnetError):

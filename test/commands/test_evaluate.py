@@ -110,7 +110,7 @@ def test_the_command_says_what_the_segmenter_scores(
     assert f"{100 * figures.miou:.2f} %" in printed
     assert all(name in printed for name in (*CAMVID.names, "boundary F-score", "calibration error", "construction"))
     assert sorted(path.name for path in pictures.iterdir()) == ["best.png", "confusions.png", "worst.png"]
-    assert list(out.parent.iterdir()) == [out], "nothing half-written is left beside it"
+    assert list(out.parent.iterdir()) == [out], "nothing half-written is left next to it"
 
 
 def test_contact_sheets_show_the_frames_in_the_order_of_their_scores(camvid: Path, tmp_path: Path) -> None:

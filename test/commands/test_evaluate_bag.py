@@ -42,8 +42,8 @@ def test_a_run_writes_its_report_and_the_gate_decides_the_exit_status(
     assert len(result.provenance.checkpoint_sha256) == 64
     assert json.loads((tmp_path / "one" / "result.json").read_text())["miou"] == result.miou
 
-    gate = ("--require", "miou>=0.99 latency_p99<=0.1", "--compare", tmp_path / "one")
-    assert run(bag, "-o", tmp_path / "two", *FAST, *gate) == 1
+    thresholds = ("--require", "miou>=0.99 latency_p99<=0.1", "--compare", tmp_path / "one")
+    assert run(bag, "-o", tmp_path / "two", *FAST, *thresholds) == 1
     printed = capsys.readouterr().out
     assert "require       miou>=0.99: failed, got 0." in printed
     assert "latency_p99<=0.1: failed, there is no latency_p99 in offline mode; run with --live" in printed
@@ -106,7 +106,7 @@ def test_a_truncated_bag_is_evaluated_as_far_as_it_is_whole_and_says_so(bag: Pat
     assert any(fault.rstrip(".") in note for fault in result.bags[0].faults for note in result.notes)
 
 
-@pytest.mark.skipif(not CAMVID_TEST.is_dir(), reason="needs CamVid beside the checkout")
+@pytest.mark.skipif(not CAMVID_TEST.is_dir(), reason="needs CamVid next to the checkout")
 def test_camvid_from_a_bag_scores_what_it_scores_from_its_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

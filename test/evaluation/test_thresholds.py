@@ -1,4 +1,4 @@
-"""The gate: a CI job turns red when, and only when, a requirement does not hold."""
+"""Thresholds: a CI job turns red when, and only when, a requirement does not hold."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ BLIND_RESULT = replace(LIVE_RESULT, score=None)
     ids=["offline", "no truth", "absent class", "no GPU"],
 )
 def test_what_was_not_measured_fails_with_the_reason(result: Result, names: tuple[str, ...], reason: str) -> None:
-    """A gate on latency that passes because nothing was measured is worse than none."""
+    """A threshold on latency that passes because nothing was measured is worse than none."""
     for name in names:
         passed, text = verdict(f"{name}>=0", result)
         assert not passed

@@ -93,9 +93,9 @@ class TemporalConsistency:
             before, changed = (np.array(content[key], np.int64) for key in ("before", "changed"))
             pairs = int(content["pairs"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise EvaluationError(f"Expected before, changed and pairs of a flicker, got {error!r}.") from error
+            raise EvaluationError(f"Expected before, changed and pairs of label changes, got {error!r}.") from error
         if before.shape != changed.shape or before.ndim != 1 or len(before) < 2 or (changed > before).any():
             raise EvaluationError("Expected two lists of counts of one length, changed no more than before.")
-        flicker = cls(len(before) - 1)
-        flicker.before, flicker.changed, flicker.pairs = before, changed, pairs
-        return flicker
+        consistency = cls(len(before) - 1)
+        consistency.before, consistency.changed, consistency.pairs = before, changed, pairs
+        return consistency

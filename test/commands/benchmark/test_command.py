@@ -195,7 +195,7 @@ def test_everybody_runs_once_a_round_in_changing_order() -> None:
     assert len({tuple(turn) for turn in rounds}) > 1
 
 
-def test_a_contestant_may_bring_a_clock_of_its_own() -> None:
+def test_a_candidate_may_bring_a_clock_of_its_own() -> None:
     """A GPU tells what it was busy with; the wall's clock would add what launching takes."""
     seen: list[str] = []
     candidate = replace(idle("network alone", seen), clock=lambda work: work() or 0.7)

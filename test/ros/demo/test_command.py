@@ -105,7 +105,7 @@ def test_every_frame_of_a_folder_is_scored_although_the_camera_is_too_fast(
 
 @pytest.mark.skipif(not CAMVID_TEST.is_dir(), reason="CamVid (../shared/camvid) is absent")
 def test_real_camera_frames_get_the_labels_of_the_library_through_the_node(start: Start, tmp_path: Path) -> None:
-    """The figure that the weights promise must be what a robot gets, not what a script computed beside it."""
+    """The figure that the weights promise must be what a robot gets, not what a script computed next to it."""
     folder, out = tmp_path / "camvid", tmp_path / "out"
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
