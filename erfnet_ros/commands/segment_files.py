@@ -30,7 +30,7 @@ class Task:
 def find_images(arguments: Sequence[Path]) -> list[Task]:
     """List the images among files and folders, with output names that differ.
 
-    A folder gives what its file names say are images; a file that is named is read whatever it is called.
+    In a folder, files with an image's extension are read; a file that is named is read whatever it is called.
 
     Files of one stem get their folder's name in front, and where that is not enough a number behind.
     """

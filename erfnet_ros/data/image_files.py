@@ -137,7 +137,7 @@ def _decode(path: Path, flags: int, decoder: Callable[[Pixels, int], Pixels | No
         raise SourceError(f"Cannot use '{path}': {error}") from error
     if pixels is None:
         raise SourceError(
-            f"Expected an image in '{path}', got {content.size} bytes that no decoder knows; delete or replace it."
+            f"Expected an image in '{path}', got {content.size} bytes that cannot be decoded; delete or replace it."
         )
     return pixels
 

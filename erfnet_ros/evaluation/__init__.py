@@ -1,1 +1,1 @@
-"""Bags: read, replay, score, report."""
+"""Evaluation of bags and data sets: read, segment, score, report."""

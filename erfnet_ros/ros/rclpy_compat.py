@@ -47,7 +47,8 @@ def with_message_info(callback: Callable[[Any, MessageInfo], None]) -> Callable[
 def take_waiting(subscription: Subscription[Any]) -> tuple[Any, MessageInfo] | None:
     """Take the message that waits in a subscription's reader; None where there is none or it was just destroyed.
 
-    rclpy has no public way to take a message outside its executor. Run with rclpy 9.1.2 only.
+    rclpy has no public way to take a message outside its executor; this can go with one.
+    Run with rclpy 9.1.2 (Kilted) and 7.1.6 (Jazzy).
     """
     try:
         with subscription.handle:
@@ -59,7 +60,8 @@ def take_waiting(subscription: Subscription[Any]) -> tuple[Any, MessageInfo] | N
 def parameter_overrides(node: Node) -> tuple[str, ...]:
     """Return the names of all parameters set on the command line or in a file, declared or not.
 
-    `automatically_declare_parameters_from_overrides` would declare misspelled ones. Run with rclpy 9.1.2 only.
+    `automatically_declare_parameters_from_overrides` would declare misspelled ones; this can go
+    with an option that does not. Run with rclpy 9.1.2 (Kilted) and 7.1.6 (Jazzy).
     """
     return tuple(sorted(node._parameter_overrides))
 
@@ -95,7 +97,8 @@ class NodeExecutor(MultiThreadedExecutor):
     rclpy's spin submits each task that no thread has begun yet again in every round, and with Fast DDS a message that
     was not taken yet makes each round end at once. Thousands of copies of one task then fill the pool, and a callback
     starts as much as a second late: a camera faster than the engine is enough. Reported as ros2/rclpy#1452 and fixed
-    by #1547; run with rclpy 9.1.2 only, and can go with the last distribution without that fix.
+    by #1547 in rclpy 10.0.4; this can go when every supported distribution has the fix.
+    Run with rclpy 9.1.2 (Kilted) and 7.1.6 (Jazzy).
 
     Args:
         num_threads: Callbacks that may run at once, 2 or more.
@@ -109,7 +112,8 @@ class NodeExecutor(MultiThreadedExecutor):
     def shutdown(self, timeout_sec: float | None = None, **options: Any) -> bool:
         """Wait for the callbacks in progress, drop those that have not begun, and free everything.
 
-        rclpy frees what callbacks use before it waits for them, and Humble's does not wait. Run with rclpy 9.1.2 only.
+        rclpy frees what callbacks use before it waits for them, and Humble's does not wait.
+        Run with rclpy 9.1.2 (Kilted) and 7.1.6 (Jazzy).
         """
         self._executor.shutdown(cancel_futures=True)
         return super().shutdown(timeout_sec, **options)

@@ -1,4 +1,4 @@
-"""What large images need from the middleware and from malloc."""
+"""Settings of the middleware and of malloc for large images."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ def test_info_tells_what_a_truncated_bag_lost(tmp_path: Path, capsys: pytest.Cap
     lines = info(capsys, tmp_path / "bag", status=1)
     assert "  3  10.00 Hz" in lines[1]
     assert lines[2].startswith("  ! 'bag_0.mcap' is cut off at byte 30000: ")
-    assert lines[3] == "  ! metadata.yaml tells of 5 messages, 3 can be read: 2 are lost"
+    assert lines[3] == "  ! metadata.yaml lists 5 messages, 3 can be read: 2 are lost"
 
 
 def test_info_as_json_says_the_same_of_several_bags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

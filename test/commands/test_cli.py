@@ -48,7 +48,7 @@ def test_one_bad_file_is_named_and_the_others_are_done(
     assert cli.main(["segment", str(bad), str(picture), "-o", str(tmp_path / "out")]) == 1
     captured = capsys.readouterr()
     assert captured.err.endswith(
-        f"skipped an image: Expected an image in '{bad}', got 10 bytes that no decoder knows; delete or replace it.\n"
+        f"skipped an image: Expected an image in '{bad}', got 10 bytes that cannot be decoded; delete or replace it.\n"
     )
     assert "1 of 2 images segmented" in captured.out
     assert (tmp_path / "out" / "street_mask.png").exists()

@@ -129,8 +129,8 @@ def test_what_cannot_be_read_or_does_not_fit_is_named_and_the_rest_is_counted(tm
     write(root / "train" / "labels" / names[4], np.full((48, 64), 200, np.uint8))
     checked = check(root)
     expected = (
-        ("images", "Expected an image in .* bytes that no decoder knows"),
-        ("labels", "Expected an image in .* bytes that no decoder knows"),
+        ("images", "Expected an image in .* bytes that cannot be decoded"),
+        ("labels", "Expected an image in .* bytes that cannot be decoded"),
         ("labels", "in the size of .*, 64 x 48, got 64 x 40"),
         ("labels", "Expected the 11 colors of class set .camvid., got .*nearest"),
         ("labels", r"ids 0\.\.10, or 11, 255 for void, of class set 'camvid', got 200 \(3072 pixels\)"),

@@ -37,6 +37,8 @@ COMMANDS = {
     "train camvid --data DATA/camvid --out OUT/run": RESUME,
     "export -o OUT/network.onnx": AGAIN,
     "benchmark": AGAIN,
+    "calibrate DATA/nineteen.safetensors --images DATA/camvid/test/images -o OUT/calibrated.safetensors": AGAIN,
+    "build-engine": AGAIN,
 }
 
 

@@ -66,9 +66,9 @@ def test_outputs_hold_what_the_segmenter_says(segmenter: Segmenter, tmp_path: Pa
     ("content", "reason"),
     [
         (b"", "Expected an image in '.*bad.png', got 0 bytes"),
-        (b"no picture", "got 10 bytes that no decoder knows"),
+        (b"no picture", "got 10 bytes that cannot be decoded"),
         (png_header(40_000, 40_000), "Cannot use '.*bad.png': Expected an image of at most 16.8 megapixels"),
-        (png_header(4, 4), "that no decoder knows"),
+        (png_header(4, 4), "that cannot be decoded"),
     ],
     ids=["empty", "text", "huge", "cut"],
 )

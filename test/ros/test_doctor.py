@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import erfnet_ros
+from erfnet_ros.inference.factory import ENGINES
 from erfnet_ros.ros import doctor
 
 ROOT = Path(erfnet_ros.__file__).parents[1]
@@ -26,6 +27,11 @@ def findings(*arguments: str, environment: dict[str, str] | None = None) -> dict
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=variables)
     assert done.stdout, done.stderr
     return {**json.loads(done.stdout), "status": done.returncode}
+
+
+def test_every_engine_is_probed() -> None:
+    """The command lists them itself, since it must start where PyTorch is missing."""
+    assert {f"engine {name}" for name in ENGINES if name != "auto"} <= set(doctor.PROBES)
 
 
 def test_a_machine_without_ros_and_torch_gets_a_finding_for_each_probe() -> None:

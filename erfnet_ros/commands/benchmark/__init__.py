@@ -1,1 +1,1 @@
-"""How fast the engines are on this machine, without ROS: `erfnet benchmark`."""
+"""Benchmark of the engines on this machine, without ROS: `erfnet benchmark`."""

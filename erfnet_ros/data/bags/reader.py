@@ -121,7 +121,7 @@ class BagReader:
         promised, found = self._folder.message_count, sum(topic.count for topic in self.topics.values())
         found += self._skipped.total()
         if promised is not None and promised > found:
-            told.append(f"metadata.yaml tells of {promised} messages, {found} can be read: {promised - found} are lost")
+            told.append(f"metadata.yaml lists {promised} messages, {found} can be read: {promised - found} are lost")
         return tuple(dict.fromkeys(told))
 
     def messages(self, topics: Sequence[str] | None = None) -> Iterator[Message]:

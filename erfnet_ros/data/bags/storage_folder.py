@@ -42,7 +42,7 @@ class BagFolder:
     Attributes:
         files: In the order of recording; one or more, and all there.
         compression: "none", or how in words.
-        message_count: How many messages metadata.yaml tells of; None where it does not.
+        message_count: How many messages metadata.yaml lists; None where it does not say.
         faults: What is missing, in words.
     """
 

@@ -253,7 +253,7 @@ def _near_copies(good: dict[str, list[tuple[Entry, _FrameCheck]]]) -> list[str]:
 
 
 def _shared(good: dict[str, list[tuple[Entry, _FrameCheck]]]) -> list[str]:
-    """Return a fault for each picture that lies in two splits as two files: a score on it would be flattered."""
+    """Return a fault for each picture that lies in two splits as two files: the score would be too high."""
     faults = []
     seen: dict[bytes, tuple[str, Path]] = {}
     for split, frames in good.items():

@@ -60,7 +60,7 @@ def run_processes(jobs: Sequence[Job], processes: int, show: Show) -> list[JobRe
         except BrokenProcessPool as error:
             raise EvaluationError(
                 "Expected every process to finish its bags, but one was killed (is there enough memory?); run again "
-                "with a smaller --jobs: it goes on from where it was."
+                "with a smaller --jobs: it resumes from the saved progress."
             ) from error
         except BaseException:
             for child in multiprocessing.active_children():

@@ -129,7 +129,7 @@ class NodeHarness:
                 if not asked:
                     self._rejected_before = self._rejected()
                 asked += 1
-            self._check_health(asked)
+            self._check_status(asked)
             if time.monotonic() > deadline:
                 raise self._late()
         self.settle_counts()
@@ -196,10 +196,12 @@ class NodeHarness:
         if self.node is not None:
             self.node.check_alive()
         elif self.recorder.diagnostics is not None and time.monotonic() - self.recorder.heard_s > _SILENCE_S:
-            raise ProcessError(f"The node in {self._node.namespace} says nothing any more; has it been stopped?")
+            raise ProcessError(
+                f"The node in {self._node.namespace} sends no diagnostics any more; check that it still runs."
+            )
 
-    def _check_health(self, asked: int) -> None:
-        """Raise where nothing will come of waiting."""
+    def _check_status(self, asked: int) -> None:
+        """Raise if the node cannot answer any image."""
         self._check_single_node()
         status = self.recorder.diagnostics
         if status is None:

@@ -106,7 +106,7 @@ def _ask(recorder: OutputRecorder, executor: SingleThreadedExecutor, namespace: 
     topic = wait_for(lambda: _topic(recorder))
     if topic is None:
         status = recorder.diagnostics
-        said = f"it says: {status.message}" if status is not None else "none has said a word"
+        said = f"it says: {status.message}" if status is not None else "no diagnostics were received"
         raise ProcessError(
             f"Expected a configured segmentation node in {namespace} within {_TIMEOUT_S:g} s, but {said}; "
             "start it, and check --namespace and ROS_DOMAIN_ID."

@@ -34,7 +34,7 @@ class UsageMeter:
             # The whole GPU: per process nvidia-smi tells no utilization, nor anything in a container.
             command = ["nvidia-smi", "-i", device.partition(":")[2] or "0", "-lms", str(round(1000 * _PERIOD_S))]
             command += ["--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
-            self._gpu = ChildProcess("GPU's meter", command, on_line=self._gpu_lines.append)
+            self._gpu = ChildProcess("nvidia-smi", command, on_line=self._gpu_lines.append)
         self._start_s, self._start_cpu_s = time.monotonic(), self._cpu_s()
         self._last_s, self._last_cpu_s = self._start_s, self._start_cpu_s
         self._stopped = threading.Event()
@@ -66,7 +66,7 @@ class UsageMeter:
         try:
             cpu_s, memory = self._cpu_s(), self._process.memory_info().rss
         except psutil.Error:
-            # It has ended, which whoever runs it says better.
+            # It has ended; its parent reports why.
             return
         self._last_s, self._last_cpu_s = time.monotonic(), cpu_s
         self._memory.append(memory)

@@ -143,10 +143,10 @@ def _harness_note(scores: Sequence[LiveScore]) -> str:
         )
     if taken:
         told.append(
-            f"That this program then took the mask {taken.p50:.2f} ms later (p99 {taken.p99:.2f} ms) is not in it."
+            f"The further {taken.p50:.2f} ms (p99 {taken.p99:.2f} ms) until this program took it are not included."
         )
     else:
-        told.append("It holds the time that this program needed to take the mask, for the middleware does not tell it.")
+        told.append("It includes the time to take the mask: the middleware gives no time of receipt.")
     told.append(f"Player and collector together took {percent:.0f} % of a core.")
     return " ".join(told)
 

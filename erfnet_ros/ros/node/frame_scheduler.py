@@ -13,6 +13,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from erfnet_ros.core.array_types import Pixels
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.image_conversion import to_rgb
@@ -79,8 +80,12 @@ class FrameScheduler:
     def start(self) -> None:
         """Count from zero, and process the images that the cameras receive."""
         for camera in self._cameras:
-            camera.start(self.process_round, lambda: time.monotonic() - self.idle_since_s)
+            camera.start(self.process_round, self.idle_s)
         self.active = True
+
+    def idle_s(self) -> float:
+        """Return for how long no round was in progress; minus infinity during one."""
+        return time.monotonic() - self.idle_since_s
 
     def stop(self) -> None:
         """Process no further image, and wait for the round in progress."""
@@ -134,7 +139,8 @@ class FrameScheduler:
             # Whatever it was: alone, each image succeeds or is rejected with its own reason.
             self._batch_failed = True
             self.notes = (
-                f"Images of several cameras run one after the other: {len(images)} at once failed ({error}).",
+                f"Images of several cameras run one after the other: {len(images)} at once failed "
+                f"({printable(error, 300)}).",
             )
             self._logger.warning(self.notes[0])
             return None

@@ -30,7 +30,7 @@ class Parameter:
 
     Attributes:
         type_name: string, string_array, double, integer or bool.
-        description: One sentence for `ros2 param describe` and the README.
+        description: One sentence for `ros2 param describe` and docs/parameters.md.
         minimum: Smallest accepted number, inclusive.
         maximum: Largest accepted number, inclusive.
         choices: Accepted strings; empty where others may be right.

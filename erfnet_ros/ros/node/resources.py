@@ -1,4 +1,4 @@
-"""What a configured node holds: its segmenter, cameras and scheduler."""
+"""Resources of a configured node: its segmenter, cameras and scheduler."""
 
 from __future__ import annotations
 

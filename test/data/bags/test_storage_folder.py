@@ -64,7 +64,7 @@ def test_a_missing_file_of_a_split_bag_is_told_with_what_it_costs(tmp_path: Path
         assert len(list(reader.messages())) == 3
         assert reader.faults == (
             "'bag_0.mcap', a file of the bag, is missing",
-            "metadata.yaml tells of 6 messages, 3 can be read: 3 are lost",
+            "metadata.yaml lists 6 messages, 3 can be read: 3 are lost",
         )
     (bag / "bag_1.mcap").write_bytes(b"nothing")
     with pytest.raises(BagError, match=r"Expected an mcap file, got '.*bag_1.mcap', which does not begin as one"):
@@ -91,7 +91,7 @@ def test_a_compressed_file_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: 
         found = [m.data for m in reader.messages()]
         assert 10 < len(found) < 31
         assert found == [serialized(i) for i in range(len(found))]
-        assert f"metadata.yaml tells of 60 messages, {len(found)} can be read" in reader.faults[-1]
+        assert f"metadata.yaml lists 60 messages, {len(found)} can be read" in reader.faults[-1]
 
 
 def test_a_compression_that_is_not_known_is_named(tmp_path: Path) -> None:

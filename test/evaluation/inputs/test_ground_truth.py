@@ -132,5 +132,5 @@ def test_a_folder_without_a_png_is_refused(tmp_path: Path, folder: Path) -> None
 def test_a_broken_file_is_named(folder: Path) -> None:
     truths = write(folder, "0.png")
     (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:40])
-    with pytest.raises(SourceError, match=r"0.png', got 40 bytes that no decoder knows"):
+    with pytest.raises(SourceError, match=r"0.png', got 40 bytes that cannot be decoded"):
         truths[0]

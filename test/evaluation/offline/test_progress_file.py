@@ -1,4 +1,4 @@
-"""A run that was killed goes on from where it was, and ends as if nothing had happened."""
+"""Progress file: a run that was killed resumes, and its result is the same as without the stop."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_said(found: BagScan, tmp_path: Path) -> None:
     assert "2 outputs of the node belonged to no image" in notes
     assert "The replay took 3.3 s instead of 1.1 s" in notes
     assert "does another program send it images?" in notes
-    assert "the middleware does not tell it" in told.methods[0]
+    assert "the middleware gives no time of receipt" in told.methods[0]
     assert "its process was not found" in notes
 
 

@@ -61,8 +61,28 @@ def test_without_a_clock_the_node_segments_and_warns(
 
 def test_age_is_given_where_stamp_and_clock_agree(client: Client, age_ms: Callable[[Time], float]) -> None:
     clock = client.create_publisher(Clock, "/clock", 1)
-    client.create_timer(0.05, lambda: clock.publish(Clock(clock=Time(sec=1000, nanosec=250_000_000))))
+    timer = client.create_timer(0.05, lambda: clock.publish(Clock(clock=Time(sec=1000, nanosec=250_000_000))))
     client.diagnosis(lambda s: s.values and "/clock" not in s.message, "the end of the warning")
     assert age_ms(Time(sec=1000)) == 250
     for other in (Time(), Time(sec=1001), Time(sec=1_700_000_000)):
         assert math.isnan(age_ms(other))
+    client.destroy_timer(timer)
+
+
+def test_a_slow_clock_that_is_set_back_does_not_stall_the_node(client: Client, age_ms: Callable[[Time], float]) -> None:
+    """As when a simulation runs at a tenth of real time, and is then reset."""
+    clock, now_ms = client.create_publisher(Clock, "/clock", 1), [900_000]
+
+    def tick() -> None:
+        now_ms[0] += 5
+        seconds, milliseconds = divmod(now_ms[0], 1000)
+        clock.publish(Clock(clock=Time(sec=seconds, nanosec=1_000_000 * milliseconds)))
+
+    timer = client.create_timer(0.05, tick)
+    for second in (900, 500):
+        now_ms[0] = 1000 * second
+        client.diagnosis(lambda s, second=second: s.values and "/clock" not in s.message, "diagnostics")
+        while math.isnan(age := age_ms(Time(sec=second - 1))):
+            pass
+        assert 1000 <= age < 60_000
+    client.destroy_timer(timer)

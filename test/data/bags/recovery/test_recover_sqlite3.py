@@ -85,7 +85,7 @@ def test_metadata_says_how_many_messages_are_lost(database: Path) -> None:
     database.write_bytes(content[: len(content) // 2])
     with BagReader(database.parent) as reader:
         count = reader.topics[TOPIC].count
-        assert f"metadata.yaml tells of 20 messages, {count} can be read: {20 - count} are lost" in reader.faults
+        assert f"metadata.yaml lists 20 messages, {count} can be read: {20 - count} are lost" in reader.faults
 
 
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\x00", b"no database, but long enough to be looked at" * 40])
