@@ -93,7 +93,7 @@ def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagS
         notes.append(f"The files of '{source}' were matched with the images by {how}.")
     if matches is not None:
         check_matches(matches, name, truths=truths, tolerance_s=settings.tolerance_s)
-    facts = BagMetadata(
+    metadata = BagMetadata(
         name,
         reader.fingerprint(),
         len(images),
@@ -104,5 +104,5 @@ def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagS
         reader.faults,
     )
     return BagScan(
-        reader.path, facts, topics.image, topics.truth, settings.ground_truth_dir, images, matches, tuple(notes)
+        reader.path, metadata, topics.image, topics.truth, settings.ground_truth_dir, images, matches, tuple(notes)
     )

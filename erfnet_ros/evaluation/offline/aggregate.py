@@ -140,8 +140,8 @@ def _notes(outcomes: Sequence[JobResult]) -> list[str]:
 
 
 def _bag_notes(scan: BagScan, accumulator: Accumulator) -> list[str]:
-    facts, matches = scan.metadata, scan.matches
-    notes = [f"{fault}." if not fault.endswith(".") else fault for fault in facts.faults]
+    metadata, matches = scan.metadata, scan.matches
+    notes = [f"{fault}." if not fault.endswith(".") else fault for fault in metadata.faults]
     notes += [*scan.notes, *accumulator.notes]
     rejected = [record for record in accumulator.records if record.outcome == REJECTED]
     if rejected:
@@ -149,9 +149,9 @@ def _bag_notes(scan: BagScan, accumulator: Accumulator) -> list[str]:
             f"{len(rejected)} of {len(accumulator.records)} images could not be read, the first being image "
             f"{rejected[0].index}: {rejected[0].reason}"
         )
-    if len(accumulator.records) < facts.frames:
-        lost = facts.frames - len(accumulator.records)
-        notes.append(f"{lost} of {facts.frames} images were found by the scan and could not be read afterwards.")
+    if len(accumulator.records) < metadata.frames:
+        lost = metadata.frames - len(accumulator.records)
+        notes.append(f"{lost} of {metadata.frames} images were found by the scan and could not be read afterwards.")
     if matches is None:
         notes.append(
             "There is no ground truth, so accuracy was not measured; name it with --ground-truth-topic or "
@@ -159,8 +159,8 @@ def _bag_notes(scan: BagScan, accumulator: Accumulator) -> list[str]:
         )
     elif matches.unmatched_ground_truths or matches.unmatched_images:
         notes.append(
-            f"{matches.unmatched_ground_truths} of {facts.ground_truths} ground-truth images belong to no image, and "
-            f"{matches.unmatched_images} of {facts.frames} images have no ground truth."
+            f"{matches.unmatched_ground_truths} of {metadata.ground_truths} ground-truth images belong to no image, "
+            f"and {matches.unmatched_images} of {metadata.frames} images have no ground truth."
         )
     if refused := accumulator.refusals.total():
         reasons = "; ".join(f"{count} x {reason}" for reason, count in accumulator.refusals.most_common(_REASONS))

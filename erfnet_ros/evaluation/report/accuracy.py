@@ -79,12 +79,12 @@ def stability_section(result: Result) -> Section:
 
 def _line(result: Result, attribute: str, times: npt.NDArray[np.float64]) -> Series:
     known = [
-        (moment, value)
-        for moment, record in zip(times.tolist(), result.records, strict=True)
+        (time_s, value)
+        for time_s, record in zip(times.tolist(), result.records, strict=True)
         if (value := getattr(record, attribute)) is not None
     ]
-    moments, values = np.array(known, np.float64).reshape(-1, 2).T
-    return Series({"miou": "mIoU"}.get(attribute, attribute), moments, values)
+    event_times, values = np.array(known, np.float64).reshape(-1, 2).T
+    return Series({"miou": "mIoU"}.get(attribute, attribute), event_times, values)
 
 
 def _category_bars(figures: Figures, other: Figures | None) -> Block:

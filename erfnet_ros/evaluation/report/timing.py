@@ -21,8 +21,8 @@ def timing_section(result: Result, other: Result | None) -> Section:
     blocks: list[Block] = []
     line = _latency_line(result, RUNS[0])
     lost_s = [
-        float(moment)
-        for moment, record in zip(event_times_s(result), result.records, strict=True)
+        float(time_s)
+        for time_s, record in zip(event_times_s(result), result.records, strict=True)
         if record.outcome != ANSWERED
     ]
     if line is not None and result.latency_ms is not None:
@@ -47,25 +47,25 @@ def timing_section(result: Result, other: Result | None) -> Section:
 def event_times_s(result: Result) -> npt.NDArray[np.float64]:
     """Return each record's seconds since the first image of its bag, one bag a frame's time after another.
 
-    Stamps that jump back are held at the greatest before, so that the axis runs one way: the moments ascend.
+    Stamps that jump back are held at the greatest before, so that the axis runs one way: the event times ascend.
     """
-    moments = np.zeros(len(result.records))
+    event_times = np.zeros(len(result.records))
     bags = np.array([record.bag for record in result.records], np.int64)
     stamps = np.array([record.stamp_ns for record in result.records], np.int64)
     end = 0.0
     for bag in dict.fromkeys(bags.tolist()):
         own = bags == bag
         first = int(stamps[own][0])
-        moments[own] = end + np.maximum.accumulate((stamps[own] - first) / 1e9)
-        span = float(moments[own][-1]) - end
+        event_times[own] = end + np.maximum.accumulate((stamps[own] - first) / 1e9)
+        span = float(event_times[own][-1]) - end
         end += span + span / max(1, int(own.sum()) - 1)
-    return np.maximum.accumulate(moments) if len(moments) else moments
+    return np.maximum.accumulate(event_times) if len(event_times) else event_times
 
 
 def _latency_line(result: Result, name: str) -> Series | None:
     known = [
-        (float(moment), record.latency_ms)
-        for moment, record in zip(event_times_s(result), result.records, strict=True)
+        (float(time_s), record.latency_ms)
+        for time_s, record in zip(event_times_s(result), result.records, strict=True)
         if record.latency_ms is not None
     ]
     if not known:
