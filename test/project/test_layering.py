@@ -182,3 +182,9 @@ def test_the_package_uses_the_words_of_the_field() -> None:
     words = re.compile(r"\b([Kk]eeper|lanes|[Rr]ig|ledger|tally|gallery|[Bb]eside|standby|contestants)\b")
     texts = [path for path in tracked("erfnet_ros") if path.suffix not in (".png", ".safetensors")]
     assert not [str(path) for path in texts if words.search((PACKAGE.parent / path).read_text())]
+
+
+def test_the_gpu_memory_that_pytorch_caches_is_freed_in_one_place() -> None:
+    """Only `free_cached` holds the lock, without which a CUDA graph of another thread may fail meanwhile."""
+    callers = [path.name for path in PACKAGE.rglob("*.py") if "torch.cuda.empty_cache" in path.read_text()]
+    assert callers == ["cuda.py"]

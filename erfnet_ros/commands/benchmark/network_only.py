@@ -12,7 +12,7 @@ from erfnet_ros.commands.benchmark.statistics import NETWORK, Unavailable
 from erfnet_ros.commands.benchmark.workloads import Setup
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.inference.device import DTYPES
-from erfnet_ros.inference.pytorch.cuda import channels_last
+from erfnet_ros.inference.pytorch.cuda import GRAPH_LOCK, channels_last
 from erfnet_ros.inference.pytorch.fused_gpu import fuse
 from erfnet_ros.models.pipeline import Pipeline, resize
 
@@ -41,6 +41,7 @@ def _captured(setup: Setup, candidate: Candidate) -> Candidate:
     width, height = workload.network
     graph = torch.cuda.CUDAGraph()
     with (
+        GRAPH_LOCK,
         torch.cuda.device(device),
         torch.inference_mode(),
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
@@ -64,7 +65,11 @@ def _captured(setup: Setup, candidate: Candidate) -> Candidate:
             pixels = torch.from_numpy(images).to(device, dtype).permute(0, 3, 1, 2)
             seen.copy_((resize(pixels, (height, width)) - pipeline.mean) / pipeline.deviation)
 
-    own = prepare, lambda _: graph.replay(), partial(_gpu_ms, device)
+    def replay(_: Pixels) -> None:
+        with GRAPH_LOCK:
+            graph.replay()
+
+    own = prepare, replay, partial(_gpu_ms, device)
     return Candidate(NETWORK, candidate.precision, candidate.device, candidate.workload, *own)
 
 

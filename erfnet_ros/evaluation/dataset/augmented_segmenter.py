@@ -10,6 +10,7 @@ from erfnet_ros.core.errors import EngineError, ParameterError
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.inference.device import DTYPES, pick_device, pick_floats
 from erfnet_ros.inference.engine import EngineRequest
+from erfnet_ros.inference.pytorch.cuda import free_cached, is_out_of_memory
 from erfnet_ros.inference.segmenter import Segmentation, StageTimes
 from erfnet_ros.models.erfnet import STRIDE
 from erfnet_ros.models.pipeline import Pipeline, network_size, resize, upsample
@@ -43,8 +44,10 @@ class AugmentedSegmenter:
         try:
             with torch.inference_mode():
                 return self._segment(rgb)
-        except torch.cuda.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            free_cached()
             raise EngineError(
                 f"The memory of {self.device} does not hold an image of {rgb.shape[1]}x{rgb.shape[0]} at scale "
                 f"{max(self.scales):g}; take smaller scales, or free the GPU."

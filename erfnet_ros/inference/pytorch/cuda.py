@@ -27,7 +27,7 @@ _SHAPES = 16
 """Shapes of images whose buffers and graphs stay on the GPU, the last used: with several cameras, each number of images
 that come together is one."""
 
-_GRAPHS = threading.RLock()
+GRAPH_LOCK = threading.RLock()
 """Held around every capture, replay and emptying of PyTorch's cache: a process may capture only one graph at a time,
 and up to PyTorch 2.6 a replay meanwhile raises, as does what synchronizes the whole GPU."""
 
@@ -87,7 +87,7 @@ class GpuFrames:
             EngineError: The work raised it.
         """
         self._work = work
-        with self.faults(), _GRAPHS, torch.cuda.device(self.device), torch.inference_mode():
+        with self.faults(), GRAPH_LOCK, torch.cuda.device(self.device), torch.inference_mode():
             # The buffers are zeroed on the default stream, which must be finished first.
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
             # A capture that fails leaves its stream as the current one; here it ends with the block.
@@ -121,7 +121,7 @@ class GpuFrames:
         for image, block in zip(images, pinned, strict=True):
             copy_rgb(image, block)
         with self.faults(), torch.cuda.device(self.device), torch.cuda.stream(self._stream), torch.inference_mode():
-            with _GRAPHS:
+            with GRAPH_LOCK:
                 if self._graph is None:
                     self._enqueue()
                 else:
@@ -175,7 +175,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def free_cached() -> None:
     """Return the GPU memory that PyTorch caches, as far as the GPU still answers."""
-    with suppress(RuntimeError), _GRAPHS:
+    with suppress(RuntimeError), GRAPH_LOCK:
         torch.cuda.empty_cache()
 
 

@@ -8,7 +8,7 @@ import torch
 
 from erfnet_ros.core.errors import TrainingError
 from erfnet_ros.inference.device import DTYPES
-from erfnet_ros.inference.pytorch.cuda import is_out_of_memory
+from erfnet_ros.inference.pytorch.cuda import free_cached, is_out_of_memory
 from erfnet_ros.models.erfnet import ERFNet
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.loop.losses import loss_of
@@ -37,7 +37,7 @@ def check_memory(
 
     where = f"{width}x{height} in the memory of {device}"
     check_batch(recipe.batch_size // processes, step, where=where, processes=processes)
-    torch.cuda.empty_cache()
+    free_cached()
 
 
 def check_batch(crops: int, step: Callable[[int], None], *, where: str, processes: int) -> None:
@@ -84,5 +84,5 @@ def _out_of_memory_message(step: Callable[[int], None], crops: int) -> str | Non
     else:
         return None
     # Only after the error is gone are the step's tensors, which its traceback holds.
-    torch.cuda.empty_cache()
+    free_cached()
     return message

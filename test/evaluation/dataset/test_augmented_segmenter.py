@@ -100,3 +100,16 @@ def test_a_scale_beyond_the_largest_input_is_refused(shipped: checkpoints.Checkp
 def test_a_device_that_is_not_there_is_refused(shipped: checkpoints.Checkpoint) -> None:
     with pytest.raises(EngineError, match="cuda:77"):
         AugmentedSegmenter(EngineRequest(shipped, "cuda:77"), (1,))
+
+
+def test_memory_that_runs_out_is_named_however_cudnn_words_it(
+    shipped: checkpoints.Checkpoint, image: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = augmented(shipped, SIZE, (1,))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+    monkeypatch.setattr(segment, "_segment", fail)
+    with pytest.raises(EngineError, match=r"does not hold an image of 96x72 at scale 1; take smaller scales"):
+        segment(image)
