@@ -67,6 +67,8 @@ class OnnxRuntimeEngine:
             self._provider = _PROVIDERS[candidate.type]
             try:
                 self._run_for(request.checkpoint.input_size)
+                if is_whole(candidate):
+                    self.notes += argmax_notes(self._runtime.__version__)
                 break
             except _ProviderError as error:
                 if candidate is candidates[-1]:
@@ -195,6 +197,17 @@ class _ProviderError(EngineError):
 def is_whole(device: torch.device) -> bool:
     """Tell whether a device's graph is the whole Pipeline: logits would take long to copy from a GPU."""
     return device.type == "cuda"
+
+
+def argmax_notes(version: str) -> tuple[str, ...]:
+    """Return a note where a version of ONNX Runtime has no ArgMax for GPUs, else nothing."""
+    # https://github.com/microsoft/onnxruntime/pull/22713
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if (major, minor) >= (1, 21):
+        return ()
+    return (
+        f"ONNX Runtime {version} computes ArgMax on the CPU, which is slower: update onnxruntime-gpu to 1.21 or later.",
+    )
 
 
 def find_devices(device: str, available: list[str]) -> list[torch.device]:

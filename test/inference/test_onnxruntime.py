@@ -17,7 +17,7 @@ from erfnet_ros.inference import onnxruntime as onnxruntime_module
 from erfnet_ros.inference import parity_check
 from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.engine import EngineRequest
-from erfnet_ros.inference.onnxruntime import OnnxRuntimeEngine, find_devices, pick_precision
+from erfnet_ros.inference.onnxruntime import OnnxRuntimeEngine, argmax_notes, find_devices, pick_precision
 from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline
 from erfnet_ros.models import checkpoint as checkpoints
@@ -179,3 +179,9 @@ def test_a_precision_that_a_provider_lacks_is_an_error() -> None:
     assert pick_precision("auto", torch.device("cuda", 0)) == "fp16"
     with pytest.raises(EngineError, match=r"Precision 'bf16' .* computes in fp32 on cpu; set precision to auto"):
         pick_precision("bf16", torch.device("cpu"))
+
+
+def test_a_version_without_argmax_on_gpus_is_noted_with_the_remedy() -> None:
+    """The labels of every frame would be computed on the CPU, for no visible reason."""
+    assert "update onnxruntime-gpu to 1.21 or later" in argmax_notes("1.20.1")[0]
+    assert argmax_notes("1.21.0") == argmax_notes("1.23.0.dev20250101001") == argmax_notes("2.0") == ()
