@@ -14,7 +14,7 @@ import torch
 from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.core.system_info import nvidia_driver, processor, version_of
 from erfnet_ros.inference.build_cache import Cache, Key
-from erfnet_ros.inference.engine import Engine
+from erfnet_ros.inference.engine import Engine, optional_faults
 from erfnet_ros.inference.parity_check import street
 from erfnet_ros.inference.pytorch.cuda import close_safely
 
@@ -31,8 +31,8 @@ def open_fastest(openers: Mapping[str, Callable[[], Engine]], key: Key, size: tu
     """Return the fastest of several engines; with one name, that engine, without measuring.
 
     Args:
-        openers: Open the engines, by name; an EngineError leaves that engine out, with a note. The last one is chosen
-            unless another is faster by a tenth; where none opens, its type of error is raised.
+        openers: Open the engines, by name; one that fails is left out, with a note. The last one is chosen unless
+            another is faster by a tenth; where none runs, its type of error is raised.
         key: What the choice depends on besides names and size: `machine_key`, and the precision asked for.
         size: (width, height) of the frames to time.
     """
@@ -47,8 +47,9 @@ def open_fastest(openers: Mapping[str, Callable[[], Engine]], key: Key, size: tu
         times: dict[str, float] = {}
         for name, open_one in openers.items():
             try:
-                opened[name] = open_one()
-                times[name] = _median_ms(opened[name], size)
+                with optional_faults(name):
+                    opened[name] = open_one()
+                    times[name] = _median_ms(opened[name], size)
             except EngineError as error:
                 left_out[name] = error
         if not times:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from erfnet_ros.models.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 Run = Callable[[Pixels], tuple[Pixels, Pixels]]
 """Takes (N, H, W, 3) uint8 images, returns labels and confidences, as an `Engine` does."""
@@ -81,6 +85,24 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the memory; the engine must not be called again."""
         ...
+
+
+@contextmanager
+def optional_faults(name: str) -> Iterator[None]:
+    """Turn whatever an optional engine raises into an EngineError; what PyTorch raises stays as it is."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        if name == "pytorch":
+            raise
+        log.debug("Engine %s failed.", name, exc_info=True)
+        reason = str(error).partition("\n")[0]
+        raise EngineError(
+            f"Engine '{name}' does not work with the packages installed here ({type(error).__name__}: {reason}); "
+            "update them, or set engine to pytorch."
+        ) from error
 
 
 def run_one_by_one(run: Run, images: Pixels) -> tuple[Pixels, Pixels]:

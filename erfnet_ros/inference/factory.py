@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import pkgutil
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from erfnet_ros.core.errors import DeviceError, EngineError
-from erfnet_ros.inference.engine import DEVICES, PRECISIONS, Engine, EngineRequest
+from erfnet_ros.inference.engine import DEVICES, PRECISIONS, Engine, EngineRequest, optional_faults
 
 if TYPE_CHECKING:
     # Launch files read the engines' names, and must not wait for torch.
     from erfnet_ros.inference.engine import EngineType
-
-log = logging.getLogger(__name__)
 
 _CLASSES = {
     "pytorch": "erfnet_ros.inference.pytorch.engine:PyTorchEngine",
@@ -73,20 +70,8 @@ def open_engine(request: EngineRequest, engine: str = "auto") -> Engine:
 
 
 def _open(request: EngineRequest, name: str) -> Engine:
-    """Open one engine; whatever an optional one raises is an EngineError."""
-    try:
+    with optional_faults(name):
         return engine_type(name)(request)
-    except EngineError:
-        raise
-    except Exception as error:
-        if name == "pytorch":
-            raise
-        log.debug("Opening engine %s failed.", name, exc_info=True)
-        reason = str(error).partition("\n")[0]
-        raise EngineError(
-            f"Engine '{name}' does not work with the packages installed here ({type(error).__name__}: {reason}); "
-            "update them, or set engine to pytorch."
-        ) from error
 
 
 def _fastest(request: EngineRequest) -> Engine:
@@ -95,7 +80,17 @@ def _fastest(request: EngineRequest) -> Engine:
 
     device = pick_device(request.device)
     types = {name: engine_type(name) for name in _CLASSES}
-    names = [name for name in types if name != "pytorch" and types[name].is_candidate(request, device)] + ["pytorch"]
+    candidates, notes = [], []
+    for name in [name for name in types if name != "pytorch"]:
+        try:
+            with optional_faults(name):
+                if types[name].is_candidate(request, device):
+                    candidates.append(name)
+        except EngineError as error:
+            notes.append(f"Engine {name} is left out: {error}")
     distributions = [each for name in types for each in types[name].distributions]
     key = {"precision": request.precision, **machine_key(device, distributions)}
-    return open_fastest({name: partial(_open, request, name) for name in names}, key, request.checkpoint.input_size)
+    openers = {name: partial(_open, request, name) for name in (*candidates, "pytorch")}
+    engine = open_fastest(openers, key, request.checkpoint.input_size)
+    engine.notes += (*notes,)
+    return engine
