@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
+from erfnet_ros.ros.node.fault_throttle import FaultThrottle, rejection_reason
 from erfnet_ros.ros.node.publishers import CameraPublishers, SegmentedFrame
 from erfnet_ros.ros.rclpy_compat import MessageInfo, SubscriptionEventCallbacks, take_waiting, with_message_info
 from erfnet_ros.ros.transport import remedy_for_lost_images
@@ -137,7 +136,7 @@ class Camera:
         self.newest_info: CameraInfo | None = None
         self.keeps_last_frame = False
         self._last_error, self._last_error_s = "", float("-inf")
-        self._logged_s: dict[object, float] = {}
+        self._throttle = FaultThrottle(_LOG_PERIOD_S)
         self.start(lambda camera, message: None, lambda: 0.0)
 
     def start(self, on_image: Callable[[Camera, Any], None], idle_s: Callable[[], float]) -> None:
@@ -236,7 +235,7 @@ class Camera:
                 f"{problem} on {self.topic}, which has a publisher: it sends nothing, or its images are lost on the "
                 f"way. {remedy_for_lost_images(rclpy.get_rmw_implementation_identifier())}"
             )
-            if earlier is None and self._is_log_due("arrival"):
+            if earlier is None and self._throttle.is_due("arrival"):
                 self._node.get_logger().warning(self._arrival_problem)
 
     def _receive(self, message: Image | CompressedImage, info: MessageInfo) -> None:
@@ -274,24 +273,10 @@ class Camera:
 
     def _reject(self, error: Exception) -> None:
         self.rejected += 1
-        reason = str(error)
-        if not isinstance(error, ErfnetError):
-            text = printable(error, 300)
-            reason = f"Frame dropped by an internal error, {type(error).__name__}: {text}; please report it."
-        self._last_error, self._last_error_s = reason, time.monotonic()
-        # Where it was raised is what kind of fault it is, whatever numbers and names the message holds.
-        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-        if self._is_log_due((frame.f_code, line)):
+        self._last_error, self._last_error_s = rejection_reason(error), time.monotonic()
+        if self._throttle.is_due(error):
             source = f" of {self.name}" if self.name else ""
-            self._node.get_logger().error(f"Frame{source} rejected ({self.rejected} so far): {reason}")
-
-    def _is_log_due(self, kind: object) -> bool:
-        """Return whether a kind of fault was not logged in the last `_LOG_PERIOD_S`; it is taken to be logged now."""
-        now_s = time.monotonic()
-        due = now_s - self._logged_s.get(kind, float("-inf")) >= _LOG_PERIOD_S
-        if due:
-            self._logged_s[kind] = now_s
-        return due
+            self._node.get_logger().error(f"Frame{source} rejected ({self.rejected} so far): {self._last_error}")
 
 
 def _compressed_topic(node: Node, image: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -12,8 +12,21 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from erfnet_ros.core.errors import ParameterError
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros.node.parameters import ANY_TIME, AT_START, UNCONFIGURED, Parameter, Value
 from erfnet_ros.ros.rclpy_compat import parameter_overrides
+
+
+class TableNode(Node):
+    """A node whose parameters are set in the types of a table: 1 as a double, an empty list as strings."""
+
+    parameter_table: ClassVar[Mapping[str, Parameter]]
+    """Its parameters by name."""
+
+    def set_parameters_atomically(self, parameter_list: list[RosParameter[Any]]) -> SetParametersResult:
+        """Set the parameters, each in the type that it is declared with."""
+        table = self.parameter_table
+        return super().set_parameters_atomically([_in_declared_type(parameter, table) for parameter in parameter_list])
 
 
 class ParameterHandler:
@@ -24,33 +37,35 @@ class ParameterHandler:
 
     Args:
         node: The node to declare them on.
-        table: Its parameters by name.
         on_change: Called with the names of parameters whose new values were accepted.
         check_settings: Raises ParameterError where new `settings` do not fit each other.
 
     Attributes:
         errors: Why a parameter's value at start was not applied, by name.
-        unknown: Names that were set at start and are no parameters of the node.
+        warnings: A sentence for each name that was set at start and is no parameter of the node.
     """
 
     def __init__(
         self,
-        node: Node,
-        table: Mapping[str, Parameter],
+        node: TableNode,
         on_change: Callable[[Collection[str]], None],
         check_settings: Callable[[Mapping[str, Any]], object] = dict,
     ) -> None:
         self._node = node
-        self._table = table
+        self._table = node.parameter_table
         self._check_settings = check_settings
         self._on_change = on_change
         self._lock = threading.Lock()
         self._fixed = False
         self._values: dict[str, Value] = {}
         self.errors: dict[str, str] = {}
-        for parameter in table.values():
+        for parameter in self._table.values():
             self._declare(parameter)
-        self.unknown = tuple(name for name in parameter_overrides(node) if not node.has_parameter(name))
+        self.warnings = tuple(
+            f"Parameter '{printable(name)}' was set but this node has none of that name; see ros2 param list."
+            for name in parameter_overrides(node)
+            if not node.has_parameter(name)
+        )
         node.add_on_set_parameters_callback(self._check)
 
     def fix(self, fixed: bool) -> None:
@@ -90,7 +105,7 @@ class ParameterHandler:
         try:
             given = self._node.declare_parameter(parameter.name, parameter.default, descriptor)
             self._values[parameter.name] = parameter.check(given.value)
-            if (typed := in_declared_type(given, self._table)) is not given:
+            if (typed := _in_declared_type(given, self._table)) is not given:
                 self._node.set_parameters([typed])
         except (InvalidParameterTypeException, InvalidParameterValueException, ParameterError) as error:
             self.errors[parameter.name] = str(error)
@@ -127,7 +142,7 @@ class ParameterHandler:
         return SetParametersResult(successful=True)
 
 
-def in_declared_type(parameter: RosParameter, table: Mapping[str, Parameter]) -> RosParameter:
+def _in_declared_type(parameter: RosParameter, table: Mapping[str, Parameter]) -> RosParameter:
     """Return a whole number for a double as a double, and an empty list, which comes without a type, as strings."""
     row = table.get(parameter.name)
     if row is not None and row.type_name == "double" and parameter.type_ == RosParameter.Type.INTEGER:

@@ -10,7 +10,6 @@ from rclpy.lifecycle import LifecycleNodeMixin
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
-from erfnet_ros.core.printable_text import printable
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.frame_scheduler import FrameScheduler
@@ -91,14 +90,10 @@ def load_resources(node: LifecycleNodeMixin, parameters: ParameterHandler, group
     if not cameras[0].publishers.has_label_info:
         missing.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")
     profile = missing_profile(rclpy.get_rmw_implementation_identifier())
-    unknown = (
-        f"Parameter '{printable(name)}' was set but this node has none of that name; see ros2 param list."
-        for name in parameters.unknown
-    )
     return NodeResources(
         segmenter=segmenter,
         cameras=cameras,
         scheduler=FrameScheduler(segmenter, cameras, Settings(**parameters.settings()), node.get_logger()),
-        warnings=(*((profile,) if profile else ()), *unknown),
+        warnings=(*((profile,) if profile else ()), *parameters.warnings),
         missing=tuple(missing),
     )

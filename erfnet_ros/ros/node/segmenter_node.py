@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.node.diagnostics import LONGEST_MESSAGE, Diagnostics, LogForwarder, Status, build_status
-from erfnet_ros.ros.node.parameter_handler import ParameterHandler, in_declared_type
+from erfnet_ros.ros.node.parameter_handler import ParameterHandler, TableNode
 from erfnet_ros.ros.node.parameters import BY_NAME, Settings
 from erfnet_ros.ros.node.resources import NodeResources, load_resources
 from erfnet_ros.ros.node.samples import save_sample
@@ -31,13 +29,15 @@ _SUBSCRIPTION_PERIOD_S = 0.2
 """How soon the node notices subscribers and cameras that come and go."""
 
 
-class SegmenterNode(LifecycleNodeMixin, Node):
+class SegmenterNode(LifecycleNodeMixin, TableNode):
     """Publishes the segmentation of camera images.
 
     Configure loads the engine, activate subscribes (to each camera while an output of it has a subscriber), deactivate
     unsubscribes, cleanup frees the memory. A bad frame is counted and reported; a bad parameter leaves the node
     unconfigured, and its services still answer.
     """
+
+    parameter_table = BY_NAME
 
     def __init__(self, **node_options: Any) -> None:
         Node.__init__(self, diagnostic_keys.NODE_NAME, **{"namespace": "segmentation", **node_options})
@@ -57,7 +57,7 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         self._active, self._enabled = False, True
         self._configure_error: str | None = None
         self._camera_lock, self._settings_lock = threading.Lock(), threading.Lock()
-        self._parameter_handler = ParameterHandler(self, BY_NAME, self._on_new_values)
+        self._parameter_handler = ParameterHandler(self, self._on_new_values)
 
         self._diagnostics = Diagnostics(self)
         # Simulated time may be slow, or never begin.
@@ -224,10 +224,6 @@ class SegmenterNode(LifecycleNodeMixin, Node):
         return response
 
     # Parameters and diagnostics.
-
-    def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
-        """Set the parameters, each in the type that it is declared with."""
-        return super().set_parameters_atomically([in_declared_type(parameter, BY_NAME) for parameter in parameter_list])
 
     def _use_settings(self) -> None:
         # A parameter may be set while the node is configured: whichever comes last uses the newest values.

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import cv2
-import rclpy
-from rclpy.executors import ExternalShutdownException
-
-from erfnet_ros.ros.points.projector_node import ProjectorNode
-from erfnet_ros.ros.transport import keep_large_blocks
+from erfnet_ros.ros.diagnostic_keys import PROJECTOR_NAME
+from erfnet_ros.ros.node.process import StopSignals
 
 
 def main() -> None:
     """Run the node until it is interrupted."""
-    keep_large_blocks()
+    signals = StopSignals(PROJECTOR_NAME)
+
+    # Imported here, since these take a second, in which a signal may come.
+    import cv2
+    from rclpy.executors import SingleThreadedExecutor
+
+    from erfnet_ros.ros.points.projector_node import ProjectorNode
+
     # The other cores are the segmenter's.
     cv2.setNumThreads(1)
-    rclpy.init()
-    node = ProjectorNode()
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    signals.run(ProjectorNode, SingleThreadedExecutor)
 
 
 if __name__ == "__main__":

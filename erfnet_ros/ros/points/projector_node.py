@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -16,11 +15,13 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID, named
 from erfnet_ros.core.errors import ErfnetError, ImageError
+from erfnet_ros.core.printable_text import printable
 from erfnet_ros.data.point_cloud import PointFilter, as_array, depth_to_meters, intrinsics_of, label_cloud, project
 from erfnet_ros.ros import diagnostic_keys as keys
-from erfnet_ros.ros.node.diagnostics import Diagnostics, Status
+from erfnet_ros.ros.node.diagnostics import LONGEST_MESSAGE, Diagnostics, Status
+from erfnet_ros.ros.node.fault_throttle import FaultThrottle, rejection_reason
 from erfnet_ros.ros.node.image_conversion import to_rgb
-from erfnet_ros.ros.node.parameter_handler import ParameterHandler
+from erfnet_ros.ros.node.parameter_handler import ParameterHandler, TableNode
 from erfnet_ros.ros.points.parameters import PROJECTOR_BY_NAME, point_filter
 from erfnet_ros.ros.points.stamp_matcher import DEPTH, StampMatcher
 
@@ -31,6 +32,9 @@ _TOGETHER = "together"
 
 _SUBSCRIPTION_PERIOD_S = 0.2
 """How soon subscribers of the cloud and depth cameras that come and go are noticed."""
+
+_LOG_PERIOD_S = 60.0
+"""How often the same kind of problem is logged."""
 
 _PROBLEM_S = 10.0
 """How long the diagnostics show a problem after it last occurred."""
@@ -44,19 +48,20 @@ _PROJECTED_FIELDS = [
 ]
 
 
-class ProjectorNode(Node):
+class ProjectorNode(TableNode):
     """Publishes `points` while it has a subscriber: a point for each pixel of `mask`, stamped as the depth.
 
     The topic `depth` may be a depth image, with its camera_info next to it, or an organized point cloud, which gets
-    label and confidence. Input that does not fit is counted, logged once for each kind, and shown in the diagnostics.
+    label and confidence. Input that does not fit is counted, logged once a minute for each kind, and shown in the
+    diagnostics.
     """
+
+    parameter_table = PROJECTOR_BY_NAME
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__(keys.PROJECTOR_NAME, **{"namespace": "segmentation", **node_options})
         self._class_set = CAMVID
-        self._parameter_handler = ParameterHandler(
-            self, PROJECTOR_BY_NAME, lambda names: self._use_settings(), self._filter_of
-        )
+        self._parameter_handler = ParameterHandler(self, lambda names: self._use_settings(), self._filter_of)
         try:
             self._class_set = named(self._parameter_handler.text("checkpoint") or CAMVID.name)
             self._use_settings()
@@ -64,6 +69,8 @@ class ProjectorNode(Node):
             self._parameter_handler.errors[_TOGETHER] = str(error)
         for reason in self._parameter_handler.errors.values():
             self.get_logger().error(reason)
+        for warning in self._parameter_handler.warnings:
+            self.get_logger().warning(warning)
         self._cloud_publisher = self.create_publisher(PointCloud2, "points", _qos(ReliabilityPolicy.RELIABLE))
         self._depth_topic = self.resolve_topic_name(DEPTH)
         self._depth_type: type | None = None
@@ -72,7 +79,7 @@ class ProjectorNode(Node):
         self._matcher = StampMatcher(())
         self._calibration = CameraInfo()
         self._published = self._rejected = self._unmatched = 0
-        self._warned: set[str] = set()
+        self._throttle = FaultThrottle(_LOG_PERIOD_S)
         self._problem, self._problem_s = "", float("-inf")
         self._diagnostics = Diagnostics(self)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -164,9 +171,7 @@ class ProjectorNode(Node):
                 self._published += 1
             except Exception as error:
                 self._rejected += 1
-                internal = f"Internal error, {type(error).__name__}: {error}; please report it."
-                reason = str(error) if isinstance(error, ErfnetError) else internal
-                self._warn(reason, f"Frame without a cloud: {reason}")
+                self._warn(error, f"Frame without a cloud: {rejection_reason(error)}")
 
     def _cloud(self, frame: dict[str, Image], depth: Image | PointCloud2) -> PointCloud2:
         """Return the labeled cloud.
@@ -208,12 +213,11 @@ class ProjectorNode(Node):
 
     # Diagnostics.
 
-    def _warn(self, kind: str, text: str) -> None:
-        """Show a problem in the diagnostics, and log its kind once."""
-        self._problem, self._problem_s = text, time.monotonic()
-        if kind not in self._warned:
-            self._warned.add(kind)
-            self.get_logger().warning(text)
+    def _warn(self, kind: object, text: str) -> None:
+        """Show a problem in the diagnostics, and log it where its kind is due."""
+        self._problem, self._problem_s = printable(text, LONGEST_MESSAGE), time.monotonic()
+        if self._throttle.is_due(kind):
+            self.get_logger().warning(self._problem)
 
     def _publish_diagnostics(self) -> None:
         recent = time.monotonic() - self._problem_s < _PROBLEM_S
@@ -224,7 +228,8 @@ class ProjectorNode(Node):
             keys.FRAMES_REJECTED: self._rejected,
         }
         state = keys.PROJECTING if self._readers else keys.WAITING
-        errors, warnings = tuple(self._parameter_handler.errors.values()), (self._problem,) if recent else ()
+        errors = tuple(self._parameter_handler.errors.values())
+        warnings = (*self._parameter_handler.warnings, *((self._problem,) if recent else ()))
         self._diagnostics.publish([Status(state, errors, warnings, values, "points")])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
@@ -13,7 +15,8 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from lifecycle_msgs.msg import Transition, TransitionEvent
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
+from support.depth_scene import CONFIDENCE, LABELS, Scene, cloud, gray, running_process, running_projector
 from support.live_node import Client, NodeProcess, client_of, image_message, running_node
 
 # Large, so that nearly all of the node's time is spent in a frame.
@@ -35,10 +38,17 @@ def check_end(node: NodeProcess, *signals: Signals, gap_s: float = 0.0) -> None:
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
-def test_during_imports(number: Signals) -> None:
-    with running_node() as node:
+@pytest.mark.parametrize(
+    ("running", "library"),
+    [(running_node, "libtorch"), (running_process, "_multiarray_umath")],
+    ids=["node", "projector"],
+)
+def test_during_imports(
+    running: Callable[[], AbstractContextManager[NodeProcess]], library: str, number: Signals
+) -> None:
+    with running() as node:
         maps = Path(f"/proc/{node.process.pid}/maps")
-        while "libtorch" not in maps.read_text():
+        while library not in maps.read_text():
             time.sleep(0.01)
         check_end(node, number)
         assert node.log().count("\n") == 1
@@ -149,3 +159,11 @@ def test_in_a_frame_once_and_twice(gap_s: float | None) -> None:
         camera.publish(client.stamped(FRAME))
         signals = (SIGINT,) if gap_s is None else (SIGINT, SIGINT)
         check_end(node, *signals, gap_s=gap_s or 0.0)
+
+
+@pytest.mark.parametrize("signals", [(SIGINT,), (SIGTERM,), (SIGINT, SIGINT)])
+def test_the_projector_while_it_publishes_clouds(signals: tuple[Signals, ...]) -> None:
+    with running_projector() as (projector, client):
+        scene = Scene(client, mask=gray(LABELS), confidence=gray(CONFIDENCE), depth=cloud())
+        scene.first_cloud(client.listen("points", PointCloud2))
+        check_end(projector, *signals, gap_s=0.02)

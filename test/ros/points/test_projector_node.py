@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ def small_depth() -> Image:
         ({"depth": depth_image("64FC1")}, {}, {}, "got encoding '64FC1'"),
         ({"info": calibration((0.0,) * 9)}, {}, {}, "got zeros; calibrate the camera"),
         ({"depth": cloud(height=1)}, {}, {}, "an organized point cloud, got 19200 points in one row"),
+        ({"depth": [cloud(height) for height in (20, 30, 40, 60, 80)]}, {}, {}, "a point cloud of the mask's"),
         ({}, {"depth": "depth_frame"}, {}, "got 'depth_frame'; use the depth that the driver aligns"),
         ({}, {}, {"depth": 400_000_000}, "has the stamp of a mask, within 0.02 s; synchronize"),
         ({"info": None}, {}, {}, "Nothing arrives on /depth/camera_info"),
@@ -120,18 +122,22 @@ def small_depth() -> Image:
             "an Image or a PointCloud2 on /depth/image, got sensor_msgs",
         ),
     ],
-    ids=["size", "encoding", "zero K", "unorganized", "frame", "stamps", "no camera_info", "type"],
+    ids=["size", "encoding", "zero K", "unorganized", "changing size", "frame", "stamps", "no camera_info", "type"],
 )
 def test_input_that_does_not_fit_is_warned_of_once_and_counted(
     changes: dict[str, Any], frame_ids: dict[str, str], delays_ns: dict[str, int], warning: str
 ) -> None:
     given = {"mask": gray(LABELS), "confidence": gray(CONFIDENCE), "image": image_message(RGB)}
     given |= {"depth": depth_image(), "info": calibration(), **changes}
+    depths = given["depth"] if isinstance(given["depth"], list) else [given["depth"]]
+    next_depth = itertools.cycle(depths).__next__
+    given["depth"] = depths[0]
     with running_projector() as (process, client):
         clouds = client.listen("points", PointCloud2)
         scene = Scene(client, **{name: message for name, message in given.items() if message is not None})
 
         def warned() -> bool:
+            scene.messages["depth"] = next_depth()
             scene.publish(frame_ids, delays_ns)
             client.spin_for(0.1)
             return any(warning in status.message for status in client.diagnostics)
@@ -173,6 +179,26 @@ def test_a_filter_that_cannot_be_meant_is_refused(in_process: None, name: str, v
         assert np.flatnonzero(node._kept.labels).tolist() == [3, 8]
     finally:
         node.destroy_node()
+
+
+def test_a_whole_number_is_accepted_for_a_double(in_process: None) -> None:
+    """`ros2 param set /segmentation/projector max_range 20` sends an integer."""
+    node = ProjectorNode()
+    try:
+        assert node.set_parameters_atomically([Parameter("max_range", value=20)]).successful
+        assert node.get_parameter("max_range").value == 20.0
+        assert node.get_parameter("max_range").type_ == Parameter.Type.DOUBLE
+    finally:
+        node.destroy_node()
+
+
+def test_parameters_that_the_projector_does_not_have_are_warned_of() -> None:
+    names = ("max_rnage", "qos_overrides./segmentation/mask.subscription.depth")
+    with running_projector(parameters=dict.fromkeys(names, 5)) as (process, client):
+        for name in names:
+            warning = f"Parameter '{name}' was set but this node has none of that name"
+            client.diagnosis(lambda s, warning=warning: warning in s.message, "the warning")
+            assert process.log().count(warning) == 1
 
 
 def test_a_bad_filter_at_start_is_an_error_until_it_is_mended() -> None:
