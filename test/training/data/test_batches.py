@@ -186,7 +186,7 @@ def test_frames_that_no_checkpoint_can_name_are_refused_before_training(tmp_path
     """Else the night ends with a checkpoint that nothing reads."""
     root = tmp_path / "own"
     write(root / "images" / "train" / "wide.png", np.zeros((16, 4104, 3), np.uint8))
-    write(root / "labels" / "train" / "wide.png", np.zeros((16, 4104), np.uint8))
+    write(root / "labels" / "train" / "wide.png", np.eye(16, 4104, dtype=np.uint8))
     make_folder(root, {})
     data = open_dataset("folder", root, "train")
     with pytest.raises(ParameterError, match=r"8 to 4096 pixels per side, got 4104x16.* set max_frame_height in"):
