@@ -27,7 +27,7 @@ export PYTHON
 # The built workspace and its environment, for a recipe's shell.
 ENTER = . .venv$(SUFFIX)/bin/activate && . install$(SUFFIX)/local_setup.bash
 
-.PHONY: help demo env build test lint licenses clean
+.PHONY: help demo env build test lint docs licenses clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
