@@ -13,7 +13,7 @@ fi
 # The pages lie where GitHub has them, so that each link between them, and to a file, is the same in both.
 rm -rf build/docs
 mkdir -p build/docs
-git ls-files -co --exclude-standard -z -- '*.md' CHANGELOG.rst LICENSE config docker docs launch .github |
+git ls-files -co --exclude-standard -z -- '*.md' ':!CHANGELOG.md' CHANGELOG.rst LICENSE config docker docs launch .github |
     xargs -0 cp --parents -t build/docs
 # Material prints an advertisement for its successor.
 NO_MKDOCS_2_WARNING=1 "$VENV/bin/mkdocs" build
