@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -103,8 +104,9 @@ def test_its_shared_memory_is_removed() -> None:
         # One segment is for all processes of the machine.
         own = {Path(path) for path in re.findall(r"/dev/shm/fastdds_[0-9a-f]{16}$", maps, re.MULTILINE)} - before
         check_end(node, SIGINT)
-        if not own:
-            pytest.skip("Fast DDS 2 names its segments otherwise")
+        if not own and os.environ.get("ROS_DISTRO") == "jazzy":
+            pytest.skip("no new segment of the node was recognized on Jazzy; why is not known")
+        assert own
         assert {path for path in own if path.exists()} == set()
 
 
