@@ -44,7 +44,7 @@ class FrameTrace:
         if frame.f_code.co_name == "publish" and frame.f_code.co_filename.endswith("lifecycle/publisher.py"):
             self.done.set()
         # The node's timers are no part of the way.
-        elif not {"ros/node/segmenter_node.py", "ros/node/diagnostics.py"} & set(stack):
+        elif not {"ros/node/segmenter_node.py", "ros/node/monitoring/diagnostics.py"} & set(stack):
             for depth, file in enumerate(reversed(stack), start=1):
                 self.files[file] = max(depth, self.files.get(file, 0))
 

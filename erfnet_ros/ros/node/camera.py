@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.printable_text import printable
-from erfnet_ros.ros.node.fault_throttle import FaultThrottle, rejection_reason
+from erfnet_ros.ros.node.monitoring.fault_throttle import FaultThrottle, rejection_reason
 from erfnet_ros.ros.node.publishers import CameraPublishers, SegmentedFrame
 from erfnet_ros.ros.rclpy_compat import MessageInfo, SubscriptionEventCallbacks, take_waiting, with_message_info
 from erfnet_ros.ros.transport import remedy_for_lost_images

@@ -19,7 +19,7 @@ from std_srvs.srv import SetBool, Trigger
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys
-from erfnet_ros.ros.node.diagnostics import LONGEST_MESSAGE, Diagnostics, LogForwarder, Status, build_status
+from erfnet_ros.ros.node.monitoring.diagnostics import LONGEST_MESSAGE, Diagnostics, LogForwarder, Status, build_status
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler, TableNode
 from erfnet_ros.ros.node.parameters import BY_NAME, Settings
 from erfnet_ros.ros.node.resources import NodeResources, load_resources

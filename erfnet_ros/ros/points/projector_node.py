@@ -18,9 +18,9 @@ from erfnet_ros.core.errors import ErfnetError, ImageError
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.data.point_cloud import PointFilter, as_array, depth_to_meters, intrinsics_of, label_cloud, project
 from erfnet_ros.ros import diagnostic_keys as keys
-from erfnet_ros.ros.node.diagnostics import LONGEST_MESSAGE, Diagnostics, Status
-from erfnet_ros.ros.node.fault_throttle import FaultThrottle, rejection_reason
 from erfnet_ros.ros.node.image_conversion import to_rgb
+from erfnet_ros.ros.node.monitoring.diagnostics import LONGEST_MESSAGE, Diagnostics, Status
+from erfnet_ros.ros.node.monitoring.fault_throttle import FaultThrottle, rejection_reason
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler, TableNode
 from erfnet_ros.ros.points.parameters import PROJECTOR_BY_NAME, point_filter
 from erfnet_ros.ros.points.stamp_matcher import DEPTH, StampMatcher

@@ -1,0 +1,1 @@
+"""What the node watches, and what it says of that on /diagnostics."""
