@@ -37,7 +37,7 @@ _OPTIONS = {
     "image_topic": "Topic of the images in the bag; empty finds the only one.",
     "ground_truth_topic": "Topic of the class ids in the bag; empty finds the only one that is called so.",
     "ground_truth_dir": "Folder of PNG files of class ids, instead of a topic.",
-    "tolerance": "Largest distance between the stamps of image and truth, seconds; empty: 0.005.",
+    "tolerance": "Largest distance between the stamps of image and ground truth, seconds; empty: 0.005.",
     "require": "What must hold, such as 'miou>=0.60 latency_p99<=0.100 dropped<=0.02'.",
     "compare": "result.json of another run, to compare with.",
 }
@@ -80,8 +80,10 @@ def _start(context: LaunchContext, names: list[str]) -> list[LaunchDescriptionEn
 
     bags, profile = shlex.split(text("bag")), text("fastdds_profile")
     with BagReader(bags[0]) as reader:
-        truth = text("ground_truth_topic") or None
-        topic = find_topics(reader, image=text("image_topic") or None, truth=truth, truth_wanted=False).image
+        ground_truth = text("ground_truth_topic") or None
+        topic = find_topics(
+            reader, image=text("image_topic") or None, ground_truth=ground_truth, ground_truth_wanted=False
+        ).image
     compressed = topic.type == COMPRESSED_IMAGE
     node = IncludeLaunchDescription(
         _segment(),

@@ -44,9 +44,11 @@ def _make(options: argparse.Namespace) -> int:
     settings.check()
     source = open_source(options.source, class_set, frames=_length(options))
     frames = make(source, class_set, settings, options.frames)
-    truth = f", with truth on {options.ground_truth_topic}" if source.has_truth else ", without truth"
+    ground_truth = (
+        f", with ground truth on {options.ground_truth_topic}" if source.has_ground_truth else ", without ground truth"
+    )
     size_mb = sum(file.stat().st_size for file in options.out.iterdir()) / 1e6
-    print(f"{options.out}: {frames} frames on {settings.image_topic}{truth}; {size_mb:.1f} MB")
+    print(f"{options.out}: {frames} frames on {settings.image_topic}{ground_truth}; {size_mb:.1f} MB")
     return 0
 
 

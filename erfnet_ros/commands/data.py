@@ -142,7 +142,7 @@ def _counted(check: DataSetCheck) -> str:
 
 def _sheet(layout: Layout, splits: Sequence[SplitCheck]) -> Pixels:
     """Draw frames of each split, spread over its length, with their labels."""
-    shown = [split for split in splits if split.usable and split.has_truth] or [s for s in splits if s.usable]
+    shown = [split for split in splits if split.usable and split.has_ground_truth] or [s for s in splits if s.usable]
     samples = [
         _sample(layout, split.split, split.usable[index])
         for split in shown
@@ -154,6 +154,6 @@ def _sheet(layout: Layout, splits: Sequence[SplitCheck]) -> Pixels:
 
 def _sample(layout: Layout, split: str, entry: Entry) -> Sample:
     rgb = read_rgb(entry.image)
-    labels = np.full(rgb.shape[:2], VOID, np.uint8) if entry.label is None else layout.read_truth(entry.label)
+    labels = np.full(rgb.shape[:2], VOID, np.uint8) if entry.label is None else layout.read_ground_truth(entry.label)
     caption = f"{split}: {entry.name}".encode("ascii", "replace").decode()
     return Sample(caption, rgb, None, labels, blend(rgb, labels, layout.class_set.palette(), _OVERLAY_ALPHA))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from erfnet_ros.models.checkpoint import Checkpoint
 
 _SPLITS = {"camvid": ("test",), "cityscapes": ("val",), "folder": ("test", "val")}
-"""What is scored unless --split says otherwise, the first that is there. Cityscapes' test has no public truth."""
+"""What is scored without --split, the first that is there. Cityscapes' test has no public ground truth."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -97,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("dataset", metavar="DATASET", help="camvid, cityscapes or folder (of your own)")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=".safetensors file (default: the shipped one)")
-    parser.add_argument("--split", help="split, or several joined by + (default: test; val where its truth is secret)")
+    parser.add_argument(
+        "--split", help="split, or several joined by + (default: test; val where its ground truth is secret)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="at most N frames, evenly spread (default: all)")
     add_engine_options(parser)
     parser.add_argument("--input-size", default="auto", metavar="WxH", help="what the network sees (default: auto)")
@@ -139,7 +141,7 @@ def _check(data: DataSet, checkpoint: Checkpoint, options: argparse.Namespace) -
             f"Expected a checkpoint of the {len(theirs)} classes '{theirs.name}' of the data set, got one of the "
             f"{len(ours)} classes '{ours.name}' ({difference}); name another with --checkpoint."
         )
-    if not data.has_truth and options.export_server is None:
+    if not data.has_ground_truth and options.export_server is None:
         raise SourceError(
             f"Expected ground truth to score against, got none in split {data.split} of {data.name}; take another "
             "--split, or write its labels with --export-server."

@@ -39,22 +39,22 @@ class Frame:
     Attributes:
         name: File name without suffix, or the frame's number; unique within its source.
         rgb: (H, W, 3) uint8 RGB.
-        truth: (H, W) uint8 class ids, 255 is void; None where there is no ground truth.
+        ground_truth: (H, W) uint8 class ids, 255 is void; None where there is no ground truth.
     """
 
     name: str
     rgb: Pixels
-    truth: Pixels | None
+    ground_truth: Pixels | None
 
 
 class Source(ABC):
     """A sequence of frames, each decoded when it is asked for; can be iterated over any number of times.
 
     Attributes:
-        has_truth: Whether every frame comes with ground truth; else none does.
+        has_ground_truth: Whether every frame comes with ground truth; else none does.
     """
 
-    has_truth: bool
+    has_ground_truth: bool
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -118,14 +118,14 @@ class _SyntheticSource(Source):
     def __init__(self, street: Street, frames: int, class_set: ClassSet):
         self._street, self._frames = street, frames
         # The street's ids are CamVid's: to a network with other classes they are no ground truth.
-        self.has_truth = class_set.names == CAMVID.names
+        self.has_ground_truth = class_set.names == CAMVID.names
 
     def __len__(self) -> int:
         return self._frames
 
     def __getitem__(self, index: int) -> Frame:
         rgb, labels = self._street.frame(self._checked(index))
-        return Frame(f"{index:06d}", rgb, labels if self.has_truth else None)
+        return Frame(f"{index:06d}", rgb, labels if self.has_ground_truth else None)
 
 
 class _FolderSource(Source):
@@ -133,7 +133,7 @@ class _FolderSource(Source):
 
     def __init__(self, images: list[Path], labels: list[Path] | None, class_set: ClassSet):
         self._images, self._labels, self._label_map = images, labels, LabelMap.of(class_set)
-        self.has_truth = labels is not None
+        self.has_ground_truth = labels is not None
 
     def __len__(self) -> int:
         return len(self._images)
@@ -144,15 +144,15 @@ class _FolderSource(Source):
         if self._labels is None:
             return Frame(image.stem, rgb, None)
         label = self._labels[index]
-        truth = read_labels(label, self._label_map)
-        check_size(label, truth, image, rgb)
-        return Frame(image.stem, rgb, truth)
+        ground_truth = read_labels(label, self._label_map)
+        check_size(label, ground_truth, image, rgb)
+        return Frame(image.stem, rgb, ground_truth)
 
 
 class _VideoSource(Source):
     """The first frames of a video, kept as JPEG: containers seek badly and often lie about their length."""
 
-    has_truth = False
+    has_ground_truth = False
 
     def __init__(self, path: Path, frames: int):
         capture = cv2.VideoCapture(str(path))

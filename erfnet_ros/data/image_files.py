@@ -98,16 +98,16 @@ def read_labels(path: Path, label_map: LabelMap) -> Pixels:
         raise SourceError(f"Cannot use the labels '{path}': {error}") from error
 
 
-def check_size(label: Path, truth: Pixels, image: Path, rgb: Pixels) -> None:
+def check_size(label: Path, ground_truth: Pixels, image: Path, rgb: Pixels) -> None:
     """Refuse labels of another size than their image's."""
-    if truth.shape != rgb.shape[:2]:
-        if truth.shape == rgb.shape[1::-1] and read_orientation(image) > 1:
+    if ground_truth.shape != rgb.shape[:2]:
+        if ground_truth.shape == rgb.shape[1::-1] and read_orientation(image) > 1:
             raise SourceError(
                 f"Expected the labels '{label}' turned as '{image.name}' is by its EXIF orientation, {_size(rgb)}, got "
-                f"{_size(truth)}; turn the labels as well, or remove the tag (exiftool -Orientation= IMAGE)."
+                f"{_size(ground_truth)}; turn the labels as well, or remove the tag (exiftool -Orientation= IMAGE)."
             )
         raise SourceError(
-            f"Expected the labels '{label}' in the size of '{image.name}', {_size(rgb)}, got {_size(truth)}; "
+            f"Expected the labels '{label}' in the size of '{image.name}', {_size(rgb)}, got {_size(ground_truth)}; "
             "resize one of them (labels with nearest neighbor)."
         )
 

@@ -13,7 +13,7 @@ class BagMetadata:
     Attributes:
         name: File or folder name, without the folders above it.
         frames: Images on the image topic.
-        ground_truths: Messages on the truth topic, or files in the truth folder; 0 where there is none.
+        ground_truths: Messages on the ground-truth topic, or files in the ground-truth folder; 0 where there is none.
         duration_s: First to last message, seconds.
         image_topic, ground_truth_topic: As found; the ground truth's may be a folder's name, or None.
         faults: What could not be read of it, a sentence each.
@@ -31,7 +31,7 @@ class BagMetadata:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """What became of the images and of the truth.
+    """What became of the images and of the ground truth.
 
     Attributes:
         images: Images in the bags (offline), or published (live).
@@ -39,7 +39,7 @@ class FrameCounts:
         dropped: Images passed over or lost (live).
         rejected: Images that could not be read or segmented.
         unmatched_ground_truths: Ground-truth images without an image within the tolerance.
-        unmatched_images: Images without a truth within the tolerance.
+        unmatched_images: Images without a ground truth within the tolerance.
         refused_ground_truths: Ground-truth images that matched, but differ in size from the image, hold unknown ids
             or cannot be read; see the notes.
     """
@@ -76,13 +76,13 @@ class Usage:
 
 @dataclass(frozen=True)
 class Picture:
-    """A strip of image, truth, mask and overlay.
+    """A strip of image, ground truth, mask and overlay.
 
     Attributes:
         kind: best, worst (by the frame's mIoU) or uncertain (by its mean confidence).
         file: Path within the output folder, with forward slashes.
         bag: Index into `Result.bags`.
-        miou: Of this frame alone, 0..1; None without truth.
+        miou: Of this frame alone, 0..1; None without ground truth.
         confidence: Its mean confidence, 0..1.
         weakest: IoU of the classes that failed in this frame, 0..1, the lowest first.
     """

@@ -27,11 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the report")
     parser.add_argument("--live", action="store_true", help="play the bag to the real node over DDS (needs ROS 2)")
     parser.add_argument("--image-topic", metavar="T", help="topic of the images (default: the only one)")
-    truth = parser.add_mutually_exclusive_group()
-    truth.add_argument(
+    ground_truth = parser.add_mutually_exclusive_group()
+    ground_truth.add_argument(
         "--ground-truth-topic", metavar="T", help="topic of class ids, mono8 (default: the only one that is called so)"
     )
-    truth.add_argument(
+    ground_truth.add_argument(
         "--ground-truth-dir",
         type=Path,
         metavar="DIR",
@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_TOLERANCE_S,
         metavar="S",
-        help="largest distance between the stamps of image and truth, seconds (default: %(default)s)",
+        help="largest distance between the stamps of image and ground truth, seconds (default: %(default)s)",
     )
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help=".safetensors file (default: the shipped one)")
     add_engine_options(parser)

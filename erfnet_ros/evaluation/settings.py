@@ -15,7 +15,7 @@ class Settings:
     Attributes:
         image_topic, ground_truth_topic: Name, or None to find it.
         ground_truth_dir: Folder of PNG files instead of a topic.
-        tolerance_s: Largest distance of stamps between image and truth.
+        tolerance_s: Largest distance of stamps between image and ground truth.
         checkpoint: File, or None for the shipped weights.
         engine, device, precision: As `Segmenter` takes them.
         input_size: (width, height) that the network sees; None follows camera and training.

@@ -54,7 +54,7 @@ class TrainingData:
 def open_split(kind: str, root: Path, split: str) -> DataSet:
     """Open a split to train on; raise SourceError where there is no such split, or it has no labels."""
     data = open_dataset(kind, root, split)
-    if not data.has_truth:
+    if not data.has_ground_truth:
         raise SourceError(f"Expected labels in split {split} of {root} to train on, got none; name another split.")
     return data
 
@@ -83,7 +83,7 @@ def open_validation_split(kind: str, root: Path, *, trained_on: str, wanted: str
                 data = open_dataset(kind, root, split)
             except SourceError as error:
                 raise SourceError(f"{error} '--validate-on none' trains without it.") from error
-            if data.has_truth:
+            if data.has_ground_truth:
                 return data
     log.info("No split with labels is left to validate on: the checkpoint will have no mIoU.")
     return None

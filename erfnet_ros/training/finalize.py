@@ -90,7 +90,7 @@ def _evaluate(setup: TrainingSetup, data: DataSet) -> float | None:
         labels = segmenter(frame.rgb).labels
         miou = scored.figures.miou or 0.0
         colored = blend(frame.rgb, labels, data.class_set.palette(), 0.5)
-        sample = Sample(f"mIoU {100 * miou:.1f} %", frame.rgb, frame.truth, labels, colored)
+        sample = Sample(f"mIoU {100 * miou:.1f} %", frame.rgb, frame.ground_truth, labels, colored)
         picture = Path(_STRIPS) / f"{stem}.png"
         write_png(run / picture, labeled_strip(sample, data.class_set))
         return FrameResult(scored.name, miou, picture.as_posix())

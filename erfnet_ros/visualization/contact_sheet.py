@@ -36,23 +36,23 @@ class Sample:
 
     Attributes:
         caption: What stands above the row; printable ASCII, for OpenCV's fonts have nothing else.
-        truth: (H, W) class ids, 255 void; None where the truth is not known.
+        ground_truth: (H, W) class ids, 255 void; None where the ground truth is not known.
         labels: (H, W) class ids from the network, 255 void.
     """
 
     caption: str
     rgb: Pixels
-    truth: Pixels | None
+    ground_truth: Pixels | None
     labels: Pixels
     overlay: Pixels
 
 
 def labeled_strip(sample: Sample, class_set: ClassSet) -> Pixels:
-    """Lay image, truth (where known), mask and overlay, each `PANEL_WIDTH` wide, side by side under their names."""
+    """Lay image, ground truth (if known), mask and overlay, each `PANEL_WIDTH` wide, side by side under their names."""
     palette = class_set.palette()
     panels = [("image", sample.rgb), ("mask", color_mask(sample.labels, palette)), ("overlay", sample.overlay)]
-    if sample.truth is not None:
-        panels.insert(1, ("truth", color_mask(sample.truth, palette)))
+    if sample.ground_truth is not None:
+        panels.insert(1, ("ground truth", color_mask(sample.ground_truth, palette)))
     height = round(sample.labels.shape[0] * PANEL_WIDTH / sample.labels.shape[1])
     strip = _canvas(_LINE + height, len(panels) * (PANEL_WIDTH + _GAP) - _GAP)
     for column, (name, picture) in enumerate(panels):

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "png", "jpeg"])
-def test_images_and_truth_of_a_folder_lie_in_the_bag(folder: Path, tmp_path: Path, encoding: str) -> None:
+def test_images_and_ground_truth_of_a_folder_lie_in_the_bag(folder: Path, tmp_path: Path, encoding: str) -> None:
     assert main(["make", str(folder), "-o", str(tmp_path / "bag"), "--encoding", encoding, "--rate", "10"]) == 0
     topic = "/camera/image_raw" + ("/compressed" if encoding in ("png", "jpeg") else "")
     with BagReader(tmp_path / "bag") as reader:
@@ -63,7 +63,7 @@ def test_images_and_truth_of_a_folder_lie_in_the_bag(folder: Path, tmp_path: Pat
         for frame, message in zip(source, reader.messages(["/camera/truth"]), strict=True):
             image = reader.decode(message)
             assert image.encoding == "mono8"
-            np.testing.assert_array_equal(image.data.reshape(image.height, image.width), frame.truth)
+            np.testing.assert_array_equal(image.data.reshape(image.height, image.width), frame.ground_truth)
             assert 255 in image.data
             assert 11 not in image.data, "the file's void is 255 in a bag"
 
@@ -88,20 +88,20 @@ def test_the_same_source_makes_the_same_bag(folder: Path, tmp_path: Path) -> Non
         assert a.fingerprint() == b.fingerprint()
 
 
-def test_a_synthetic_street_comes_with_truth(tmp_path: Path) -> None:
+def test_a_synthetic_street_comes_with_ground_truth(tmp_path: Path) -> None:
     assert main(["make", "synthetic:3", "--frames", "1", "-o", str(tmp_path / "bag")]) == 0
     with BagReader(tmp_path / "bag") as reader:
-        (truth,) = reader.messages(["/camera/truth"])
-        ids = set(reader.decode(truth).data.tolist())
+        (ground_truth,) = reader.messages(["/camera/truth"])
+        ids = set(reader.decode(ground_truth).data.tolist())
         assert {CAMVID.names.index(name) for name in ("sky", "road", "building")} <= ids <= {*range(len(CAMVID)), 255}
 
 
-def test_images_without_labels_make_a_bag_without_truth(
+def test_images_without_labels_make_a_bag_without_ground_truth(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["make", str(folder / "images"), "-o", str(tmp_path / "bag"), "--topic", "/a/b/image", "--frames", "2"]
     assert main(arguments) == 0
-    assert "2 frames on /a/b/image, without truth" in capsys.readouterr().out
+    assert "2 frames on /a/b/image, without ground truth" in capsys.readouterr().out
     assert {topic: entry.count for topic, entry in BagReader(tmp_path / "bag").topics.items()} == {
         "/a/b/camera_info": 2,
         "/a/b/image": 2,
@@ -173,7 +173,7 @@ def test_camvid_becomes_a_bag_in_one_command(tmp_path: Path) -> None:
     with BagReader(tmp_path / "bag") as reader:
         frame = open_source(str(CAMVID_TEST), CAMVID)[4]
         *_, last = reader.messages(["/camera/truth"])
-        assert bytes(reader.decode(last).data) == frame.truth.tobytes()
+        assert bytes(reader.decode(last).data) == frame.ground_truth.tobytes()
 
 
 def info(capsys: pytest.CaptureFixture[str], *bags: Path, status: int = 0) -> list[str]:

@@ -46,7 +46,7 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise in Cityscapes' layout, 3 frames of val with truth and 1 of test without."""
+    """Noise in Cityscapes' layout, 3 frames of val with ground truth and 1 of test without."""
     root, rng = tmp_path_factory.mktemp("cityscapes"), np.random.default_rng(0)
     for number in range(4):
         split, city = ("val", "munster") if number < 3 else ("test", "bonn")
@@ -70,9 +70,9 @@ def direct(data_dir: Path, kind: str, split: str, indices: list[int], **settings
     score = Score(data.class_set)
     for index in indices:
         frame = data[index]
-        assert frame.truth is not None
+        assert frame.ground_truth is not None
         result = segmenter(frame.rgb)
-        score.add(frame.truth, result.labels, result.confidence)
+        score.add(frame.ground_truth, result.labels, result.confidence)
     return score
 
 
@@ -158,9 +158,9 @@ def test_test_time_augmentation_is_said_and_scored(camvid: Path, tmp_path: Path)
     segment = AugmentedSegmenter(EngineRequest(checkpoints.load(), "cpu", "fp32", (64, 48)), (1, 1.5))
     score = Score(CAMVID)
     for frame in open_dataset("camvid", camvid, "test"):
-        assert frame.truth is not None
+        assert frame.ground_truth is not None
         found = segment(frame.rgb)
-        score.add(frame.truth, found.labels, found.confidence)
+        score.add(frame.ground_truth, found.labels, found.confidence)
     assert Score.from_dict(content["score"]) == score
 
 
@@ -169,14 +169,14 @@ def test_the_export_for_the_server_scores_there_as_here(cityscapes: Path, ninete
     command = ["cityscapes", "--data", str(cityscapes), "--checkpoint", str(nineteen), *CPU]
     assert main([*command, "--json", str(out), "--export-server", str(folder)]) == 0
     content = json.loads(out.read_text())
-    truth = sorted((cityscapes / "gtFine" / "val").rglob("*_labelIds.png"))
-    theirs = official_scores(truth, folder)
+    ground_truth = sorted((cityscapes / "gtFine" / "val").rglob("*_labelIds.png"))
+    theirs = official_scores(ground_truth, folder)
     assert content["miou"] == pytest.approx(theirs["averageScoreClasses"])
     assert content["category_miou"] == pytest.approx(theirs["averageScoreCategories"])
     assert (content["provenance"]["split"], content["frames"]) == ("val", 3)
 
 
-def test_a_split_without_truth_is_exported_without_figures(
+def test_a_split_without_ground_truth_is_exported_without_figures(
     cityscapes: Path, nineteen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "scores.json"

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.evaluation_samples import FRAMES, TRUTH_TOPIC, shots, write_bag
+from support.evaluation_samples import FRAMES, GROUND_TRUTH_TOPIC, shots, write_bag
 
 from erfnet_ros.commands import cli
 from erfnet_ros.core.class_set import CAMVID
@@ -99,7 +99,7 @@ def test_a_truncated_bag_is_evaluated_as_far_as_it_is_whole_and_says_so(bag: Pat
     cut = shutil.copytree(bag, tmp_path / "cut")
     (storage,) = cut.glob("*.mcap")
     storage.write_bytes(storage.read_bytes()[: storage.stat().st_size * 2 // 3])
-    assert run(cut, "-o", tmp_path / "out", *FAST, "--ground-truth-topic", TRUTH_TOPIC) == 0
+    assert run(cut, "-o", tmp_path / "out", *FAST, "--ground-truth-topic", GROUND_TRUTH_TOPIC) == 0
     result = Result.read(tmp_path / "out")
     assert 0 < result.frames.scored < FRAMES
     assert result.bags[0].faults
@@ -121,9 +121,9 @@ def test_camvid_from_a_bag_scores_what_it_scores_from_its_folder(
     frames = open_source(str(tmp_path / "few"), CAMVID)
     direct = Score(CAMVID, boundaries=False)
     for frame in frames:
-        assert frame.truth is not None
+        assert frame.ground_truth is not None
         said = segmenter(frame.rgb)
-        direct.add(frame.truth, said.labels, said.confidence)
+        direct.add(frame.ground_truth, said.labels, said.confidence)
     score = Result.read(tmp_path / "out").score
     assert score is not None
     assert score.frames == len(frames)

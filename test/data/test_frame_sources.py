@@ -38,11 +38,11 @@ def test_a_folder_of_images_gives_rgb_frames_in_natural_order_and_any_size(tmp_p
     (tmp_path / "notes.txt").write_text("not an image")
     source = open_source(str(tmp_path), CAMVID, frames=1)
     assert len(source) == 2
-    assert not source.has_truth
+    assert not source.has_ground_truth
     assert [frame.name for frame in source] == ["f2", "f10"]
     assert source[0].rgb[0, 0].tolist() == [200, 20, 10]
     assert source[1].rgb.shape == (30, 40, 3)
-    assert source[1].truth is None
+    assert source[1].ground_truth is None
 
 
 def test_a_source_can_be_gone_through_twice_and_ends_at_its_length(tmp_path: Path) -> None:
@@ -58,16 +58,16 @@ def test_labels_come_with_void_as_255(tmp_path: Path) -> None:
     ids = np.full((24, 32), 3, np.uint8)
     ids[0] = 11
     source = open_source(str(labeled_folder(tmp_path, ids)), CAMVID)
-    truth = source[0].truth
-    assert source.has_truth
-    assert truth is not None
-    assert truth[0, 0] == 255
-    assert truth[1, 0] == 3
+    ground_truth = source[0].ground_truth
+    assert source.has_ground_truth
+    assert ground_truth is not None
+    assert ground_truth[0, 0] == 255
+    assert ground_truth[1, 0] == 3
 
 
-def test_an_images_folder_without_labels_has_no_truth(tmp_path: Path) -> None:
+def test_an_images_folder_without_labels_has_no_ground_truth(tmp_path: Path) -> None:
     write(tmp_path / "images" / "a.png", picture())
-    assert not open_source(str(tmp_path), CAMVID).has_truth
+    assert not open_source(str(tmp_path), CAMVID).has_ground_truth
 
 
 def test_images_without_a_label_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
@@ -130,13 +130,13 @@ def test_a_seed_that_is_no_whole_number_is_refused(spec: str) -> None:
         open_source(spec, CAMVID)
 
 
-def test_the_synthetic_street_gives_as_many_frames_as_asked_with_truth() -> None:
+def test_the_synthetic_street_gives_as_many_frames_as_asked_with_ground_truth() -> None:
     source = open_source("synthetic:3", CAMVID, frames=4, size=(96, 64))
     frames = list(source)
     assert len(source) == len(frames) == 4
-    assert source.has_truth
+    assert source.has_ground_truth
     assert frames[2].rgb.shape == (64, 96, 3)
-    assert frames[2].truth is not None
+    assert frames[2].ground_truth is not None
     np.testing.assert_array_equal(source[2].rgb, frames[2].rgb)
 
 
@@ -148,10 +148,10 @@ def test_seeds_give_different_streets_and_seed_0_is_the_default() -> None:
     assert (first != other).any()
 
 
-def test_the_synthetic_street_is_no_truth_for_other_classes_than_camvids() -> None:
+def test_the_synthetic_street_is_no_ground_truth_for_other_classes_than_camvids() -> None:
     source = open_source("synthetic", CITYSCAPES, frames=1, size=(96, 64))
-    assert not source.has_truth
-    assert source[0].truth is None
+    assert not source.has_ground_truth
+    assert source[0].ground_truth is None
 
 
 def video(path: Path, frames: int, size: tuple[int, int] = (64, 48)) -> Path:
@@ -167,7 +167,7 @@ def video(path: Path, frames: int, size: tuple[int, int] = (64, 48)) -> Path:
 def test_a_video_gives_rgb_frames_by_index_up_to_the_limit(tmp_path: Path) -> None:
     source = open_source(str(video(tmp_path / "drive.avi", 8)), CAMVID, frames=5)
     assert len(source) == 5
-    assert not source.has_truth
+    assert not source.has_ground_truth
     red, _, blue = (int(value) for value in source[4].rgb[24, 32])
     assert abs(red - 200) < 12
     assert abs(blue - 80) < 12
@@ -192,12 +192,12 @@ def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
         open_source(str(path), CAMVID)
 
 
-def test_the_camvid_test_split_opens_with_truth() -> None:
+def test_the_camvid_test_split_opens_with_ground_truth() -> None:
     if not CAMVID_TEST.is_dir():
         pytest.skip(f"no CamVid at {CAMVID_TEST}")
     source = open_source(str(CAMVID_TEST), CAMVID)
     assert len(source) == 233
-    truth = source[0].truth
-    assert truth is not None
-    assert truth.shape == source[0].rgb.shape[:2] == (360, 480)
-    assert set(np.unique(truth)) <= {*range(11), 255}
+    ground_truth = source[0].ground_truth
+    assert ground_truth is not None
+    assert ground_truth.shape == source[0].rgb.shape[:2] == (360, 480)
+    assert set(np.unique(ground_truth)) <= {*range(11), 255}

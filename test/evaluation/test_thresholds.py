@@ -86,7 +86,7 @@ BLIND_RESULT = replace(LIVE_RESULT, score=None)
         (LIVE_RESULT, ("iou.car",), "the class has no ground truth in the bags; leave it out"),
         (LIVE_RESULT, ("gpu_percent",), "this run did not measure it; leave it"),
     ],
-    ids=["offline", "no truth", "absent class", "no GPU"],
+    ids=["offline", "no ground truth", "absent class", "no GPU"],
 )
 def test_what_was_not_measured_fails_with_the_reason(result: Result, names: tuple[str, ...], reason: str) -> None:
     """A threshold on latency that passes because nothing was measured is worse than none."""

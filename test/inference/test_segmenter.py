@@ -63,9 +63,9 @@ def test_the_shipped_weights_segment_a_street(segmenter: Segmenter) -> None:
     street = Street(seed=77)
     matrix, swapped = np.zeros((2, 11, 12), np.int64)
     for index in range(0, 90, 9):
-        rgb, truth = street.frame(index)
-        matrix += confusion_matrix(truth, segmenter(rgb).labels, 11)
-        swapped += confusion_matrix(truth, segmenter(rgb[..., ::-1]).labels, 11)
+        rgb, ground_truth = street.frame(index)
+        matrix += confusion_matrix(ground_truth, segmenter(rgb).labels, 11)
+        swapped += confusion_matrix(ground_truth, segmenter(rgb[..., ::-1]).labels, 11)
     assert (mean_iou(matrix) or 0) > 0.35
     # Training varies light and saturation, so that swapped channels cost little; what they cost is never a gain.
     assert (mean_iou(swapped) or 0) < (mean_iou(matrix) or 0) - 0.01

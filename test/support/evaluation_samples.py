@@ -1,4 +1,4 @@
-"""Bags with truth for tests of the evaluation, made of a few synthetic street scenes."""
+"""Bags with ground truth for tests of the evaluation, made of a few synthetic street scenes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIZE = (96, 72)
 FRAMES = 12
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 100_000_000
-IMAGE_TOPIC, TRUTH_TOPIC = "/camera/image_raw", "/camera/truth"
+IMAGE_TOPIC, GROUND_TRUTH_TOPIC = "/camera/image_raw", "/camera/truth"
 
 SETTINGS = Settings(input_size=SIZE, engine="pytorch", precision="fp32")
 """The shipped weights on tiny images: they know the street, and are fast. A measured engine would not be repeatable."""
@@ -38,35 +38,38 @@ SETTINGS = Settings(input_size=SIZE, engine="pytorch", precision="fp32")
 
 @dataclass(frozen=True)
 class Shot:
-    """One image and its truth, as they go into a bag.
+    """One image and its ground truth, as they go into a bag.
 
     Attributes:
-        stamp_ns, truth_stamp_ns: In the headers.
+        stamp_ns, ground_truth_stamp_ns: In the headers.
         time_ns: The bag's own.
         rgb: (H, W, 3) uint8; None writes no image.
-        truth: (H, W) uint8; None writes no truth.
+        ground_truth: (H, W) uint8; None writes no ground truth.
         broken: Whether the image says more pixels than it has.
     """
 
     stamp_ns: int
-    truth_stamp_ns: int
+    ground_truth_stamp_ns: int
     time_ns: int
     rgb: Pixels | None
-    truth: Pixels | None
+    ground_truth: Pixels | None
     broken: bool = False
 
 
 @cache
 def scene(seed: int = 3, frames: int = FRAMES, size: tuple[int, int] = SIZE) -> tuple[tuple[Pixels, Pixels], ...]:
-    """Return images and truths of a street."""
+    """Return images and ground truths of a street."""
     street = Street(seed, size)
     return tuple(street.frame(index) for index in range(frames))
 
 
 def shots(pairs: Sequence[tuple[Pixels, Pixels]] | None = None) -> list[Shot]:
-    """Return the scene as it would be recorded: every image with a truth of the same stamp."""
+    """Return the scene as it would be recorded: every image with a ground truth of the same stamp."""
     times = [START_NS + index * PERIOD_NS for index in range(len(pairs or scene()))]
-    return [Shot(time, time, time, rgb, truth) for time, (rgb, truth) in zip(times, pairs or scene(), strict=True)]
+    return [
+        Shot(time, time, time, rgb, ground_truth)
+        for time, (rgb, ground_truth) in zip(times, pairs or scene(), strict=True)
+    ]
 
 
 def changed(change: Callable[[int, Shot], dict[str, Any]]) -> list[Shot]:
@@ -80,7 +83,7 @@ def write_bag(
     """Write shots into a bag; return its folder."""
     with BagWriter(path, storage) as writer:
         writer.add(IMAGE_TOPIC, COMPRESSED_IMAGE if compressed else IMAGE)
-        writer.add(TRUTH_TOPIC, IMAGE)
+        writer.add(GROUND_TRUTH_TOPIC, IMAGE)
         if classes is not None:
             writer.add("/camera/label_info", "vision_msgs/msg/LabelInfo")
             message = messages.label_info(classes, messages.header(START_NS, "camera"))
@@ -96,9 +99,9 @@ def write_bag(
                 if shot.broken:
                     message = replace(message, height=message.height + 1)
                 writer.write(IMAGE_TOPIC, shot.time_ns, message)
-            if shot.truth is not None:
-                head = messages.header(shot.truth_stamp_ns, "camera")
-                writer.write(TRUTH_TOPIC, shot.time_ns, messages.image(shot.truth, "mono8", head))
+            if shot.ground_truth is not None:
+                head = messages.header(shot.ground_truth_stamp_ns, "camera")
+                writer.write(GROUND_TRUTH_TOPIC, shot.time_ns, messages.image(shot.ground_truth, "mono8", head))
     return path
 
 
@@ -146,16 +149,16 @@ PROVENANCE = Provenance(
 
 def live_result() -> Result:
     """Return a result of live mode that has every part, over two frames of two classes made by hand."""
-    truth = np.zeros((4, 4), np.uint8)
-    truth[:, 2:] = 1
-    labels = truth.copy()
+    ground_truth = np.zeros((4, 4), np.uint8)
+    ground_truth[:, 2:] = 1
+    labels = ground_truth.copy()
     labels[0, 0] = 1
     score, streaming = Score(CAMVID, boundaries=False), Score(CAMVID, boundaries=False)
-    score.add(truth, labels, np.full((4, 4), 200, np.uint8))
-    streaming.add(truth, np.full((4, 4), 255, np.uint8))
+    score.add(ground_truth, labels, np.full((4, 4), 200, np.uint8))
+    streaming.add(ground_truth, np.full((4, 4), 255, np.uint8))
     return Result(
         mode=LIVE,
-        bags=(BagMetadata("drive", "cd" * 32, 4, 1, 0.3, IMAGE_TOPIC, TRUTH_TOPIC, ("cut off",)),),
+        bags=(BagMetadata("drive", "cd" * 32, 4, 1, 0.3, IMAGE_TOPIC, GROUND_TRUTH_TOPIC, ("cut off",)),),
         class_set=CAMVID,
         frames=FrameCounts(4, 2, 1, 1, 1, 1, 0, 3, 0),
         score=score,

@@ -1,4 +1,4 @@
-"""Data sets of a few small frames, in the layouts of the real ones; every class occurs in every frame with truth."""
+"""Data sets of a few small frames in the layouts of the real ones; frames with ground truth hold every class."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def make_cityscapes(root: Path, frames: dict[str, int] = FRAMES, size: tuple[int
             if split == "test":
                 ids[:] = 3
             city = cities[split][index % len(cities[split])]
-            truth = "gtCoarse" if split == "train_extra" else "gtFine"
+            kind = "gtCoarse" if split == "train_extra" else "gtFine"
             name = f"{city}_{index:06d}_{number:06d}"
             write(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", rgb)
-            write(root / truth / split / city / f"{name}_{truth}_labelIds.png", ids)
+            write(root / kind / split / city / f"{name}_{kind}_labelIds.png", ids)
             number += 1
     return root
 

@@ -53,12 +53,12 @@ def history() -> History:
 
 def evaluation(run: Path) -> Evaluation:
     """Score one frame, and sampler its picture into the run's folder."""
-    truth = np.tile((np.arange(64) * len(CAMVID) // 64).astype(np.uint8), (48, 1))
-    rgb = CAMVID.palette()[truth]
-    labels = np.where(truth == 0, 1, truth).astype(np.uint8)
+    ground_truth = np.tile((np.arange(64) * len(CAMVID) // 64).astype(np.uint8), (48, 1))
+    rgb = CAMVID.palette()[ground_truth]
+    labels = np.where(ground_truth == 0, 1, ground_truth).astype(np.uint8)
     score = Score(CAMVID)
-    miou = score.add(truth, labels, np.full(truth.shape, 200, np.uint8)).miou
-    write_png(run / "worst_1.png", labeled_strip(Sample("worst", rgb, truth, labels, rgb), CAMVID))
+    miou = score.add(ground_truth, labels, np.full(ground_truth.shape, 200, np.uint8)).miou
+    write_png(run / "worst_1.png", labeled_strip(Sample("worst", rgb, ground_truth, labels, rgb), CAMVID))
     return Evaluation(
         "val",
         score,

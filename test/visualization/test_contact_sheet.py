@@ -23,18 +23,18 @@ from erfnet_ros.visualization.contact_sheet import (
 ROAD, CAR = CAMVID.names.index("road"), CAMVID.names.index("car")
 
 
-def sample(with_truth: bool = True, width: int = 48, height: int = 36) -> Sample:
+def sample(with_ground_truth: bool = True, width: int = 48, height: int = 36) -> Sample:
     labels = np.full((height, width), ROAD, np.uint8)
     labels[:, width // 2 :] = CAR
     rgb = np.full((height, width, 3), 77, np.uint8)
-    return Sample("frame 1", rgb, np.full_like(labels, ROAD) if with_truth else None, labels, rgb)
+    return Sample("frame 1", rgb, np.full_like(labels, ROAD) if with_ground_truth else None, labels, rgb)
 
 
 def colors(picture: Pixels) -> set[tuple[int, ...]]:
     return set(map(tuple, np.unique(picture.reshape(-1, 3), axis=0).tolist()))
 
 
-def test_strip_shows_image_truth_mask_and_overlay_in_this_order() -> None:
+def test_strip_shows_image_ground_truth_mask_and_overlay_in_this_order() -> None:
     strip = labeled_strip(sample(), CAMVID)
     middle = strip[-20]
     panels = [middle[start : start + PANEL_WIDTH] for start in range(0, strip.shape[1], strip.shape[1] // 4 + 1)]
@@ -44,8 +44,8 @@ def test_strip_shows_image_truth_mask_and_overlay_in_this_order() -> None:
     assert (panels[3][10] == 77).all()
 
 
-def test_strip_leaves_the_truth_out_where_it_is_not_known() -> None:
-    assert labeled_strip(sample(with_truth=False), CAMVID).shape[1] < labeled_strip(sample(), CAMVID).shape[1]
+def test_strip_leaves_the_ground_truth_out_where_it_is_not_known() -> None:
+    assert labeled_strip(sample(with_ground_truth=False), CAMVID).shape[1] < labeled_strip(sample(), CAMVID).shape[1]
 
 
 def test_class_colors_are_never_mixed_when_a_mask_is_resized() -> None:

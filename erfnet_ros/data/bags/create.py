@@ -67,7 +67,8 @@ class BagSettings:
         twice = sorted({topic for topic in topics if topics.count(topic) > 1})
         if twice:
             raise ParameterError(
-                f"Expected topics of their own for images, truth, camera_info and label_info, got '{twice[0]}' twice; "
+                "Expected topics of their own for images, ground truth, camera_info and label_info, "
+                f"got '{twice[0]}' twice; "
                 "change --topic or --ground-truth-topic."
             )
         if self.out.exists() and not self.force:
@@ -87,7 +88,7 @@ def make(source: Source, class_set: ClassSet, settings: BagSettings, most: int |
     ) as writer:
         writer.add(settings.image_topic, COMPRESSED_IMAGE if settings.compressed else IMAGE)
         writer.add(info, CAMERA_INFO)
-        if source.has_truth:
+        if source.has_ground_truth:
             writer.add(settings.ground_truth_topic, IMAGE)
             writer.add(labels, LABEL_INFO)
             writer.write(labels, START_NS, label_info(class_set, header(START_NS, FRAME_ID)))
@@ -108,5 +109,5 @@ def _messages(frame: Frame, stamp_ns: int, settings: BagSettings) -> Iterator[tu
         pixels = frame.rgb if settings.encoding == "rgb8" else frame.rgb[..., ::-1]
         yield settings.image_topic, image(pixels, settings.encoding, head)
     yield settings.camera_topic("camera_info"), camera_info(width, height, head)
-    if frame.truth is not None:
-        yield settings.ground_truth_topic, image(frame.truth, "mono8", head)
+    if frame.ground_truth is not None:
+        yield settings.ground_truth_topic, image(frame.ground_truth, "mono8", head)

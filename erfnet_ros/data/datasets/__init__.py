@@ -50,7 +50,7 @@ def open_dataset(kind: str, root: str | Path, split: str) -> DataSet:
     listings = {name: layout.listing(name) for name in wanted}
     for name, listing in listings.items():
         _check(layout, name, listing)
-    if len({listing.has_truth for listing in listings.values()}) > 1:
+    if len({listing.has_ground_truth for listing in listings.values()}) > 1:
         raise SourceError(f"Expected splits that all have labels, or none, got '{split}'; name them one by one.")
     return DataSet(layout, split, _joined(listings))
 

@@ -27,13 +27,13 @@ _IMAGE_ENDING = "_leftImg8bit.png"
 _SPLITS: dict[str, tuple[str, str | None]] = {
     "train": ("train", "gtFine"),
     "val": ("val", "gtFine"),
-    # The published label files of test hold nothing: its truth is known to the server alone.
+    # The published label files of test hold nothing: its ground truth is known to the server alone.
     "test": ("test", None),
     "train_extra": ("train_extra", "gtCoarse"),
     "train_coarse": ("train", "gtCoarse"),
     "val_coarse": ("val", "gtCoarse"),
 }
-"""Folder of the images, and kind of the truth."""
+"""Folder of the images, and kind of the ground truth."""
 
 
 class CityscapesLayout(Layout):
@@ -43,23 +43,23 @@ class CityscapesLayout(Layout):
     def splits(self) -> tuple[str, ...]:
         return tuple(
             split
-            for split, (folder, truth) in _SPLITS.items()
+            for split, (folder, kind) in _SPLITS.items()
             if (self.root / "leftImg8bit" / folder).is_dir()
-            and (not split.endswith("_coarse") or (self.root / str(truth) / folder).is_dir())
+            and (not split.endswith("_coarse") or (self.root / str(kind) / folder).is_dir())
         )
 
     def listing(self, split: str) -> Listing:
-        folder, truth = _SPLITS[split]
+        folder, kind = _SPLITS[split]
         images = ending_in(_in_cities(self.root / "leftImg8bit" / folder), _IMAGE_ENDING)
         images.sort(key=lambda image: image.name)
         if not images:
             raise SourceError(
                 f"Expected images CITY/*{_IMAGE_ENDING} in '{self.root / 'leftImg8bit' / folder}', found none."
             )
-        if truth is None:
+        if kind is None:
             return Listing(tuple(Entry(_name(image), image, None) for image in images))
-        ending = f"_{truth}_labelIds.png"
-        labels = self.root / truth / folder
+        ending = f"_{kind}_labelIds.png"
+        labels = self.root / kind / folder
         return pair(
             images,
             _name,

@@ -20,7 +20,7 @@ from erfnet_ros.data.label_map import LabelMap
 
 @dataclass(frozen=True)
 class Entry:
-    """Image and label file of one frame, whose name is unique in its data set; no label in a split without truth."""
+    """Image and label file (None without ground truth) of one frame, whose name is unique in its data set."""
 
     name: str
     image: Path
@@ -32,7 +32,7 @@ class Listing:
     """The files of one split, none of them opened.
 
     Attributes:
-        entries: Images, each with its label where the split has truth.
+        entries: Images, each with its label where the split has ground truth.
         unlabeled: Images whose label is missing, and where it was expected.
         stray: Label files that no image belongs to.
         twins: Images that would share another image's label.
@@ -44,7 +44,7 @@ class Listing:
     twins: tuple[Path, ...] = ()
 
     @property
-    def has_truth(self) -> bool:
+    def has_ground_truth(self) -> bool:
         """Whether every frame comes with ground truth."""
         return all(entry.label is not None for entry in self.entries)
 
@@ -65,7 +65,7 @@ class Layout(ABC):
 
     @property
     def class_set(self) -> ClassSet:
-        """Classes of the ids in `read_truth`'s arrays."""
+        """Classes of the ids in `read_ground_truth`'s arrays."""
         return self.label_map.class_set
 
     @property
@@ -77,7 +77,7 @@ class Layout(ABC):
     def listing(self, split: str) -> Listing:
         """List one of `splits`; SourceError where it holds no image or cannot be read."""
 
-    def read_truth(self, path: Path) -> Pixels:
+    def read_ground_truth(self, path: Path) -> Pixels:
         """Read a label file as (H, W) uint8 class ids, 255 void; SourceError for what the label map does not know."""
         return read_labels(path, self.label_map)
 
@@ -86,9 +86,9 @@ class Layout(ABC):
         rgb = read_rgb(entry.image)
         if entry.label is None:
             return Frame(entry.name, rgb, None)
-        truth = self.read_truth(entry.label)
-        check_size(entry.label, truth, entry.image, rgb)
-        return Frame(entry.name, rgb, truth)
+        ground_truth = self.read_ground_truth(entry.label)
+        check_size(entry.label, ground_truth, entry.image, rgb)
+        return Frame(entry.name, rgb, ground_truth)
 
 
 class DataSet(Source):
@@ -96,7 +96,7 @@ class DataSet(Source):
 
     def __init__(self, layout: Layout, split: str, entries: tuple[Entry, ...]) -> None:
         self.class_set, self.name, self.split = layout.class_set, layout.name, split
-        self.has_truth = all(entry.label is not None for entry in entries)
+        self.has_ground_truth = all(entry.label is not None for entry in entries)
         self._layout, self._entries = layout, entries
 
     def __len__(self) -> int:

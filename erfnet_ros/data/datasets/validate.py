@@ -52,7 +52,7 @@ class SplitCheck:
     pixels: npt.NDArray[np.int64]
     frames_with: npt.NDArray[np.int64]
     void_pixels: int
-    has_truth: bool
+    has_ground_truth: bool
     faults: tuple[str, ...]
 
 
@@ -99,7 +99,7 @@ def check_dataset(layout: Layout) -> DataSetCheck:
     # The bar is closed where the iterator ends.
     next(frames, None)
     faults = [f"{check.split}: {fault}" for check in splits for fault in check.faults]
-    if not any(check.has_truth and check.listed for check in splits):
+    if not any(check.has_ground_truth and check.listed for check in splits):
         faults.append("No split has labels: nothing can be trained or scored.")
     seen = [name for class_id, name in enumerate(layout.class_set.names) if any(c.pixels[class_id] for c in splits)]
     if len(seen) == 1:
@@ -138,7 +138,7 @@ def _checked(layout: Layout, entries: list[Entry]) -> Iterator[_FrameCheck]:
 
 def _frame_check(layout: Layout, entry: Entry) -> _FrameCheck:
     frame = layout.frame(entry)
-    counts = None if frame.truth is None else np.bincount(frame.truth.ravel(), minlength=256)
+    counts = None if frame.ground_truth is None else np.bincount(frame.ground_truth.ravel(), minlength=256)
     height, width = frame.rgb.shape[:2]
     digest = blake2b(frame.rgb.tobytes(), digest_size=16).digest()
     return _FrameCheck((width, height), counts, digest, _look(frame.rgb), read_orientation(entry.image) > 1)
@@ -168,7 +168,7 @@ def _split_check(layout: Layout, split: str, listing: Listing, frames: list[_Fra
         counts[:classes],
         (by_frame[:, :classes] > 0).sum(axis=0),
         int(counts[VOID]),
-        listing.has_truth,
+        listing.has_ground_truth,
         tuple(faults),
     )
 
@@ -186,7 +186,7 @@ def _missing(listing: Listing) -> list[str]:
 def _absent_classes(layout: Layout, splits: list[SplitCheck]) -> tuple[list[str], list[str]]:
     """Return faults for classes that nothing can be learned of, and notes for those that only a score will lack."""
     faults, notes = [], []
-    labeled = [check for check in splits if check.has_truth and check.usable]
+    labeled = [check for check in splits if check.has_ground_truth and check.usable]
     for class_id, name in enumerate(layout.class_set.names):
         lacking = [check.split for check in labeled if not check.pixels[class_id]]
         if not lacking:

@@ -1,4 +1,4 @@
-"""Moving street views with exact ground truth: the camera of the demo, and the truth of end-to-end tests.
+"""Moving street views with exact ground truth: the camera of the demo, and the ground truth of end-to-end tests.
 
 A seeded renderer of a drive at 30 to 50 km/h, in the 11 classes of CamVid. Fences and tree crowns are labeled as
 CamVid's annotators do it: as whole areas, with what shows between their bars and twigs.

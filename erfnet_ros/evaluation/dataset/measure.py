@@ -47,7 +47,7 @@ class Measurement:
     """What a data set scored.
 
     Attributes:
-        frames: Frame by frame; empty where there is no truth.
+        frames: Frame by frame; empty where there is no ground truth.
         sizes: The (width, height) that occurred, as they were segmented, in order.
     """
 
@@ -110,9 +110,9 @@ def measure(
             prepared = prepare(frame)
             sizes.add((prepared.rgb.shape[1], prepared.rgb.shape[0]))
             found = segment(prepared.rgb)
-            if prepared.truth is not None:
+            if prepared.ground_truth is not None:
                 before = score.matrix.copy()
-                figures = score.add(prepared.truth, found.labels, found.confidence)
+                figures = score.add(prepared.ground_truth, found.labels, found.confidence)
                 frames.append(FrameScore(index, frame.name, figures, score.matrix - before))
             keep(prepared, found.labels)
     return Measurement(score, tuple(frames), tuple(sorted(sizes)))

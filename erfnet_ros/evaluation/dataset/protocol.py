@@ -12,7 +12,7 @@ from erfnet_ros.data.frame_sources import Frame
 from erfnet_ros.models.erfnet import STRIDE
 
 PROTOCOLS = ("full", "paper")
-"""full: at the truth's own size. paper: as the authors of ERFNet score, at a height of 512."""
+"""full: at the ground truth's own size. paper: as the authors of ERFNet score, at a height of 512."""
 
 _PAPER_HEIGHT = 512
 
@@ -33,7 +33,7 @@ class Protocol:
     input_size: Size | None
 
     def __call__(self, frame: Frame) -> Frame:
-        """Return a frame as it is scored: the image averaged, the truth picked by the nearest neighbor."""
+        """Return a frame as it is scored: the image averaged, the ground truth picked by the nearest neighbor."""
         if self.scored_size is None:
             return frame
         size = (frame.rgb.shape[1], frame.rgb.shape[0])
@@ -46,11 +46,11 @@ class Protocol:
         if size == self.scored_size:
             return frame
         rgb = cv2.resize(frame.rgb, self.scored_size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-        if frame.truth is None:
+        if frame.ground_truth is None:
             return replace(frame, rgb=rgb)
         # INTER_NEAREST would pick the upper left of each block; the authors' Pillow picks its middle.
-        truth = cv2.resize(frame.truth, self.scored_size, interpolation=cv2.INTER_NEAREST_EXACT)
-        return replace(frame, rgb=rgb, truth=truth.astype(np.uint8, copy=False))
+        ground_truth = cv2.resize(frame.ground_truth, self.scored_size, interpolation=cv2.INTER_NEAREST_EXACT)
+        return replace(frame, rgb=rgb, ground_truth=ground_truth.astype(np.uint8, copy=False))
 
 
 def open_protocol(name: str, first: Frame, input_size: Size | None) -> Protocol:

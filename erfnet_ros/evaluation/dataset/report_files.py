@@ -79,7 +79,7 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
-    """Print the figures, where there was truth to take them from, and their provenance."""
+    """Print the figures, where there was ground truth to take them from, and their provenance."""
     if evaluation.measurement.frames:
         _print_score(evaluation.measurement.score, console)
         confusions = enumerate(evaluation.measurement.confusions(_CONFUSIONS), 1)
@@ -128,7 +128,7 @@ def _sample(frame: FrameScore, evaluation: Evaluation) -> Sample:
     labels = evaluation.segment(prepared.rgb).labels
     overlay = blend(prepared.rgb, labels, evaluation.data.class_set.palette(), 0.5)
     caption = f"{_ascii(frame.name)}  mIoU {_percent(frame.figures.miou)}"
-    return Sample(caption, prepared.rgb, prepared.truth, labels, overlay)
+    return Sample(caption, prepared.rgb, prepared.ground_truth, labels, overlay)
 
 
 def _ascii(text: str) -> str:
@@ -177,12 +177,12 @@ def _summary(figures: Figures) -> dict[str, float | None]:
 
 def _classes(score: Score, figures: Figures) -> Table:
     table = Table("class")
-    for name in ("share of truth", "IoU", "boundary F"):
+    for name in ("share of ground truth", "IoU", "boundary F"):
         table.add_column(name, justify="right")
     true = score.matrix.sum(axis=1)
     total = max(1, int(true.sum()))
     for name, pixels in zip(score.class_set.names, true.tolist(), strict=True):
-        iou = "no truth" if name in figures.absent else _percent(figures.iou[name])
+        iou = "no ground truth" if name in figures.absent else _percent(figures.iou[name])
         table.add_row(Text(name), _percent(pixels / total), iou, _percent(figures.boundary_f_by_class.get(name)))
     table.add_section()
     table.add_row("mean", "", _percent(figures.miou), _percent(figures.boundary_f))
@@ -193,5 +193,5 @@ def _categories(iou: Mapping[str, float | None]) -> Table:
     table = Table("category")
     table.add_column("IoU", justify="right")
     for name, value in iou.items():
-        table.add_row(Text(name), "no truth" if value is None else _percent(value))
+        table.add_row(Text(name), "no ground truth" if value is None else _percent(value))
     return table

@@ -30,9 +30,9 @@ class BagFrame:
         header: As rosbags decoded it; None where the message cannot be decoded.
         rgb: (H, W, 3) uint8 RGB, C-contiguous; None where it cannot be decoded.
         fault: Why it cannot.
-        truth: (H, W) uint8 class ids, void 255; None where there is none that can be used.
-        ground_truth_fault: Why the truth that belongs to it cannot be used; None where it can, and where there is none.
-        decode_ms: Time it took to decode image and truth, milliseconds.
+        ground_truth: (H, W) uint8 class ids, void 255; None where there is none that can be used.
+        ground_truth_fault: Why its ground truth cannot be used; None where it can, and where there is none.
+        decode_ms: Time it took to decode image and ground truth, milliseconds.
     """
 
     index: int
@@ -41,7 +41,7 @@ class BagFrame:
     header: Any
     rgb: Pixels | None
     fault: str | None
-    truth: Pixels | None
+    ground_truth: Pixels | None
     ground_truth_fault: str | None
     decode_ms: float
 
@@ -63,7 +63,7 @@ def read_steps(scan: BagScan, class_set: ClassSet, *, first: int, everything: bo
         everything: Whether the messages of all topics come along, serialized.
     """
     with BagReader(scan.path) as reader:
-        truths = scan.open_ground_truth(reader, class_set, first)
+        ground_truths = scan.open_ground_truth(reader, class_set, first)
         index, passed, size = 0, [], 0
         for message in reader.messages(None if everything else [scan.image.name]):
             is_image = message.topic == scan.image.name
@@ -74,7 +74,7 @@ def read_steps(scan: BagScan, class_set: ClassSet, *, first: int, everything: bo
                 passed.append(message)
                 size += len(message.data)
             if is_image:
-                yield Step(tuple(passed), _frame(reader, message, index - 1, scan, truths))
+                yield Step(tuple(passed), _frame(reader, message, index - 1, scan, ground_truths))
             elif size > _PASSED_BYTES:
                 yield Step(tuple(passed), None)
             else:
@@ -84,9 +84,11 @@ def read_steps(scan: BagScan, class_set: ClassSet, *, first: int, everything: bo
             yield Step(tuple(passed), None)
 
 
-def _frame(reader: BagReader, message: Message, index: int, scan: BagScan, truths: GroundTruth | None) -> BagFrame:
+def _frame(
+    reader: BagReader, message: Message, index: int, scan: BagScan, ground_truths: GroundTruth | None
+) -> BagFrame:
     start_s = time.perf_counter()
-    header, rgb, fault, truth, ground_truth_fault = None, None, None, None, None
+    header, rgb, fault, ground_truth, ground_truth_fault = None, None, None, None, None
     try:
         image = reader.decode(message)
         header = image.header
@@ -96,17 +98,17 @@ def _frame(reader: BagReader, message: Message, index: int, scan: BagScan, truth
     except ErfnetError as error:
         fault = str(error)
     belongs = scan.ground_truth_of(index)
-    if truths is not None and belongs is not None:
+    if ground_truths is not None and belongs is not None:
         try:
-            truth = truths[belongs]
-            if rgb is not None and truth.shape != rgb.shape[:2]:
+            ground_truth = ground_truths[belongs]
+            if rgb is not None and ground_truth.shape != rgb.shape[:2]:
                 ground_truth_fault = (
                     f"Expected ground truth of the image's size, {rgb.shape[1]}x{rgb.shape[0]}, "
-                    f"got {truth.shape[1]}x{truth.shape[0]}."
+                    f"got {ground_truth.shape[1]}x{ground_truth.shape[0]}."
                 )
-                truth = None
+                ground_truth = None
         except ErfnetError as error:
             ground_truth_fault = str(error)
     decode_ms = 1e3 * (time.perf_counter() - start_s)
     stamp_ns = int(scan.images.stamps_ns[index])
-    return BagFrame(index, stamp_ns, message.time_ns, header, rgb, fault, truth, ground_truth_fault, decode_ms)
+    return BagFrame(index, stamp_ns, message.time_ns, header, rgb, fault, ground_truth, ground_truth_fault, decode_ms)

@@ -28,38 +28,38 @@ class BagScan:
     """A bag that can be evaluated.
 
     Attributes:
-        truth: The truth's topic; None without truth, or with a folder.
-        ground_truth_dir: The truth's folder; None without truth, or with a topic.
+        ground_truth: The ground truth's topic; None without ground truth, or with a folder.
+        ground_truth_dir: The ground truth's folder; None without ground truth, or with a topic.
         images: Stamps of the images, in the order of the bag.
-        matches: Which truth belongs to which image; None without truth.
+        matches: Which ground truth belongs to which image; None without ground truth.
         notes: What a reader of the figures must know, a sentence each.
     """
 
     path: Path
     metadata: BagMetadata
     image: Topic
-    truth: Topic | None
+    ground_truth: Topic | None
     ground_truth_dir: Path | None
     images: Timestamps
     matches: Matches | None
     notes: tuple[str, ...]
 
     def ground_truth_of(self, index: int) -> int | None:
-        """Return the index of the truth of image `index`, or None."""
+        """Return the index of the ground truth of image `index`, or None."""
         return None if self.matches is None else self.matches.ground_truth_of[index]
 
     def open_ground_truth(self, reader: BagReader, class_set: ClassSet, first: int = 0) -> GroundTruth | None:
-        """Return the truths by index; None without truth.
+        """Return the ground truths by index; None without ground truth.
 
         Args:
             first: Images before this index will not ask for theirs.
         """
         if self.ground_truth_dir is not None:
             return FolderGroundTruth(self.ground_truth_dir, class_set)
-        if self.truth is None or self.matches is None:
+        if self.ground_truth is None or self.matches is None:
             return None
         needed = [index for index in self.matches.ground_truth_of[first:] if index is not None]
-        return TopicGroundTruth(reader, self.truth.name, class_set, needed)
+        return TopicGroundTruth(reader, self.ground_truth.name, class_set, needed)
 
 
 def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagScan:
@@ -67,10 +67,10 @@ def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagS
     topics = find_topics(
         reader,
         image=settings.image_topic,
-        truth=settings.ground_truth_topic,
-        truth_wanted=settings.ground_truth_dir is None,
+        ground_truth=settings.ground_truth_topic,
+        ground_truth_wanted=settings.ground_truth_dir is None,
     )
-    names = [topics.image.name, *([topics.truth.name] if topics.truth else [])]
+    names = [topics.image.name, *([topics.ground_truth.name] if topics.ground_truth else [])]
     stamps = read_timestamps(reader, names)
     images = stamps[topics.image.name]
     name = reader.path.resolve().name
@@ -79,30 +79,37 @@ def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagS
     notes = [f"{note[0].upper()}{note[1:]}." for note in reader.notes]
     notes += images.faults("images")
     matches: Matches | None = None
-    truths, source = 0, None
-    if topics.truth is not None:
-        check_label_info(reader, topics.truth.name, class_set)
-        found = stamps[topics.truth.name]
-        truths, source = len(found), topics.truth.name
-        notes += found.faults("truths")
+    ground_truths, source = 0, None
+    if topics.ground_truth is not None:
+        check_label_info(reader, topics.ground_truth.name, class_set)
+        found = stamps[topics.ground_truth.name]
+        ground_truths, source = len(found), topics.ground_truth.name
+        notes += found.faults("ground truths")
         matches = match_topics(images, found, settings.tolerance_ns)
     elif settings.ground_truth_dir is not None:
         folder = FolderGroundTruth(settings.ground_truth_dir, class_set)
-        truths, source = len(folder), settings.ground_truth_dir.resolve().name
+        ground_truths, source = len(folder), settings.ground_truth_dir.resolve().name
         matches, how = folder.match(images.stamps_ns, settings.tolerance_ns)
         notes.append(f"The files of '{source}' were matched with the images by {how}.")
     if matches is not None:
-        check_matches(matches, name, truths=truths, tolerance_s=settings.tolerance_s)
+        check_matches(matches, name, ground_truths=ground_truths, tolerance_s=settings.tolerance_s)
     metadata = BagMetadata(
         name,
         reader.fingerprint(),
         len(images),
-        truths,
+        ground_truths,
         (reader.end_ns - reader.start_ns) / 1e9,
         topics.image.name,
         source,
         reader.faults,
     )
     return BagScan(
-        reader.path, metadata, topics.image, topics.truth, settings.ground_truth_dir, images, matches, tuple(notes)
+        reader.path,
+        metadata,
+        topics.image,
+        topics.ground_truth,
+        settings.ground_truth_dir,
+        images,
+        matches,
+        tuple(notes),
     )

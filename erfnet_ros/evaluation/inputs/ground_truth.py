@@ -29,7 +29,7 @@ class GroundTruth(Protocol):
     """Ground-truth images by index, read when they are asked for."""
 
     def __getitem__(self, index: int) -> Pixels:
-        """Return one truth, (H, W) uint8, void 255.
+        """Return one ground truth, (H, W) uint8, void 255.
 
         Raises:
             ErfnetError: It cannot be read, or holds ids that the class set does not have.
@@ -38,7 +38,7 @@ class GroundTruth(Protocol):
 
 
 class TopicGroundTruth:
-    """The truths of a topic, read along while the images are read.
+    """The ground truths of a topic, read along while the images are read.
 
     Asked for in the order of the bag, nothing is kept; those that are skipped and needed later wait in memory.
 
@@ -66,9 +66,9 @@ class TopicGroundTruth:
 
 
 class FolderGroundTruth:
-    """The truths of a folder: PNG files of class ids, one byte per pixel.
+    """The ground truths of a folder: PNG files of class ids, one byte per pixel.
 
-    File names say which image a truth belongs to, all files of a folder in one way:
+    File names say which image a ground truth belongs to, all files of a folder in one way:
 
     - numbers below the number of images: the image's index on its topic (0.png or 000000.png is the first);
     - larger numbers: the image's stamp, nanoseconds since 1970 (1700000000033333333.png);
@@ -121,29 +121,29 @@ class FolderGroundTruth:
         return Matches(ground_truth_of, unmatched, 0), "the image indexes in their names"
 
 
-def match_topics(images: Timestamps, truths: Timestamps, tolerance_ns: int) -> Matches:
-    """Pair the images and the truths of two topics by header stamp; by the bag's time where one has no stamps."""
-    if images.blank or truths.blank:
-        return match_timestamps(images.bag_ns, truths.bag_ns, tolerance_ns)
-    return match_timestamps(images.header_ns, truths.header_ns, tolerance_ns)
+def match_topics(images: Timestamps, ground_truths: Timestamps, tolerance_ns: int) -> Matches:
+    """Pair images and ground truths of two topics by header stamp; by the bag's time where one has no stamps."""
+    if images.blank or ground_truths.blank:
+        return match_timestamps(images.bag_ns, ground_truths.bag_ns, tolerance_ns)
+    return match_timestamps(images.header_ns, ground_truths.header_ns, tolerance_ns)
 
 
-def check_matches(matches: Matches, bag: str, *, truths: int, tolerance_s: float) -> None:
-    """Refuse a bag of which no truth belongs to an image."""
+def check_matches(matches: Matches, bag: str, *, ground_truths: int, tolerance_s: float) -> None:
+    """Refuse a bag of which no ground truth belongs to an image."""
     if matches.count:
         return
     if matches.nearest_ns is None:
         raise EvaluationError(
-            f"Expected ground truth to score '{bag}' with, got {truths} messages; name another --ground-truth-topic."
+            f"Expected ground truth for '{bag}', got {ground_truths} messages; name another --ground-truth-topic."
         )
     raise EvaluationError(
-        f"Expected ground truth within {tolerance_s:g} s of an image of '{bag}', got none of {truths}: the nearest is "
-        f"{matches.nearest_ns / 1e9:.6f} s away; check the stamps, or raise --tolerance."
+        f"Expected ground truth within {tolerance_s:g} s of an image of '{bag}', got none of {ground_truths}: "
+        f"the nearest is {matches.nearest_ns / 1e9:.6f} s away; check the stamps, or raise --tolerance."
     )
 
 
 def check_label_info(reader: BagReader, topic: str, class_set: ClassSet) -> None:
-    """Refuse truth whose ids mean other classes, where a label_info next to it says what they mean."""
+    """Refuse ground truth whose ids mean other classes, where a label_info next to it says what they mean."""
     label_info = f"{topic.rpartition('/')[0]}/label_info"
     if label_info not in reader.topics or reader.topics[label_info].type != LABEL_INFO:
         return

@@ -60,12 +60,12 @@ class Timestamps:
 
 @dataclass(frozen=True)
 class Matches:
-    """Which truth belongs to which image.
+    """Which ground truth belongs to which image.
 
     Attributes:
-        ground_truth_of: For each image the index of its truth, or None.
+        ground_truth_of: For each image the index of its ground truth, or None.
         unmatched_ground_truths: Ground-truth images that belong to no image.
-        nearest_ns: Smallest distance between an image and a truth, matched or not; None where one of them is empty.
+        nearest_ns: Smallest distance between an image and a ground truth, matched or not; None where either is empty.
     """
 
     ground_truth_of: tuple[int | None, ...]
@@ -74,7 +74,7 @@ class Matches:
 
     @property
     def count(self) -> int:
-        """Images that have a truth."""
+        """Images that have a ground truth."""
         return sum(index is not None for index in self.ground_truth_of)
 
     @property
@@ -94,33 +94,33 @@ def read_timestamps(reader: BagReader, topics: Sequence[str]) -> dict[str, Times
     return {topic: Timestamps(np.array(header[topic], np.int64), np.array(times[topic], np.int64)) for topic in topics}
 
 
-def match_timestamps(images_ns: Nanoseconds, truths_ns: Nanoseconds, tolerance_ns: int) -> Matches:
-    """Pair images and truths whose stamps lie within a tolerance, the nearest first, each once.
+def match_timestamps(images_ns: Nanoseconds, ground_truths_ns: Nanoseconds, tolerance_ns: int) -> Matches:
+    """Pair images and ground truths whose stamps lie within a tolerance, the nearest first, each once.
 
-    Of pairs equally near that of the earlier image, then that of the earlier truth, comes first.
+    Of pairs equally near that of the earlier image, then that of the earlier ground truth, comes first.
 
     Args:
         images_ns: (N,) in any order.
-        truths_ns: (M,) in any order.
+        ground_truths_ns: (M,) in any order.
         tolerance_ns: Largest distance of a pair; 0 asks for equal stamps.
     """
-    order = np.argsort(truths_ns, kind="stable")
-    ranked = truths_ns[order]
-    # Each image's candidates are a run of the ranked truths.
+    order = np.argsort(ground_truths_ns, kind="stable")
+    ranked = ground_truths_ns[order]
+    # Each image's candidates are a run of the ranked ground truths.
     first = np.searchsorted(ranked, images_ns - tolerance_ns, side="left")
     counts = np.searchsorted(ranked, images_ns + tolerance_ns, side="right") - first
     images = np.repeat(np.arange(len(images_ns)), counts)
     places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-    truths = order[places]
-    distances = np.abs(images_ns[images] - truths_ns[truths])
+    ground_truths = order[places]
+    distances = np.abs(images_ns[images] - ground_truths_ns[ground_truths])
     ground_truth_of: list[int | None] = [None] * len(images_ns)
     taken: set[int] = set()
-    for pair in np.lexsort((truths, images, truths_ns[truths], images_ns[images], distances)):
-        image, truth = int(images[pair]), int(truths[pair])
-        if ground_truth_of[image] is None and truth not in taken:
-            ground_truth_of[image] = truth
-            taken.add(truth)
-    return Matches(tuple(ground_truth_of), len(truths_ns) - len(taken), _nearest_ns(images_ns, ranked))
+    for pair in np.lexsort((ground_truths, images, ground_truths_ns[ground_truths], images_ns[images], distances)):
+        image, ground_truth = int(images[pair]), int(ground_truths[pair])
+        if ground_truth_of[image] is None and ground_truth not in taken:
+            ground_truth_of[image] = ground_truth
+            taken.add(ground_truth)
+    return Matches(tuple(ground_truth_of), len(ground_truths_ns) - len(taken), _nearest_ns(images_ns, ranked))
 
 
 def _nearest_ns(images_ns: Nanoseconds, ranked: Nanoseconds) -> int | None:

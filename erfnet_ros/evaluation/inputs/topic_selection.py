@@ -13,7 +13,7 @@ from erfnet_ros.evaluation.inputs.ground_truth import label_ids
 
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
-_TRUTH_NAME = re.compile(r"truth|label|annotation|(^|[/_])gt([/_]|$)", re.IGNORECASE)
+_GROUND_TRUTH_NAME = re.compile(r"truth|label|annotation|(^|[/_])gt([/_]|$)", re.IGNORECASE)
 _OUTPUTS = frozenset({"mask", "confidence", "overlay", "color_mask"})
 """Last parts of the names of what a segmentation node publishes."""
 
@@ -23,35 +23,38 @@ class BagTopics:
     """The topics of an evaluation.
 
     Attributes:
-        truth: Class ids; None where there is no such topic, or a folder holds the ground truth.
+        ground_truth: Class ids; None where there is no such topic, or a folder holds the ground truth.
     """
 
     image: Topic
-    truth: Topic | None
+    ground_truth: Topic | None
 
 
-def find_topics(reader: BagReader, *, image: str | None, truth: str | None, truth_wanted: bool = True) -> BagTopics:
+def find_topics(
+    reader: BagReader, *, image: str | None, ground_truth: str | None, ground_truth_wanted: bool = True
+) -> BagTopics:
     """Find the topics of images and, if wanted, ground truth; what is not named is found where only one topic fits.
 
     A topic is taken as ground truth unasked where its name says so (truth, label, annotation, gt) and its first message
     holds class ids. A topic with such a name, or with the name of a segmentation node's output, is never the camera
     unasked.
     """
-    named_truth = None if truth is None else find_topic(reader, truth, IMAGE_TYPES, "ground-truth")
-    camera = _camera(reader, named_truth) if image is None else find_topic(reader, image, IMAGE_TYPES, "image")
-    if named_truth is not None or not truth_wanted:
-        return BagTopics(camera, named_truth)
-    truths = [topic for topic in reader.topics.values() if topic != camera and _is_truth(reader, topic)]
-    if len(truths) > 1:
+    named_ground_truth = None if ground_truth is None else find_topic(reader, ground_truth, IMAGE_TYPES, "ground-truth")
+    camera = _camera(reader, named_ground_truth) if image is None else find_topic(reader, image, IMAGE_TYPES, "image")
+    if named_ground_truth is not None or not ground_truth_wanted:
+        return BagTopics(camera, named_ground_truth)
+    ground_truths = [topic for topic in reader.topics.values() if topic != camera and _is_ground_truth(reader, topic)]
+    if len(ground_truths) > 1:
         raise EvaluationError(
-            f"Expected one topic of ground truth in '{reader.path}', got {', '.join(topic.name for topic in truths)}; "
+            f"Expected one topic of ground truth in '{reader.path}', "
+            f"got {', '.join(topic.name for topic in ground_truths)}; "
             "choose one with --ground-truth-topic."
         )
-    return BagTopics(camera, truths[0] if truths else None)
+    return BagTopics(camera, ground_truths[0] if ground_truths else None)
 
 
-def _camera(reader: BagReader, truth: Topic | None) -> Topic:
-    reasons = {topic.name: _why_no_camera(topic, truth) for topic in reader.topics.values()}
+def _camera(reader: BagReader, ground_truth: Topic | None) -> Topic:
+    reasons = {topic.name: _why_no_camera(topic, ground_truth) for topic in reader.topics.values()}
     cameras = [name for name, reason in reasons.items() if not reason]
     if len(cameras) == 1:
         return reader.topics[cameras[0]]
@@ -67,21 +70,21 @@ def _camera(reader: BagReader, truth: Topic | None) -> Topic:
     )
 
 
-def _why_no_camera(topic: Topic, truth: Topic | None) -> str:
+def _why_no_camera(topic: Topic, ground_truth: Topic | None) -> str:
     """Return why a topic is not taken as the camera unasked; "" where it is."""
     if topic.type not in IMAGE_TYPES:
         return topic.type
     if not topic.count:
         return "no messages"
-    if topic == truth or _TRUTH_NAME.search(topic.name) is not None:
+    if topic == ground_truth or _GROUND_TRUTH_NAME.search(topic.name) is not None:
         return "ground truth"
     if topic.name.removesuffix("/compressed").rpartition("/")[2] in _OUTPUTS:
         return "output of a segmentation node, by its name"
     return ""
 
 
-def _is_truth(reader: BagReader, topic: Topic) -> bool:
-    if topic.type not in IMAGE_TYPES or not topic.count or _TRUTH_NAME.search(topic.name) is None:
+def _is_ground_truth(reader: BagReader, topic: Topic) -> bool:
+    if topic.type not in IMAGE_TYPES or not topic.count or _GROUND_TRUTH_NAME.search(topic.name) is None:
         return False
     try:
         label_ids(reader.decode(next(reader.messages([topic.name]))))

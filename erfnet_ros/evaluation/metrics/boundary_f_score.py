@@ -29,31 +29,31 @@ class _Outline:
     edge: Mask
 
 
-def boundary_f_scores(truth: Pixels, labels: Pixels, num_classes: int, tolerance: float = TOLERANCE) -> Scores:
+def boundary_f_scores(ground_truth: Pixels, labels: Pixels, num_classes: int, tolerance: float = TOLERANCE) -> Scores:
     """Return how well the outline of each class is met in one frame, 0..1.
 
     A pixel is on the boundary of its class where one of its four neighbors has another class or, in `labels`, none;
     the image's edge is no boundary. Precision is the share of a class's labeled boundary that lies within the
-    tolerance of its true one, recall the reverse, and F = 2 PR / (P + R). Where the truth is void, so is its boundary:
-    a neighbor there makes none, and boundary pixels within the tolerance of void are not judged.
+    tolerance of its true one, recall the reverse, and F = 2 PR / (P + R). Where the ground truth is void, so is its
+    boundary: a neighbor there makes none, and boundary pixels within the tolerance of void are not judged.
 
     Source: Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?".
 
     Args:
-        truth: (H, W) uint8, ids below `num_classes` or void (255).
+        ground_truth: (H, W) uint8, ids below `num_classes` or void (255).
         labels: (H, W) uint8, ids below `num_classes` or no answer (255).
         num_classes: Number of classes, 1 to 255.
         tolerance: Euclidean distance, as a share of the image's diagonal.
 
     Returns:
         float64 (num_classes,); 0 for a class of whose boundary nothing is met, NaN for one that has no judged boundary
-        in truth nor labels.
+        in ground truth nor labels.
     """
-    height, width = truth.shape
+    height, width = ground_truth.shape
     reach_squared = math.floor(tolerance**2 * (height**2 + width**2) + 1e-9)
-    known = truth != VOID
+    known = ground_truth != VOID
     judged = known if known.all() else _spread((~known).astype(np.uint8), reach_squared) == 0
-    true, said = _outline(truth, known), _outline(labels, known)
+    true, said = _outline(ground_truth, known), _outline(labels, known)
     true_pixels, found = _met(true, said, judged, num_classes, reach_squared)
     said_pixels, right = _met(said, true, judged, num_classes, reach_squared)
     scores = np.where(true_pixels + said_pixels > 0, 0.0, np.nan)

@@ -20,11 +20,11 @@ _LEVELS_PER_BIN = VOID // CALIBRATION_BINS
 Counts = npt.NDArray[np.int64]
 
 
-def confusion_matrix(truth: Pixels, labels: Pixels, num_classes: int) -> ConfusionMatrix:
+def confusion_matrix(ground_truth: Pixels, labels: Pixels, num_classes: int) -> ConfusionMatrix:
     """Count pixels by true class (rows) and labeled class (columns).
 
     Args:
-        truth: Class ids of any shape, uint8; void pixels (255) are left out altogether.
+        ground_truth: Class ids of any shape, uint8; void pixels (255) are left out altogether.
         labels: Class ids, uint8, same shape; void (255) means "no answer" and counts against the true class.
         num_classes: Number of classes, 1 to 255.
 
@@ -34,11 +34,11 @@ def confusion_matrix(truth: Pixels, labels: Pixels, num_classes: int) -> Confusi
     Raises:
         ValueError: The shapes differ, or an id is neither below `num_classes` nor void.
     """
-    if truth.shape != labels.shape:
-        raise ValueError(f"Expected truth and labels of one shape, got {truth.shape} and {labels.shape}.")
-    pairs = truth.astype(np.uint16) << 8 | labels
+    if ground_truth.shape != labels.shape:
+        raise ValueError(f"Expected ground truth and labels of one shape, got {ground_truth.shape} and {labels.shape}.")
+    pairs = ground_truth.astype(np.uint16) << 8 | labels
     joint = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
-    for name, counts in (("truth", joint.sum(axis=1)), ("labels", joint.sum(axis=0))):
+    for name, counts in (("ground truth", joint.sum(axis=1)), ("labels", joint.sum(axis=0))):
         unknown = [i for i in range(num_classes, VOID) if counts[i]]
         if unknown:
             raise ValueError(f"Expected class ids 0..{num_classes - 1} or void ({VOID}) in {name}, got {unknown}.")
@@ -111,11 +111,11 @@ def mean_of_known(values: npt.NDArray[np.float64]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def calibration_counts(truth: Pixels, labels: Pixels, confidence: Pixels) -> Counts:
-    """Sort the answered pixels of known truth into bins by confidence.
+def calibration_counts(ground_truth: Pixels, labels: Pixels, confidence: Pixels) -> Counts:
+    """Sort the answered pixels of known ground truth into bins by confidence.
 
     Args:
-        truth: Class ids of any shape, uint8; void pixels (255) are left out.
+        ground_truth: Class ids of any shape, uint8; void pixels (255) are left out.
         labels: Class ids, uint8, same shape; void (255) is no answer, and left out as well.
         confidence: uint8, same shape; 0..255 is 0..1.
 
@@ -126,13 +126,13 @@ def calibration_counts(truth: Pixels, labels: Pixels, confidence: Pixels) -> Cou
     Raises:
         ValueError: The shapes differ.
     """
-    if not truth.shape == labels.shape == confidence.shape:
+    if not ground_truth.shape == labels.shape == confidence.shape:
         raise ValueError(
-            "Expected truth, labels and confidence of one shape, got "
-            f"{truth.shape}, {labels.shape} and {confidence.shape}."
+            "Expected ground truth, labels and confidence of one shape, got "
+            f"{ground_truth.shape}, {labels.shape} and {confidence.shape}."
         )
-    unjudged = (truth == VOID) | (labels == VOID)
-    group = (truth == labels).astype(np.uint16) + 2 * unjudged.astype(np.uint16)
+    unjudged = (ground_truth == VOID) | (labels == VOID)
+    group = (ground_truth == labels).astype(np.uint16) + 2 * unjudged.astype(np.uint16)
     levels = np.bincount((group << 8 | confidence).ravel(), minlength=1024).reshape(4, 256)
     wrong, right = levels[:2]
     rows = np.stack([wrong + right, right, (wrong + right) * np.arange(256)])

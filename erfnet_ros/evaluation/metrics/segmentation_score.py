@@ -66,7 +66,7 @@ class FrameFigures:
     """What one frame says by itself.
 
     Attributes:
-        miou: Mean IoU over the classes of this frame, 0..1; None where the frame's truth is void altogether.
+        miou: Mean IoU over the classes of this frame, 0..1; None where the frame's ground truth is void altogether.
         pixel_accuracy: Share of its true pixels that were labeled rightly, 0..1; None as above.
         mean_confidence: Mean confidence over all its pixels, 0..1; None where no confidence was given.
         weakest: IoU of up to three classes of the frame's ground truth that lie below one half, the lowest first.
@@ -138,26 +138,26 @@ class Score:
         # Per class: sum of boundary F-scores in _UNITs, and the number of frames in it.
         self._boundary_sums: npt.NDArray[np.int64] = np.zeros((2, len(class_set)), np.int64)
 
-    def add(self, truth: Pixels, labels: Pixels, confidence: Pixels | None = None) -> FrameFigures:
+    def add(self, ground_truth: Pixels, labels: Pixels, confidence: Pixels | None = None) -> FrameFigures:
         """Count one frame, and return its own figures.
 
         Args:
-            truth: (H, W) uint8 class ids; void (255) is not judged.
+            ground_truth: (H, W) uint8 class ids; void (255) is not judged.
             labels: (H, W) uint8 class ids; void (255) is "no answer" and counts against the true class.
             confidence: (H, W) uint8, 0..255 for 0..1; None where there is none.
 
         Raises:
             ValueError: The shapes differ, or an id is neither in the class set nor void.
         """
-        matrix = confusion_matrix.confusion_matrix(truth, labels, len(self.class_set))
+        matrix = confusion_matrix.confusion_matrix(ground_truth, labels, len(self.class_set))
         mean_confidence = None
         if confidence is not None:
             # The last that may raise: a frame is counted in full or not at all.
-            counts = confusion_matrix.calibration_counts(truth, labels, confidence)
+            counts = confusion_matrix.calibration_counts(ground_truth, labels, confidence)
             self.calibration += Calibration(*(tuple(row) for row in counts.tolist()))
             mean_confidence = float(confidence.mean() / VOID)
         if self.boundaries:
-            scores = boundary_f_scores(truth, labels, len(self.class_set))
+            scores = boundary_f_scores(ground_truth, labels, len(self.class_set))
             known = ~np.isnan(scores)
             self._boundary_sums[0, known] += np.round(scores[known] * _UNIT).astype(np.int64)
             self._boundary_sums[1] += known
@@ -174,7 +174,7 @@ class Score:
         if self.class_set != other.class_set:
             raise ScoreError(
                 f"Expected scores of one class set to add, got '{self.class_set.name}' and '{other.class_set.name}'; "
-                "score with one checkpoint and one truth."
+                "score with one checkpoint and one ground truth."
             )
         if self.boundaries != other.boundaries:
             raise ScoreError("Expected boundaries in both scores to add or in neither, got one; score both alike.")

@@ -36,26 +36,27 @@ def streaming_score(
     class_set: ClassSet,
     *,
     moments_ns: Sequence[int],
-    truth_at: Callable[[int], Pixels],
+    ground_truth_at: Callable[[int], Pixels],
     arrivals_ns: Sequence[int],
     labels_at: Callable[[int], Pixels],
 ) -> Score:
-    """Score at each truth's moment the newest mask that had arrived.
+    """Score the newest mask that had arrived when the image of each ground truth was published.
 
     Where none had arrived yet, or it is of another size, every pixel counts as "no answer", which is against its true
     class.
 
     Args:
-        moments_ns: When each truth was true: the moment at which its image was published.
-        truth_at: Returns truth by index into `moments_ns`, (H, W) uint8, void 255; called once per truth, in order.
+        moments_ns: When the image of each ground truth was published.
+        ground_truth_at: Returns ground truth by index into `moments_ns`, (H, W) uint8, void 255; called once each, in
+            order.
         arrivals_ns: When each mask arrived, on the same clock.
         labels_at: Returns a mask by index into `arrivals_ns`, (H, W) uint8, void 255.
     """
     score = Score(class_set, boundaries=False)
     for index, mask in enumerate(latest_arrived(moments_ns, arrivals_ns)):
-        truth = truth_at(index)
+        ground_truth = ground_truth_at(index)
         labels = None if mask is None else labels_at(mask)
-        if labels is None or labels.shape != truth.shape:
-            labels = np.full(truth.shape, VOID, np.uint8)
-        score.add(truth, labels)
+        if labels is None or labels.shape != ground_truth.shape:
+            labels = np.full(ground_truth.shape, VOID, np.uint8)
+        score.add(ground_truth, labels)
     return score

@@ -54,7 +54,7 @@ def open_progress_file(
     """Return the progress file of a bag.
 
     Args:
-        scan: Of the bag; its content, topics and pairs of image and truth belong to the key.
+        scan: Of the bag; its content, topics and pairs of image and ground truth belong to the key.
         output: The output bag, which a run that wrote none has not written.
     """
     key = {
@@ -73,7 +73,7 @@ def open_progress_file(
 
 
 def _ground_truth_files(folder: Path | None) -> list[tuple[Any, ...]] | None:
-    """Return what tells changed files of a truth folder from unchanged ones."""
+    """Return what tells changed files of a ground-truth folder from unchanged ones."""
     if folder is None:
         return None
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.glob("*.[pP][nN][gG]"))]

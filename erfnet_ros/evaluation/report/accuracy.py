@@ -15,7 +15,7 @@ from erfnet_ros.visualization.html.line_charts import Series, timeline
 
 
 def accuracy_section(result: Result, other: Result | None) -> Section:
-    """Return bars and a table by class, calibration and the confusion matrix; empty where nothing had truth."""
+    """Return bars and a table by class, calibration and the confusion matrix; empty where nothing had ground truth."""
     figures, score = result.figures, result.score
     if figures is None or score is None:
         return Section("Accuracy", [])
@@ -26,7 +26,7 @@ def accuracy_section(result: Result, other: Result | None) -> Section:
     blocks: list[Block] = [class_bars(names, shares, "IoU by class", mean=figures.miou, other=others)]
     if result.streaming_figures is not None:
         streaming = [result.streaming_figures.iou[name] for name in names]
-        caption = "Streaming: at each truth's moment the newest mask that had arrived counts."
+        caption = "Streaming: the newest mask that had arrived when each image was published counts."
         title = "What lateness costs: IoU by class"
         blocks.append(
             class_bars(names, shares, title, caption=caption, other=streaming, runs=("every mask", "streaming"))

@@ -66,7 +66,7 @@ def _summary(result: Result) -> list[str]:
     if result.miou is not None and result.figures is not None:
         told.append(f"mIoU          {100 * result.miou:.2f} % over {frames.scored} images")
         if result.figures.absent:
-            told.append(f"no truth      {result.figures.absent_classes()}; left out of the mean")
+            told.append(f"absent        {result.figures.absent_classes()}; no ground truth, left out of the mean")
         if result.mode == LIVE and result.streaming_miou is not None:
             told.append(f"streaming     {100 * result.streaming_miou:.2f} % mIoU with lateness counted")
         width = max(map(len, result.figures.iou))
@@ -111,7 +111,7 @@ def build_page(
 
 
 def frames_section(result: Result, folder: Path) -> Section:
-    """Return the strips of image, truth, mask and overlay; one that is missing in `folder` is named in its place."""
+    """Return the strips of image, ground truth, mask and overlay; one missing in `folder` is named in its place."""
     blocks: list[Block] = []
     for kind, word in _FRAMES.items():
         for picture in (picture for picture in result.pictures if picture.kind == kind):

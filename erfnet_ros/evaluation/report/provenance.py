@@ -51,8 +51,8 @@ def _named(group: str, facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _bags_table(result: Result, title: str) -> Table:
-    columns = [Column(name, numeric=False) for name in ("bag", "image topic", "truth", "fingerprint")]
-    columns += [Column(name) for name in ("images", "truths", "duration")]
+    columns = [Column(name, numeric=False) for name in ("bag", "image topic", "ground truth", "fingerprint")]
+    columns += [Column(name) for name in ("images", "ground truths", "duration")]
     rows = []
     for bag in result.bags:
         words = [bag.name, bag.image_topic, bag.ground_truth_topic or "none", bag.fingerprint[:16]]

@@ -79,7 +79,7 @@ class SummaryFigure:
 
 SUMMARY_FIGURES = (
     SummaryFigure("miou", "mIoU", SHARE, 1, True, lambda result: f"over {number(result.frames.scored)} scored frames"),
-    SummaryFigure("miou_with_false_classes", "mIoU, classes without truth as 0", SHARE, 1),
+    SummaryFigure("miou_with_false_classes", "mIoU, classes without ground truth as 0", SHARE, 1),
     SummaryFigure("streaming_miou", "streaming mIoU", SHARE, 1, True, lambda result: "with lateness counted"),
     SummaryFigure("pixel_accuracy", "pixel accuracy", SHARE, 1, True),
     SummaryFigure("category_miou", "category mIoU", SHARE, 1),
@@ -113,9 +113,9 @@ SUMMARY_FIGURES = (
     SummaryFigure("images", "images", COUNT, 0),
     SummaryFigure("answered", "masks", COUNT, 0),
     SummaryFigure("scored", "scored masks", COUNT, 0),
-    SummaryFigure("unmatched_ground_truths", "truths without an image", COUNT, -1),
-    SummaryFigure("unmatched_images", "images without a truth", COUNT, 0),
-    SummaryFigure("refused_ground_truths", "truths refused", COUNT, -1),
+    SummaryFigure("unmatched_ground_truths", "ground truths without an image", COUNT, -1),
+    SummaryFigure("unmatched_images", "images without a ground truth", COUNT, 0),
+    SummaryFigure("refused_ground_truths", "ground truths refused", COUNT, -1),
 )
 """In reading order."""
 

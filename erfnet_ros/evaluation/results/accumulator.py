@@ -75,8 +75,8 @@ class Accumulator:
             return
         confidence = round(cv2.mean(answer.segmentation.confidence)[0] / VOID, _DIGITS)
         miou, weakest = None, {}
-        if frame.truth is not None:
-            figures = self.score.add(frame.truth, answer.labels, answer.segmentation.confidence)
+        if frame.ground_truth is not None:
+            figures = self.score.add(frame.ground_truth, answer.labels, answer.segmentation.confidence)
             miou = _rounded(figures.miou)
             weakest = {name: round(iou, _DIGITS) for name, iou in figures.weakest.items()}
         changed = _rounded(self.temporal_consistency.add(answer.labels))
@@ -85,7 +85,7 @@ class Accumulator:
         )
         if frame.rgb is not None:
             candidate = Candidate(frame.index, frame.stamp_ns, miou, confidence, weakest)
-            self.example_frames.add(candidate, rgb=frame.rgb, truth=frame.truth, labels=answer.labels)
+            self.example_frames.add(candidate, rgb=frame.rgb, ground_truth=frame.ground_truth, labels=answer.labels)
         times = answer.segmentation.times
         self.stages_ms["decode"].append(round(frame.decode_ms, 3))
         self.stages_ms["inference"].append(round(times.preprocess_ms + times.inference_ms, 3))

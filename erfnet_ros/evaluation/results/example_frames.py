@@ -32,7 +32,7 @@ class Candidate:
     """A frame that may come into the report.
 
     Attributes:
-        miou: Of this frame alone, 0..1; None without truth.
+        miou: Of this frame alone, 0..1; None without ground truth.
         confidence: Its mean confidence, 0..1.
         weakest: The classes of the lowest IoU in this frame, 0..1; empty without ground truth.
         jpeg: The strip of image, ground truth, mask and overlay, in base64; empty until it is drawn.
@@ -68,18 +68,18 @@ class ExampleFrames:
         self._gap = max(1, min(_LARGEST_GAP, images // _PARTS))
         self._held: dict[str, list[_Held]] = {kind: [] for kind in KINDS}
 
-    def add(self, frame: Candidate, *, rgb: Pixels, truth: Pixels | None, labels: Pixels) -> None:
+    def add(self, frame: Candidate, *, rgb: Pixels, ground_truth: Pixels | None, labels: Pixels) -> None:
         """Consider a frame, later ones after earlier ones.
 
         Args:
             frame: Without its strip, which is drawn only if the frame is kept.
             rgb: (H, W, 3) uint8.
-            truth: (H, W) uint8 class ids, or None.
+            ground_truth: (H, W) uint8 class ids, or None.
             labels: (H, W) uint8 class ids.
         """
         for kind in KINDS:
             if kind == UNCERTAIN or frame.miou is not None:
-                held = _Held(value_of(kind, frame), frame, (rgb, truth, labels))
+                held = _Held(value_of(kind, frame), frame, (rgb, ground_truth, labels))
                 self._held[kind] = self._with(self._held[kind], held)
             for entry in self._held[kind]:
                 if frame.index - entry.frame.index >= self._gap:
@@ -104,11 +104,11 @@ class ExampleFrames:
     def _draw(self, entry: _Held) -> Candidate:
         """Draw the strip where that is still to be done, and release the pixels."""
         if entry.pixels is not None:
-            rgb, truth, labels = entry.pixels
+            rgb, ground_truth, labels = entry.pixels
             overlay = blend(rgb, labels, self._class_set.palette(), _ALPHA)
             caption = f"frame {entry.frame.index}, confidence {100 * entry.frame.confidence:.0f} %"
             caption += "" if entry.frame.miou is None else f", mIoU {100 * entry.frame.miou:.0f} %"
-            strip = labeled_strip(Sample(caption, rgb, truth, labels, overlay), self._class_set)
+            strip = labeled_strip(Sample(caption, rgb, ground_truth, labels, overlay), self._class_set)
             bgr = cv2.cvtColor(strip, cv2.COLOR_RGB2BGR)
             jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1].tobytes()
             entry.frame, entry.pixels = replace(entry.frame, jpeg=base64.b64encode(jpeg).decode("ascii")), None

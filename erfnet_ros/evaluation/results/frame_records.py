@@ -23,7 +23,7 @@ class FrameRecord:
         outcome: answered, dropped or rejected.
         reason: Why it was dropped or rejected, for people; None where answered.
         latency_ms: Image published to mask received; None offline and without an answer.
-        miou: Of this frame alone, 0..1; None without truth or answer.
+        miou: Of this frame alone, 0..1; None without ground truth or answer.
         confidence: Mean confidence of its mask, 0..1; None without an answer or where it was not collected.
         changed: Share of pixels whose label is not that of the mask before, 0..1; None without a mask before.
     """

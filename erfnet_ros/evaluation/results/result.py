@@ -36,8 +36,8 @@ class Result:
         bags: The bags, in the order of the command line.
         class_set: What the labels mean.
         frames: Counts.
-        score: Counts of pixels over all scored frames; None where nothing had truth.
-        streaming_score: The same where at each truth's moment the newest mask that had arrived counts; None offline.
+        score: Counts of pixels over all scored frames; None where nothing had ground truth.
+        streaming_score: The same of the newest mask that had arrived when each image was published; None offline.
         fps: Masks per second of evaluation (offline), or per second of replay (live).
         latency_ms: Image published to mask received; None offline.
         jitter_ms: See `latency.jitter_ms`; None offline.
@@ -75,12 +75,12 @@ class Result:
 
     @cached_property
     def figures(self) -> Figures | None:
-        """Accuracy of the scored masks; None where nothing had truth."""
+        """Accuracy of the scored masks; None where nothing had ground truth."""
         return None if self.score is None else self.score.figures()
 
     @cached_property
     def streaming_figures(self) -> Figures | None:
-        """Accuracy with lateness counted; None offline and where nothing had truth."""
+        """Accuracy with lateness counted; None offline and where nothing had ground truth."""
         return None if self.streaming_score is None else self.streaming_score.figures()
 
     @property

@@ -110,7 +110,7 @@ class _Demo:
     def _play(self, harness: NodeHarness) -> list[Played]:
         """Play every frame, then those without an answer again."""
         # A folder with ground truth is scored whole; a video or a street has no frame that must be among those scored.
-        most = _MAX_PASSES if self._source.has_truth and Path(self._options.source).is_dir() else 1
+        most = _MAX_PASSES if self._source.has_ground_truth and Path(self._options.source).is_dir() else 1
         passes: list[Played] = []
         wanted, tracker = list(range(len(self._source))), harness.tracker
         with Progress("Playing", len(wanted)) as progress:

@@ -62,7 +62,7 @@ class Results:
 
     def score(self) -> ConfusionMatrix | None:
         """Compare the masks with the ground truth, each frame once; None where the source has none."""
-        if not self._source.has_truth:
+        if not self._source.has_ground_truth:
             return None
         return sum((self._confusion(index) for index in self.frames[1:]), self._confusion(self.frames[0]))
 
@@ -83,19 +83,19 @@ class Results:
 
     def _confusion(self, index: int) -> ConfusionMatrix:
         frame = self._source[index]
-        if frame.truth is None:
+        if frame.ground_truth is None:
             raise SourceError(
                 f"Expected labels for frame '{frame.name}', got none; add them, or remove the labels folder."
             )
-        return confusion_matrix(frame.truth, self._read("mask", index), len(self._class_set))
+        return confusion_matrix(frame.ground_truth, self._read("mask", index), len(self._class_set))
 
     def _sample(self, index: int) -> Sample:
         frame, labels = self._source[index], self._read("mask", index)
         caption = frame.name
-        if frame.truth is not None:
-            miou = mean_iou(confusion_matrix(frame.truth, labels, len(self._class_set)))
+        if frame.ground_truth is not None:
+            miou = mean_iou(confusion_matrix(frame.ground_truth, labels, len(self._class_set)))
             caption += "" if miou is None else f", mIoU {100 * miou:.0f} %"
-        return Sample(caption, frame.rgb, frame.truth, labels, self._read("overlay", index))
+        return Sample(caption, frame.rgb, frame.ground_truth, labels, self._read("overlay", index))
 
     def _read(self, topic: str, index: int) -> Pixels:
         """Return what was stored: class ids, or RGB."""

@@ -22,9 +22,9 @@ class Summary:
         fps: Masks per second of playing.
         latency_ms: Stamp of the image to mask received.
         latency_quarters_ms: The same for each quarter of the masks, in order of arrival.
-        miou: Over all scored frames, 0..1; None without truth.
-        iou: By class name, 0..1; None for a class that does not occur. None without truth.
-        scored: Frames with truth that were scored, each once.
+        miou: Over all scored frames, 0..1; None without ground truth.
+        iou: By class name, 0..1; None for a class that does not occur. None without ground truth.
+        scored: Frames with ground truth that were scored, each once.
         inference_ms: The engine's own time, as the node's statistics have it.
         rate_hz: What the camera was asked for.
         camera_rate_hz: What it reached in the first pass.

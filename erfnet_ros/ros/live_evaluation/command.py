@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run `erfnet evaluate-bag --live`; return its exit status: 0, or 1 where --require does not hold.
 
     Raises:
-        ErfnetError: Bags, truth, checkpoint, options or outputs are not usable, or a process ended.
+        ErfnetError: Bags, ground truth, checkpoint, options or outputs are not usable, or a process ended.
     """
     options = _parser().parse_args(arguments)
     exit_on_signals()

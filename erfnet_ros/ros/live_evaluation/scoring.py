@@ -66,7 +66,7 @@ def score_recording(
 
     Raises:
         BagError: The output bag cannot be written.
-        EvaluationError: No truth can be used.
+        EvaluationError: No ground truth can be used.
     """
     answered = store.frames("mask", "confidence")
     accumulator = Accumulator(class_set, scan.metadata.frames, settings.boundaries)
@@ -85,13 +85,13 @@ def score_recording(
                 continue
             if frame.rgb is None:
                 unreadable.add(frame.index)
-            if frame.truth is not None:
+            if frame.ground_truth is not None:
                 usable.append(frame.index)
             accumulator.add(_sized(frame, answer), answer)
             advance(len(accumulator.records))
         if writer is not None:
             accumulator.notes += writer.notes
-    _check_truth(scan, accumulator, usable)
+    _check_ground_truth(scan, accumulator, usable)
     published = {sent.index: sent.published_ns for sent in recording.sent}
     arrived = {index: recording.arrived_ns[index] for index in sorted(answered)}
     order = [sent.index for sent in recording.sent]
@@ -115,20 +115,21 @@ def _pixels(store: MessageStore, topic: str, index: int) -> Pixels:
 
 
 def _sized(frame: BagFrame, answer: Prediction | None) -> BagFrame:
-    """Refuse a truth that is not of the mask's size; that it is of the image's was seen where the image was decoded."""
-    if answer is None or frame.truth is None or frame.truth.shape == answer.labels.shape:
+    """Refuse a ground truth that is not of the mask's size; the image's size was checked where it was decoded."""
+    if answer is None or frame.ground_truth is None or frame.ground_truth.shape == answer.labels.shape:
         return frame
-    size, other = (f"{shape[1]}x{shape[0]}" for shape in (answer.labels.shape, frame.truth.shape))
-    fault = f"Expected truth of the mask's size, {size}, got {other}."
-    return replace(frame, truth=None, ground_truth_fault=fault)
+    size, other = (f"{shape[1]}x{shape[0]}" for shape in (answer.labels.shape, frame.ground_truth.shape))
+    fault = f"Expected ground truth of the mask's size, {size}, got {other}."
+    return replace(frame, ground_truth=None, ground_truth_fault=fault)
 
 
-def _check_truth(scan: BagScan, accumulator: Accumulator, usable: list[int]) -> None:
+def _check_ground_truth(scan: BagScan, accumulator: Accumulator, usable: list[int]) -> None:
     if scan.matches is None or usable:
         return
     reason = next(iter(accumulator.refusals), "the images that have one cannot be read")
     raise EvaluationError(
-        f"Expected truth that can be used for '{scan.metadata.name}', got none of {scan.matches.count} that match; "
+        f"Expected ground truth that can be used for '{scan.metadata.name}', "
+        f"got none of {scan.matches.count} that match; "
         f"the first: {reason}"
     )
 
@@ -174,16 +175,18 @@ def _streaming(
     store: MessageStore,
 ) -> Score | None:
     """Score the newest mask at the publication of each image that has ground truth; None without ground truth."""
-    ground_truth_of = {index: truth for index in moments if (truth := scan.ground_truth_of(index)) is not None}
+    ground_truth_of = {
+        index: ground_truth for index in moments if (ground_truth := scan.ground_truth_of(index)) is not None
+    }
     indexes = list(arrived)
     with BagReader(scan.path) as reader:
-        truths = scan.open_ground_truth(reader, class_set)
-        if truths is None:
+        ground_truths = scan.open_ground_truth(reader, class_set)
+        if ground_truths is None:
             return None
         return streaming_score(
             class_set,
             moments_ns=[published[index] for index in ground_truth_of],
-            truth_at=lambda place: truths[ground_truth_of[moments[place]]],
+            ground_truth_at=lambda place: ground_truths[ground_truth_of[moments[place]]],
             arrivals_ns=list(arrived.values()),
             labels_at=lambda place: _pixels(store, "mask", indexes[place]),
         )

@@ -64,7 +64,7 @@ def evaluate(plan: Plan) -> int:
     """Replay the bags, one after the other, and write the report; return the exit status.
 
     Raises:
-        ErfnetError: Bags, truth, checkpoint or outputs are not usable, or a process ended.
+        ErfnetError: Bags, ground truth, checkpoint or outputs are not usable, or a process ended.
     """
     settings, node = plan.preparation.settings, None
     for left in plan.folder.glob(f"{_STORE}*"):

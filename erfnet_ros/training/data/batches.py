@@ -85,8 +85,10 @@ class BatchSampler:
             phase, size, samples=pixel_samples, weights=self.sampling_weights, random=self.random(step, number)
         )
         crops = CropBatch.of([crop], [frame], torch.device("cpu"))
-        images, truth = warp(torch.from_numpy(image)[None], torch.from_numpy(labels)[None], crops=crops, phase=phase)
-        return images[0], truth[0], crops.color_jitter[0]
+        images, ground_truth = warp(
+            torch.from_numpy(image)[None], torch.from_numpy(labels)[None], crops=crops, phase=phase
+        )
+        return images[0], ground_truth[0], crops.color_jitter[0]
 
     def batch(self, step: int) -> Batch:
         """Make this process's crops of a step where all frames are in memory, on the device that they lie on."""

@@ -151,16 +151,16 @@ class ClassFrequencies:
 def read_frame(data: DataSet, index: int, max_height: int | None) -> tuple[Pixels, Pixels]:
     """Decode one frame and shrink it where it is taller than `max_height`: images by area, labels by nearest pixel."""
     frame = data[index]
-    if frame.truth is None:
+    if frame.ground_truth is None:
         raise SourceError(f"Expected labels in split {data.split} of {data.name}, got none; name a split with labels.")
-    height, width = frame.truth.shape
+    height, width = frame.ground_truth.shape
     if max_height is None or height <= max_height:
-        return frame.rgb, frame.truth
+        return frame.rgb, frame.ground_truth
     size = (max(1, round(width * max_height / height)), max_height)
     rgb = cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA)
     # INTER_NEAREST would pick the upper left of each block, half a block away from what the image shows.
-    truth = cv2.resize(frame.truth, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return rgb.astype(np.uint8, copy=False), truth.astype(np.uint8, copy=False)
+    ground_truth = cv2.resize(frame.ground_truth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return rgb.astype(np.uint8, copy=False), ground_truth.astype(np.uint8, copy=False)
 
 
 def count_classes(data: DataSet, options: FrameOptions) -> ClassFrequencies:
@@ -226,10 +226,10 @@ def _load_frames(data: DataSet, size: tuple[int, int], options: FrameOptions, *,
         ) from error
 
     def read(index: int) -> ClassPixelSamples | None:
-        image, truth = read_frame(data, index, options.max_height)
-        images[index], labels[index] = torch.from_numpy(image), torch.from_numpy(truth)
+        image, ground_truth = read_frame(data, index, options.max_height)
+        images[index], labels[index] = torch.from_numpy(image), torch.from_numpy(ground_truth)
         random = np.random.default_rng((options.seed, index))
-        return sample_class_pixels(truth, len(data.class_set), random) if sample_pixels else None
+        return sample_class_pixels(ground_truth, len(data.class_set), random) if sample_pixels else None
 
     samples = tuple(part for part in _map_in_threads(read, len(data), options.workers) if part is not None)
     return MemoryFrames(images, labels, samples)

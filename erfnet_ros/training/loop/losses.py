@@ -44,9 +44,11 @@ def soft_iou(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the batch's soft IoU, 0..1, mean over the classes that its labels hold (Rahman and Wang 2016)."""
     known = (labels != VOID).unsqueeze(1)
     probability = logits.softmax(1) * known
-    truth = torch.zeros_like(probability).scatter_(1, labels.clamp(max=logits.shape[1] - 1).unsqueeze(1), 1.0) * known
-    both = (probability * truth).sum((0, 2, 3))
-    pixels = truth.sum((0, 2, 3))
+    ground_truth = (
+        torch.zeros_like(probability).scatter_(1, labels.clamp(max=logits.shape[1] - 1).unsqueeze(1), 1.0) * known
+    )
+    both = (probability * ground_truth).sum((0, 2, 3))
+    pixels = ground_truth.sum((0, 2, 3))
     either = probability.sum((0, 2, 3)) + pixels - both
     present = (pixels > 0).to(both.dtype)
     # No indexing by `present`, whose length would have to be waited for on a GPU.

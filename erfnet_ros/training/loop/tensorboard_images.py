@@ -34,9 +34,9 @@ class ImageLogger:
         """Show some validation frames; below them the ground truth, and below that the prediction."""
         numbers = validation_set.numbers
         for number in numbers[:: max(1, len(numbers) // _FRAMES)][:_FRAMES]:
-            image, truth = validation_set.frames.pixels(number)
+            image, ground_truth = validation_set.frames.pixels(number)
             predicted = predict(network, plan, image)
-            rows = [image, *(self._colored(ids, truth.shape) for ids in (truth, predicted))]
+            rows = [image, *(self._colored(ids, ground_truth.shape) for ids in (ground_truth, predicted))]
             self._writer.add_image(f"frame_{number}", np.concatenate(rows), step, dataformats="HWC")
 
     def sheet(self, batch: Batch, phase: Phase) -> Pixels:

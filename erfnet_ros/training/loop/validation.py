@@ -48,8 +48,8 @@ def count_pixels(network: ERFNet, plan: Plan, frames: TrainingFrames, *, numbers
         images, labels = _gathered(frames, numbers[first : first + at_once], device)
         x = images.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
         predicted = logits(network, x).argmax(1)
-        truth = labels_of(plan, labels).long()
-        pairs = torch.where(truth == VOID, classes * classes, truth * classes + predicted).flatten()
+        ground_truth = labels_of(plan, labels).long()
+        pairs = torch.where(ground_truth == VOID, classes * classes, ground_truth * classes + predicted).flatten()
         # Not bincount: on a GPU it waits for the largest of the numbers.
         counts.scatter_add_(0, pairs, torch.ones_like(pairs))
     return counts[:-1].view(classes, classes)

@@ -104,7 +104,7 @@ def class_table(
 
     Args:
         colors: As the masks show them.
-        matrix: (C, C + 1) pixels by true class and answer: precision, recall, share of truth.
+        matrix: (C, C + 1) pixels by true class and answer: precision, recall, share of ground truth.
         iou: 0..1 for each class; None where there is none.
         more: Further columns by title, 0..1 for each class; one without any value is left out.
         other_iou: The IoU in another run; adds two columns.
@@ -112,7 +112,7 @@ def class_table(
     more = {title: values for title, values in more.items() if any(value is not None for value in values)}
     columns = [Column("class", numeric=False), Column("IoU")]
     columns += [Column(f"IoU, {RUNS[1]}"), Column("change")] if other_iou is not None else []
-    columns += [Column(title) for title in ("precision", "recall", *more, "share of truth")]
+    columns += [Column(title) for title in ("precision", "recall", *more, "share of ground truth")]
     precision, recall, share = _rates(matrix)
     rows = []
     for index, (name, color) in enumerate(zip(names, colors, strict=True)):

@@ -108,7 +108,7 @@ def test_every_tools_export_becomes_the_same_data_set(
         assert sorted(data.class_set.names) == ["car", "lawn"]
         expected = EXPECTED if data.class_set.names[0] == "lawn" else np.select([EXPECTED < 2], [1 - EXPECTED], 255)
         assert len(data) == 1
-        np.testing.assert_array_equal(data[0].truth, expected)
+        np.testing.assert_array_equal(data[0].ground_truth, expected)
     assert "frames: 1 in train, 1 in val; next: erfnet data check" in said
     # Labels that are stored as pixels have no overlaps.
     assert ("note: 'car' covers 576 pixels of 'lawn'" in said) == (tool != "voc")
@@ -119,7 +119,7 @@ def test_pixels_in_no_area_become_the_background_that_is_asked_for(tmp_path: Pat
     import_annotations("coco", tmp_path / "export", tmp_path / "yard", "other")
     data = open_dataset("folder", tmp_path / "yard", "train")
     assert data.class_set.names == ("other", "lawn", "car")
-    np.testing.assert_array_equal(data[0].truth, np.where(EXPECTED == 255, 0, EXPECTED + 1))
+    np.testing.assert_array_equal(data[0].ground_truth, np.where(EXPECTED == 255, 0, EXPECTED + 1))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_labelmes_masks_rectangles_and_circles_are_areas(tmp_path: Path) -> None
     path = tmp_path / "export" / "train" / "0.json"
     write_json(path, {**json.loads(path.read_text()), "shapes": shapes})
     imported = import_annotations("labelme", tmp_path / "export", tmp_path / "yard")
-    truth = open_dataset("folder", tmp_path / "yard", "train")[0].truth
-    count = {name: int((truth == number).sum()) for number, name in enumerate(imported.class_set.names)}
+    ground_truth = open_dataset("folder", tmp_path / "yard", "train")[0].ground_truth
+    count = {name: int((ground_truth == number).sum()) for number, name in enumerate(imported.class_set.names)}
     assert (count["m"], count["r"]) == (20, 50)
     assert count["c"] == pytest.approx(np.pi * 100, rel=0.05)
     assert imported.left_out == ("'0.json': a 'p' is a point, which has no area",)
@@ -163,9 +163,9 @@ def test_cvats_brush_masks_lie_in_their_box(tmp_path: Path) -> None:
     mask = '<mask label="car" rle="1, 2, 1, 4" left="60" top="10" width="4" height="2" z_order="2"></mask></image>'
     path.write_text(path.read_text().replace("</image>", mask))
     import_annotations("cvat", tmp_path / "export", tmp_path / "yard")
-    truth = open_dataset("folder", tmp_path / "yard", "train")[0].truth
-    assert truth is not None
-    assert truth[10:12, 60:].tolist() == [[255, 1, 1, 255], [1, 1, 1, 1]]
+    ground_truth = open_dataset("folder", tmp_path / "yard", "train")[0].ground_truth
+    assert ground_truth is not None
+    assert ground_truth[10:12, 60:].tolist() == [[255, 1, 1, 255], [1, 1, 1, 1]]
 
 
 def test_what_cannot_be_used_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,7 +205,7 @@ def test_images_of_one_name_in_several_folders_are_all_kept(tmp_path: Path) -> N
     assert (imported.frames[""], imported.left_out) == (3, ())
     data = open_dataset("folder", tmp_path / "yard", "train+val")
     assert [entry.name for entry in data.entries()] == ["1", "1_1", "2"]
-    assert set(np.unique(data[2].truth).tolist()) == {0}
+    assert set(np.unique(data[2].ground_truth).tolist()) == {0}
 
 
 @pytest.mark.parametrize("kind", ["coco", "labelme", "cvat", "voc"])

@@ -85,7 +85,7 @@ def test_a_bare_storage_file_is_a_bag_too(tmp_path: Path, storage: str, compress
 def test_any_stamp_frame_and_bytes_survive(
     storage: str, compression: str, stamps: list[int], frame_id: str, data: bytes
 ) -> None:
-    """Headers are the only link between an image, its truth and its mask."""
+    """Headers are the only link between an image, its ground truth and its mask."""
     pixels = np.frombuffer(data, np.uint8)
     image = STORE.types[IMAGE]
     with TemporaryDirectory() as folder:
@@ -138,7 +138,7 @@ def test_files_of_a_split_bag_that_overlap_in_time_are_merged(tmp_path: Path) ->
 
 
 def test_any_number_of_readings_go_on_at_once(tmp_path: Path) -> None:
-    """Images and truth are read side by side."""
+    """Images and ground truth are read side by side."""
     file = tmp_path / "unindexed.mcap"
     blocks = [chunk(schema_and_channel() + message(time_of(i), serialized(i)), [time_of(i)]) for i in range(3)]
     file.write_bytes(start() + b"".join(blocks) + end())

@@ -51,22 +51,22 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return kind, make(tmp_path_factory.mktemp("data") / "set")
 
 
-def truth_of(shown: Frame) -> np.ndarray:
-    assert shown.truth is not None
-    return shown.truth
+def ground_truth_of(shown: Frame) -> np.ndarray:
+    assert shown.ground_truth is not None
+    return shown.ground_truth
 
 
-def test_frames_come_as_rgb_with_truth_of_their_size_and_void_as_255(made: Made) -> None:
+def test_frames_come_as_rgb_with_ground_truth_of_their_size_and_void_as_255(made: Made) -> None:
     kind, root = made
     dataset = open_dataset(kind, root, "train")
     expected, labels = frame(0, class_set=dataset.class_set)
     first = dataset[0]
-    assert dataset.has_truth
-    np.testing.assert_array_equal(truth_of(first), labels)
+    assert dataset.has_ground_truth
+    np.testing.assert_array_equal(ground_truth_of(first), labels)
     # The folder's images are JPEG files.
     assert np.abs(first.rgb.astype(int) - expected).mean() < (8 if kind == "folder" else 1e-9)
     for shown in dataset:
-        assert set(np.unique(truth_of(shown))) == {*range(len(dataset.class_set)), VOID}
+        assert set(np.unique(ground_truth_of(shown))) == {*range(len(dataset.class_set)), VOID}
 
 
 def test_the_kind_is_told_by_the_folders(made: Made) -> None:
@@ -90,7 +90,7 @@ def test_splits_joined_by_plus_hold_the_frames_of_both(made: Made) -> None:
 def test_a_data_set_can_be_sent_to_a_loaders_process(made: Made) -> None:
     dataset = open_dataset(*made, "train")
     copy = pickle.loads(pickle.dumps(dataset))
-    np.testing.assert_array_equal(truth_of(copy[1]), truth_of(dataset[1]))
+    np.testing.assert_array_equal(ground_truth_of(copy[1]), ground_truth_of(dataset[1]))
 
 
 def test_an_index_past_the_end_ends_a_loop(made: Made) -> None:
@@ -150,7 +150,7 @@ def test_a_damaged_png_in_the_middle_is_named(tmp_path: Path) -> None:
     dataset = open_dataset("camvid", root, "train")
     with pytest.raises(SourceError, match=r"train_00001\.png.* cannot be decoded"):
         dataset[1]
-    assert dataset[2].truth is not None
+    assert dataset[2].ground_truth is not None
 
 
 def test_the_tutorials_own_folders_are_known_as_well(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_the_tutorials_own_folders_are_known_as_well(tmp_path: Path) -> None:
         (made / split / "images").rename(root / split)
         (made / split / "labels").rename(root / f"{split}annot")
     assert detect_kind(root) == "camvid"
-    assert truth_of(open_dataset("camvid", root, "val")[0])[0, 0] == VOID
+    assert ground_truth_of(open_dataset("camvid", root, "val")[0])[0, 0] == VOID
 
 
 def test_the_original_release_falls_into_the_published_splits(tmp_path: Path) -> None:
@@ -214,12 +214,12 @@ def test_train_ids_survive_the_way_to_label_ids_and_back(labels: np.ndarray) -> 
     np.testing.assert_array_equal(LABEL_MAP.from_ids(label_ids(labels)), labels)
 
 
-def test_cityscapes_test_split_has_no_truth_and_extra_frames_have_coarse_truth(tmp_path: Path) -> None:
+def test_cityscapes_test_split_has_no_ground_truth_and_extra_frames_have_coarse_ground_truth(tmp_path: Path) -> None:
     root = make_cityscapes(tmp_path)
     test, extra = (open_dataset("cityscapes", root, split) for split in ("test", "train_extra"))
-    assert not test.has_truth
-    assert test[0].truth is None
-    assert extra.has_truth
+    assert not test.has_ground_truth
+    assert test[0].ground_truth is None
+    assert extra.has_ground_truth
     assert all("gtCoarse" in str(entry.label) for entry in extra.entries())
     assert test[0].name == "berlin_000000_000006"
     with pytest.raises(SourceError, match=r"all have labels, or none, got 'train\+test'"):
@@ -279,7 +279,7 @@ def test_a_folder_of_splits_that_hold_images_and_labels_is_a_folder_of_ones_own(
         (root / name).rmdir()
     assert detect_kind(root) == "folder"
     assert open_layout("folder", root).splits == ("train", "val")
-    assert truth_of(open_dataset("folder", root, "train+val")[0])[-1, 0] == 0
+    assert ground_truth_of(open_dataset("folder", root, "train+val")[0])[-1, 0] == 0
 
 
 @pytest.mark.parametrize("name", ["masks", "annotations", "SegmentationClass"])
@@ -340,8 +340,8 @@ def test_a_folder_without_labels_can_still_be_played(tmp_path: Path) -> None:
     (root / "labels").rename(root / "away")
     dataset = open_dataset("folder", root, "train+val")
     assert len(dataset) == 10
-    assert not dataset.has_truth
-    assert dataset[0].truth is None
+    assert not dataset.has_ground_truth
+    assert dataset[0].ground_truth is None
 
 
 def test_a_folder_says_what_its_ids_mean_or_is_refused(tmp_path: Path) -> None:
@@ -362,4 +362,4 @@ def test_real_camvid_has_the_published_splits() -> None:
         assert len(dataset) == frames
         # The original release is split by this rule, with no list at hand.
         assert {split_of(entry.name) for entry in dataset.entries()} == {split}
-    assert truth_of(dataset[0]).shape == dataset[0].rgb.shape[:2] == (360, 480)
+    assert ground_truth_of(dataset[0]).shape == dataset[0].rgb.shape[:2] == (360, 480)

@@ -189,7 +189,7 @@ def test_the_streets_that_are_kept_are_those_that_are_drawn() -> None:
 
 
 def test_depth_puts_the_road_on_the_ground_and_other_things_where_they_are() -> None:
-    """The truth of point clouds: with the depth, each pixel is where the street says that it is."""
+    """The ground truth of point clouds: with the depth, each pixel is where the street says that it is."""
     for seed in (0, 3):
         street = Street(seed, (160, 120))
         rgb, labels = street.frame(20)

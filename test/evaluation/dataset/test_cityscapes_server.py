@@ -22,7 +22,7 @@ from erfnet_ros.evaluation.metrics.segmentation_score import Score
 NAMES = [f"frankfurt_000001_{number:06d}" for number in (2, 40, 900)]
 
 
-def truth_and_answer(seed: int) -> tuple[Pixels, Pixels]:
+def ground_truth_and_answer(seed: int) -> tuple[Pixels, Pixels]:
     """Label ids of all 34 kinds, and train ids that are right every other time, some of them no answer; no train."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, 34, (40, 60), np.uint8)
@@ -38,7 +38,7 @@ def test_the_official_scripts_give_our_figures(tmp_path: Path) -> None:
     export, score, ground_truth_files = ServerExport(tmp_path / "out", CITYSCAPES), Score(CITYSCAPES), []
     export.check(NAMES)
     for seed, name in enumerate(NAMES):
-        ids, answer = truth_and_answer(seed)
+        ids, answer = ground_truth_and_answer(seed)
         ground_truth_files.append(write(tmp_path / "gtFine" / f"{name}_gtFine_labelIds.png", ids))
         export.write(Frame(name, np.zeros((40, 60, 3), np.uint8), None), answer)
         score.add(LABEL_MAP.from_ids(ids), answer)

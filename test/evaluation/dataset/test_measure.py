@@ -43,9 +43,9 @@ def test_the_score_is_that_of_the_frames_one_by_one(tmp_path: Path) -> None:
     expected = Score(data.class_set)
     figures = []
     for frame in data:
-        assert frame.truth is not None
+        assert frame.ground_truth is not None
         own = bright(frame.rgb)
-        figures.append(expected.add(frame.truth, own.labels, own.confidence))
+        figures.append(expected.add(frame.ground_truth, own.labels, own.confidence))
     assert found.score == expected
     assert [entry.figures for entry in found.frames] == figures
     assert [entry.index for entry in found.frames] == list(range(7))
@@ -56,18 +56,18 @@ def test_frames_are_scored_as_they_were_prepared(tmp_path: Path) -> None:
     data = open_dataset("camvid", make_camvid(tmp_path, 2), "test")
 
     def top(frame: Frame) -> Frame:
-        assert frame.truth is not None
-        return Frame(frame.name, frame.rgb[:10], frame.truth[:10])
+        assert frame.ground_truth is not None
+        return Frame(frame.name, frame.rgb[:10], frame.ground_truth[:10])
 
     found = measure(data, [1], bright, prepare=top)
-    truth = data[1].truth
-    assert truth is not None
-    assert found.score.matrix.sum() == (truth[:10] != VOID).sum()
+    ground_truth = data[1].ground_truth
+    assert ground_truth is not None
+    assert found.score.matrix.sum() == (ground_truth[:10] != VOID).sum()
     assert found.sizes == ((32, 10),)
     assert [entry.name for entry in found.frames] == [data[1].name]
 
 
-def test_a_split_without_truth_is_labeled_but_has_no_score(tmp_path: Path) -> None:
+def test_a_split_without_ground_truth_is_labeled_but_has_no_score(tmp_path: Path) -> None:
     for number in range(6):
         image = np.full((24, 32, 3), 40 * number, np.uint8)
         write(tmp_path / "leftImg8bit" / "test" / "berlin" / f"berlin_000000_{number:06d}_leftImg8bit.png", image)
@@ -100,13 +100,13 @@ def test_the_best_and_the_worst_come_first() -> None:
 def test_the_worst_confusions_are_those_that_cost_most_iou_with_the_frame_that_shows_most(tmp_path: Path) -> None:
     """A robot's maker wants to know what to label next: a pole lost in a building, not its edges."""
     labels = {0: np.full((10, 100), 1, np.uint8), 1: np.full((10, 100), 1, np.uint8)}
-    truths = {number: pixels.copy() for number, pixels in labels.items()}
-    truths[0][0, :4], truths[1][0, :36] = 2, 2
-    truths[1][1, :50] = 3
-    labels[1][2, :], truths[1][2, :] = 3, 3
-    for number, truth in truths.items():
+    ground_truths = {number: pixels.copy() for number, pixels in labels.items()}
+    ground_truths[0][0, :4], ground_truths[1][0, :36] = 2, 2
+    ground_truths[1][1, :50] = 3
+    labels[1][2, :], ground_truths[1][2, :] = 3, 3
+    for number, ground_truth in ground_truths.items():
         write(tmp_path / "test" / "images" / f"{number}.png", np.full((10, 100, 3), number, np.uint8))
-        write(tmp_path / "test" / "labels" / f"{number}.png", truth)
+        write(tmp_path / "test" / "labels" / f"{number}.png", ground_truth)
     data = open_dataset("camvid", tmp_path, "test")
 
     def segment(rgb: Pixels) -> Segmentation:

@@ -11,10 +11,10 @@ from erfnet_ros.data.frame_sources import Frame
 from erfnet_ros.evaluation.dataset.protocol import open_protocol, paper_size
 
 
-def frame(width: int, height: int, with_truth: bool = True) -> Frame:
+def frame(width: int, height: int, with_ground_truth: bool = True) -> Frame:
     rng = np.random.default_rng(width)
-    truth = rng.integers(0, 19, (height, width), np.uint8) if with_truth else None
-    return Frame("frame", rng.integers(0, 256, (height, width, 3), np.uint8), truth)
+    ground_truth = rng.integers(0, 19, (height, width), np.uint8) if with_ground_truth else None
+    return Frame("frame", rng.integers(0, 256, (height, width, 3), np.uint8), ground_truth)
 
 
 def test_by_default_a_frame_stays_as_it_is() -> None:
@@ -40,25 +40,25 @@ def test_the_papers_sizes(size: tuple[int, int], scored: tuple[int, int], seen: 
     assert (protocol.scored_size, protocol.input_size) == (scored, seen)
     prepared = protocol(frame(*size))
     assert prepared.rgb.shape == (scored[1], scored[0], 3)
-    assert prepared.truth is not None
-    assert prepared.truth.shape == (scored[1], scored[0])
+    assert prepared.ground_truth is not None
+    assert prepared.ground_truth.shape == (scored[1], scored[0])
     assert paper_size(scored) == scored
 
 
 def test_labels_are_picked_as_pillow_picks_them_and_images_averaged() -> None:
     """The authors resize with Pillow: another pixel of each block would be another figure."""
     full = frame(2048, 1024)
-    assert full.truth is not None
+    assert full.ground_truth is not None
     prepared = open_protocol("paper", full, None)(full)
-    expected = Image.fromarray(full.truth).resize((1024, 512), Image.Resampling.NEAREST)
-    np.testing.assert_array_equal(prepared.truth, np.asarray(expected))
+    expected = Image.fromarray(full.ground_truth).resize((1024, 512), Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(prepared.ground_truth, np.asarray(expected))
     blocks = full.rgb.reshape(512, 2, 1024, 2, 3).mean(axis=(1, 3))
     assert np.abs(prepared.rgb - blocks).max() <= 0.5
 
 
-def test_a_frame_without_truth_is_resized_alone() -> None:
-    full = frame(2048, 1024, with_truth=False)
-    assert open_protocol("paper", full, None)(full).truth is None
+def test_a_frame_without_ground_truth_is_resized_alone() -> None:
+    full = frame(2048, 1024, with_ground_truth=False)
+    assert open_protocol("paper", full, None)(full).ground_truth is None
 
 
 def test_what_the_user_asks_the_network_to_see_wins() -> None:

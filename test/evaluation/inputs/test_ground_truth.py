@@ -1,4 +1,4 @@
-"""Truth out of topics and folders."""
+"""Ground truth out of topics and folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from support.evaluation_samples import TRUTH_TOPIC, Shot, scene, shots, write_bag
+from support.evaluation_samples import GROUND_TRUTH_TOPIC, Shot, scene, shots, write_bag
 
 from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ClassSetError, EvaluationError, ImageError, SourceError
@@ -43,7 +43,7 @@ def test_rows_padded_to_a_step_and_the_two_names_of_one_byte_are_read() -> None:
         np.testing.assert_array_equal(label_ids(message), IDS)
 
 
-def test_a_compressed_truth_is_read_where_it_is_lossless() -> None:
+def test_a_compressed_ground_truth_is_read_where_it_is_lossless() -> None:
     np.testing.assert_array_equal(label_ids(png_message(IDS)), IDS)
     with pytest.raises(EvaluationError, match="got format 'png'; labels must be lossless"):
         label_ids(png_message(IDS, ".jpg"))
@@ -61,11 +61,11 @@ def test_what_is_not_one_byte_per_pixel_is_refused() -> None:
         label_ids(mono_message(13, "mono8", 16, IDS))
 
 
-def test_the_truths_of_a_topic_are_read_in_any_order(tmp_path: Path) -> None:
+def test_the_ground_truths_of_a_topic_are_read_in_any_order(tmp_path: Path) -> None:
     with BagReader(write_bag(tmp_path / "bag", shots())) as reader:
-        truths = TopicGroundTruth(reader, TRUTH_TOPIC, CAMVID, [7, 2, 3])
+        ground_truths = TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, CAMVID, [7, 2, 3])
         for index in (7, 2, 3):
-            np.testing.assert_array_equal(truths[index], scene()[index][1])
+            np.testing.assert_array_equal(ground_truths[index], scene()[index][1])
 
 
 def test_the_void_of_the_class_set_is_void(tmp_path: Path) -> None:
@@ -73,16 +73,16 @@ def test_the_void_of_the_class_set_is_void(tmp_path: Path) -> None:
     ids = np.full((72, 96), 11, np.uint8)
     content = [Shot(1, 1, 1, None, ids)]
     with BagReader(write_bag(tmp_path / "bag", content)) as reader:
-        assert set(np.unique(TopicGroundTruth(reader, TRUTH_TOPIC, CAMVID, [0])[0])) == {255}
+        assert set(np.unique(TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, CAMVID, [0])[0])) == {255}
         own = ClassSet("own", CAMVID.names, CAMVID.colors)
         with pytest.raises(ClassSetError, match=r"got 11 \(6912 pixels\)"):
-            TopicGroundTruth(reader, TRUTH_TOPIC, own, [0])[0]
+            TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, own, [0])[0]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "truth").mkdir()
-    return tmp_path / "truth"
+    (tmp_path / "ground_truth").mkdir()
+    return tmp_path / "ground_truth"
 
 
 def write(folder: Path, *names: str) -> FolderGroundTruth:
@@ -100,20 +100,20 @@ def test_small_numbers_are_image_indexes(folder: Path) -> None:
 def test_large_numbers_are_stamps(folder: Path) -> None:
     names = [f"{STAMPS[4] + 3}.png", f"{STAMPS[1]}.png", "12.png"]
     matches, how = write(folder, *names).match(STAMPS, 5)
-    assert [index for index, truth in enumerate(matches.ground_truth_of) if truth is not None] == [1, 4]
+    assert [index for index, ground_truth in enumerate(matches.ground_truth_of) if ground_truth is not None] == [1, 4]
     assert (matches.unmatched_ground_truths, how) == (1, "the stamps in their names")
 
 
 def test_other_names_follow_the_images_in_their_order(folder: Path) -> None:
-    truths = write(folder, *(f"frame_{index}.png" for index in range(12)))
-    matches, how = truths.match(STAMPS, 0)
+    ground_truths = write(folder, *(f"frame_{index}.png" for index in range(12)))
+    matches, how = ground_truths.match(STAMPS, 0)
     assert matches.ground_truth_of == tuple(range(12))
-    assert [file.name for file in truths.files][9:] == ["frame_9.png", "frame_10.png", "frame_11.png"]
+    assert [file.name for file in ground_truths.files][9:] == ["frame_9.png", "frame_10.png", "frame_11.png"]
     assert how == "their order, for their names are no numbers"
 
 
 def test_other_names_of_another_number_are_refused(folder: Path) -> None:
-    """Counted off against too few images, every truth would belong to the wrong one."""
+    """Counted off against too few images, every ground truth would belong to the wrong one."""
     with pytest.raises(EvaluationError, match="as there are images, 12, got 2; name each by"):
         write(folder, "frame_1.png", "frame_2.png").match(STAMPS, 0)
 
@@ -130,7 +130,7 @@ def test_a_folder_without_a_png_is_refused(tmp_path: Path, folder: Path) -> None
 
 
 def test_a_broken_file_is_named(folder: Path) -> None:
-    truths = write(folder, "0.png")
+    ground_truths = write(folder, "0.png")
     (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:40])
     with pytest.raises(SourceError, match=r"0.png', got 40 bytes that cannot be decoded"):
-        truths[0]
+        ground_truths[0]

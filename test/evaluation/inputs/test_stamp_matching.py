@@ -1,4 +1,4 @@
-"""Which truth belongs to which image: the nearest within the tolerance, each once."""
+"""Which ground truth belongs to which image: the nearest within the tolerance, each once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.evaluation_samples import IMAGE_TOPIC, TRUTH_TOPIC, changed, shots, write_bag
+from support.evaluation_samples import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, changed, shots, write_bag
 
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.stamp_matching import Timestamps, match_timestamps, read_timestamps
@@ -20,12 +20,12 @@ NOW = 1_700_000_000_123_456_789
 SOME = st.lists(st.integers(0, 30), max_size=5)
 
 
-def matched(images: list[int], truths: list[int], tolerance: int) -> tuple[int | None, ...]:
-    return match_timestamps(np.array(images, np.int64), np.array(truths, np.int64), tolerance).ground_truth_of
+def matched(images: list[int], ground_truths: list[int], tolerance: int) -> tuple[int | None, ...]:
+    return match_timestamps(np.array(images, np.int64), np.array(ground_truths, np.int64), tolerance).ground_truth_of
 
 
 @pytest.mark.parametrize(
-    ("images", "truths", "tolerance", "expected"),
+    ("images", "ground_truths", "tolerance", "expected"),
     [
         ([0, 100, 200], [3, 104, 98, 300], 5, (0, 2, None)),
         ([100], [105], 5, (0,)),
@@ -39,9 +39,9 @@ def matched(images: list[int], truths: list[int], tolerance: int) -> tuple[int |
     ids=["nearest", "at tolerance", "beyond it", "one each", "tie: earlier", "equal", "today", "a nanosecond off"],
 )
 def test_the_nearest_within_the_tolerance_is_taken(
-    images: list[int], truths: list[int], tolerance: int, expected: tuple[int | None, ...]
+    images: list[int], ground_truths: list[int], tolerance: int, expected: tuple[int | None, ...]
 ) -> None:
-    assert matched(images, truths, tolerance) == expected
+    assert matched(images, ground_truths, tolerance) == expected
 
 
 def test_what_is_left_over_and_how_near_the_nearest_was_is_told() -> None:
@@ -52,26 +52,26 @@ def test_what_is_left_over_and_how_near_the_nearest_was_is_told() -> None:
 
 @given(SOME, SOME, st.integers(0, 6))
 def test_pairs_lie_within_the_tolerance_and_leave_no_pair_out(
-    images: list[int], truths: list[int], tolerance: int
+    images: list[int], ground_truths: list[int], tolerance: int
 ) -> None:
-    ground_truth_of = matched(images, truths, tolerance)
-    taken = [truth for truth in ground_truth_of if truth is not None]
+    ground_truth_of = matched(images, ground_truths, tolerance)
+    taken = [ground_truth for ground_truth in ground_truth_of if ground_truth is not None]
     assert len(set(taken)) == len(taken)
-    for image, truth in zip(images, ground_truth_of, strict=True):
-        if truth is not None:
-            assert abs(image - truths[truth]) <= tolerance
+    for image, ground_truth in zip(images, ground_truth_of, strict=True):
+        if ground_truth is not None:
+            assert abs(image - ground_truths[ground_truth]) <= tolerance
         else:
-            free = set(range(len(truths))) - set(taken)
-            assert not [other for other in free if abs(image - truths[other]) <= tolerance]
+            free = set(range(len(ground_truths))) - set(taken)
+            assert not [other for other in free if abs(image - ground_truths[other]) <= tolerance]
 
 
 @given(SOME, st.integers(0, 6))
-def test_the_order_of_the_truths_does_not_matter(images: list[int], tolerance: int) -> None:
-    truths = sorted({image + 2 for image in images})
+def test_the_order_of_the_ground_truths_does_not_matter(images: list[int], tolerance: int) -> None:
+    ground_truths = sorted({image + 2 for image in images})
     distances = set()
-    for order in list(permutations(truths))[:6]:
+    for order in list(permutations(ground_truths))[:6]:
         pairs = matched(images, list(order), tolerance)
-        distances.add(tuple(None if truth is None else order[truth] for truth in pairs))
+        distances.add(tuple(None if ground_truth is None else order[ground_truth] for ground_truth in pairs))
     assert len(distances) <= 1
 
 
@@ -103,9 +103,9 @@ def test_what_is_wrong_with_stamps_is_told(header_ns: tuple[int, ...], told: tup
 
 
 def test_stamps_come_from_the_headers_in_the_order_of_the_bag(tmp_path: Path) -> None:
-    content = changed(lambda index, shot: {"stamp_ns": shot.stamp_ns - 10 * index, "truth_stamp_ns": 0})
+    content = changed(lambda index, shot: {"stamp_ns": shot.stamp_ns - 10 * index, "ground_truth_stamp_ns": 0})
     with BagReader(write_bag(tmp_path / "bag", content)) as reader:
-        found = read_timestamps(reader, [IMAGE_TOPIC, TRUTH_TOPIC])
+        found = read_timestamps(reader, [IMAGE_TOPIC, GROUND_TRUTH_TOPIC])
     assert found[IMAGE_TOPIC].header_ns.tolist() == [shot.stamp_ns for shot in content]
     assert found[IMAGE_TOPIC].bag_ns.tolist() == [shot.time_ns for shot in shots()]
-    assert found[TRUTH_TOPIC].blank
+    assert found[GROUND_TRUTH_TOPIC].blank

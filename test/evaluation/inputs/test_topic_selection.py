@@ -1,4 +1,4 @@
-"""The topics of images and truth are found where only one fits, and never guessed."""
+"""The topics of images and ground truth are found where only one fits, and never guessed."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def found(folder: Path, *topics: str, **wanted: str) -> tuple[str, str | None]:
             writer.add(name, type)
             writer.write(name, 5, message)
     with BagReader(folder / "bag") as reader:
-        topics_found = find_topics(reader, image=wanted.get("image"), truth=wanted.get("truth"))
-    return topics_found.image.name, topics_found.truth.name if topics_found.truth else None
+        topics_found = find_topics(reader, image=wanted.get("image"), ground_truth=wanted.get("ground_truth"))
+    return topics_found.image.name, topics_found.ground_truth.name if topics_found.ground_truth else None
 
 
 OUTPUTS = ("/segmentation/mask:mono", "/segmentation/overlay", "/segmentation/label_info:info")
@@ -47,17 +47,17 @@ OUTPUTS = ("/segmentation/mask:mono", "/segmentation/overlay", "/segmentation/la
         (("/camera/image_raw", "/labels/preview"), {}, ("/camera/image_raw", None)),
         (("/camera/image_raw:jpeg", *OUTPUTS), {}, ("/camera/image_raw", None)),
         (("/left", "/right", "/truth:mono"), {"image": "/right"}, ("/right", "/truth")),
-        (("/left", "/ids:mono"), {"truth": "/ids"}, ("/left", "/ids")),
+        (("/left", "/ids:mono"), {"ground_truth": "/ids"}, ("/left", "/ids")),
         *(
-            (("/camera/image_raw", f"{truth}:mono"), {}, ("/camera/image_raw", truth))
-            for truth in ("/camera/truth", "/ground_truth/image", "/labels", "/gt", "/x/gt_mask")
+            (("/camera/image_raw", f"{ground_truth}:mono"), {}, ("/camera/image_raw", ground_truth))
+            for ground_truth in ("/camera/truth", "/ground_truth/image", "/labels", "/gt", "/x/gt_mask")
         ),
     ],
 )
-def test_camera_and_truth_are_found_where_only_one_fits(
+def test_camera_and_ground_truth_are_found_where_only_one_fits(
     tmp_path: Path, topics: tuple[str, ...], wanted: dict[str, str], expected: tuple[str, str | None]
 ) -> None:
-    """Truth is called so and holds ids; masks of the day, which a robot's bag often holds, are neither."""
+    """Ground truth is called so and holds ids; masks of the day, which a robot's bag often holds, are neither."""
     assert found(tmp_path, *topics, **wanted) == expected
 
 
@@ -93,7 +93,11 @@ def test_ground_truth_and_masks_are_never_taken_as_the_camera(
     [
         (("/left", "/right"), {}, "got 2: /left, /right; choose one with --image-topic"),
         (("/left", "/a/truth:mono", "/b/truth:mono"), {}, "/a/truth, /b/truth; choose one with --ground-truth-topic"),
-        (("/left", "/camera/truth:mono"), {"truth": "/camera/truht"}, "'/camera/truht'.*did you mean '/camera/truth'"),
+        (
+            ("/left", "/camera/truth:mono"),
+            {"ground_truth": "/camera/truht"},
+            "'/camera/truht'.*did you mean '/camera/truth'",
+        ),
     ],
 )
 def test_a_choice_is_left_to_the_user(

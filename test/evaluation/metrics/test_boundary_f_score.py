@@ -24,9 +24,9 @@ def halves(column: int, width: int = 60, height: int = 80) -> Labels:
     return labels
 
 
-def naive(truth: Labels, labels: Labels, class_id: int, tolerance: float) -> float:
+def naive(ground_truth: Labels, labels: Labels, class_id: int, tolerance: float) -> float:
     """Compare every boundary pixel of one class with every other, as the definition reads."""
-    height, width = truth.shape
+    height, width = ground_truth.shape
     reach = tolerance * math.hypot(height, width)
 
     def near(pixel: tuple[int, int], others: set[tuple[int, int]]) -> bool:
@@ -34,14 +34,14 @@ def naive(truth: Labels, labels: Labels, class_id: int, tolerance: float) -> flo
 
     def boundary(ids: Labels) -> set[tuple[int, int]]:
         found = set()
-        for y, x in np.argwhere((ids == class_id) & (truth != VOID)).tolist():
+        for y, x in np.argwhere((ids == class_id) & (ground_truth != VOID)).tolist():
             for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-                if 0 <= v < height and 0 <= u < width and truth[v, u] != VOID and ids[v, u] != class_id:
+                if 0 <= v < height and 0 <= u < width and ground_truth[v, u] != VOID and ids[v, u] != class_id:
                     found.add((y, x))
         return found
 
-    void = set(map(tuple, np.argwhere(truth == VOID).tolist()))
-    all_true, all_said = boundary(truth), boundary(labels)
+    void = set(map(tuple, np.argwhere(ground_truth == VOID).tolist()))
+    all_true, all_said = boundary(ground_truth), boundary(labels)
     true, said = ({pixel for pixel in pixels if not near(pixel, void)} for pixels in (all_true, all_said))
     if not true | said:
         return math.nan
@@ -59,38 +59,38 @@ def frames(draw: st.DrawFn) -> tuple[Labels, Labels]:
 
 @given(frames(), st.sampled_from([0.0, 0.0075, 0.15, 0.3, 2.0]))
 def test_each_boundary_pixel_is_measured_against_all_others(frame: tuple[Labels, Labels], tolerance: float) -> None:
-    truth, labels = frame
-    expected = [naive(truth, labels, class_id, tolerance) for class_id in range(3)]
-    np.testing.assert_allclose(boundary_f_scores(truth, labels, 3, tolerance), expected)
+    ground_truth, labels = frame
+    expected = [naive(ground_truth, labels, class_id, tolerance) for class_id in range(3)]
+    np.testing.assert_allclose(boundary_f_scores(ground_truth, labels, 3, tolerance), expected)
 
 
 def test_a_boundary_within_the_tolerance_is_met_and_one_beyond_it_is_not() -> None:
     """0.75 % of a diagonal of 400 pixels are 3 pixels."""
-    truth, near, far = (halves(column, 240, 320) for column in (100, 103, 104))
-    np.testing.assert_array_equal(boundary_f_scores(truth, near, 2), [1, 1])
-    np.testing.assert_array_equal(boundary_f_scores(truth, far, 2), [0, 0])
+    ground_truth, near, far = (halves(column, 240, 320) for column in (100, 103, 104))
+    np.testing.assert_array_equal(boundary_f_scores(ground_truth, near, 2), [1, 1])
+    np.testing.assert_array_equal(boundary_f_scores(ground_truth, far, 2), [0, 0])
 
 
 def test_half_a_boundary_by_hand() -> None:
     """The labeled block has 40 boundary pixels on the true line, which is 80 long, and 29 along its lower side."""
-    truth = halves(30)
-    labels = truth.copy()
+    ground_truth = halves(30)
+    labels = ground_truth.copy()
     labels[40:] = 0
-    scores = boundary_f_scores(truth, labels, 2, tolerance=0)
+    scores = boundary_f_scores(ground_truth, labels, 2, tolerance=0)
     precision, recall = 40 / 69, 40 / 80
     assert scores[1] == pytest.approx(2 * precision * recall / (precision + recall))
 
 
 def test_a_boundary_that_void_may_hide_is_not_judged() -> None:
-    """Truth often leaves a strip open between two objects: a boundary close to it is nobody's fault."""
-    truth = halves(30)
-    truth[:, 28:32] = VOID
-    assert np.isnan(boundary_f_scores(truth, halves(27), 2, tolerance=0.02)).all()
-    np.testing.assert_array_equal(boundary_f_scores(truth, halves(20), 2, tolerance=0.02), [0, 0])
+    """Ground truth often leaves a strip open between two objects: a boundary close to it is nobody's fault."""
+    ground_truth = halves(30)
+    ground_truth[:, 28:32] = VOID
+    assert np.isnan(boundary_f_scores(ground_truth, halves(27), 2, tolerance=0.02)).all()
+    np.testing.assert_array_equal(boundary_f_scores(ground_truth, halves(20), 2, tolerance=0.02), [0, 0])
 
 
 def test_more_classes_than_a_machine_word_has_bits() -> None:
-    truth = np.repeat(np.arange(200, dtype=np.uint8), 4).reshape(1, -1).repeat(3, axis=0)
-    np.testing.assert_array_equal(boundary_f_scores(truth, truth, 200, tolerance=0), np.ones(200))
-    shifted = np.roll(truth, 8, axis=1)
-    assert not boundary_f_scores(truth, shifted, 200, tolerance=0)[3:].any()
+    ground_truth = np.repeat(np.arange(200, dtype=np.uint8), 4).reshape(1, -1).repeat(3, axis=0)
+    np.testing.assert_array_equal(boundary_f_scores(ground_truth, ground_truth, 200, tolerance=0), np.ones(200))
+    shifted = np.roll(ground_truth, 8, axis=1)
+    assert not boundary_f_scores(ground_truth, shifted, 200, tolerance=0)[3:].any()

@@ -72,10 +72,10 @@ def test_a_frame_by_itself_says_what_a_score_of_it_alone_says(frame: Frame) -> N
 
 def test_figures_by_hand() -> None:
     """Twelve known pixels, ten right; a floor pixel called shelf is right by category."""
-    truth = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [2, 2, 2, 2], [VOID] * 4], np.uint8)
+    ground_truth = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [2, 2, 2, 2], [VOID] * 4], np.uint8)
     labels = np.array([[0, 0, 0, 1], [0, 0, 0, 0], [2, 2, 2, 0], [1, 1, 1, 1]], np.uint8)
     score = Score(GROUPED, boundaries=False)
-    score.add(truth, labels, np.full((4, 4), 255, np.uint8))
+    score.add(ground_truth, labels, np.full((4, 4), 255, np.uint8))
     figures = score.figures()
     assert figures.frames == 1
     assert figures.iou == {"floor": 7 / 9, "shelf": None, "person": 3 / 4}
@@ -104,10 +104,10 @@ def test_a_boundary_score_is_the_mean_over_the_frames_that_have_the_boundary() -
 
 def test_a_class_that_is_only_predicted_is_named_with_its_false_pixels_and_pulls_no_mean_down() -> None:
     """A few false pixels of a rare class would cost a short bag several points of mIoU, and not the network."""
-    truth = np.zeros((8, 8), np.uint8)
-    labels = truth.copy()
+    ground_truth = np.zeros((8, 8), np.uint8)
+    labels = ground_truth.copy()
     labels[0, 2:4] = 1
-    figures = scored([(truth, labels, None)], THREE).figures()
+    figures = scored([(ground_truth, labels, None)], THREE).figures()
     assert figures.iou == {"floor": 62 / 64, "shelf": None, "person": None}
     assert (figures.miou, figures.miou_with_false_classes) == (62 / 64, 31 / 64)
     assert figures.absent == {"shelf": 2, "person": 0}
@@ -129,9 +129,9 @@ def test_a_set_without_categories_has_no_category_figures() -> None:
 
 
 def test_the_calibration_curve_is_read_off_the_bins() -> None:
-    truth = np.zeros((1, 4), np.uint8)
+    ground_truth = np.zeros((1, 4), np.uint8)
     labels = np.array([[0, 1, 0, 0]], np.uint8)
-    score = scored([(truth, labels, np.array([[255, 245, 51, 51]], np.uint8))])
+    score = scored([(ground_truth, labels, np.array([[255, 245, 51, 51]], np.uint8))])
     assert score.calibration.accuracy[14] == 0.5
     assert score.calibration.mean_confidence[14] == pytest.approx(500 / 510)
     assert score.calibration.accuracy[2] == 1
@@ -150,7 +150,7 @@ def test_labels_of_another_shape_or_class_are_refused_and_not_counted() -> None:
     score = Score(THREE)
     with pytest.raises(ValueError, match="one shape"):
         score.add(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
-    with pytest.raises(ValueError, match=r"in truth, got \[3\]"):
+    with pytest.raises(ValueError, match=r"in ground truth, got \[3\]"):
         score.add(np.full((2, 2), 3, np.uint8), np.zeros((2, 2), np.uint8))
     with pytest.raises(ValueError, match=r"confidence of one shape"):
         score.add(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), np.zeros(4, np.uint8))

@@ -34,10 +34,10 @@ def test_it_is_what_a_plain_search_finds(moments: list[int], arrivals: list[int]
 
 @pytest.mark.parametrize(("delay_ns", "there"), [(0, 4), (1, 3), (10, 3), (11, 2), (1000, 0)])
 def test_lateness_costs_accuracy(delay_ns: int, there: int) -> None:
-    """The scene changes at every truth: a mask that is late is a mask of what was."""
+    """The scene changes at every ground truth: a mask that is late is a mask of what was."""
     moments = [0, 10, 20, 30]
     arrivals = [moment + delay_ns for moment in moments]
-    score = streaming_score(CAMVID, moments_ns=moments, truth_at=filled, arrivals_ns=arrivals, labels_at=filled)
+    score = streaming_score(CAMVID, moments_ns=moments, ground_truth_at=filled, arrivals_ns=arrivals, labels_at=filled)
     # With any delay the mask that is there by then shows what was one frame before, or there is none yet.
     hits, no_answer = np.trace(score.matrix) // 6, score.matrix[:, -1].sum() // 6
     assert (score.frames, hits, no_answer) == (4, 0 if delay_ns else 4, 4 - there)
@@ -50,7 +50,7 @@ def test_before_the_first_mask_and_at_another_size_there_is_no_answer() -> None:
     found = streaming_score(
         CAMVID,
         moments_ns=[0, 10],
-        truth_at=lambda _: filled(1),
+        ground_truth_at=lambda _: filled(1),
         arrivals_ns=[5],
         labels_at=lambda _: np.ones((4, 4), np.uint8),
     )

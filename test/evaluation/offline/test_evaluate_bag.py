@@ -1,4 +1,4 @@
-"""Bags held against their truth: the figures are those of a plain loop, and move as what is in the bag moves."""
+"""Bags held against their ground truth: the figures are those of a plain loop, and move as what is in the bag moves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Result:
 def direct_miou(segmenter: Segmenter, places: range | list[int]) -> float:
     """Return the mIoU of the scene's frames by a plain loop without any bag."""
     pairs = [scene()[place] for place in places]
-    total = sum(confusion_matrix(truth, segmenter(rgb).labels, len(CAMVID)) for rgb, truth in pairs)
+    total = sum(confusion_matrix(ground_truth, segmenter(rgb).labels, len(CAMVID)) for rgb, ground_truth in pairs)
     miou = mean_iou(np.asarray(total))
     assert miou is not None
     return miou
@@ -67,9 +67,9 @@ def test_the_miou_of_a_bag_is_that_of_a_plain_loop_over_its_frames(plain: Result
 
 def test_each_frame_has_its_own_figures(plain: Result, segmenter: Segmenter) -> None:
     record = plain.records[5]
-    rgb, truth = scene()[5]
+    rgb, ground_truth = scene()[5]
     said, before = segmenter(rgb), segmenter(scene()[4][0]).labels
-    own = mean_iou(confusion_matrix(truth, said.labels, len(CAMVID)))
+    own = mean_iou(confusion_matrix(ground_truth, said.labels, len(CAMVID)))
     assert (record.index, record.outcome, record.stamp_ns) == (5, ANSWERED, shots()[5].stamp_ns)
     assert record.miou == pytest.approx(own, abs=1e-6)
     assert record.confidence == pytest.approx(said.confidence.mean() / 255, abs=1e-6)
@@ -86,15 +86,19 @@ def test_how_the_bag_is_stored_changes_no_figure(tmp_path: Path, plain: Result, 
 
 def test_labels_shifted_by_one_class_ruin_the_score(tmp_path: Path, plain: Result) -> None:
     """An off-by-one in the ids, the commonest mistake with labels, must be seen."""
-    shifted = changed(lambda _, shot: {"truth": np.where(shot.truth == VOID, VOID, (shot.truth + 1) % 11).astype("u1")})
+    shifted = changed(
+        lambda _, shot: {
+            "ground_truth": np.where(shot.ground_truth == VOID, VOID, (shot.ground_truth + 1) % 11).astype("u1")
+        }
+    )
     result = evaluated(write_bag(tmp_path / "bag", shifted), tmp_path / "out")
     assert result.miou is not None
     assert plain.miou is not None
     assert result.miou < plain.miou / 3
 
 
-def test_truth_that_is_one_frame_late_scores_another_frame(tmp_path: Path, plain: Result) -> None:
-    late = changed(lambda _, shot: {"truth_stamp_ns": shot.truth_stamp_ns + PERIOD_NS})
+def test_ground_truth_that_is_one_frame_late_scores_another_frame(tmp_path: Path, plain: Result) -> None:
+    late = changed(lambda _, shot: {"ground_truth_stamp_ns": shot.ground_truth_stamp_ns + PERIOD_NS})
     result = evaluated(write_bag(tmp_path / "bag", late), tmp_path / "out")
     assert (result.frames.scored, result.frames.unmatched_ground_truths, result.frames.unmatched_images) == (
         FRAMES - 1,
@@ -106,15 +110,15 @@ def test_truth_that_is_one_frame_late_scores_another_frame(tmp_path: Path, plain
 
 
 def test_stamps_within_the_tolerance_belong_together_and_beyond_it_do_not(tmp_path: Path, plain: Result) -> None:
-    near = write_bag(tmp_path / "near", changed(lambda _, shot: {"truth_stamp_ns": shot.stamp_ns + 5_000_000}))
+    near = write_bag(tmp_path / "near", changed(lambda _, shot: {"ground_truth_stamp_ns": shot.stamp_ns + 5_000_000}))
     assert evaluated(near, tmp_path / "out").score == plain.score
-    far = write_bag(tmp_path / "far", changed(lambda _, shot: {"truth_stamp_ns": shot.stamp_ns + 5_000_001}))
+    far = write_bag(tmp_path / "far", changed(lambda _, shot: {"ground_truth_stamp_ns": shot.stamp_ns + 5_000_001}))
     with pytest.raises(EvaluationError, match=r"within 0.005 s .* got none of 12: the nearest is 0.005000 s away"):
         evaluated(far, tmp_path / "out")
     assert evaluated(far, tmp_path / "out", tolerance_s=0.006).score == plain.score
 
 
-def test_images_that_are_missing_leave_their_truth_unmatched(tmp_path: Path, segmenter: Segmenter) -> None:
+def test_images_that_are_missing_leave_their_ground_truth_unmatched(tmp_path: Path, segmenter: Segmenter) -> None:
     """A third of the images lost by the recorder: the score is that of the rest, and the loss is counted."""
     kept = [index for index in range(FRAMES) if index % 3]
     thinned = changed(lambda index, shot: {"rgb": shot.rgb if index % 3 else None})
@@ -139,8 +143,8 @@ def test_a_bag_of_unreadable_images_only_is_refused(tmp_path: Path) -> None:
         evaluated(bag, tmp_path / "out")
 
 
-def test_truth_of_another_size_is_left_out_and_told(tmp_path: Path, segmenter: Segmenter) -> None:
-    small = changed(lambda index, shot: {"truth": shot.truth[:-2] if index == 3 else shot.truth})
+def test_ground_truth_of_another_size_is_left_out_and_told(tmp_path: Path, segmenter: Segmenter) -> None:
+    small = changed(lambda index, shot: {"ground_truth": shot.ground_truth[:-2] if index == 3 else shot.ground_truth})
     result = evaluated(write_bag(tmp_path / "bag", small), tmp_path / "out")
     assert result.miou == direct_miou(segmenter, [index for index in range(FRAMES) if index != 3])
     assert (result.frames.refused_ground_truths, result.frames.scored, result.frames.answered) == (
@@ -151,26 +155,28 @@ def test_truth_of_another_size_is_left_out_and_told(tmp_path: Path, segmenter: S
     assert any("1 ground-truth images cannot be used" in note and "got 96x70" in note for note in result.notes)
 
 
-def test_truth_of_unknown_ids_is_left_out_and_told(tmp_path: Path) -> None:
+def test_ground_truth_of_unknown_ids_is_left_out_and_told(tmp_path: Path) -> None:
     """Ids of another class set must not be scored as if they were ours."""
 
     def stray(index: int, shot: object) -> dict[str, object]:
-        truth = scene()[index][1].copy()
-        truth[0, 0] = 77
-        return {"truth": truth} if index == 0 else {}
+        ground_truth = scene()[index][1].copy()
+        ground_truth[0, 0] = 77
+        return {"ground_truth": ground_truth} if index == 0 else {}
 
     result = evaluated(write_bag(tmp_path / "bag", changed(stray)), tmp_path / "out")
     assert (result.frames.refused_ground_truths, result.frames.scored) == (1, FRAMES - 1)
     assert any("got 77" in note for note in result.notes)
 
 
-def test_a_bag_of_which_no_truth_fits_is_refused(tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / "bag", changed(lambda _, shot: {"truth": shot.truth[:-2]}))
-    with pytest.raises(EvaluationError, match=r"truth that can be used for 'bag', got none of 12 that match.*96x70"):
+def test_a_bag_of_which_no_ground_truth_fits_is_refused(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", changed(lambda _, shot: {"ground_truth": shot.ground_truth[:-2]}))
+    with pytest.raises(
+        EvaluationError, match=r"ground truth that can be used for 'bag', got none of 12 that match.*96x70"
+    ):
         evaluated(bag, tmp_path / "out")
 
 
-def test_truth_whose_label_info_names_other_classes_is_refused(tmp_path: Path) -> None:
+def test_ground_truth_whose_label_info_names_other_classes_is_refused(tmp_path: Path) -> None:
     """The same ids in another order would give a number that looks like one."""
     bag = write_bag(tmp_path / "bag", shots(), classes=CITYSCAPES)
     with pytest.raises(EvaluationError, match="got 'road' for 'sky' as id 0 in '/camera/label_info'"):
@@ -180,7 +186,7 @@ def test_truth_whose_label_info_names_other_classes_is_refused(tmp_path: Path) -
 
 
 def test_stamps_of_zero_give_way_to_the_time_of_the_bag(tmp_path: Path, plain: Result) -> None:
-    bag = write_bag(tmp_path / "bag", changed(lambda _, __: {"stamp_ns": 0, "truth_stamp_ns": 0}))
+    bag = write_bag(tmp_path / "bag", changed(lambda _, __: {"stamp_ns": 0, "ground_truth_stamp_ns": 0}))
     result = evaluated(bag, tmp_path / "out")
     assert result.score == plain.score
     assert [record.stamp_ns for record in result.records] == [record.stamp_ns for record in plain.records]
@@ -188,7 +194,7 @@ def test_stamps_of_zero_give_way_to_the_time_of_the_bag(tmp_path: Path, plain: R
 
 
 def test_stamps_out_of_order_are_told_and_still_matched(tmp_path: Path, plain: Result) -> None:
-    """The bag's own time orders the frames; their stamps say which truth is theirs."""
+    """The bag's own time orders the frames; their stamps say which ground truth is theirs."""
 
     def swap(index: int, shot: object) -> dict[str, object]:
         other = shots()[{3: 4, 4: 3}.get(index, index)]
@@ -199,8 +205,8 @@ def test_stamps_out_of_order_are_told_and_still_matched(tmp_path: Path, plain: R
     assert any("1 of 12 images are stamped earlier than the one before" in note for note in result.notes)
 
 
-def test_without_truth_there_is_no_accuracy_but_all_the_rest(tmp_path: Path, plain: Result) -> None:
-    bag = write_bag(tmp_path / "bag", changed(lambda _, __: {"truth": None}))
+def test_without_ground_truth_there_is_no_accuracy_but_all_the_rest(tmp_path: Path, plain: Result) -> None:
+    bag = write_bag(tmp_path / "bag", changed(lambda _, __: {"ground_truth": None}))
     result = evaluated(bag, tmp_path / "out")
     assert result.miou is None
     assert result.to_dict()["miou"] is None
@@ -217,15 +223,15 @@ def test_pixels_below_the_threshold_are_void_and_count_against_their_class(tmp_p
     assert result.score.matrix[:, -1].sum() > 0
 
 
-def test_truth_from_a_folder_is_truth_from_a_topic(tmp_path: Path, plain: Result) -> None:
-    bag = write_bag(tmp_path / "bag", changed(lambda _, __: {"truth": None}))
+def test_ground_truth_from_a_folder_is_ground_truth_from_a_topic(tmp_path: Path, plain: Result) -> None:
+    bag = write_bag(tmp_path / "bag", changed(lambda _, __: {"ground_truth": None}))
     by_index, by_stamp, by_order = (tmp_path / name for name in ("index", "stamp", "order"))
     for folder in (by_index, by_stamp, by_order):
         folder.mkdir()
     for index, shot in enumerate(shots()):
-        cv2.imwrite(str(by_index / f"{index:06d}.png"), shot.truth)
-        cv2.imwrite(str(by_stamp / f"{shot.stamp_ns + 1_000_000}.png"), shot.truth)
-        cv2.imwrite(str(by_order / f"scene_a{index}.png"), shot.truth)
+        cv2.imwrite(str(by_index / f"{index:06d}.png"), shot.ground_truth)
+        cv2.imwrite(str(by_stamp / f"{shot.stamp_ns + 1_000_000}.png"), shot.ground_truth)
+        cv2.imwrite(str(by_order / f"scene_a{index}.png"), shot.ground_truth)
     for folder, how in ((by_index, "image indexes"), (by_stamp, "stamps"), (by_order, "order")):
         result = evaluated(bag, tmp_path / "out", ground_truth_dir=folder)
         assert result.score == plain.score, how

@@ -43,11 +43,11 @@ SMALL = (32, 24)
 @pytest.fixture(scope="module")
 def long_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bag of tiny frames, all different."""
-    rgb, truth = scene()[0]
+    rgb, ground_truth = scene()[0]
     content = []
     for index in range(LONG):
         time_ns = START_NS + index * 10_000_000
-        moved = [np.ascontiguousarray(np.roll(part, index, 1)[:24, :32]) for part in (rgb, truth)]
+        moved = [np.ascontiguousarray(np.roll(part, index, 1)[:24, :32]) for part in (rgb, ground_truth)]
         content.append(Shot(time_ns, time_ns, time_ns, *moved))
     return write_bag(tmp_path_factory.mktemp("long") / "bag", content)
 

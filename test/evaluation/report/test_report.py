@@ -40,11 +40,11 @@ def ground_truth_of(index: int) -> np.ndarray:
     return np.tile((columns * len(CAMVID) // 64).astype(np.uint8), (48, 1))
 
 
-def spoiled(truth: np.ndarray, index: int, wrong: float) -> np.ndarray:
-    """Return `truth` with a share of the known pixels shifted by one class."""
+def spoiled(ground_truth: np.ndarray, index: int, wrong: float) -> np.ndarray:
+    """Return `ground_truth` with a share of the known pixels shifted by one class."""
     random = np.random.default_rng(index)
-    hit = (random.random(truth.shape) < wrong) & (truth != VOID)
-    return np.where(hit, (truth + 1) % len(CAMVID), truth).astype(np.uint8)
+    hit = (random.random(ground_truth.shape) < wrong) & (ground_truth != VOID)
+    return np.where(hit, (ground_truth + 1) % len(CAMVID), ground_truth).astype(np.uint8)
 
 
 def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...] = DROPPED) -> Result:
@@ -53,15 +53,15 @@ def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...]
     records: list[FrameRecord] = []
     held: np.ndarray | None = None
     for index in range(FRAMES):
-        truth = ground_truth_of(index)
+        ground_truth = ground_truth_of(index)
         stamp = 100 * SECOND_NS + index * SECOND_NS // 10
-        streaming.add(truth, np.full_like(truth, VOID) if held is None else held)
+        streaming.add(ground_truth, np.full_like(ground_truth, VOID) if held is None else held)
         if index in dropped:
             records.append(FrameRecord(0, index, stamp, "dropped", "a newer image came before the node took it"))
             continue
-        held = spoiled(truth, index, wrong)
-        confidence = np.full(truth.shape, 230, np.uint8)
-        figures = score.add(truth, held, confidence)
+        held = spoiled(ground_truth, index, wrong)
+        confidence = np.full(ground_truth.shape, 230, np.uint8)
+        figures = score.add(ground_truth, held, confidence)
         changed = flicker.add(held)
         latency = slowness_ms + index
         mean = figures.mean_confidence
@@ -85,7 +85,7 @@ def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...]
         provenance=ORIGIN,
         records=tuple(records),
         pictures=(Picture("worst", PICTURE, 0, 2, records[2].stamp_ns, records[2].miou, 0.9, {"pole": 0.12}),),
-        notes=("Two truths were of another size.",),
+        notes=("Two ground truths were of another size.",),
     )
 
 
@@ -98,7 +98,7 @@ def offline(result: Result) -> Result:
     return replace(result, mode=OFFLINE, records=records, frames=counts, provenance=provenance, **nothing)
 
 
-def without_truth(result: Result) -> Result:
+def without_ground_truth(result: Result) -> Result:
     """Return the run of a bag that nobody labeled."""
     records = tuple(replace(record, miou=None) for record in result.records)
     return replace(result, score=None, streaming_score=None, records=records)
@@ -106,10 +106,10 @@ def without_truth(result: Result) -> Result:
 
 def draw(folder: Path) -> None:
     """Write the picture that the result names."""
-    truth = ground_truth_of(2)
-    rgb = CAMVID.palette()[truth]
+    ground_truth = ground_truth_of(2)
+    rgb = CAMVID.palette()[ground_truth]
     (folder / PICTURE).parent.mkdir(exist_ok=True)
-    write_png(folder / PICTURE, labeled_strip(Sample("frame 2", rgb, truth, truth, rgb), CAMVID))
+    write_png(folder / PICTURE, labeled_strip(Sample("frame 2", rgb, ground_truth, ground_truth, rgb), CAMVID))
 
 
 def tiles_of(
@@ -138,7 +138,7 @@ def test_a_browser_shows_the_figures_of_the_result(tmp_path: Path) -> None:
         "3 of 12 images",
         milliseconds(result.latency_ms.p99),
         "a newer image came before the node took it",
-        "Two truths were of another size.",
+        "Two ground truths were of another size.",
         "Worst: frame 2 of drive",
         ORIGIN.checkpoint_sha256,
     ):
@@ -239,13 +239,13 @@ def test_a_picture_that_is_missing_is_named_in_its_place(tmp_path: Path) -> None
     assert note.text.startswith("Worst: frame 2 of drive: Cannot read the picture")
 
 
-def test_without_truth_the_report_says_so_and_shows_the_rest(tmp_path: Path) -> None:
-    page = build_page(without_truth(live()), tmp_path)
+def test_without_ground_truth_the_report_says_so_and_shows_the_rest(tmp_path: Path) -> None:
+    page = build_page(without_ground_truth(live()), tmp_path)
     assert any("no ground truth" in note.text for note in page.notes)
     labels = [tile.label for tile in page.tiles]
     assert "mIoU" not in labels
     assert "latency p99" in labels
-    assert "By class" not in build_markdown(without_truth(live()))
+    assert "By class" not in build_markdown(without_ground_truth(live()))
 
 
 def test_absent_classes_and_faults_of_the_bag_are_said_before_the_figures(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ def example_frames(mious: list[float | None], images: int | None = None) -> Exam
     """Return example frames out of frames with these mIoUs; a frame is as sure as it is right."""
     found = ExampleFrames(CAMVID, len(mious) if images is None else images)
     for index, miou in enumerate(mious):
-        truth = None if miou is None else IDS
+        ground_truth = None if miou is None else IDS
         frame = Candidate(index, 1000 + index, miou, 0.5 if miou is None else miou, {"car": 0.25})
-        found.add(frame, rgb=RGB, truth=truth, labels=IDS)
+        found.add(frame, rgb=RGB, ground_truth=ground_truth, labels=IDS)
     return found
 
 
@@ -48,7 +48,7 @@ def test_of_neighbors_the_more_extreme_stays() -> None:
                for b in indexes(found, kind) if a != b)  # fmt: skip
 
 
-def test_without_truth_there_are_only_uncertain_frames() -> None:
+def test_without_ground_truth_there_are_only_uncertain_frames() -> None:
     found = example_frames([None, None])
     assert (indexes(found, "best"), indexes(found, "worst"), indexes(found, "uncertain")) == ([], [], [0, 1])
 
@@ -62,7 +62,7 @@ def test_it_goes_on_after_a_restore_as_if_nothing_had_been(mious: list[float], c
     second.restore(json.loads(json.dumps(encode(first.candidates()))))
     for index in range(cut, len(mious)):
         frame = Candidate(index, 1000 + index, mious[index], mious[index], {"car": 0.25})
-        second.add(frame, rgb=RGB, truth=IDS, labels=IDS)
+        second.add(frame, rgb=RGB, ground_truth=IDS, labels=IDS)
     assert second.candidates() == whole.candidates()
     assert all(len(kept) <= PER_KIND for kept in whole.candidates().values())
 

@@ -126,11 +126,11 @@ def offline_miou(checkpoint: Path | None, folder: Path) -> float:
     matrix = 0
     for path in sorted((folder / "images").iterdir()):
         labels = (folder / "labels" / path.name).with_suffix(".png")
-        rgb, truth = cv2.imread(str(path)), cv2.imread(str(labels), cv2.IMREAD_GRAYSCALE)
+        rgb, ground_truth = cv2.imread(str(path)), cv2.imread(str(labels), cv2.IMREAD_GRAYSCALE)
         assert rgb is not None
-        assert truth is not None
+        assert ground_truth is not None
         predicted = segmenter(rgb[..., ::-1]).labels
-        matrix = matrix + confusion_matrix(LabelMap.of(CAMVID).from_ids(truth), predicted, len(CAMVID))
+        matrix = matrix + confusion_matrix(LabelMap.of(CAMVID).from_ids(ground_truth), predicted, len(CAMVID))
     miou = mean_iou(matrix)
     assert miou is not None
     return miou

@@ -46,7 +46,7 @@ def test_summary_file_has_the_names_that_scripts_read(tmp_path: Path) -> None:
     assert (content["engine"], content["device"], content["precision"]) == ("pytorch", "cpu", "bf16")
 
 
-def test_miou_is_null_without_truth(tmp_path: Path) -> None:
+def test_miou_is_null_without_ground_truth(tmp_path: Path) -> None:
     summary = replace(SUMMARY, miou=None, iou=None, scored=0)
     summary.write(tmp_path / "summary.json")
     assert json.loads((tmp_path / "summary.json").read_text())["miou"] is None

@@ -218,7 +218,10 @@ def test_what_only_the_starter_of_the_node_can_choose_is_refused(start: Start, b
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"stamp_ns": 0, "truth_stamp_ns": 0}, "Expected stamps on the images of 'bag' for --live, got zero on all"),
+        (
+            {"stamp_ns": 0, "ground_truth_stamp_ns": 0},
+            "Expected stamps on the images of 'bag' for --live, got zero on all",
+        ),
         ({"time_ns": 5}, "Expected times in the bag 'bag' to replay it by, got one time for all 12 images"),
     ],
 )

@@ -39,7 +39,7 @@ BEGIN_NS = 1_800_000_000_000_000_000
 STORE = known_types()
 
 
-def truth(index: int) -> Pixels:
+def ground_truth(index: int) -> Pixels:
     return scene()[index][1]
 
 
@@ -83,14 +83,18 @@ def found(tmp_path: Path) -> BagScan:
 
 
 def score(
-    found: BagScan, record: Recording, folder: Path, mask: Callable[[int], Pixels] = truth, lost: tuple[int, ...] = ()
+    found: BagScan,
+    record: Recording,
+    folder: Path,
+    mask: Callable[[int], Pixels] = ground_truth,
+    lost: tuple[int, ...] = (),
 ) -> LiveScore:
     """Score masks that hold what `mask` says; the confidences of `lost` images did not come."""
     with MessageStore(folder / f"store{len(list(folder.iterdir()))}") as store:
         for index in record.arrived_ns:
             store.put("mask", index, serialized(mask(index)))
             if index not in lost:
-                store.put("confidence", index, serialized(np.full(truth(index).shape, 200, np.uint8)))
+                store.put("confidence", index, serialized(np.full(ground_truth(index).shape, 200, np.uint8)))
         return score_recording(found, SETTINGS, CAMVID, record, store, None, lambda done: None)
 
 
@@ -119,7 +123,7 @@ def test_the_true_labels_score_one_and_lateness_costs_the_more_the_later(found: 
 
 def test_labels_shifted_by_one_class_score_nothing(found: BagScan, tmp_path: Path) -> None:
     def shifted(index: int) -> Pixels:
-        labels = truth(index)
+        labels = ground_truth(index)
         return np.where(labels == 255, labels, (labels + 1) % len(CAMVID)).astype(np.uint8)
 
     scored = score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path, shifted)
@@ -199,10 +203,12 @@ def test_what_does_not_fit_is_said(found: BagScan, tmp_path: Path) -> None:
     assert "its process was not found" in notes
 
 
-def test_truth_of_another_size_is_refused_and_a_bag_with_no_other_as_well(tmp_path: Path) -> None:
+def test_ground_truth_of_another_size_is_refused_and_a_bag_with_no_other_as_well(tmp_path: Path) -> None:
     small = np.zeros((36, 48), np.uint8)
     for name, places in (("some", (3,)), ("all", range(FRAMES))):
-        content = changed(lambda index, shot, places=places: {"truth": small if index in places else shot.truth})
+        content = changed(
+            lambda index, shot, places=places: {"ground_truth": small if index in places else shot.ground_truth}
+        )
         with BagReader(write_bag(tmp_path / name, content)) as reader:
             found = scan_bag(reader, SETTINGS, CAMVID)
         if name == "all":

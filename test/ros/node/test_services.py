@@ -87,7 +87,7 @@ def test_a_saved_sample_is_a_training_image_with_its_mask(tmp_path: Path) -> Non
     entry = layout.listing("train").entries[0]
     frame = layout.frame(entry)
     np.testing.assert_array_equal(frame.rgb, rgb)
-    np.testing.assert_array_equal(frame.truth, pixels_of(masks[0]))
+    np.testing.assert_array_equal(frame.ground_truth, pixels_of(masks[0]))
     told = json.loads((folder / "info" / f"{entry.name}.json").read_text())
     assert told["parameters"]["sample_folder"] == str(folder)
     assert told["camera_info"] is None

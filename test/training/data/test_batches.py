@@ -136,9 +136,9 @@ def test_synthetic_streets_take_their_share_of_each_batch(root: Path) -> None:
     assert len(sampler.batch(0)[0]) == 4
     streets = sampler.parts[1].frames
     rgb, labels = Street(1001, SIZE).frame(5)
-    image, truth = streets.pixels(3)
+    image, ground_truth = streets.pixels(3)
     assert np.array_equal(image, rgb)
-    assert np.array_equal(truth, labels)
+    assert np.array_equal(ground_truth, labels)
 
 
 def test_synthetic_streets_are_refused_for_other_classes_than_camvids(tmp_path: Path) -> None:
@@ -151,15 +151,17 @@ def test_tall_frames_are_shrunk_with_their_labels(root: Path) -> None:
     data = open_dataset("camvid", root, "train")
     rgb, labels = read_frame(data, 0, 24)
     assert (rgb.shape, labels.shape) == ((24, 32, 3), (24, 32))
-    assert set(np.unique(labels)) <= set(np.unique(data[0].truth))
+    assert set(np.unique(labels)) <= set(np.unique(data[0].ground_truth))
     assert read_frame(data, 0, 48)[0].shape == (48, 64, 3)
 
 
 def test_the_class_frequencies_count_known_pixels_by_class(root: Path) -> None:
     data = open_dataset("camvid", root, "train")
     class_frequencies = count_classes(data, FrameOptions(CPU, workers=2))
-    truth = np.stack([frame.truth for frame in data if frame.truth is not None])
-    assert class_frequencies.pixels.tolist() == [int((truth == class_id).sum()) for class_id in range(len(CAMVID))]
+    ground_truth = np.stack([frame.ground_truth for frame in data if frame.ground_truth is not None])
+    assert class_frequencies.pixels.tolist() == [
+        int((ground_truth == class_id).sum()) for class_id in range(len(CAMVID))
+    ]
     assert class_frequencies.size == class_frequencies.commonest_size == SIZE
     assert class_frequencies.sizes == {SIZE: 6}
     assert class_frequencies.shares.sum() == pytest.approx(1)

@@ -59,17 +59,17 @@ def test_noise_has_its_standard_deviation_and_follows_from_the_seed() -> None:
 def test_pasted_pixels_bring_their_labels_and_nothing_else_changes() -> None:
     labels = torch.randint(0, 5, (4, 12, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images = (labels * 50).unsqueeze(1).expand(-1, 3, -1, -1)
-    pasted, truth = paste(images, labels, classes=(2, 4), fraction=1.0, random=torch.Generator().manual_seed(0))
-    changed = truth != labels
-    assert set(truth[changed].tolist()) == {2, 4}
-    assert torch.equal(truth[changed], labels.roll(1, 0)[changed])
-    assert torch.equal(pasted[:, 0], truth * 50)
+    pasted, ground_truth = paste(images, labels, classes=(2, 4), fraction=1.0, random=torch.Generator().manual_seed(0))
+    changed = ground_truth != labels
+    assert set(ground_truth[changed].tolist()) == {2, 4}
+    assert torch.equal(ground_truth[changed], labels.roll(1, 0)[changed])
+    assert torch.equal(pasted[:, 0], ground_truth * 50)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.4])
 def test_as_many_crops_are_pasted_onto_as_the_recipe_says(fraction: float) -> None:
     labels = torch.arange(2000, dtype=torch.int64).remainder(2).byte().view(-1, 1, 1)
     images = labels.unsqueeze(1).expand(-1, 3, -1, -1)
-    _, truth = paste(images, labels, classes=(0, 1), fraction=fraction, random=torch.Generator().manual_seed(0))
+    _, ground_truth = paste(images, labels, classes=(0, 1), fraction=fraction, random=torch.Generator().manual_seed(0))
     # Half of the classes are pasted, and the crop before is always of the other class.
-    assert float((truth != labels).float().mean()) == pytest.approx(fraction / 2, abs=0.03 * bool(fraction))
+    assert float((ground_truth != labels).float().mean()) == pytest.approx(fraction / 2, abs=0.03 * bool(fraction))
