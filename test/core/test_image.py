@@ -45,6 +45,8 @@ def test_every_view_becomes_one_block_of_the_same_pixels(view: np.ndarray) -> No
         (np.zeros((8, 8, 4), np.uint8), r"got shape \(8, 8, 4\)"),
         (np.zeros((0, 0, 3), np.uint8), "at least 8x8 pixels, got 0x0"),
         (np.zeros((1, 1, 3), np.uint8), "at least 8x8 pixels, got 1x1"),
+        (np.zeros((100, 7, 3), np.uint8), "at least 8x8 pixels, got 7x100"),
+        (np.zeros((7, 100, 3), np.uint8), "at least 8x8 pixels, got 100x7"),
         (np.broadcast_to(np.uint8(0), (6000, 8000, 3)), "at most 16.8 megapixels, got 8000x6000"),
         ([[0]], "Expected a NumPy array, got list"),
     ],

@@ -63,6 +63,29 @@ def test_figures_are_compared_in_shares_and_seconds(requirement: str, passed: bo
     assert verdict(requirement)[0] is passed
 
 
+def test_every_figure_is_what_the_run_measured_in_shares_and_seconds() -> None:
+    """Bounds from one side let a figure pass that is off by a factor."""
+    measured = {name: value for name, figure in FIGURES.items() if (value := figure(LIVE_RESULT)) is not None}
+    miou = (7 / 8 + 8 / 9) / 2
+    scores = ("miou", "miou_with_false_classes", "frequency_weighted_iou", "category_miou")
+    latency = {"p50": 0.04, "p90": 0.06, "p99": 0.09, "max": 0.1, "mean": 0.045}
+    inference = {"p50": 0.03, "p90": 0.031, "p99": 0.032, "max": 0.033, "mean": 0.0305}
+    expected = {
+        **dict.fromkeys(scores, miou),
+        "streaming_miou": 0,
+        "pixel_accuracy": 15 / 16,
+        "calibration_error": 15 / 16 - 200 / 255,
+        "temporal_consistency": 0.25,
+        "fps": 9.5,
+        **{f"latency_{part}": seconds for part, seconds in latency.items()},
+        **{f"inference_{part}": seconds for part, seconds in inference.items()},
+        **{"jitter": 0.005, "dropped": 0.25, "rejected": 0.25, "images": 4, "answered": 2, "scored": 1},
+        **{"unmatched_ground_truths": 0, "unmatched_images": 3, "refused_ground_truths": 0},
+        **{"cpu_percent": 150, "memory_mb": 700},
+    }
+    assert measured == pytest.approx(expected)
+
+
 def test_a_verdict_names_figure_bound_and_value() -> None:
     assert verdict("latency_max<=0.05") == (False, "latency_max<=0.05: failed, got 0.1")
     assert verdict("latency_max<=0.1") == (True, "latency_max<=0.1: passed, got 0.1")

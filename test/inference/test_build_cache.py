@@ -75,15 +75,22 @@ def without_the_right_to_write(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def another_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Yield a process that has begun to build, and says "done" once the file `go` is there and it has built."""
+    """Yield a process that has begun to build, and says "done" once the file `go` is there and it has built.
+
+    Its two children, one forked and one a program, live until the test ends, as a pool of compilers may.
+    """
     program = (
-        "import sys, time\n"
+        "import os, subprocess, sys, time\n"
         "from pathlib import Path\n"
         "from test_build_cache import CONTENT, KEY\n"
         "from erfnet_ros.inference.build_cache import Cache\n"
         "folder = Path(sys.argv[1])\n"
         "def build(path):\n"
         "    path.write_bytes(CONTENT[:7])\n"
+        "    subprocess.Popen(['cat'], close_fds=False)\n"
+        "    if not os.fork():\n"
+        "        sys.stdin.read()\n"
+        "        os._exit(0)\n"
         "    print('begun', flush=True)\n"
         "    while not (folder / 'go').exists():\n"
         "        time.sleep(0.01)\n"
@@ -96,6 +103,7 @@ def another_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": paths},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
@@ -230,6 +238,7 @@ def test_of_two_processes_one_builds_and_the_other_takes_the_result(
     assert names(tmp_path) == [artifact.path.name, f"{artifact.path.name}.facts.json", "go"]
 
 
+@pytest.mark.timeout(60)
 def test_a_builder_that_is_killed_leaves_neither_a_lock_nor_half_a_file(
     tmp_path: Path, another_process: subprocess.Popen[str]
 ) -> None:

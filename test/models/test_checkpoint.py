@@ -22,13 +22,15 @@ from erfnet_ros.models.erfnet import ACTIVATIONS, ERFNet
 CLASSES = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 
 
+RANGES = {name: 1.5 + index for index, name in enumerate(ACTIVATIONS)}
+
+
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
-    ranges = {name: 1.5 + index for index, name in enumerate(ACTIVATIONS)}
     scaling = ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
     state = ERFNet(3).state_dict()
-    return Checkpoint(CLASSES, state, (96, 64), "noise", 0.5, "none", *scaling, Calibration(ranges, 0.99))
+    return Checkpoint(CLASSES, state, (96, 64), "noise", 0.5, "none", *scaling, Calibration(RANGES, 0.99))
 
 
 @pytest.fixture
@@ -118,6 +120,7 @@ def test_a_pickled_file_is_sent_to_import_weights(tmp_path: Path, legacy: bool) 
         ({"miou": float("inf")}, "miou, got inf"),
         ({"calibration": {"ranges": {}, "agreement": 0.99}}, "ranges are not a positive number for each layer"),
         ({"calibration": {"ranges": dict.fromkeys(ACTIVATIONS, -1.0), "agreement": 0.99}}, "not a positive number"),
+        ({"calibration": {"ranges": RANGES | {ACTIVATIONS[3]: 0.0}, "agreement": 0.99}}, "not a positive number"),
         ({"calibration": {"ranges": [1.0], "agreement": 0.99}}, "ranges, got [1.0]"),
     ],
 )

@@ -33,15 +33,22 @@ def plainly(logits: Tensor, camera: tuple[int, int]) -> tuple[np.ndarray, np.nda
     return labels[0].numpy(), confidence[0].numpy()
 
 
+def assert_labels(labels: np.ndarray, logits: Tensor, camera: tuple[int, int]) -> None:
+    """Two classes equal to a float's last bits may change places; nothing else may, at the edges neither."""
+    first, second = upsample(logits.float(), (camera[1], camera[0])).topk(2, 1).values[0].numpy()
+    clear = first - second > 1e-4
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(labels[clear], plainly(logits, camera)[0][clear])
+
+
 @pytest.mark.parametrize("camera", [(96, 64), (97, 64), (128, 80), (333, 251), (960, 640)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_labels_are_those_of_the_plain_way(camera: tuple[int, int], dtype: torch.dtype) -> None:
     logits = blobs(96, 64, dtype=dtype)
     labels, confidence = upsample_labels(in_fours(logits), (96, 64), camera)
-    expected, expected_confidence = plainly(logits, camera)
+    _, expected_confidence = plainly(logits, camera)
     assert labels.shape == confidence.shape == (camera[1], camera[0])
-    # Two classes equal to a float's last bits may change places.
-    assert (labels == expected).mean() > 0.999
+    assert_labels(labels, logits, camera)
     assert np.abs(confidence.astype(int) - expected_confidence).mean() < 1.5
 
 
@@ -56,8 +63,8 @@ def test_a_small_camera_and_noise_with_a_border_at_every_pixel_are_served(
     logits: Tensor, camera: tuple[int, int]
 ) -> None:
     labels, confidence = upsample_labels(in_fours(logits), (96, 64), camera)
-    expected, expected_confidence = plainly(logits, camera)
-    assert (labels == expected).mean() > 0.999
+    _, expected_confidence = plainly(logits, camera)
+    assert_labels(labels, logits, camera)
     assert (confidence == expected_confidence).mean() > 0.999
 
 
@@ -66,7 +73,7 @@ def test_what_was_padded_for_the_network_is_left_out() -> None:
     labels, _ = upsample_labels(in_fours(logits), (91, 61), (91, 61))
     assert np.array_equal(labels, logits.argmax(1)[0, :61, :91].numpy())
     large, _ = upsample_labels(in_fours(logits), (91, 61), (182, 122))
-    assert (large == plainly(logits[..., :61, :91], (182, 122))[0]).mean() > 0.999
+    assert_labels(large, logits[..., :61, :91], (182, 122))
 
 
 @pytest.mark.parametrize("classes", [1, 2, 16, 17, 200])

@@ -133,6 +133,16 @@ def test_statistics_are_those_of_the_mask(client: Client, segmenter: Segmenter, 
     assert statistics.frames_processed > 0
 
 
+def test_a_camera_info_wanted_before_any_came_costs_no_frame(client: Client) -> None:
+    received, masks = client.listen("camera_info", CameraInfo), client.listen("mask", Image)
+    statistics = client.listen("statistics", SegmentationStatistics)
+    client.send(client.camera(), image_message(RGB), masks)
+    rejected = client.wait_for(lambda: statistics, "statistics")[-1].frames_rejected
+    frame = client.send(client.camera(), image_message(RGB), statistics)
+    assert frame.frames_rejected == rejected
+    assert received == []
+
+
 def test_camera_info_is_republished_with_the_mask(client: Client) -> None:
     received = client.listen("camera_info", CameraInfo)
     info = CameraInfo(width=960, height=720, k=[800.0, 0.0, 480.0, 0.0, 800.0, 360.0, 0.0, 0.0, 1.0])

@@ -198,6 +198,16 @@ def test_without_light_scale_and_shift_only_the_mirror_is_drawn() -> None:
     assert all(view.color_jitter == pytest.approx(NO_JITTER) for view in drawn)
 
 
+def test_a_view_larger_than_its_frame_is_centered_on_it() -> None:
+    """Elsewhere it would show more of the border's reflection than it must, and less of the frame."""
+    random = np.random.default_rng(0)
+    wide = Phase(steps=1, crop=(64, 24), scale=(0.9, 0.9))
+    centers = [draw(wide, None, random).center for _ in range(20)]
+    assert {x for x, _ in centers} == {32.0}
+    assert len({y for _, y in centers}) > 5
+    assert all(24 / 0.9 / 2 - 1e-9 <= y <= 48 - 24 / 0.9 / 2 + 1e-9 for _, y in centers)
+
+
 def test_tint_blur_and_noise_do_not_change_what_else_is_drawn() -> None:
     """A recipe that names none of them must draw the crops that it drew before they existed."""
     plain = Phase(steps=1, crop=(16, 16), scale=(0.5, 2.0), color_jitter=0.4)

@@ -132,7 +132,9 @@ def test_every_epoch_shows_every_frame_once_in_another_order(root: Path) -> None
 def test_synthetic_streets_take_their_share_of_each_batch(root: Path) -> None:
     synthetic = Synthetic(per_batch=1, streets=2, frames=2, every=5)
     sampler = drawn(root, replace(RECIPE, synthetic=synthetic))
-    assert [share for share, _, _ in sampler.items(0)] == [0, 0, 0, 1]
+    assert [(share, number) for share, _, number in sampler.items(0)] == [(0, 0), (0, 1), (0, 2), (1, 3)]
+    streams = {sampler.random(0, number).bit_generator.state["state"]["state"] for _, _, number in sampler.items(0)}
+    assert len(streams) == 4, "two crops of a batch are drawn by the same random numbers"
     assert len(sampler.batch(0)[0]) == 4
     streets = sampler.parts[1].frames
     rgb, labels = Street(1001, SIZE).frame(5)
