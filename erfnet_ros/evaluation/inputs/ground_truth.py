@@ -24,6 +24,9 @@ from erfnet_ros.evaluation.inputs.stamp_matching import Matches, Nanoseconds, Ti
 
 _LABEL_ENCODINGS = ("mono8", "8UC1")
 
+_MIN_STAMP_NS = 1_000_000
+"""A clock shows less in its first millisecond only; as the index of an image it is nine hours at 30 Hz."""
+
 
 class GroundTruth(Protocol):
     """Ground-truth images by index, read when they are asked for."""
@@ -70,8 +73,8 @@ class FolderGroundTruth:
 
     File names say which image a ground truth belongs to, all files of a folder in one way:
 
-    - numbers below the number of images: the image's index on its topic (0.png or 000000.png is the first);
-    - larger numbers: the image's stamp, nanoseconds since 1970 (1700000000033333333.png);
+    - numbers below a million: the image's index on its topic (0.png or 000000.png is the first);
+    - larger numbers, one at least: the image's stamp, nanoseconds since 1970 (1700000000033333333.png);
     - any other names, as many as there are images: sorted, numbers by their value, they follow the images one by one.
 
     Args:
@@ -113,7 +116,8 @@ class FolderGroundTruth:
                 )
             return Matches(tuple(range(count)), 0, 0), "their order, for their names are no numbers"
         numbers = np.array([int(file.stem) for file in self.files], np.int64)
-        if numbers.max() >= count:
+        # Files of a longer recording are indexes all the same: those without an image belong to none.
+        if numbers.max() >= max(count, _MIN_STAMP_NS):
             return match_timestamps(images_ns, numbers, tolerance_ns), "the stamps in their names"
         place = {int(number): index for index, number in enumerate(numbers)}
         ground_truth_of = tuple(place.get(index) for index in range(count))

@@ -97,6 +97,13 @@ def test_small_numbers_are_image_indexes(folder: Path) -> None:
     assert (matches.unmatched_ground_truths, how) == (0, "the image indexes in their names")
 
 
+def test_indexes_on_both_sides_of_the_number_of_images_stay_indexes(folder: Path) -> None:
+    """One file more than images made nanoseconds of them all, and no image had a ground truth."""
+    matches, how = write(folder, *(f"{index}.png" for index in range(13))).match(STAMPS, 50_000_000)
+    assert matches.ground_truth_of == tuple(range(12))
+    assert (matches.unmatched_ground_truths, how) == (1, "the image indexes in their names")
+
+
 def test_large_numbers_are_stamps(folder: Path) -> None:
     names = [f"{STAMPS[4] + 3}.png", f"{STAMPS[1]}.png", "12.png"]
     matches, how = write(folder, *names).match(STAMPS, 5)
