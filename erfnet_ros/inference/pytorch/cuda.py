@@ -31,6 +31,10 @@ GRAPH_LOCK = threading.RLock()
 """Held around every capture, replay and emptying of PyTorch's cache: a process may capture only one graph at a time,
 and up to PyTorch 2.6 a replay meanwhile raises, as does what synchronizes the whole GPU."""
 
+LOADING_LOCK = threading.Lock()
+"""Held by a thread that builds or loads an engine beside frames, which synchronizes the whole GPU: meanwhile nothing is
+captured, and frames run without a graph."""
+
 _OUT_OF_MEMORY = (
     "out of memory",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -63,6 +67,7 @@ class GpuFrames:
     def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
         self._shape, self.device = shape, device
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._to_capture = True
         self.notes: tuple[str, ...] = ()
         sizes = ((*shape, 3), shape, shape)
         with self.faults(), torch.cuda.device(device):
@@ -76,6 +81,8 @@ class GpuFrames:
     def begin(self, work: Work, *, capturable: Callable[[int], bool] = lambda _: True, pool: Any = None) -> None:
         """Capture the work, copies included, as a CUDA graph; where that fails it is enqueued frame by frame.
 
+        While another thread loads an engine, the capture is left to a later frame.
+
         Args:
             work: Reads images and writes labels and confidences on the current stream.
             capturable: Tells whether the work on a stream (its `cuda_stream`) can be captured at all, asked after a
@@ -86,40 +93,28 @@ class GpuFrames:
             DeviceError: The GPU has too little memory, or fails.
             EngineError: The work raised it.
         """
-        self._work = work
+        self._work, self._capturable, self._pool = work, capturable, pool
         with self.faults(), GRAPH_LOCK, torch.cuda.device(self.device), torch.inference_mode():
             # The buffers are zeroed on the default stream, which must be finished first.
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
-            # A capture that fails leaves its stream as the current one; here it ends with the block.
             with torch.cuda.stream(self._stream):
                 for _ in range(_WARM_UP):
                     self._enqueue()
                 self._stream.synchronize()
-                if not capturable(self._stream.cuda_stream):
-                    self.notes = (_without_graph("its kernels do not allow it"),)
-                    return
-                graph = torch.cuda.CUDAGraph()
-                try:
-                    # Other threads, with engines of their own, may go on allocating meanwhile.
-                    with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):
-                        self._enqueue()
-                except (EngineError, RuntimeError) as error:
-                    if is_out_of_memory(error):
-                        raise
-                    self.notes = (_without_graph(_first_line(error)),)
-                else:
-                    self._graph = graph
+        self._capture()
 
     def end(self) -> None:
         """Drop the graph and the work, whose owner may refer to these frames, so that all memory is freed at once."""
         self._graph = None
-        del self._work
+        del self._work, self._capturable
 
     def __call__(self, images: Pixels) -> tuple[Pixels, Pixels]:
         """See `erfnet_ros.inference.engine.Engine`."""
         pinned, labels, confidences = self._arrays
         for image, block in zip(images, pinned, strict=True):
             copy_rgb(image, block)
+        if self._to_capture:
+            self._capture()
         with self.faults(), torch.cuda.device(self.device), torch.cuda.stream(self._stream), torch.inference_mode():
             with GRAPH_LOCK:
                 if self._graph is None:
@@ -135,6 +130,40 @@ class GpuFrames:
         count, height, width = self._shape
         with faults(self.device, f"{count} image(s) of {width}x{height}"):
             yield
+
+    def _capture(self) -> None:
+        if not LOADING_LOCK.acquire(blocking=False):
+            return
+        try:
+            # A capture that fails leaves its stream as the current one; here it ends with the block.
+            with (
+                self.faults(),
+                GRAPH_LOCK,
+                torch.cuda.device(self.device),
+                torch.inference_mode(),
+                torch.cuda.stream(self._stream),
+            ):
+                self._graph = self._captured()
+        finally:
+            LOADING_LOCK.release()
+        self._to_capture = False
+
+    def _captured(self) -> torch.cuda.CUDAGraph | None:
+        """Return a frame's work as a graph, or None, with a note, where that cannot be."""
+        if not self._capturable(self._stream.cuda_stream):
+            self.notes = (_without_graph("its kernels do not allow it"),)
+            return None
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # Other threads, with engines of their own, may go on allocating meanwhile.
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                self._enqueue()
+        except (EngineError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            self.notes = (_without_graph(_first_line(error)),)
+            return None
+        return graph
 
     def _enqueue(self) -> None:
         """Enqueue a frame's work on the current stream: copy in, network, copies out."""
@@ -249,7 +278,10 @@ class GpuPipeline:
         self._frames[shape] = frames
         while len(self._frames) > _SHAPES:
             self._frames.pop(next(iter(self._frames))).end()
-        return frames(images)
+        answer = frames(images)
+        # A capture that was left to a later frame may fail there.
+        self._note(frames.notes)
+        return answer
 
     def close(self) -> None:
         """Drop buffers and graphs."""
@@ -262,7 +294,6 @@ class GpuPipeline:
         # cuDNN times its algorithms once for each shape.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
             frames.begin(self._work, pool=self._pool)
-        self._note(frames.notes)
         return frames
 
 

@@ -13,14 +13,14 @@ import torch
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.build_cache import Artifact, Cache
+from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.device import gpu_count, gpu_index
 from erfnet_ros.inference.engine import EngineRequest, run_one_by_one
-from erfnet_ros.inference.pytorch.cuda import free_cached
+from erfnet_ros.inference.pytorch.cuda import LOADING_LOCK, free_cached
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.inference.tensorrt.api import NAMES, find_backend
-from erfnet_ros.inference.tensorrt.build import PRECISIONS, Request, build_engine, is_built, log_progress
-from erfnet_ros.inference.tensorrt.session import Session, open_session
+from erfnet_ros.inference.tensorrt.build import PRECISIONS, Request, is_built, log_progress
+from erfnet_ros.inference.tensorrt.session import Opened, Session, is_checked, open_session
 
 Shape = tuple[int, int, int]
 """Images at a time, height, width."""
@@ -29,13 +29,29 @@ _LOADED = 8
 """Most engines that stay loaded, one for each size and number of images: the last used."""
 
 
-class BackgroundBuild:
-    """Build an engine into the cache on a daemon thread, which does not delay the end of the process."""
+class BackgroundOpening:
+    """Build, load and check an engine on a daemon thread, which does not delay the end of the process.
 
-    def __init__(self, request: Request) -> None:
+    Its CUDA graph is captured by the thread that runs it, at its first frame.
+
+    Args:
+        request: What the engine is for.
+        device: What runs meanwhile, for the note.
+
+    Attributes:
+        note: What goes on, and how to have it done beforehand.
+    """
+
+    def __init__(self, request: Request, device: str) -> None:
+        does = "loads" if is_built(request) else "builds"
+        width, height = request.camera
+        self.note = (
+            f"PyTorch on {device} runs while TensorRT {does} its engine for {request.images}, once; to have it ready "
+            f"beforehand: erfnet build-engine --size {width}x{height}"
+        )
         self._progress = log_progress(request)
         self._stopped = threading.Event()
-        self._future: Future[Artifact] = Future()
+        self._future: Future[Opened] = Future()
         threading.Thread(target=self._run, args=(request,), name="erfnet_build", daemon=True).start()
 
     @property
@@ -43,8 +59,8 @@ class BackgroundBuild:
         """Whether `result` returns at once."""
         return self._future.done()
 
-    def result(self) -> Artifact:
-        """Return the engine's file; raise EngineError where it could not be built."""
+    def result(self) -> Opened:
+        """Return the engine; raise EngineError where it could not be built or loaded, or disagrees with PyTorch."""
         try:
             return self._future.result()
         except EngineError:
@@ -53,12 +69,17 @@ class BackgroundBuild:
             raise EngineError(f"Internal error, {type(error).__name__}: {error}; please report it.") from error
 
     def stop(self) -> None:
-        """Let the build end at its next step, without waiting for it."""
+        """Let a build end at its next step, without waiting for it; what is being loaded is dropped."""
         self._stopped.set()
 
     def _run(self, request: Request) -> None:
         try:
-            self._future.set_result(build_engine(request, self._report))
+            with LOADING_LOCK:
+                self._report(0.0)
+                opened = open_session(request, self._report)
+            if self._stopped.is_set():
+                opened.session.close()
+            self._future.set_result(opened)
         except BaseException as error:  # raised by `result`
             self._future.set_exception(error)
 
@@ -93,7 +114,7 @@ class TensorRTEngine:
         self._cache = cache or Cache()
         self._sessions: dict[Shape, Session] = {}
         self._one_by_one: set[Shape] = set()
-        self._builds: dict[Shape, BackgroundBuild] = {}
+        self._openings: dict[Shape, BackgroundOpening] = {}
         self._meanwhile: PyTorchEngine | None = None
         # What this GPU does not run must fail here, where another engine can still take its place.
         width, height = request.checkpoint.input_size
@@ -113,8 +134,8 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Free the engines' memory, and the GPU's that PyTorch caches."""
-        for build in self._builds.values():
-            build.stop()
+        for opening in self._openings.values():
+            opening.stop()
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
@@ -137,32 +158,39 @@ class TensorRTEngine:
         return False
 
     def _run(self, shape: Shape, images: Pixels) -> tuple[Pixels, Pixels]:
-        if self._request.live and shape not in self._sessions and not self._is_ready(shape):
+        if self._request.live and shape not in self._sessions and not self._may_open(shape):
             if self._meanwhile is None:
                 self._meanwhile = PyTorchEngine(replace(self._request, device=self.device, precision="auto"))
             return self._meanwhile(images)
-        return self._session(shape)(images)
+        session = self._session(shape)
+        answer = session(images)
+        # Its CUDA graph may have failed at this frame.
+        self._note(session.notes)
+        return answer
 
-    def _is_ready(self, shape: Shape) -> bool:
-        """Tell whether a size's engine is in the cache; where it is not, it is built in the background.
+    def _may_open(self, shape: Shape) -> bool:
+        """Tell whether a size's engine opens at once; where it does not, it is opened in the background."""
+        opening = self._openings.get(shape)
+        if opening is None:
+            request = self._build_request(shape)
+            if is_checked(request):
+                return True
+            opening = self._openings[shape] = BackgroundOpening(request, self.device)
+            self._note((opening.note,))
+            return False
+        if not opening.done:
+            return False
+        del self._openings[shape]
+        self.notes = tuple(note for note in self.notes if note != opening.note)
+        opened = opening.result()
+        self._note(opened.notes)
+        self._sessions[shape] = opened.session
+        if not self._openings:
+            self._end_meanwhile()
+        return True
 
-        Only building happens there: opening captures a CUDA graph, which another thread's frames would disturb.
-        """
-        request, build = self._build_request(shape), self._builds.get(shape)
-        if build is not None:
-            if not build.done:
-                return False
-            del self._builds[shape]
-            self.notes = tuple(note for note in self.notes if note != _being_built(request, self.device))
-            build.result()
-            if not self._builds:
-                self._end_meanwhile()
-            return True
-        if is_built(request):
-            return True
-        self.notes += (_being_built(request, self.device),)
-        self._builds[shape] = BackgroundBuild(request)
-        return False
+    def _note(self, notes: tuple[str, ...]) -> None:
+        self.notes += tuple(note for note in notes if note not in self.notes)
 
     def _end_meanwhile(self) -> None:
         if self._meanwhile is not None:
@@ -192,16 +220,8 @@ class TensorRTEngine:
     def _opened(self, shape: Shape) -> Session:
         request = self._build_request(shape)
         opened = open_session(request, log_progress(request))
-        self.notes += tuple(note for note in opened.notes if note not in self.notes)
+        self._note(opened.notes)
         return opened.session
-
-
-def _being_built(request: Request, device: str) -> str:
-    width, height = request.camera
-    return (
-        f"PyTorch on {device} runs while TensorRT builds its engine for {request.images}, once; to build it "
-        f"beforehand: erfnet build-engine --size {width}x{height}"
-    )
 
 
 def pick_precision(precision: str) -> str:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
+from erfnet_ros.core.system_info import nvidia_driver
 from erfnet_ros.inference.build_cache import Artifact, Key
 from erfnet_ros.inference.engine import Run
 from erfnet_ros.inference.parity_check import check_parity
 from erfnet_ros.inference.pytorch.cuda import GpuFrames
-from erfnet_ros.inference.tensorrt.build import Progress, Request, build_engine
+from erfnet_ros.inference.tensorrt.build import Progress, Request, build_engine, is_built
 from erfnet_ros.models.onnx import export
 from erfnet_ros.models.pipeline import Pipeline
 
@@ -114,6 +115,14 @@ class Opened:
     notes: tuple[str, ...]
 
 
+def is_checked(request: Request) -> bool:
+    """Tell whether an engine was opened here before: then nothing is built, compiled or compared any more."""
+    if not is_built(request):
+        return False
+    engine = build_engine(request, lambda _: None)
+    return request.cache.holds("tensorrt-agreement", _key_on_gpu(request, engine), "json")
+
+
 def open_session(request: Request, progress: Progress) -> Opened:
     """Load an engine, built and compared with PyTorch if that has not been done before.
 
@@ -187,4 +196,6 @@ def _loaded(request: Request, engine: Artifact) -> Session:
 
 
 def _key_on_gpu(request: Request, engine: Artifact) -> Key:
-    return {**request.key, "gpu": request.gpu, "engine": hashlib.sha256(engine.path.read_bytes()).hexdigest()}
+    # Kernels that were compiled at load are of no use to another driver.
+    machine = {"gpu": request.gpu, "driver": nvidia_driver()}
+    return {**request.key, **machine, "engine": hashlib.sha256(engine.path.read_bytes()).hexdigest()}

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from erfnet_ros.inference.factory import open_engine
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.inference.tensorrt import build as build_module
 from erfnet_ros.inference.tensorrt import engine as tensorrt_engine
+from erfnet_ros.inference.tensorrt import session as session_module
 from erfnet_ros.inference.tensorrt.api import find_backend
 from erfnet_ros.inference.tensorrt.build import Parsed, Progress, Request, build_engine, parse
-from erfnet_ros.inference.tensorrt.session import Opened, check_once, open_session
+from erfnet_ros.inference.tensorrt.session import Opened, check_once, is_checked, open_session
 from erfnet_ros.models.checkpoint import Calibration, Checkpoint
 from erfnet_ros.models.erfnet import ACTIVATIONS, ERFNet
 from erfnet_ros.models.onnx import export
@@ -174,6 +176,7 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(built: Built, gpu_s
             runs.append(len(images))
             return images[..., 0], images[..., 1]
 
+        run.notes = ()  # type: ignore[attr-defined]
         return Opened(run, engine, 1.0, ())  # type: ignore[arg-type]
 
     gpu_stand_in.setattr(tensorrt_engine, "open_session", opened)
@@ -192,29 +195,30 @@ def test_images_whose_engine_is_not_built_yet_run_one_by_one(built: Built, gpu_s
     assert runs[4:] == [3]
 
 
-def test_frames_of_a_new_size_go_on_while_their_engine_is_built(built: Built, gpu_stand_in: pytest.MonkeyPatch) -> None:
-    """A camera's size is known from its first frame only: minutes of building must not be minutes without a mask."""
+def test_frames_of_a_new_size_go_on_while_their_engine_is_opened(
+    built: Built, gpu_stand_in: pytest.MonkeyPatch
+) -> None:
+    """A camera's size is known from its first frame only: what TensorRT builds, compiles and checks must not cost it
+    minutes without a mask.
+    """
     folder, engine, _ = built
     may_end = threading.Event()
     on_cpu = PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32"))
 
-    def build(request: Request, progress: Progress) -> Artifact:
+    opened_by: list[threading.Thread] = []
+
+    def opened(request: Request, progress: Progress) -> Opened:
+        opened_by.append(threading.current_thread())
         if request.camera == (96, 80):
             assert may_end.wait(60)
             progress(0.5)
         if request.camera == (40, 32):
             raise EngineError("TensorRT gives up.")
-        ready.add(request.camera)
-        return engine
-
-    ready = {SIZE}
-    opened_by: list[threading.Thread] = []
-
-    def opened(request: Request, *_: object) -> Opened:
-        opened_by.append(threading.current_thread())
         return Opened(AllRoad(), engine, 1.0, ())  # type: ignore[arg-type]
 
     class AllRoad:
+        notes = ()
+
         def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             labels = np.full(images.shape[:3], 2, np.uint8)
             return labels, labels
@@ -223,8 +227,6 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(built: Built, gp
             pass
 
     gpu_stand_in.setattr(tensorrt_engine, "open_session", opened)
-    gpu_stand_in.setattr(tensorrt_engine, "build_engine", build)
-    gpu_stand_in.setattr(tensorrt_engine, "is_built", lambda request: request.camera in ready)
     gpu_stand_in.setattr(tensorrt_engine, "PyTorchEngine", lambda *_: copy(on_cpu))
     live = tensorrt_engine.TensorRTEngine(EngineRequest(CHECKPOINT, live=True), Cache(folder))
     images = np.random.default_rng(1).integers(0, 256, (1, 80, 96, 3), np.uint8)
@@ -238,26 +240,57 @@ def test_frames_of_a_new_size_go_on_while_their_engine_is_built(built: Built, gp
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert live.notes == ()
-    # Opening captures a CUDA graph, which must not happen during another thread's frame.
-    assert set(opened_by) == {threading.current_thread()}
+    # The first is that of the training's size, before any frame.
+    assert [thread is threading.current_thread() for thread in opened_by] == [True, False]
     small = np.zeros((1, 32, 40, 3), np.uint8)
     live(small)
-    (build,) = live._builds.values()
-    while not build.done:
+    (opening,) = live._openings.values()
+    while not opening.done:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with pytest.raises(EngineError, match="gives up"):
         live(small)
     # A node that is shut down meanwhile must not wait for a build.
     may_end.clear()
-    ready.discard((96, 80))
     other = tensorrt_engine.TensorRTEngine(EngineRequest(CHECKPOINT, live=True), Cache(folder))
     other(images)
-    (build,) = other._builds.values()
+    (opening,) = other._openings.values()
     other.close()
     may_end.set()
     with pytest.raises(EngineError, match="was stopped"):
-        build.result()
+        opening.result()
+
+
+def test_an_engine_that_was_opened_before_is_opened_at_the_first_frame(
+    built: Built, gpu_stand_in: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Loading it takes less time than PyTorch's start; compiling and comparing would take more."""
+    _, engine, _ = built
+    request = requested(tmp_path)
+    cache, checked = request.cache, []
+    cache.artifact("tensorrt", request.key, "engine", build=lambda path: dict(size=path.write_bytes(b"plan")))
+    for driver in ("driver 1", "driver 2"):
+        gpu_stand_in.setattr(session_module, "nvidia_driver", partial(str, driver))
+        checked.append(is_checked(request))
+        check_once(request, build_engine(request, ignore), PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32")))
+        checked.append(is_checked(request))
+    assert checked == [False, True, False, True]
+    gpu_stand_in.setattr(tensorrt_engine, "PyTorchEngine", None)
+    frames: list[np.ndarray] = []
+
+    class Black:
+        notes = ()
+
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            frames.append(images)
+            return images
+
+    opened = Opened(Black(), engine, 1.0, ())  # type: ignore[arg-type]
+    gpu_stand_in.setattr(tensorrt_engine, "open_session", lambda *_: opened)
+    live = tensorrt_engine.TensorRTEngine(EngineRequest(CHECKPOINT, live=True), cache)
+    live._sessions.clear()
+    live(np.zeros((1, 48, 64, 3), np.uint8))
+    assert len(frames) == 1
 
 
 def test_whatever_the_engine_depends_on_makes_another_key(tmp_path: Path) -> None:
