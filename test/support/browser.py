@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -14,6 +17,11 @@ import pytest
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _TIMEOUT_S = 60
 _VOID_TAGS = {"meta", "img", "br", "link", "hr", "input"}
+_MEASURE = """<script>
+const wide = [...document.querySelectorAll("html, .scroll")].filter(each => each.scrollWidth > each.clientWidth);
+const figures = wide.map(each => each.closest("figure") ?? each);
+parent.document.body.append(JSON.stringify(figures.map(each => [each.className, each.querySelector("h3")?.innerText])));
+</script>"""
 
 
 def show(page: Path, folder: Path, width: int = 1200, height: int = 1600) -> npt.NDArray[np.uint8]:
@@ -23,6 +31,16 @@ def show(page: Path, folder: Path, width: int = 1200, height: int = 1600) -> npt
     picture = folder / "screenshot.png"
     _run(page, folder, f"--screenshot={picture}", f"--window-size={width},{height}", "--hide-scrollbars")
     return cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def wider_than(width: int, page: Path, folder: Path) -> list[tuple[str, str | None]]:
+    """Return class and title of what must be scrolled sideways in a window of so many pixels; skip without Chromium."""
+    # The page itself allows no script.
+    content = re.sub("<meta [^>]*Content-Security-Policy[^>]*>", "", page.read_text()) + _MEASURE
+    # A window is at least 500 pixels wide; a frame may be narrower.
+    frame = folder / f"{width}.html"
+    frame.write_text(f'<iframe width="{width}" style="border: 0" srcdoc="{html.escape(content)}"></iframe>')
+    return [(kind, title) for kind, title in json.loads(Document(_run(frame, folder, "--dump-dom")).text)]
 
 
 def document(page: Path, folder: Path) -> Document:

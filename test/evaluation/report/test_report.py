@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support import browser
 from support.evaluation_samples import PROVENANCE
 
@@ -145,6 +146,16 @@ def test_a_browser_shows_the_figures_of_the_result(tmp_path: Path) -> None:
         assert text in found.text, text
     assert found.tags.count("img") == 1
     assert all(reference.startswith(("#", "data:")) for reference in found.references)
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_on_a_phone_bars_and_the_page_are_not_scrolled_sideways(tmp_path: Path, width: int) -> None:
+    """Tables are, and what is too wide to be read when it is made smaller: curves over time, the confusion matrix."""
+    draw(tmp_path)
+    write_report(live(), tmp_path, compare=live(wrong=0.3))
+    scrolled = browser.wider_than(width, tmp_path / "report.html", tmp_path)
+    assert {kind for kind, _ in scrolled} <= {"table", "table wide", "chart wide"}
+    assert "IoU by class" not in [title for _, title in scrolled]
 
 
 def test_an_offline_run_says_nothing_of_latency(tmp_path: Path) -> None:
