@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
@@ -14,11 +16,14 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor, await_or_execute
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 from rclpy.timer import Timer
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from support import humble_node
+from support.humble_node import take_subscription
+from support.live_node import NodeProcess, client_of, image_message
 
 from erfnet_ros.ros.rclpy_compat import NodeExecutor, SubmitOncePool, take_waiting, with_message_info
 
@@ -108,21 +113,13 @@ def test_a_message_that_waits_for_a_thread_costs_no_processor_time(node: Node) -
 
 
 class HumbleExecutor(SingleThreadedExecutor):
-    """Gives a subscription's callback the message alone, whatever its signature, as rclpy 3.3 does."""
+    """Gives a subscription's callback the message alone."""
 
-    def _take_subscription(self, sub: Subscription) -> Any:
-        with sub.handle:
-            taken = sub.handle.take_message(sub.msg_type, sub.raw)
-
-        async def execute() -> None:
-            await await_or_execute(sub.callback, taken[0])
-
-        return execute if taken is not None else None
+    _take_subscription = take_subscription
 
 
 @pytest.mark.parametrize(("executor_type", "numbered"), [(HumbleExecutor, False), (SingleThreadedExecutor, True)])
 def test_an_image_is_received_with_or_without_message_info(node: Node, executor_type: Any, numbered: bool) -> None:
-    """On Humble the node would end with a TypeError at the first image."""
     received: list[tuple[Header, Any]] = []
     callback = with_message_info(lambda message, info: received.append((message, info)))
     node.create_subscription(Header, "images", callback, 1)
@@ -137,6 +134,28 @@ def test_an_image_is_received_with_or_without_message_info(node: Node, executor_
     message, info = received[0]
     assert message.frame_id == "camera"
     assert ("received_timestamp" in info) == numbered
+
+
+class HumbleNode(NodeProcess):
+    """The node whose rclpy gives callbacks the message alone."""
+
+    def __init__(self) -> None:
+        settings = ("-r", "image:=/camera/image_raw", "-p", "device:=cpu")
+        self._start([sys.executable, humble_node.__file__, "--ros-args", *settings], {})
+
+
+def test_the_node_segments_where_rclpy_passes_the_message_alone() -> None:
+    """On Humble it ended with a TypeError at the first image."""
+    process = HumbleNode()
+    try:
+        with client_of(process) as client:
+            client.reach("active")
+            camera, masks = client.camera(), client.listen("mask", Image)
+            for _ in range(3):
+                client.send(camera, image_message(np.full((64, 96, 3), 90, np.uint8)), masks)
+    finally:
+        assert process.stop() == 0
+    assert "Traceback" not in process.log()
 
 
 def test_a_waiting_message_is_taken_once_with_its_info(node: Node) -> None:
