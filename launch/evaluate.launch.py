@@ -35,7 +35,7 @@ from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
 _OPTIONS = {
     "image_topic": "Topic of the images in the bag; empty finds the only one.",
-    "ground_truth_topic": "Topic of the class ids in the bag; empty finds the only one that is called so.",
+    "ground_truth_topic": "Topic of the class ids in the bag; empty finds the only one with such a name.",
     "ground_truth_dir": "Folder of PNG files of class ids, instead of a topic.",
     "tolerance": "Largest distance between the stamps of image and ground truth, seconds; empty: 0.005.",
     "require": "What must hold, such as 'miou>=0.60 latency_p99<=0.100 dropped<=0.02'.",

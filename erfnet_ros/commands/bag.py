@@ -89,7 +89,7 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="erfnet bag", description="Make rosbag2 bags of images; look into bags.")
+    parser = argparse.ArgumentParser(prog="erfnet bag", description="Make rosbags of images, and list what they hold.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
     make = commands.add_parser(
@@ -121,18 +121,18 @@ def _parser() -> argparse.ArgumentParser:
         "--frames", type=_positive, metavar="N", help=f"at most (default: all; synthetic: {_STREET_FRAMES})"
     )
     make.add_argument("--split-size", type=_positive, metavar="MIB", help="begin a new file at this size")
-    make.add_argument("--force", action="store_true", help="replace a bag that is there")
+    make.add_argument("--force", action="store_true", help="replace an existing bag")
 
     info = commands.add_parser(
         "info",
         help="list topics, counts, rates, gaps and what is damaged",
-        description="List the topics of bags with counts, rates and gaps (by the stamps in the headers where there "
-        "are such), and what cannot be read. The exit status is 1 where something cannot.",
+        description="List the topics of bags with counts, rates and gaps (by header stamps where there are any), "
+        "and what cannot be read. Exit status: 0, or 1 where something cannot be read.",
     )
     info.add_argument(
         "bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folder, or an .mcap or .db3 file, compressed or not"
     )
-    info.add_argument("--json", action="store_true", help="print a list of objects, one a bag")
+    info.add_argument("--json", action="store_true", help="print a list of objects, one for each bag")
     return parser
 
 

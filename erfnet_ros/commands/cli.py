@@ -29,7 +29,7 @@ _FORWARDED = {
         "build a TensorRT engine before the robot needs it",
     ),
     "calibrate": ("erfnet_ros.commands.calibrate", "its dependencies", "prepare a checkpoint for precision int8"),
-    "bag": ("erfnet_ros.commands.bag", "its dependencies", "make rosbags of images, and look into them"),
+    "bag": ("erfnet_ros.commands.bag", "its dependencies", "make rosbags of images, and list what they hold"),
     "evaluate-bag": (
         "erfnet_ros.commands.evaluate_bag",
         "its dependencies",

@@ -75,7 +75,7 @@ def table(layout: Layout, splits: Sequence[SplitCheck]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="erfnet data", description="Look after data sets.")
+    parser = argparse.ArgumentParser(prog="erfnet data", description="Check data sets, and import annotations.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser(
         "check",
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "Exit status: 0 clean, 1 with faults, 2 where DIR is no data set.",
     )
     check.add_argument("dir", type=Path, metavar="DIR", help="the data set's folder")
-    check.add_argument("--kind", choices=KINDS, help="what it is (default: told by the folders in it)")
+    check.add_argument("--kind", choices=KINDS, help="its layout (default: recognized by its folders)")
     check.add_argument(
         "--sheet",
         type=Path,

@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "resized to a height of 512, smaller ones left as they are; the two figures are not comparable",
     )
     parser.add_argument(
-        "--tta", action="store_true", help="average over scales and mirrored images: slow, no robot does"
+        "--tta", action="store_true", help="average over scales and mirrored images: slow, and not what a robot runs"
     )
     parser.add_argument("--tta-scales", default="0.75,1,1.25", metavar="LIST", help="scales of --tta (0.75,1,1.25)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and their provenance")
@@ -136,7 +136,7 @@ def _check(data: DataSet, checkpoint: Checkpoint, options: argparse.Namespace) -
     ours, theirs = checkpoint.class_set, data.class_set
     if ours.names != theirs.names:
         strange = [name for name in ours.names if name not in theirs.names]
-        difference = f"the data set has no {', '.join(strange[:5])}" if strange else "they stand in another order"
+        difference = f"the data set has no {', '.join(strange[:5])}" if strange else "their order differs"
         raise ClassSetError(
             f"Expected a checkpoint of the {len(theirs)} classes '{theirs.name}' of the data set, got one of the "
             f"{len(ours)} classes '{ours.name}' ({difference}); name another with --checkpoint."

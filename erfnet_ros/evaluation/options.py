@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-topic", metavar="T", help="topic of the images (default: the only one)")
     ground_truth = parser.add_mutually_exclusive_group()
     ground_truth.add_argument(
-        "--ground-truth-topic", metavar="T", help="topic of class ids, mono8 (default: the only one that is called so)"
+        "--ground-truth-topic", metavar="T", help="topic of class ids, mono8 (default: the only one with such a name)"
     )
     ground_truth.add_argument(
         "--ground-truth-dir",

@@ -281,7 +281,7 @@ def test_a_checkpoint_of_other_classes_is_refused_with_both_names(cityscapes: Pa
     make = tmp_path / "test"
     write(make / "images" / "a.png", np.zeros((48, 64, 3), np.uint8))
     write(make / "labels" / "a.png", np.zeros((48, 64), np.uint8))
-    with pytest.raises(ErfnetError, match="they stand in another order"):
+    with pytest.raises(ErfnetError, match="their order differs"):
         main(["camvid", "--data", str(tmp_path), "--checkpoint", str(weights)])
 
 

@@ -126,7 +126,7 @@ def make_parser() -> argparse.ArgumentParser:
     ros.add_argument("--all", action="store_true", help="engines, node and transport")
     ros.add_argument("--seconds", type=float, default=5.0, help="of each transport turn (default: %(default)g)")
     ros.add_argument("--frames", type=int, default=40, help="of each size for the node (default: %(default)s)")
-    ros.add_argument("--minutes", type=float, default=0.0, help="with --node: also run it so long, for its memory")
+    ros.add_argument("--minutes", type=float, default=0.0, help="with --node: measure its memory over so long")
     return parser
 
 

@@ -67,7 +67,7 @@ class BagSettings:
         twice = sorted({topic for topic in topics if topics.count(topic) > 1})
         if twice:
             raise ParameterError(
-                "Expected topics of their own for images, ground truth, camera_info and label_info, "
+                "Expected different topics for images, ground truth, camera_info and label_info, "
                 f"got '{twice[0]}' twice; "
                 "change --topic or --ground-truth-topic."
             )

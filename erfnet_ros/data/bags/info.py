@@ -181,7 +181,7 @@ class _TopicAccumulator:
             elif not can_be_decoded(image.format):
                 self.image = image.format
             elif not _whole(bytes(image.data[:8]), bytes(image.data[-_END_BYTES:])):
-                raise ImageError("a JPEG or PNG without its end")
+                raise ImageError("a JPEG or PNG that is cut off")
             elif self.image is None:
                 height, width = compressed_to_array(image).shape[:2]
                 self.image = f"{width}x{height} {image.format}"

@@ -146,7 +146,7 @@ class BagReader:
             # rosbags raises many types of error on bytes that are no such message.
             raise BagError(
                 f"Expected a {message.type} on '{message.topic}' at {message.time_ns / 1e9:.3f} s, "
-                f"got {len(message.data)} bytes that are none: {error}"
+                f"got {len(message.data)} bytes that cannot be read as one: {error}"
             ) from error
 
     def has_header(self, type: str) -> bool:

@@ -158,7 +158,7 @@ class BagFile:
                 yield record
             promised = sum(count for declaration, count in self.declarations.items() if declaration.topic in topics)
             if yielded < promised:
-                self.faults.append(f"'{self.path.name}' promises {promised} messages, and {yielded} are found in it")
+                self.faults.append(f"'{self.path.name}' lists {promised} messages, but contains {yielded}")
             return
         except Exception as error:
             # As above.

@@ -135,7 +135,9 @@ class BagWriter:
             try:
                 data = known_types().serialize_cdr(message, declaration.type)
             except (AttributeError, AssertionError, IndexError, TypeError, ValueError, struct.error) as error:
-                raise BagError(f"Expected a {declaration.type} for '{topic}', got what is none: {error}") from error
+                raise BagError(
+                    f"Expected a {declaration.type} for '{topic}', got an object that is not one: {error}"
+                ) from error
         with self._errors_explained():
             if self._split_bytes is not None and self._written and self._written + len(data) > self._split_bytes:
                 self._writer.close()
@@ -206,13 +208,13 @@ class BagWriter:
 
     def _refuse_existing(self) -> None:
         if self._target.parent.exists() and not self._target.parent.is_dir():
-            raise BagError(f"Cannot write the bag '{self.path}': '{self.path.parent}' is no folder; choose another.")
+            raise BagError(f"Cannot write the bag '{self.path}': '{self.path.parent}' is not a folder; choose another.")
         if not self._target.exists():
             return
         if not self._force:
             raise BagError(f"Expected a new bag, but '{self.path}' exists; choose another name or use --force.")
         if not (self._target / METADATA).is_file():
-            raise BagError(f"Expected a bag to replace, got '{self.path}', which is none; choose another name.")
+            raise BagError(f"Expected a bag to replace, got '{self.path}', which is not a bag; choose another name.")
 
     @contextmanager
     def _errors_explained(self) -> Iterator[None]:

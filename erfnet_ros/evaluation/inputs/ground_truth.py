@@ -114,7 +114,7 @@ class FolderGroundTruth:
                     f"Expected as many PNG files in '{self.folder}' as there are images, {count}, got "
                     f"{len(self.files)}; name each by its image's index (000000.png) or stamp in nanoseconds."
                 )
-            return Matches(tuple(range(count)), 0, 0), "their order, for their names are no numbers"
+            return Matches(tuple(range(count)), 0, 0), "their order, since their names are not numbers"
         numbers = np.array([int(file.stem) for file in self.files], np.int64)
         # Files of a longer recording are indexes all the same: those without an image belong to none.
         if numbers.max() >= max(count, _MIN_STAMP_NS):

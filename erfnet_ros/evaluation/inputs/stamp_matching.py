@@ -52,9 +52,9 @@ class Timestamps:
                 "the bag's own time."
             )
         if zero:
-            said.append(f"{zero} of {len(self)} {what} bear a stamp of zero.")
+            said.append(f"{zero} of {len(self)} {what} have a stamp of zero.")
         if again and not zero:
-            said.append(f"{again} of {len(self)} {what} bear a stamp that another bears as well.")
+            said.append(f"{again} of {len(self)} {what} have the same stamp as another.")
         return tuple(said)
 
 

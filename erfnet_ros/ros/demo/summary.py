@@ -93,7 +93,7 @@ class Summary:
         if 0 < self.camera_rate_hz < 0.98 * self.rate_hz:
             notes.append(
                 f"the camera reached {self.camera_rate_hz:.1f} Hz of {self.rate_hz:g} Hz: "
-                "reading and publishing the images limits, not the node."
+                "reading and publishing the images is the limit, not the node."
             )
         if self.dropped and self.inference_ms is not None:
             notes.append(

@@ -105,7 +105,7 @@ def playback_of(scan: BagScan, rate: float, topic: str | None = None) -> Playbac
     if images.blank and len(images) > 1:
         raise EvaluationError(
             f"Expected stamps on the images of '{scan.metadata.name}' for --live, got zero on all of them: the node's "
-            "masks bear the stamps of their images, and could not be told apart; evaluate the bag without --live."
+            "masks have the stamps of their images, and could not be told apart; evaluate the bag without --live."
         )
     if len(images) > 1 and images.bag_ns[0] == images.bag_ns[-1]:
         raise BagError(

@@ -49,7 +49,7 @@ PROJECTOR_PARAMETERS: tuple[Parameter, ...] = (
         "stride",
         "integer",
         1,
-        "Keep every how manyth row and column of the cloud; 1 for Nav2, which needs a point for each pixel.",
+        "Keep every Nth row and column of the cloud; 1 for Nav2, which needs a point for each pixel.",
         minimum=1,
         maximum=64,
         may_change=ANY_TIME,

@@ -232,7 +232,7 @@ def test_a_message_that_is_none_is_told_with_topic_and_time(tmp_path: Path) -> N
         assert reader.decode(good).width == SIZE[0]
         with pytest.raises(BagError, match=rf"{IMAGE} on '{TOPIC}' at 1700000000\.100 s, got 100 bytes"):
             reader.decode(cut)
-        with pytest.raises(BagError, match="got 0 bytes that are none"):
+        with pytest.raises(BagError, match="got 0 bytes that cannot be read as one"):
             reader.decode(empty)
         assert reader.stamp_ns(empty) is None
 

@@ -67,7 +67,7 @@ def test_a_missing_file_of_a_split_bag_is_told_with_what_it_costs(tmp_path: Path
             "metadata.yaml lists 6 messages, 3 can be read: 3 are lost",
         )
     (bag / "bag_1.mcap").write_bytes(b"nothing")
-    with pytest.raises(BagError, match=r"Expected an mcap file, got '.*bag_1.mcap', which does not begin as one"):
+    with pytest.raises(BagError, match=r"Expected an mcap file, got '.*bag_1.mcap', which does not start like one"):
         BagReader(bag)
     (bag / "bag_1.mcap").unlink()
     with pytest.raises(BagError, match=r"Expected the bag's files bag_0.mcap, bag_1.mcap in '.*bag', got none of them"):

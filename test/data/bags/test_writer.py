@@ -58,7 +58,7 @@ def test_what_exists_is_refused_unless_it_is_a_bag_to_be_replaced(tmp_path: Path
     assert BagReader(bag).topics[TOPIC].count == 0
     other = tmp_path / "photographs"
     other.mkdir()
-    with pytest.raises(BagError, match=r"Expected a bag to replace, got '.*photographs', which is none"):
+    with pytest.raises(BagError, match=r"Expected a bag to replace, got '.*photographs', which is not a bag"):
         BagWriter(other, force=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "photographs"]
 
@@ -85,9 +85,9 @@ def test_an_unusable_order_is_refused_with_what_there_is(tmp_path: Path) -> None
             writer.write(TOPIC, -1, serialized(0))
         wrong = picture(0)
         wrong.width = "wide"
-        with pytest.raises(BagError, match=f"Expected a {IMAGE} for '{TOPIC}', got what is none"):
+        with pytest.raises(BagError, match=f"Expected a {IMAGE} for '{TOPIC}', got an object that is not one"):
             writer.write(TOPIC, 1, wrong)
-        with pytest.raises(BagError, match="got what is none"):
+        with pytest.raises(BagError, match="got an object that is not one"):
             writer.write(TOPIC, 1, object())
 
 
@@ -133,7 +133,7 @@ except BagError as error:
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BagError, match=r"Cannot write the bag '.*file/bag': '.*file' is no folder; choose another"):
+    with pytest.raises(BagError, match=r"Cannot write the bag '.*file/bag': '.*file' is not a folder; choose another"):
         BagWriter(tmp_path / "file" / "bag")
 
 

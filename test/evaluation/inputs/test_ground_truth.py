@@ -116,7 +116,7 @@ def test_other_names_follow_the_images_in_their_order(folder: Path) -> None:
     matches, how = ground_truths.match(STAMPS, 0)
     assert matches.ground_truth_of == tuple(range(12))
     assert [file.name for file in ground_truths.files][9:] == ["frame_9.png", "frame_10.png", "frame_11.png"]
-    assert how == "their order, for their names are no numbers"
+    assert how == "their order, since their names are not numbers"
 
 
 def test_other_names_of_another_number_are_refused(folder: Path) -> None:

@@ -91,8 +91,8 @@ def test_blank_stamps_give_way_to_the_time_of_the_bag() -> None:
         ((1, 2, 3), ()),
         ((0, 0, 0), ("All stamps of the 3 images are zero",)),
         ((2, 1, 3), ("1 of 3 images are stamped earlier than the one before",)),
-        ((0, 2, 3), ("1 of 3 images bear a stamp of zero",)),
-        ((1, 2, 2), ("1 of 3 images bear a stamp that another bears as well",)),
+        ((0, 2, 3), ("1 of 3 images have a stamp of zero",)),
+        ((1, 2, 2), ("1 of 3 images have the same stamp as another",)),
     ],
 )
 def test_what_is_wrong_with_stamps_is_told(header_ns: tuple[int, ...], told: tuple[str, ...]) -> None:

@@ -134,7 +134,7 @@ def test_bytes_that_are_no_message_are_left_out_and_named(tmp_path: Path) -> Non
         playing.play(range(3))
         assert [entry.index for entry in playing.sent] == [0, 2]
         assert list(playing.player.broken) == [1]
-        assert "got 50 bytes that are none" in playing.player.broken[1]
+        assert "got 50 bytes that cannot be read as one" in playing.player.broken[1]
 
 
 @pytest.mark.parametrize(

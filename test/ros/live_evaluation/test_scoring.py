@@ -176,9 +176,9 @@ def test_a_mask_without_its_confidence_counts_as_lost(found: BagScan, tmp_path: 
 
 def test_an_image_that_could_not_be_played_is_rejected_with_the_reason(found: BagScan, tmp_path: Path) -> None:
     played = recording(dict.fromkeys(range(1, FRAMES), 50.0))
-    played = replace(played, sent=played.sent[1:], broken={0: "50 bytes that are none"})
+    played = replace(played, sent=played.sent[1:], broken={0: "50 bytes of no image"})
     told = result(score(found, played, tmp_path), folder=tmp_path)
-    assert (told.records[0].outcome, told.records[0].reason) == (REJECTED, "not played: 50 bytes that are none")
+    assert (told.records[0].outcome, told.records[0].reason) == (REJECTED, "not played: 50 bytes of no image")
     assert told.frames.images == FRAMES
 
 

@@ -72,7 +72,7 @@ class RecoveredMcap:
         counts: Counter[int] = Counter()
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
-                raise BagError(f"Expected an mcap file, got '{path}', which does not begin as one; is it another file?")
+                raise BagError(f"Expected an mcap file, got '{path}', which does not start like one; check the path.")
             self._scan(file, os.fstat(file.fileno()).st_size, counts)
         self.skipped = Counter({topic: counts[key] for key, topic in self._foreign.items()})
         self.declarations = {declaration: counts[key] for key, declaration in self._channels.items()}
@@ -152,21 +152,19 @@ class RecoveredMcap:
         return position, 0
 
     def _tell_loss(self, position: int, size: int, lost: int) -> None:
-        last = f"the last whole message is of {self._times[-1] / 1e9:.3f} s" if self._times else "no message is whole"
+        last = f"the last whole message is at {self._times[-1] / 1e9:.3f} s" if self._times else "no message is whole"
         if position < size:
             loss = f"is damaged at byte {position} of {size}: the {size - position} bytes from there on are lost"
         elif lost:
-            loss = f"is cut off at byte {size}: {lost} bytes of its last chunk and what was to follow are lost"
+            loss = f"is cut off at byte {size}: {lost} bytes of its last chunk and the rest of the recording are lost"
         else:
-            loss = f"is cut off at byte {size}: what was to follow is lost"
+            loss = f"is cut off at byte {size}: the rest of the recording is lost"
         self.faults.append(f"'{self._path.name}' {loss}; {last}")
 
     def _check_end(self, file: BinaryIO) -> None:
         file.seek(-len(MAGIC), os.SEEK_END)
         if file.read() != MAGIC:
-            self.faults.append(
-                f"'{self._path.name}' is cut off or damaged behind its messages: they are whole, the index is lost"
-            )
+            self.faults.append(f"'{self._path.name}' is cut off or damaged after its last message: no message is lost")
 
     def _take_chunk(self, file: BinaryIO, block: _Block, counts: Counter[int]) -> int:
         """Take what is whole of a chunk; return how many of its bytes, as they are without compression, are not."""

@@ -121,7 +121,7 @@ class RecoveredSqlite3:
 
     def _loss(self, error: str) -> str:
         kept = len(self._rows)
-        last = f"; the last whole message is of {self._rows[-1][0] / 1e9:.3f} s" if kept else ""
+        last = f"; the last whole message is at {self._rows[-1][0] / 1e9:.3f} s" if kept else ""
         loss = f"what follows its first {kept} messages is lost" if error else f"{kept} messages were read"
         where = error or f"at byte {self._path.stat().st_size}"
         return f"'{self._path.name}' is cut off or damaged ({where}): {loss}{last}"

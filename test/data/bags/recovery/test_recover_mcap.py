@@ -81,13 +81,13 @@ def test_a_truncated_recording_gives_every_whole_message(
     (fault,) = faults
     assert re.search(r"'cut.mcap' is (cut off|damaged)", fault)
     if whole and len(times) < 12:
-        assert re.search(r"\d+ bytes .* lost; the last whole message is of 170000000\d\.\d00 s", fault)
+        assert re.search(r"\d+ bytes .* lost; the last whole message is at 170000000\d\.\d00 s", fault)
 
 
 def test_only_the_index_lost_means_no_message_lost(tmp_path: Path, recording: bytes) -> None:
     times, faults = content_of(tmp_path / "cut.mcap", recording[:-1])
     assert len(times) == 12
-    assert faults == ("'cut.mcap' is cut off or damaged behind its messages: they are whole, the index is lost",)
+    assert faults == ("'cut.mcap' is cut off or damaged after its last message: no message is lost",)
 
 
 @pytest.mark.parametrize("compression", ["", "zstd", "lz4"])
@@ -96,13 +96,13 @@ def test_chunks_are_recovered_in_every_compression(tmp_path: Path, compression: 
     times, faults = content_of(tmp_path / "cut.mcap", whole)
     assert times == [time_of(0), time_of(1), time_of(2)]
     assert faults == (
-        f"'cut.mcap' is cut off at byte {len(whole)}: what was to follow is lost; "
-        "the last whole message is of 1700000000.200 s",
+        f"'cut.mcap' is cut off at byte {len(whole)}: the rest of the recording is lost; "
+        "the last whole message is at 1700000000.200 s",
     )
     times, faults = content_of(tmp_path / "cut.mcap", whole[:-100_000])
     assert times[:1] == [time_of(0)]
     assert len(times) < 3
-    assert re.search(r"cut off at byte \d+: \d+ bytes of its last chunk and what was to follow are lost", faults[0])
+    assert re.search(r"cut off at byte \d+: \d+ bytes of its last chunk and the rest .* are lost", faults[0])
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
@@ -192,7 +192,7 @@ def test_fewer_messages_than_the_index_counts_are_told(tmp_path: Path, recording
     padded[counts + 2] = 13
     with BagReader(storage(tmp_path / "x.mcap", bytes(padded))) as reader:
         assert len(list(reader.messages())) == 12
-        assert reader.faults == ("'x.mcap' promises 13 messages, and 12 are found in it",)
+        assert reader.faults == ("'x.mcap' lists 13 messages, but contains 12",)
 
 
 def test_records_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_what_is_no_recording_of_ros_2_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.mcap"
     for content in (b"", b"PK\x03\x04 a zip", MAGIC[:5]):
         file.write_bytes(content)
-        with pytest.raises(BagError, match=r"Expected an mcap file, got '.*x\.mcap', which does not begin as one"):
+        with pytest.raises(BagError, match=r"Expected an mcap file, got '.*x\.mcap', which does not start like one"):
             BagReader(file)
     file.write_bytes(start("") + schema_and_channel(encoding="json") + end())
     with pytest.raises(BagError, match=r"Expected messages of ROS 2 \(cdr\) in .* got json; record the topics"):

@@ -32,7 +32,7 @@ def test_a_truncated_database_gives_its_first_messages(database: Path, share: fl
         (fault,) = reader.faults
     assert re.search(
         rf"cut off or damaged \(.*\): what follows its first {len(found)} messages is lost; "
-        rf"the last whole message is of {time_of(len(found) - 1) / 1e9:.3f} s",
+        rf"the last whole message is at {time_of(len(found) - 1) / 1e9:.3f} s",
         fault,
     )
 
