@@ -19,9 +19,11 @@ _LONGEST = 60
 
 def license_of(package: metadata.Distribution) -> str:
     """Return a package's license: its SPDX expression, else its classifiers, its text, or the manifest of ROS."""
-    facts = package.metadata
-    named = [entry.rpartition(" :: ")[2] for entry in facts.get_all("Classifier", []) if entry.startswith("License ::")]
-    told = facts.get("License-Expression") or " AND ".join(named) or (facts.get("License") or "").strip()
+    metadata = package.metadata
+    named = [
+        entry.rpartition(" :: ")[2] for entry in metadata.get_all("Classifier", []) if entry.startswith("License ::")
+    ]
+    told = metadata.get("License-Expression") or " AND ".join(named) or (metadata.get("License") or "").strip()
     manifest = Path(sys.prefix, "share", package.name.removeprefix("ros-").replace("-", "_"), "package.xml")
     if not told and manifest.is_file():
         told = " AND ".join(re.findall(r"<license[^>]*>([^<]*)</license>", manifest.read_text(encoding="utf-8")))

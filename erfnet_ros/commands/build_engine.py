@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 def _described(engine: Artifact, request: Request) -> list[str]:
     size = request.input_size
     seen = "" if size is None else f", seen by the network at {size[0]}x{size[1]}"
-    how = f"built in {engine.facts['seconds']:.1f} s" if engine.built else "found in the cache, not built again"
+    how = f"built in {engine.metadata['seconds']:.1f} s" if engine.built else "found in the cache, not built again"
     return [
         f"{engine.path} ({engine.path.stat().st_size / 1e6:.1f} MB)",
         f"{request.backend.title}, {request.gpu}: {request.images}{seen}, {request.precision}; {how}",

@@ -2,9 +2,9 @@
 
     miou>=0.60 latency_p99<=0.100 dropped<=0.02 iou.road>0.9
 
-Requirements are separated by blanks or commas, and all must hold. Each is a figure's name, one of >= <= > < ==, and a
-plain number: shares from 0 to 1, durations in seconds. `FIGURES` names the figures; `iou.CLASS` is one more per class,
-blanks in the class's name written as underscores.
+Requirements are separated by blanks or commas, and all must hold. Each is a statistic's name, one of >= <= > < ==, and
+a plain number: shares from 0 to 1, durations in seconds. `STATISTICS` has the names; `iou.CLASS` is one more per
+class, blanks in the class's name written as underscores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.results.result import LIVE, Result
 
-Figure = Callable[[Result], "float | None"]
+Statistic = Callable[[Result], "float | None"]
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -33,19 +33,19 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CLASS_IOU = "iou."
 
 
-def _seconds(statistics: Callable[[Result], LatencyStatistics | None], part: str) -> Figure:
-    def figure(result: Result) -> float | None:
+def _seconds(statistics: Callable[[Result], LatencyStatistics | None], part: str) -> Statistic:
+    def statistic(result: Result) -> float | None:
         found = statistics(result)
         return None if found is None else float(getattr(found, part)) / 1e3
 
-    return figure
+    return statistic
 
 
-def _accuracy(name: str) -> Figure:
-    return lambda result: None if result.figures is None else getattr(result.figures, name)
+def _accuracy(name: str) -> Statistic:
+    return lambda result: None if result.statistics is None else getattr(result.statistics, name)
 
 
-def _usage(name: str) -> Figure:
+def _usage(name: str) -> Statistic:
     return lambda result: None if result.usage is None else getattr(result.usage, name)
 
 
@@ -59,7 +59,7 @@ _ACCURACY = (
     "calibration_error",
 )
 
-FIGURES: dict[str, Figure] = {
+STATISTICS: dict[str, Statistic] = {
     "miou": lambda result: result.miou,
     "streaming_miou": lambda result: result.streaming_miou,
     **{name: _accuracy(name) for name in _ACCURACY},
@@ -127,9 +127,9 @@ def _requirement(word: str) -> Requirement:
             f"got '{word}' in --require."
         )
     name, comparison, written = match.groups()
-    if name not in FIGURES and not (name.startswith(_CLASS_IOU) and len(name) > len(_CLASS_IOU)):
+    if name not in STATISTICS and not (name.startswith(_CLASS_IOU) and len(name) > len(_CLASS_IOU)):
         raise EvaluationError(
-            f"Expected a figure out of {', '.join(FIGURES)} or {_CLASS_IOU}CLASS in --require, got '{name}'."
+            f"Expected a figure out of {', '.join(STATISTICS)} or {_CLASS_IOU}CLASS in --require, got '{name}'."
         )
     if _NUMBER.fullmatch(written) is None:
         raise EvaluationError(
@@ -168,17 +168,17 @@ def _verdict(requirement: Requirement, result: Result) -> Verdict:
 
 def _value(name: str, result: Result) -> float | None:
     if not name.startswith(_CLASS_IOU):
-        return FIGURES[name](result)
-    if result.figures is None:
+        return STATISTICS[name](result)
+    if result.statistics is None:
         return None
-    return {_CLASS_IOU + _word(key): iou for key, iou in result.figures.iou.items()}[name]
+    return {_CLASS_IOU + _word(key): iou for key, iou in result.statistics.iou.items()}[name]
 
 
 def _why_not(name: str, result: Result) -> str:
     live_only = name.startswith(("latency_", "age_", "streaming_")) or name in ("jitter", "dropped")
     if live_only and result.mode != LIVE:
         return f"there is no {name} in {result.mode} mode; run with --live"
-    if result.figures is None and (name in ("miou", "streaming_miou", *_ACCURACY) or name.startswith(_CLASS_IOU)):
+    if result.statistics is None and (name in ("miou", "streaming_miou", *_ACCURACY) or name.startswith(_CLASS_IOU)):
         return "nothing was scored without ground truth; name it with --ground-truth-topic or --ground-truth-dir"
     if name.startswith(_CLASS_IOU):
         return "the class has no ground truth in the bags; leave it out"

@@ -64,7 +64,7 @@ def open_fastest(openers: Mapping[str, Callable[[], Engine]], key: Key, size: tu
     whole_key = {"engines": ",".join(openers), "size": f"{size[0]}x{size[1]}", **key}
     try:
         choice = cache.artifact("choice", whole_key, "json", build=measure)
-        name = choice.facts["engine"]
+        name = choice.metadata["engine"]
         chosen = opened.pop(name, None)
     finally:
         for other in opened.values():
@@ -80,8 +80,8 @@ def open_fastest(openers: Mapping[str, Callable[[], Engine]], key: Key, size: tu
     if any(isinstance(error, DeviceError) for error in left_out.values()):
         # Memory that is taken now may be free at the next start.
         cache.discard(choice)
-    log.info(_reason(choice.facts))
-    others = (f"Engine {name} is left out: {reason}" for name, reason in choice.facts["left_out"].items())
+    log.info(_reason(choice.metadata))
+    others = (f"Engine {name} is left out: {reason}" for name, reason in choice.metadata["left_out"].items())
     engine.notes += (*choice.notes, *others)
     return engine
 
@@ -94,11 +94,11 @@ def machine_key(device: torch.device, distributions: Sequence[str]) -> Key:
     return {"device": processor(), "threads": torch.get_num_threads(), "versions": versions}
 
 
-def _reason(facts: Mapping[str, Any]) -> str:
-    if len(facts["times_ms"]) == 1:
-        return f"Engine {facts['engine']} is the only one that runs here."
-    measured = ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in facts["times_ms"].items())
-    return f"Engine {facts['engine']} is the fastest here: {measured} per image, measured at first start."
+def _reason(metadata: Mapping[str, Any]) -> str:
+    if len(metadata["times_ms"]) == 1:
+        return f"Engine {metadata['engine']} is the only one that runs here."
+    measured = ", ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in metadata["times_ms"].items())
+    return f"Engine {metadata['engine']} is the fastest here: {measured} per image, measured at first start."
 
 
 def _median_ms(engine: Engine, size: tuple[int, int]) -> float:

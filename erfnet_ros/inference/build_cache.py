@@ -1,6 +1,6 @@
 """Build cache for compiled inference engines, graphs, measurements and whatever else takes long to make.
 
-Each file has a description of the same name, a JSON object with the key that it was built for, facts and its SHA-256.
+Each file has a description of the same name, a JSON object with the key it was built for, metadata and its SHA-256.
 Only a file that agrees with its description is used: what is truncated, damaged or of another key is built again.
 """
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 Key = Mapping[str, str | int | float | None]
 Build = Callable[[Path], Mapping[str, Any]]
-Facts = Mapping[str, Any]
+Metadata = Mapping[str, Any]
 
 VARIABLE = "ERFNET_ROS_CACHE"
 """Environment variable that names the cache folder."""
@@ -38,7 +38,7 @@ VARIABLE = "ERFNET_ROS_CACHE"
 KEPT = 20
 """How many files of a kind stay: the most recently used."""
 
-_DESCRIPTION = ".facts.json"
+_DESCRIPTION = ".metadata.json"
 
 _MODE = 0o644
 """Only the owner writes, whatever the umask."""
@@ -49,13 +49,13 @@ class Artifact:
     """A file that was built, now (`built`) or before.
 
     Attributes:
-        path: The file; where the builder wrote none, only the facts are kept.
-        facts: What the builder returned, as JSON gives it back.
+        path: The file; where the builder wrote none, only the metadata is kept.
+        metadata: What the builder returned, as JSON gives it back.
         notes: Faults of the cache that the user should know of, a sentence each.
     """
 
     path: Path
-    facts: Facts
+    metadata: Metadata
     built: bool
     notes: tuple[str, ...]
 
@@ -94,8 +94,8 @@ class Cache:
             kind: What kind of file it is, such as "tensorrt": letters, digits and dashes.
             key: All that the content depends on; another key is another file.
             suffix: How the file's name ends, such as "engine".
-            build: Writes the file at a path and returns facts that JSON can hold; a builder that writes no file has
-                only its facts kept. Its exceptions are raised here, and leave no file.
+            build: Writes the file at a path and returns metadata that JSON can hold; a builder that writes no file
+                has only its metadata kept. Its exceptions are raised here, and leave no file.
 
         Raises:
             EngineError: The disk of the temporary folder, where files are built, is full.
@@ -119,20 +119,20 @@ class Cache:
             bad = os.path.exists(path) or os.path.exists(_description(path))
             causes = "damaged, made for another key, or open to changes by other users"
             notes = (f"{path} was {causes}, so it was built again.",) if bad else ()
-            built, facts = _built(path.name, build)
+            built, metadata = _built(path.name, build)
             try:
                 if unusable:
                     raise unusable
-                _store(built, path, {"key": dict(key), "facts": facts, "sha256": _sha256(built)})
+                _store(built, path, {"key": dict(key), "metadata": metadata, "sha256": _sha256(built)})
             except OSError as error:
                 note = (
                     f"The cache folder {self.folder} cannot be used ({error.strerror}), so what is built lasts for "
                     f"this run only; make room or give rights there, or name another folder: {VARIABLE}=FOLDER."
                 )
-                _temporary[path] = Artifact(built, facts, True, (note, *notes))
+                _temporary[path] = Artifact(built, metadata, True, (note, *notes))
                 return _temporary[path]
             _remove_old(path, kind)
-        return Artifact(path, facts, True, notes)
+        return Artifact(path, metadata, True, notes)
 
     def holds(self, kind: str, key: Key, suffix: str) -> bool:
         """Tell whether the file of a key is there and whole, so that `artifact` would build nothing."""
@@ -162,12 +162,12 @@ class Cache:
                 _check_owner(entry)
             described = json.loads(_description(path).read_bytes())
             whole = described["key"] == dict(key) and described["sha256"] == _sha256(path)
-            facts = dict(described["facts"])
+            metadata = dict(described["metadata"])
         except (OSError, KeyError, TypeError, ValueError, RecursionError):
             return None
         with suppress(OSError):
             os.utime(_description(path))
-        return Artifact(path, facts, False, ()) if whole else None
+        return Artifact(path, metadata, False, ()) if whole else None
 
 
 def _check_owner(path: Path) -> None:
@@ -193,8 +193,8 @@ def _locked(path: Path, kind: str) -> AbstractContextManager[object]:
         return lock.acquire()
 
 
-def _built(name: str, build: Build) -> tuple[Path, Facts]:
-    """Run a builder in the temporary folder; return its file and its facts."""
+def _built(name: str, build: Build) -> tuple[Path, Metadata]:
+    """Run a builder in the temporary folder; return its file and its metadata."""
     try:
         path = Path(_temporary_folder().name) / name
         return path, json.loads(json.dumps(dict(build(path))))

@@ -88,7 +88,7 @@ def _evaluate(setup: TrainingSetup, data: DataSet) -> float | None:
         """Write a frame's picture: image, ground truth and prediction side by side."""
         frame = data[scored.index]
         labels = segmenter(frame.rgb).labels
-        miou = scored.figures.miou or 0.0
+        miou = scored.statistics.miou or 0.0
         colored = blend(frame.rgb, labels, data.class_set.palette(), 0.5)
         sample = Sample(f"mIoU {100 * miou:.1f} %", frame.rgb, frame.ground_truth, labels, colored)
         picture = Path(_STRIPS) / f"{stem}.png"
@@ -100,10 +100,10 @@ def _evaluate(setup: TrainingSetup, data: DataSet) -> float | None:
     best = tuple(with_strip(frame, f"best_{n}") for n, frame in enumerate(measurement.best(_SHOWN), 1))
     worst = tuple(with_strip(frame, f"worst_{n}") for n, frame in enumerate(measurement.worst(_SHOWN), 1))
     Evaluation(data.split, measurement.score, best, worst).write(run)
-    figures = measurement.score.figures()
-    if figures.miou is not None:
-        log.info("mIoU on %s: %.2f %% over %d frames.", data.split, 100 * figures.miou, figures.frames)
-    return figures.miou
+    statistics = measurement.score.statistics()
+    if statistics.miou is not None:
+        log.info("mIoU on %s: %.2f %% over %d frames.", data.split, 100 * statistics.miou, statistics.frames)
+    return statistics.miou
 
 
 def _history(setup: TrainingSetup, curves: TrainingCurves) -> History:

@@ -9,11 +9,11 @@ import numpy as np
 from erfnet_ros import __version__
 from erfnet_ros.core.config_schema import encode
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
+from erfnet_ros.evaluation.metrics.segmentation_score import Score, ScoreStatistics
 from erfnet_ros.training.history import CurvePoint, Evaluation, FrameResult, History
 from erfnet_ros.visualization.html import render
 from erfnet_ros.visualization.html.class_charts import class_bars, class_table, confusion_chart
-from erfnet_ros.visualization.html.elements import Block, Code, Facts, Note, Page, Picture, Section, Tile
+from erfnet_ros.visualization.html.elements import Block, Code, Metadata, Note, Page, Picture, Section, Tile
 from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number, percent
 from erfnet_ros.visualization.html.histograms import calibration_chart
 from erfnet_ros.visualization.html.images import file_uri
@@ -29,36 +29,36 @@ def write_report(run: Path) -> Path:
 
 def build_page(run: Path, history: History, evaluation: Evaluation | None) -> Page:
     """Return the page; see `write_report`."""
-    figures = None if evaluation is None else evaluation.score.figures()
+    statistics = None if evaluation is None else evaluation.score.statistics()
     sections = [Section("Curves", _curves(history))]
     notes = []
-    if evaluation is None or figures is None:
+    if evaluation is None or statistics is None:
         notes.append(Note("Nothing was evaluated, so the score is unknown; see 'erfnet evaluate'.", "fair"))
     else:
-        sections += [_score_section(evaluation.score, figures, evaluation.split), _frames_section(run, evaluation)]
-        if figures.absent:
-            absent = figures.absent_classes()
+        sections += [_score_section(evaluation.score, statistics, evaluation.split), _frames_section(run, evaluation)]
+        if statistics.absent:
+            absent = statistics.absent_classes()
             notes.append(Note(f"Without ground truth, and so left out of the means: {absent}."))
     sections += [_data_section(history), _provenance_section(history)]
     return Page(
         title=f"Training: {history.recipe_name} on {history.data}",
         subtitle=f"{history.hardware}, seed {history.seed}",
-        tiles=_tiles(history, figures, None if evaluation is None else evaluation.split),
+        tiles=_tiles(history, statistics, None if evaluation is None else evaluation.split),
         sections=sections,
         notes=notes,
         footer=f"Written by erfnet_ros {__version__}. This file is self-contained.",
     )
 
 
-def _tiles(history: History, figures: Figures | None, split: str | None) -> list[Tile]:
+def _tiles(history: History, statistics: ScoreStatistics | None, split: str | None) -> list[Tile]:
     tiles = []
-    if figures is not None:
-        frames = f"{split}, {number(figures.frames)} frames"
+    if statistics is not None:
+        frames = f"{split}, {number(statistics.frames)} frames"
         tiles += [
-            Tile("mIoU", percent(figures.miou, 2), frames),
-            Tile("pixel accuracy", percent(figures.pixel_accuracy)),
-            Tile("boundary F-score", percent(figures.boundary_f)),
-            Tile("calibration error", percent(figures.calibration_error), "confidence against hits"),
+            Tile("mIoU", percent(statistics.miou, 2), frames),
+            Tile("pixel accuracy", percent(statistics.pixel_accuracy)),
+            Tile("boundary F-score", percent(statistics.boundary_f)),
+            Tile("calibration error", percent(statistics.calibration_error), "confidence against hits"),
         ]
     mious = [point.val_miou for point in history.points if point.val_miou is not None]
     if mious:
@@ -99,14 +99,14 @@ def _by_stage(history: History, quantity: str) -> list[Series]:
     ]
 
 
-def _score_section(score: Score, figures: Figures, split: str) -> Section:
+def _score_section(score: Score, statistics: ScoreStatistics, split: str) -> Section:
     names = score.class_set.names
-    shares = [figures.iou[name] for name in names]
-    blocks: list[Block] = [class_bars(names, shares, "IoU by class", mean=figures.miou)]
+    shares = [statistics.iou[name] for name in names]
+    blocks: list[Block] = [class_bars(names, shares, "IoU by class", mean=statistics.miou)]
     calibration = score.calibration
     if sum(calibration.pixels):
         blocks.append(calibration_chart(calibration.mean_confidence, calibration.accuracy, calibration.pixels))
-    boundary = {"boundary F": [figures.boundary_f_by_class.get(name) for name in names]}
+    boundary = {"boundary F": [statistics.boundary_f_by_class.get(name) for name in names]}
     blocks.append(class_table(names, score.class_set.colors, score.matrix, shares, boundary))
     blocks.append(confusion_chart(names, score.matrix))
     return Section(f"Score on {split}", blocks)
@@ -138,11 +138,11 @@ def _data_section(history: History) -> Section:
 
 
 def _provenance_section(history: History) -> Section:
-    facts = {
+    metadata = {
         "command": history.command,
         "data": history.data,
         "seed": str(history.seed),
         "hardware": history.hardware,
         **{f"version: {name}": text for name, text in history.versions.items()},
     }
-    return Section("How to repeat this run", [Facts([(name, (text,)) for name, text in facts.items()])])
+    return Section("How to repeat this run", [Metadata([(name, (text,)) for name, text in metadata.items()])])

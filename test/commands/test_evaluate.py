@@ -84,9 +84,9 @@ def test_the_command_says_what_the_segmenter_scores(
     assert erfnet([*command, "--pictures", str(pictures)]) == 0
     settings = {"device": "cpu", "precision": "fp32", "input_size": (64, 48)}
     score = direct(camvid, "camvid", "test", [0, 1, 2], **settings)
-    figures = score.figures()
+    statistics = score.statistics()
     content = json.loads(out.read_text())
-    assert {name: content[name] for name in figures.to_dict()} == figures.to_dict()
+    assert {name: content[name] for name in statistics.to_dict()} == statistics.to_dict()
     assert Score.from_dict(content["score"]) == score
     assert [frame["name"] for frame in content["by_frame"]] == [f"test_{index:05d}" for index in range(3)]
     assert content["provenance"] | {"versions": ""} == {
@@ -106,8 +106,8 @@ def test_the_command_says_what_the_segmenter_scores(
         "versions": "",
     }
     printed = capsys.readouterr().out
-    assert figures.miou is not None
-    assert f"{100 * figures.miou:.2f} %" in printed
+    assert statistics.miou is not None
+    assert f"{100 * statistics.miou:.2f} %" in printed
     assert all(name in printed for name in (*CAMVID.names, "boundary F-score", "calibration error", "construction"))
     assert sorted(path.name for path in pictures.iterdir()) == ["best.png", "confusions.png", "worst.png"]
     assert list(out.parent.iterdir()) == [out], "nothing half-written is left next to it"
@@ -293,7 +293,7 @@ def test_real_frames_score_as_in_a_plain_loop(tmp_path: Path) -> None:
     indices = [(2 * i + 1) * 233 // 24 for i in range(12)]
     expected = direct(SHARED_CAMVID, "camvid", "test", indices, device="cpu", precision="fp32")
     content = json.loads(out.read_text())
-    assert content["miou"] == expected.figures().miou
+    assert content["miou"] == expected.statistics().miou
     assert content["miou"] > 0.4
     assert content["provenance"]["frames"] == "12 of 233, evenly spread"
 

@@ -55,7 +55,7 @@ def test_two_bags_of_one_name_in_two_processes_make_one_report_and_two_output_ba
     write_bag(other, shots()[:4])
     assert run(bag, other, "-o", tmp_path / "out", *FAST, "--jobs", "2", "--output-bag") == 0
     result = Result.read(tmp_path / "out")
-    assert [(facts.name, facts.frames) for facts in result.bags] == [("drive", FRAMES), ("drive", 4)]
+    assert [(bag.name, bag.frames) for bag in result.bags] == [("drive", FRAMES), ("drive", 4)]
     assert {folder.name for folder in (tmp_path / "out" / "bags").iterdir()} == {"drive", "drive_2"}
 
 
@@ -127,4 +127,4 @@ def test_camvid_from_a_bag_scores_what_it_scores_from_its_folder(
     score = Result.read(tmp_path / "out").score
     assert score is not None
     assert score.frames == len(frames)
-    assert score.figures().miou == pytest.approx(direct.figures().miou, abs=1e-4)
+    assert score.statistics().miou == pytest.approx(direct.statistics().miou, abs=1e-4)

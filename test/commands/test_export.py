@@ -66,8 +66,8 @@ def test_a_size_and_an_input_size_are_kept_to(
     assert main([str(trained), "-o", str(path), "--size", "80x56", "--input-size", "40x32"]) == 0
     assert "images of 80x56, seen by the network at 40x32, fp32" in capsys.readouterr().out
     session, _ = run(path, (80, 56))
-    facts = json.loads(session.get_modelmeta().custom_metadata_map["erfnet_ros"])
-    assert (facts["camera_size"], facts["input_size"]) == ([80, 56], [40, 32])
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map["erfnet_ros"])
+    assert (metadata["camera_size"], metadata["input_size"]) == ([80, 56], [40, 32])
 
 
 def test_a_graph_that_answers_otherwise_is_refused_and_the_old_file_kept(trained: Path, tmp_path: Path) -> None:

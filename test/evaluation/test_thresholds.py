@@ -12,7 +12,7 @@ from support.evaluation_samples import live_result
 from erfnet_ros.core.class_set import CITYSCAPES
 from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.evaluation.results.result import OFFLINE, Result
-from erfnet_ros.evaluation.thresholds import FIGURES, check, check_classes, parse
+from erfnet_ros.evaluation.thresholds import STATISTICS, check, check_classes, parse
 
 LIVE_RESULT = live_result()
 
@@ -161,7 +161,7 @@ def test_what_does_not_follow_the_grammar_is_refused(text: str, problem: str) ->
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(sorted(FIGURES)),
+            st.sampled_from(sorted(STATISTICS)),
             st.sampled_from([">=", "<=", ">", "<", "=="]),
             st.floats(allow_nan=False, allow_infinity=False),
         ),

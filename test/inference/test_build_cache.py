@@ -113,21 +113,21 @@ def another_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_what_was_built_is_found_again_with_its_facts(tmp_path: Path) -> None:
+def test_what_was_built_is_found_again_with_its_metadata(tmp_path: Path) -> None:
     builder = Builder()
     first, second = get(tmp_path / "new" / "folder", builder), get(tmp_path / "new" / "folder", builder)
     assert (first.built, second.built, len(builder.paths)) == (True, False, 1)
     assert first.path == second.path
     assert second.path.read_bytes() == CONTENT
-    assert first.facts == second.facts == {"agreement": 0.998, "sizes": [64, 48]}
+    assert first.metadata == second.metadata == {"agreement": 0.998, "sizes": [64, 48]}
     assert first.notes == second.notes == ()
 
 
-def test_a_builder_that_writes_no_file_has_its_facts_kept(tmp_path: Path) -> None:
+def test_a_builder_that_writes_no_file_has_its_metadata_kept(tmp_path: Path) -> None:
     """A measured choice of engine is a few words, not a file."""
     first, again = (Cache(tmp_path).artifact("choice", KEY, "json", build=lambda _: {"engine": "x"}) for _ in range(2))
-    assert (first.built, again.built, again.facts) == (True, False, {"engine": "x"})
-    assert names(tmp_path) == [f"{first.path.name}.facts.json"]
+    assert (first.built, again.built, again.metadata) == (True, False, {"engine": "x"})
+    assert names(tmp_path) == [f"{first.path.name}.metadata.json"]
 
 
 def test_another_key_is_another_file_whatever_its_order(tmp_path: Path) -> None:
@@ -136,15 +136,15 @@ def test_another_key_is_another_file_whatever_its_order(tmp_path: Path) -> None:
     assert not Cache(tmp_path).artifact("engine", dict(reversed(KEY.items())), "plan", build=Builder()).built
 
 
-DAMAGED_DESCRIPTIONS = ["", "{", "[]", '{"key": 1}', '{"key": {}, "facts": 3, "size": 4}', "[" * 100_000, "\xff"]
+DAMAGED_DESCRIPTIONS = ["", "{", "[]", '{"key": 1}', '{"key": {}, "metadata": 3, "size": 4}', "[" * 100_000, "\xff"]
 
 
 @pytest.mark.parametrize(
     ("suffix", "content"),
     [
         *(("", content) for content in (CONTENT[:50], b"", CONTENT[:-1] + b"?", None)),
-        *((".facts.json", text.encode("latin-1")) for text in DAMAGED_DESCRIPTIONS),
-        (".facts.json", None),
+        *((".metadata.json", text.encode("latin-1")) for text in DAMAGED_DESCRIPTIONS),
+        (".metadata.json", None),
     ],
     ids=range(12),
 )
@@ -170,7 +170,7 @@ def test_a_file_of_another_key_is_not_trusted(tmp_path: Path) -> None:
     """Whole by itself, but copied to the wrong name."""
     path, other = get(tmp_path).path, get(tmp_path, weights="other").path
     path.write_bytes(other.read_bytes())
-    Path(f"{path}.facts.json").write_bytes(Path(f"{other}.facts.json").read_bytes())
+    Path(f"{path}.metadata.json").write_bytes(Path(f"{other}.metadata.json").read_bytes())
     assert get(tmp_path).built
 
 
@@ -199,14 +199,14 @@ def test_a_discarded_file_is_not_there_and_built_again(tmp_path: Path) -> None:
 def test_the_twenty_last_used_of_a_kind_stay(tmp_path: Path) -> None:
     now = time.time()
     for width in range(25):
-        sidecar = Path(f"{get(tmp_path, width=width).path}.facts.json")
+        sidecar = Path(f"{get(tmp_path, width=width).path}.metadata.json")
         os.utime(sidecar, (now - 1000 + width, now - 1000 + width))
     other = Cache(tmp_path).artifact("engine-int8", KEY, "plan", build=Builder())
     assert not get(tmp_path, width=5).built  # the oldest that is left, now used again
     get(tmp_path, width=25)
     assert not get(tmp_path, width=5).built
     assert len(list(tmp_path.glob("engine-????????????????.plan"))) == 20
-    assert len(list(tmp_path.glob("engine-????????????????.plan.facts.json"))) == 20
+    assert len(list(tmp_path.glob("engine-????????????????.plan.metadata.json"))) == 20
     assert other.path.exists()
     assert get(tmp_path, width=6).built
 
@@ -231,11 +231,11 @@ def test_of_two_processes_one_builds_and_the_other_takes_the_result(
         build_cache.log.removeHandler(handler)
     assert not artifact.built
     assert builder.paths == []
-    assert artifact.facts == {"by": "another"}
+    assert artifact.metadata == {"by": "another"}
     assert artifact.path.read_bytes() == CONTENT
     assert "waiting for it" in caplog.text
     assert another_process.wait(20) == 0
-    assert names(tmp_path) == [artifact.path.name, f"{artifact.path.name}.facts.json", "go"]
+    assert names(tmp_path) == [artifact.path.name, f"{artifact.path.name}.metadata.json", "go"]
 
 
 @pytest.mark.timeout(60)
@@ -247,7 +247,7 @@ def test_a_builder_that_is_killed_leaves_neither_a_lock_nor_half_a_file(
     artifact = get(tmp_path)
     assert artifact.built
     assert artifact.path.read_bytes() == CONTENT
-    assert names(tmp_path) == [artifact.path.name, f"{artifact.path.name}.facts.json"]
+    assert names(tmp_path) == [artifact.path.name, f"{artifact.path.name}.metadata.json"]
 
 
 def test_a_folder_without_the_right_to_write_still_serves_what_is_in_it(open_folder: Path) -> None:
@@ -297,7 +297,7 @@ print(json.dumps([str(artifact.path), artifact.path.stat().st_size, *artifact.no
 """
 
 
-@pytest.mark.parametrize("which", ["", "plan", "plan.facts.json"], ids=["folder", "file", "description"])
+@pytest.mark.parametrize("which", ["", "plan", "plan.metadata.json"], ids=["folder", "file", "description"])
 @pytest.mark.parametrize("how", ["another's", "group may write", "all may write"])
 def test_what_another_user_could_have_planted_is_not_used(tmp_path: Path, which: str, how: str) -> None:
     """An engine is code, and whoever plants one can write its checksum too."""

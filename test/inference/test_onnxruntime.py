@@ -94,7 +94,7 @@ def test_the_graph_is_written_once_and_taken_from_the_cache_then(engine: OnnxRun
     """Writing it takes seconds, which no robot should wait for at every start."""
     files = {file: file.stat().st_mtime_ns for file in folder.glob("*.onnx")}
     (description,) = folder.glob("*.json")
-    assert 0.995 <= json.loads(description.read_text())["facts"]["agreement"] <= 1
+    assert 0.995 <= json.loads(description.read_text())["metadata"]["agreement"] <= 1
     again = OnnxRuntimeEngine(EngineRequest(trained(), "cpu"), cache=Cache(folder))
     assert {file: file.stat().st_mtime_ns for file in folder.glob("*.onnx")} == files
     image = Street(4, SIZE).frame(0)[0][None]

@@ -19,7 +19,7 @@ from erfnet_ros.data.synthetic.street import Street
 from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Provenance, Usage
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
 from erfnet_ros.evaluation.metrics.segmentation_score import Score
-from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistencyFigures
+from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistencyStatistics
 from erfnet_ros.evaluation.offline.aggregate import combine
 from erfnet_ros.evaluation.offline.job import Job, JobResult, run_job
 from erfnet_ros.evaluation.results.frame_records import ANSWERED, DROPPED, REJECTED, FrameRecord
@@ -168,7 +168,7 @@ def live_result() -> Result:
         jitter_ms=5.0,
         age_ms=None,
         stages_ms={"inference": LatencyStatistics(30.0, 31.0, 32.0, 33.0, 30.5)},
-        temporal_consistency=TemporalConsistencyFigures(0.25, {"sky": 0.5, "road": None}, 1),
+        temporal_consistency=TemporalConsistencyStatistics(0.25, {"sky": 0.5, "road": None}, 1),
         usage=Usage(150.0, 700.0, 650.0),
         provenance=replace(PROVENANCE, rate=1.0),
         records=(

@@ -227,10 +227,10 @@ def test_the_cityscapes_layout_trains_with_the_papers_recipe_is_evaluated_and_ex
     assert {"loss", "learning_rate", "val_miou"} <= set(events.Tags()["scalars"])
     assert {"crops", "frame_0"} <= set(events.Tags()["images"])
 
-    weights_file, figures = str(run / "checkpoint.safetensors"), tmp_path / "figures.json"
+    weights_file, json_file = str(run / "checkpoint.safetensors"), tmp_path / "figures.json"
     evaluate = ["evaluate", "cityscapes", "--data", str(data), "--split", "val", "--checkpoint", weights_file]
-    assert main([*evaluate, "--json", str(figures)]) == 0
-    assert json.loads(figures.read_text())["miou"] == pytest.approx(checkpoint.miou, abs=1e-9)
+    assert main([*evaluate, "--json", str(json_file)]) == 0
+    assert json.loads(json_file.read_text())["miou"] == pytest.approx(checkpoint.miou, abs=1e-9)
     assert main(["export", weights_file, "-o", str(tmp_path / "network.onnx"), "--size", "64x48"]) == 0
     assert (tmp_path / "network.onnx").stat().st_size > 1_000_000
 

@@ -78,7 +78,7 @@ def test_the_page_is_written_from_the_files_of_the_run(tmp_path: Path) -> None:
     path = write_report(tmp_path)
     assert path == tmp_path / "report.html"
     found = browser.Document(path.read_text(encoding="utf-8"))
-    miou = evaluation(tmp_path).score.figures().miou
+    miou = evaluation(tmp_path).score.statistics().miou
     for text in (
         "Training: paper on camvid, split train (367 frames)",
         f"mIoU {100 * miou:.2f} % val, 1 frames",

@@ -32,14 +32,14 @@ _BYTES_A_PIXEL = 5
 
 def issue_report(report: Report) -> str:
     """Return the report as Markdown that stands alone."""
-    facts = [f"- {name}: {render.escape(value)}" for name, value in _device_facts()]
-    parts = ["## erfnet benchmark", "\n".join(facts), as_markdown(report)]
+    lines = [f"- {name}: {render.escape(value)}" for name, value in _device_info()]
+    parts = ["## erfnet benchmark", "\n".join(lines), as_markdown(report)]
     if report.limits.gmac_s:
         parts.append(f"**Lower bounds, from this machine's own rates**\n\n{render.table(_bounds(report))}\n")
     return "\n\n".join(parts)
 
 
-def _device_facts() -> Iterator[tuple[str, str]]:
+def _device_info() -> Iterator[tuple[str, str]]:
     """Yield what decides the times and stands in no table, by name; what the machine does not tell is left out."""
     yield "system", f"{platform.platform()}, Python {platform.python_version()}"
     yield "driver", nvidia_driver() or "no NVIDIA driver"

@@ -199,14 +199,14 @@ def _whole(begin: bytes, end: bytes) -> bool:
 
 
 def _row(topic: TopicInfo) -> tuple[str, str, str, str]:
-    facts = []
+    parts = []
     if topic.rate_hz is not None:
-        facts.append(f"{topic.rate_hz:.2f} Hz")
+        parts.append(f"{topic.rate_hz:.2f} Hz")
     if topic.largest_gap_s is not None:
-        facts.append(f"largest gap {topic.largest_gap_s:.3f} s at {topic.gap_at_s:.3f} s")
+        parts.append(f"largest gap {topic.largest_gap_s:.3f} s at {topic.gap_at_s:.3f} s")
     if topic.image is not None:
-        facts.append(topic.image)
-    return topic.name, topic.type, str(topic.count), ", ".join(facts)
+        parts.append(topic.image)
+    return topic.name, topic.type, str(topic.count), ", ".join(parts)
 
 
 def _is_image(topic: TopicInfo | Message) -> bool:

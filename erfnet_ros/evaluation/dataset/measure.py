@@ -11,7 +11,7 @@ from erfnet_ros.core.array_types import ConfusionMatrix, Pixels
 from erfnet_ros.core.pipelining import Prefetcher
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.data.frame_sources import Frame
-from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
+from erfnet_ros.evaluation.metrics.segmentation_score import FrameStatistics, Score
 from erfnet_ros.inference.segmenter import Segmentation
 
 Segment = Callable[[Pixels], Segmentation]
@@ -27,7 +27,7 @@ class FrameScore:
 
     index: int
     name: str
-    figures: FrameFigures
+    statistics: FrameStatistics
     matrix: ConfusionMatrix
 
 
@@ -83,7 +83,9 @@ class Measurement:
         )
 
     def _ranked(self) -> tuple[FrameScore, ...]:
-        known = [(frame.figures.miou, frame.index, frame) for frame in self.frames if frame.figures.miou is not None]
+        known = [
+            (frame.statistics.miou, frame.index, frame) for frame in self.frames if frame.statistics.miou is not None
+        ]
         return tuple(frame for _, _, frame in sorted(known, key=lambda entry: entry[:2]))
 
 
@@ -112,7 +114,7 @@ def measure(
             found = segment(prepared.rgb)
             if prepared.ground_truth is not None:
                 before = score.matrix.copy()
-                figures = score.add(prepared.ground_truth, found.labels, found.confidence)
-                frames.append(FrameScore(index, frame.name, figures, score.matrix - before))
+                statistics = score.add(prepared.ground_truth, found.labels, found.confidence)
+                frames.append(FrameScore(index, frame.name, statistics, score.matrix - before))
             keep(prepared, found.labels)
     return Measurement(score, tuple(frames), tuple(sorted(sizes)))

@@ -17,7 +17,7 @@ from erfnet_ros.core.output_files import write_file
 from erfnet_ros.data.datasets import DataSet
 from erfnet_ros.evaluation.dataset.measure import Confusion, FrameScore, Measurement, Segment
 from erfnet_ros.evaluation.dataset.protocol import Protocol
-from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
+from erfnet_ros.evaluation.metrics.segmentation_score import Score, ScoreStatistics
 from erfnet_ros.evaluation.results.provenance import EngineMetadata
 from erfnet_ros.models.checkpoint import Checkpoint
 from erfnet_ros.models.pipeline import network_size
@@ -83,19 +83,19 @@ def show(evaluation: Evaluation, console: Console) -> None:
     if evaluation.measurement.frames:
         _print_score(evaluation.measurement.score, console)
         confusions = enumerate(evaluation.measurement.confusions(_CONFUSIONS), 1)
-        _print_facts({f"confusion {number}": _text(each) for number, each in confusions}, console)
+        _print_values({f"confusion {number}": _text(each) for number, each in confusions}, console)
     else:
         console.print("No ground truth to score against.")
-    _print_facts({name.replace("_", " "): value for name, value in evaluation.provenance().items()}, console)
+    _print_values({name.replace("_", " "): value for name, value in evaluation.provenance().items()}, console)
 
 
 def write_json(path: Path, evaluation: Evaluation) -> None:
     """Write all figures, the counts behind them, each frame's own and the provenance; complete or not there."""
     measurement = evaluation.measurement
     content = {
-        **measurement.score.figures().to_dict(),
+        **measurement.score.statistics().to_dict(),
         "provenance": evaluation.provenance(),
-        "by_frame": [{"name": frame.name, **asdict(frame.figures)} for frame in measurement.frames],
+        "by_frame": [{"name": frame.name, **asdict(frame.statistics)} for frame in measurement.frames],
         "score": measurement.score.to_dict(),
     }
     write_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -109,7 +109,7 @@ def write_pictures(folder: Path, evaluation: Evaluation) -> None:
             continue
         samples = [_sample(frame, evaluation) for frame in frames]
         title = f"{name} frames of {data.name} {data.split}"
-        overall = f"mIoU {_percent(measurement.score.figures().miou, 2)} over {measurement.score.frames} frames"
+        overall = f"mIoU {_percent(measurement.score.statistics().miou, 2)} over {measurement.score.frames} frames"
         write_png(folder / f"{name}.png", contact_sheet(samples, data.class_set, _ascii(title), overall))
     confusions = measurement.confusions(_CONFUSIONS)
     if confusions:
@@ -127,7 +127,7 @@ def _sample(frame: FrameScore, evaluation: Evaluation) -> Sample:
     prepared = evaluation.protocol(evaluation.data[frame.index])
     labels = evaluation.segment(prepared.rgb).labels
     overlay = blend(prepared.rgb, labels, evaluation.data.class_set.palette(), 0.5)
-    caption = f"{_ascii(frame.name)}  mIoU {_percent(frame.figures.miou)}"
+    caption = f"{_ascii(frame.name)}  mIoU {_percent(frame.statistics.miou)}"
     return Sample(caption, prepared.rgb, prepared.ground_truth, labels, overlay)
 
 
@@ -138,21 +138,21 @@ def _ascii(text: str) -> str:
 
 def _print_score(score: Score, console: Console) -> None:
     """Print the figures of a score, percentages throughout."""
-    figures = score.figures()
-    console.print(_classes(score, figures))
-    if figures.absent:
-        console.print(Text(f"Without ground truth, left out of the means: {figures.absent_classes()}"))
-    if figures.category_iou is not None:
-        console.print(_categories(figures.category_iou))
-    _print_facts({name: _percent(value, 2) for name, value in _summary(figures).items()}, console)
+    statistics = score.statistics()
+    console.print(_classes(score, statistics))
+    if statistics.absent:
+        console.print(Text(f"Without ground truth, left out of the means: {statistics.absent_classes()}"))
+    if statistics.category_iou is not None:
+        console.print(_categories(statistics.category_iou))
+    _print_values({name: _percent(value, 2) for name, value in _summary(statistics).items()}, console)
 
 
-def _print_facts(facts: Mapping[str, str], console: Console) -> None:
+def _print_values(values: Mapping[str, str], console: Console) -> None:
     """Print names and values, a line each; a long value is broken over lines, never cut."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column()
     grid.add_column(overflow="fold")
-    for name, value in facts.items():
+    for name, value in values.items():
         grid.add_row(Text(name), Text(value))
     console.print(grid)
     console.print()
@@ -163,29 +163,29 @@ def _percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def _summary(figures: Figures) -> dict[str, float | None]:
+def _summary(statistics: ScoreStatistics) -> dict[str, float | None]:
     return {
-        "mIoU": figures.miou,
-        "mIoU, false classes as 0": figures.miou_with_false_classes,
-        "category mIoU": figures.category_miou,
-        "frequency-weighted IoU": figures.frequency_weighted_iou,
-        "pixel accuracy": figures.pixel_accuracy,
-        "boundary F-score": figures.boundary_f,
-        "calibration error": figures.calibration_error,
+        "mIoU": statistics.miou,
+        "mIoU, false classes as 0": statistics.miou_with_false_classes,
+        "category mIoU": statistics.category_miou,
+        "frequency-weighted IoU": statistics.frequency_weighted_iou,
+        "pixel accuracy": statistics.pixel_accuracy,
+        "boundary F-score": statistics.boundary_f,
+        "calibration error": statistics.calibration_error,
     }
 
 
-def _classes(score: Score, figures: Figures) -> Table:
+def _classes(score: Score, statistics: ScoreStatistics) -> Table:
     table = Table("class")
     for name in ("share of ground truth", "IoU", "boundary F"):
         table.add_column(name, justify="right")
     true = score.matrix.sum(axis=1)
     total = max(1, int(true.sum()))
     for name, pixels in zip(score.class_set.names, true.tolist(), strict=True):
-        iou = "no ground truth" if name in figures.absent else _percent(figures.iou[name])
-        table.add_row(Text(name), _percent(pixels / total), iou, _percent(figures.boundary_f_by_class.get(name)))
+        iou = "no ground truth" if name in statistics.absent else _percent(statistics.iou[name])
+        table.add_row(Text(name), _percent(pixels / total), iou, _percent(statistics.boundary_f_by_class.get(name)))
     table.add_section()
-    table.add_row("mean", "", _percent(figures.miou), _percent(figures.boundary_f))
+    table.add_row("mean", "", _percent(statistics.miou), _percent(statistics.boundary_f))
     return table
 
 

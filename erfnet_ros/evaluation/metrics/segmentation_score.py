@@ -62,7 +62,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class FrameFigures:
+class FrameStatistics:
     """What one frame says by itself.
 
     Attributes:
@@ -79,7 +79,7 @@ class FrameFigures:
 
 
 @dataclass(frozen=True)
-class Figures:
+class ScoreStatistics:
     """What all frames say together, each figure 0..1; None, never NaN, where nothing was there to take it from.
 
     Attributes:
@@ -138,7 +138,7 @@ class Score:
         # Per class: sum of boundary F-scores in _UNITs, and the number of frames in it.
         self._boundary_sums: npt.NDArray[np.int64] = np.zeros((2, len(class_set)), np.int64)
 
-    def add(self, ground_truth: Pixels, labels: Pixels, confidence: Pixels | None = None) -> FrameFigures:
+    def add(self, ground_truth: Pixels, labels: Pixels, confidence: Pixels | None = None) -> FrameStatistics:
         """Count one frame, and return its own figures.
 
         Args:
@@ -165,7 +165,7 @@ class Score:
         self.frames += 1
         iou = confusion_matrix.class_iou(matrix)
         weakest = {self.class_set.names[i]: float(iou[i]) for i in np.argsort(iou)[:_WEAKEST] if iou[i] < _WEAK}
-        return FrameFigures(
+        return FrameStatistics(
             confusion_matrix.mean_of_known(iou), confusion_matrix.pixel_accuracy(matrix), mean_confidence, weakest
         )
 
@@ -190,14 +190,14 @@ class Score:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def figures(self) -> Figures:
+    def statistics(self) -> ScoreStatistics:
         """Return what the counts say."""
         names = self.class_set.names
         iou = confusion_matrix.class_iou(self.matrix)
         categories, category_miou = self._category_iou()
         sums, frames = self._boundary_sums
         boundary_f = np.where((frames > 0) & ~np.isnan(iou), sums / np.maximum(frames, 1) / _UNIT, np.nan)
-        return Figures(
+        return ScoreStatistics(
             frames=self.frames,
             miou=confusion_matrix.mean_iou(self.matrix),
             miou_with_false_classes=confusion_matrix.mean_iou_with_false_classes(self.matrix),

@@ -14,7 +14,7 @@ from erfnet_ros.core.errors import EvaluationError
 
 
 @dataclass(frozen=True)
-class TemporalConsistencyFigures:
+class TemporalConsistencyStatistics:
     """Label changes over all pairs of consecutive masks.
 
     Attributes:
@@ -73,14 +73,16 @@ class TemporalConsistency:
         total.pairs = self.pairs + other.pairs
         return total
 
-    def figures(self, names: tuple[str, ...]) -> TemporalConsistencyFigures:
+    def statistics(self, names: tuple[str, ...]) -> TemporalConsistencyStatistics:
         """Return the shares, by the names of the classes in the order of their ids."""
         total = int(self.before.sum())
         by_class = {
             name: 1 - int(changed) / int(before) if before else None
             for name, before, changed in zip(names, self.before[:-1], self.changed[:-1], strict=True)
         }
-        return TemporalConsistencyFigures(1 - int(self.changed.sum()) / total if total else None, by_class, self.pairs)
+        return TemporalConsistencyStatistics(
+            1 - int(self.changed.sum()) / total if total else None, by_class, self.pairs
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts in plain lists; not the last mask."""

@@ -54,7 +54,7 @@ def combine(outcomes: Sequence[JobResult], provenance: Provenance, folder: Path)
         jitter_ms=None,
         age_ms=None,
         stages_ms={stage: value for stage, value in stages.items() if value is not None},
-        temporal_consistency=consistency.figures(score.class_set.names),
+        temporal_consistency=consistency.statistics(score.class_set.names),
         usage=_usage([accumulator.resources for accumulator in accumulators]),
         provenance=replace(provenance, duration_s=seconds),
         records=records,

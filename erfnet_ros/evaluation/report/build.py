@@ -12,7 +12,7 @@ from erfnet_ros.core.printable_text import printable
 from erfnet_ros.evaluation import thresholds
 from erfnet_ros.evaluation.report.accuracy import accuracy_section, classes_table, stability_section
 from erfnet_ros.evaluation.report.provenance import provenance_section
-from erfnet_ros.evaluation.report.summary_tiles import figures_table, requirement_notes, tiles
+from erfnet_ros.evaluation.report.summary_tiles import requirement_notes, statistics_table, tiles
 from erfnet_ros.evaluation.report.timing import timing_section
 from erfnet_ros.evaluation.results.result import LIVE, Result
 from erfnet_ros.evaluation.thresholds import Requirement, Verdict
@@ -21,7 +21,7 @@ from erfnet_ros.visualization.html.elements import Block, Note, Page, Picture, S
 from erfnet_ros.visualization.html.formatting import percent
 from erfnet_ros.visualization.html.images import file_uri
 
-FIGURES = "result.json"
+RESULT = "result.json"
 PAGE = "report.html"
 TEXT = "report.md"
 
@@ -63,16 +63,16 @@ def _summary(result: Result) -> list[str]:
         told.append(
             f"consistency   {100 * result.temporal_consistency.share:.2f} % of pixels keep their label in the next mask"
         )
-    if result.miou is not None and result.figures is not None:
+    if result.miou is not None and result.statistics is not None:
         told.append(f"mIoU          {100 * result.miou:.2f} % over {frames.scored} images")
-        if result.figures.absent:
-            told.append(f"absent        {result.figures.absent_classes()}; no ground truth, left out of the mean")
+        if result.statistics.absent:
+            told.append(f"absent        {result.statistics.absent_classes()}; no ground truth, left out of the mean")
         if result.mode == LIVE and result.streaming_miou is not None:
             told.append(f"streaming     {100 * result.streaming_miou:.2f} % mIoU with lateness counted")
-        width = max(map(len, result.figures.iou))
+        width = max(map(len, result.statistics.iou))
         told += [
             f"  {name:<{width}} {'-' if iou is None else f'{100 * iou:.1f} %':>8}"
-            for name, iou in result.figures.iou.items()
+            for name, iou in result.statistics.iou.items()
         ]
     return told + [f"note: {note}" for note in result.notes]
 
@@ -82,10 +82,10 @@ def write_report(
 ) -> list[Path]:
     """Write `result.json`, `report.html` and `report.md`, and return their paths."""
     # The figures first: a fault in the drawing must not cost them.
-    result.write(folder / FIGURES)
+    result.write(folder / RESULT)
     render.write(build_page(result, folder, compare=compare, verdicts=verdicts), folder / PAGE)
     write_file(folder / TEXT, build_markdown(result, compare, verdicts))
-    return [folder / name for name in (FIGURES, PAGE, TEXT)]
+    return [folder / name for name in (RESULT, PAGE, TEXT)]
 
 
 def build_page(
@@ -97,7 +97,7 @@ def build_page(
         timing_section(result, compare),
         stability_section(result),
         frames_section(result, folder),
-        Section("Figures", [figures_table(result, compare)]),
+        Section("Figures", [statistics_table(result, compare)]),
         provenance_section(result, compare),
     ]
     return Page(
@@ -117,7 +117,7 @@ def frames_section(result: Result, folder: Path) -> Section:
         for picture in (picture for picture in result.pictures if picture.kind == kind):
             title = f"{word}: frame {picture.index} of {result.bags[picture.bag].name}"
             weakest = ", ".join(f"{name} {percent(iou)}" for name, iou in picture.weakest.items())
-            figures = [
+            parts = [
                 "" if picture.miou is None else f"mIoU {percent(picture.miou)}",
                 f"weakest: {weakest}" if weakest else "",
                 "" if picture.confidence is None else f"mean confidence {percent(picture.confidence)}",
@@ -128,16 +128,16 @@ def frames_section(result: Result, folder: Path) -> Section:
             except ImageError as error:
                 blocks.append(Note(f"{title}: {error}", "fair"))
             else:
-                blocks.append(Picture(uri, title, ", ".join(text for text in figures if text)))
+                blocks.append(Picture(uri, title, ", ".join(text for text in parts if text)))
     return Section("Frames to look at", blocks)
 
 
 def build_markdown(result: Result, compare: Result | None = None, verdicts: Sequence[Verdict] = ()) -> str:
-    """Return the headline numbers and the table by class as GitHub-flavored Markdown."""
+    """Return the summary tiles and the table by class as GitHub-flavored Markdown."""
     parts = [f"### {render.escape(_title(result))}", render.escape(_subtitle(result, compare))]
     parts += [render.note(note) for note in _notes(result, verdicts)]
     parts.append(render.tiles_table(tiles(result, compare, verdicts)))
-    if result.figures is not None:
+    if result.statistics is not None:
         table = render.table(classes_table(result, compare))
         parts.append(f"<details><summary>By class</summary>\n\n{table}\n\n</details>")
     provenance = result.provenance
@@ -170,9 +170,9 @@ def _notes(result: Result, verdicts: Sequence[Verdict]) -> list[Note]:
     notes = requirement_notes(verdicts)
     notes += [Note(f"{bag.name}: {fault}", "fair") for bag in result.bags for fault in bag.faults]
     notes += [Note(note, "fair") for note in result.notes]
-    if result.figures is None:
+    if result.statistics is None:
         notes.append(Note("There was no ground truth to compare the masks with: accuracy is not known.", "fair"))
-    elif result.figures.absent:
-        absent = result.figures.absent_classes()
+    elif result.statistics.absent:
+        absent = result.statistics.absent_classes()
         notes.append(Note(f"Without ground truth, and so left out of the means: {absent}."))
     return notes

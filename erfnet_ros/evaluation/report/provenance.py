@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from erfnet_ros.evaluation.results.result import Result
-from erfnet_ros.visualization.html.elements import RUNS, Block, Cell, Column, Facts, Note, Section, Table
+from erfnet_ros.visualization.html.elements import RUNS, Block, Cell, Column, Metadata, Note, Section, Table
 from erfnet_ros.visualization.html.formatting import UNKNOWN, duration, number
 
 
 def provenance_section(result: Result, other: Result | None) -> Section:
     """Return what a reader needs to reproduce the numbers, for both runs where there are two."""
-    here = _facts(result)
+    here = _metadata(result)
     blocks: list[Block] = [_bags_table(result, "Bags" if other is None else f"Bags, {RUNS[0]}")]
     if other is None:
-        blocks.append(Facts([(name, (value,)) for name, value in here.items()]))
+        blocks.append(Metadata([(name, (value,)) for name, value in here.items()]))
     else:
-        there = _facts(other)
+        there = _metadata(other)
         names = list(dict.fromkeys([*here, *there]))
         rows = [(name, (here.get(name, UNKNOWN), there.get(name, UNKNOWN))) for name in names]
-        blocks += [_bags_table(other, f"Bags, {RUNS[1]}"), Facts(rows, RUNS)]
+        blocks += [_bags_table(other, f"Bags, {RUNS[1]}"), Metadata(rows, RUNS)]
     return Section("Provenance", [*blocks, *map(Note, result.methods)])
 
 
-def _facts(result: Result) -> dict[str, str]:
+def _metadata(result: Result) -> dict[str, str]:
     provenance = result.provenance
-    facts = {
+    metadata = {
         "mode": result.mode
         if provenance.rate is None
         else f"{result.mode}, at {provenance.rate:g} times the bag's speed",
@@ -43,11 +43,11 @@ def _facts(result: Result) -> dict[str, str]:
         **_named("machine", provenance.machine),
         **_named("version", provenance.versions),
     }
-    return {name: value for name, value in facts.items() if value}
+    return {name: value for name, value in metadata.items() if value}
 
 
-def _named(group: str, facts: Mapping[str, str]) -> dict[str, str]:
-    return {f"{group}: {name.replace('_', ' ')}": value for name, value in facts.items()}
+def _named(group: str, metadata: Mapping[str, str]) -> dict[str, str]:
+    return {f"{group}: {name.replace('_', ' ')}": value for name, value in metadata.items()}
 
 
 def _bags_table(result: Result, title: str) -> Table:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from erfnet_ros.evaluation.results.result import LIVE, Result
-from erfnet_ros.evaluation.thresholds import FIGURES
+from erfnet_ros.evaluation.thresholds import STATISTICS
 from erfnet_ros.evaluation.thresholds import Verdict as ThresholdVerdict
 from erfnet_ros.visualization.html.elements import RUNS, Cell, Column, Note, Table, Tile, Verdict
 from erfnet_ros.visualization.html.formatting import (
@@ -40,17 +40,17 @@ COUNT = Unit(lambda value: number(value, 0), lambda value: signed_number(value, 
 
 
 @dataclass(frozen=True)
-class SummaryFigure:
-    """One figure.
+class SummaryStatistic:
+    """One statistic of a run.
 
     Attributes:
-        figure: Its name in `thresholds.FIGURES`.
+        statistic: Its name in `thresholds.STATISTICS`.
         better: 1 where more is better, -1 where less is, 0 where neither.
-        tile: Whether it is one of the page's headline numbers.
+        tile: Whether the page's summary has a tile of it.
         note: What stands below it.
     """
 
-    figure: str
+    statistic: str
     label: str
     unit: Unit
     better: int
@@ -58,16 +58,16 @@ class SummaryFigure:
     note: Callable[[Result], str] = lambda result: ""
 
     def value(self, result: Result | None) -> float | None:
-        """Return the figure of a run; None where it was not measured or there is no run."""
-        return None if result is None else FIGURES[self.figure](result)
+        """Return it for a run; None where it was not measured or there is no run."""
+        return None if result is None else STATISTICS[self.statistic](result)
 
     def text(self, result: Result | None) -> str:
-        """Return the figure as it is shown."""
+        """Return it as text."""
         value = self.value(result)
         return UNKNOWN if value is None else self.unit.value(value)
 
     def change(self, result: Result, other: Result | None) -> tuple[str, Verdict]:
-        """Return how the figure differs from another run's, and whether for the better; "" where it cannot be said."""
+        """Return how it differs from another run's, and whether for the better; "" where it cannot be said."""
         here, there = self.value(result), self.value(other)
         if here is None or there is None:
             return "", "plain"
@@ -77,28 +77,36 @@ class SummaryFigure:
         return text, "good" if (here - there) * self.better > 0 else "bad"
 
 
-SUMMARY_FIGURES = (
-    SummaryFigure("miou", "mIoU", SHARE, 1, True, lambda result: f"over {number(result.frames.scored)} scored frames"),
-    SummaryFigure("miou_with_false_classes", "mIoU, classes without ground truth as 0", SHARE, 1),
-    SummaryFigure("streaming_miou", "streaming mIoU", SHARE, 1, True, lambda result: "with lateness counted"),
-    SummaryFigure("pixel_accuracy", "pixel accuracy", SHARE, 1, True),
-    SummaryFigure("category_miou", "category mIoU", SHARE, 1),
-    SummaryFigure("frequency_weighted_iou", "frequency-weighted IoU", SHARE, 1),
-    SummaryFigure("boundary_f", "boundary F-score", SHARE, 1, True),
-    SummaryFigure("calibration_error", "calibration error", SHARE, -1, True, lambda result: "confidence against hits"),
-    SummaryFigure(
+SUMMARY_STATISTICS = (
+    SummaryStatistic(
+        "miou", "mIoU", SHARE, 1, True, lambda result: f"over {number(result.frames.scored)} scored frames"
+    ),
+    SummaryStatistic("miou_with_false_classes", "mIoU, classes without ground truth as 0", SHARE, 1),
+    SummaryStatistic("streaming_miou", "streaming mIoU", SHARE, 1, True, lambda result: "with lateness counted"),
+    SummaryStatistic("pixel_accuracy", "pixel accuracy", SHARE, 1, True),
+    SummaryStatistic("category_miou", "category mIoU", SHARE, 1),
+    SummaryStatistic("frequency_weighted_iou", "frequency-weighted IoU", SHARE, 1),
+    SummaryStatistic("boundary_f", "boundary F-score", SHARE, 1, True),
+    SummaryStatistic(
+        "calibration_error", "calibration error", SHARE, -1, True, lambda result: "confidence against hits"
+    ),
+    SummaryStatistic(
         "temporal_consistency", "temporal consistency", SHARE, 1, True, lambda result: "labels kept from mask to mask"
     ),
-    SummaryFigure("latency_p50", "latency p50", SECONDS, -1, True, lambda result: "image published to mask received"),
-    SummaryFigure("latency_p90", "latency p90", SECONDS, -1),
-    SummaryFigure("latency_p99", "latency p99", SECONDS, -1, True, lambda result: _latency_note(result)),
-    SummaryFigure("latency_max", "latency, longest", SECONDS, -1),
-    SummaryFigure("jitter", "jitter", SECONDS, -1),
-    SummaryFigure("age_p50", "age of the mask p50", SECONDS, -1),
-    SummaryFigure("age_p99", "age of the mask p99", SECONDS, -1),
-    SummaryFigure("dropped", "dropped", SHARE, -1, True, lambda result: _of_images(result, result.frames.dropped)),
-    SummaryFigure("rejected", "rejected", SHARE, -1, True, lambda result: _of_images(result, result.frames.rejected)),
-    SummaryFigure(
+    SummaryStatistic(
+        "latency_p50", "latency p50", SECONDS, -1, True, lambda result: "image published to mask received"
+    ),
+    SummaryStatistic("latency_p90", "latency p90", SECONDS, -1),
+    SummaryStatistic("latency_p99", "latency p99", SECONDS, -1, True, lambda result: _latency_note(result)),
+    SummaryStatistic("latency_max", "latency, longest", SECONDS, -1),
+    SummaryStatistic("jitter", "jitter", SECONDS, -1),
+    SummaryStatistic("age_p50", "age of the mask p50", SECONDS, -1),
+    SummaryStatistic("age_p99", "age of the mask p99", SECONDS, -1),
+    SummaryStatistic("dropped", "dropped", SHARE, -1, True, lambda result: _of_images(result, result.frames.dropped)),
+    SummaryStatistic(
+        "rejected", "rejected", SHARE, -1, True, lambda result: _of_images(result, result.frames.rejected)
+    ),
+    SummaryStatistic(
         "fps",
         "frame rate",
         RATE,
@@ -106,45 +114,45 @@ SUMMARY_FIGURES = (
         True,
         lambda result: f"masks per second of {'replay' if result.mode == LIVE else 'evaluation'}",
     ),
-    SummaryFigure("cpu_percent", "CPU", PERCENT, -1, True, lambda result: f"{_process(result)}; 100 % is one core"),
-    SummaryFigure("memory_mb", "memory", MEGABYTES, -1, True, lambda result: f"{_process(result)}, at its largest"),
-    SummaryFigure("gpu_percent", "GPU", PERCENT, 0, True, lambda result: "mean utilization"),
-    SummaryFigure("gpu_memory_mb", "GPU memory", MEGABYTES, -1, True, lambda result: "at its largest"),
-    SummaryFigure("images", "images", COUNT, 0),
-    SummaryFigure("answered", "masks", COUNT, 0),
-    SummaryFigure("scored", "scored masks", COUNT, 0),
-    SummaryFigure("unmatched_ground_truths", "ground truths without an image", COUNT, -1),
-    SummaryFigure("unmatched_images", "images without a ground truth", COUNT, 0),
-    SummaryFigure("refused_ground_truths", "ground truths refused", COUNT, -1),
+    SummaryStatistic("cpu_percent", "CPU", PERCENT, -1, True, lambda result: f"{_process(result)}; 100 % is one core"),
+    SummaryStatistic("memory_mb", "memory", MEGABYTES, -1, True, lambda result: f"{_process(result)}, at its largest"),
+    SummaryStatistic("gpu_percent", "GPU", PERCENT, 0, True, lambda result: "mean utilization"),
+    SummaryStatistic("gpu_memory_mb", "GPU memory", MEGABYTES, -1, True, lambda result: "at its largest"),
+    SummaryStatistic("images", "images", COUNT, 0),
+    SummaryStatistic("answered", "masks", COUNT, 0),
+    SummaryStatistic("scored", "scored masks", COUNT, 0),
+    SummaryStatistic("unmatched_ground_truths", "ground truths without an image", COUNT, -1),
+    SummaryStatistic("unmatched_images", "images without a ground truth", COUNT, 0),
+    SummaryStatistic("refused_ground_truths", "ground truths refused", COUNT, -1),
 )
 """In reading order."""
 
 
 def tiles(result: Result, other: Result | None, verdicts: Sequence[ThresholdVerdict]) -> list[Tile]:
-    """Return the headline numbers that either run has; none is shown for what went as it should (nothing rejected)."""
+    """Return the summary tiles that either run has; none is shown for what went as it should (nothing rejected)."""
     shown = []
-    for headline in SUMMARY_FIGURES:
-        values = [headline.value(result), headline.value(other)]
-        needless = headline.figure == "rejected" and not any(values)
-        if headline.tile and not needless and values != [None, None]:
-            change, change_verdict = headline.change(result, other)
-            note = headline.note(result) if values[0] is not None else "not measured in this run"
-            verdict = _verdict(headline, result, verdicts)
-            shown.append(Tile(headline.label, headline.text(result), note, verdict, change, change_verdict))
+    for entry in SUMMARY_STATISTICS:
+        values = [entry.value(result), entry.value(other)]
+        needless = entry.statistic == "rejected" and not any(values)
+        if entry.tile and not needless and values != [None, None]:
+            change, change_verdict = entry.change(result, other)
+            note = entry.note(result) if values[0] is not None else "not measured in this run"
+            verdict = _verdict(entry, result, verdicts)
+            shown.append(Tile(entry.label, entry.text(result), note, verdict, change, change_verdict))
     return shown
 
 
-def figures_table(result: Result, other: Result | None) -> Table:
+def statistics_table(result: Result, other: Result | None) -> Table:
     """Return every figure that either run has, side by side where there are two."""
     columns = [Column("figure", numeric=False), Column(RUNS[0] if other else "value")]
     columns += [Column(RUNS[1]), Column("change")] if other else []
     rows = []
-    for headline in SUMMARY_FIGURES:
-        if headline.value(result) is None and headline.value(other) is None:
+    for entry in SUMMARY_STATISTICS:
+        if entry.value(result) is None and entry.value(other) is None:
             continue
-        row = [Cell(headline.label), Cell(headline.text(result))]
+        row = [Cell(entry.label), Cell(entry.text(result))]
         if other is not None:
-            row += [Cell(headline.text(other)), Cell(*headline.change(result, other))]
+            row += [Cell(entry.text(other)), Cell(*entry.change(result, other))]
         rows.append(row)
     return Table(columns, rows, title="All figures")
 
@@ -158,18 +166,18 @@ def requirement_notes(verdicts: Sequence[ThresholdVerdict]) -> list[Note]:
     return [Note(f"Requirements met: {passed}", "good")] if verdicts else []
 
 
-def _verdict(headline: SummaryFigure, result: Result, verdicts: Sequence[ThresholdVerdict]) -> Verdict:
+def _verdict(entry: SummaryStatistic, result: Result, verdicts: Sequence[ThresholdVerdict]) -> Verdict:
     """Return the verdict of the requirements on a figure; without one, compare losses and latency with this bag."""
-    own = [verdict.passed for verdict in verdicts if verdict.requirement.name == headline.figure]
-    value = headline.value(result)
+    own = [verdict.passed for verdict in verdicts if verdict.requirement.name == entry.statistic]
+    value = entry.value(result)
     if own:
         return "good" if all(own) else "bad"
     if value is None:
         return "plain"
-    if headline.figure in ("dropped", "rejected"):
+    if entry.statistic in ("dropped", "rejected"):
         return "good" if value == 0 else "fair" if value <= _FEW else "bad"
     period_s = _camera_period_s(result)
-    if headline.figure in ("latency_p50", "latency_p99") and period_s is not None:
+    if entry.statistic in ("latency_p50", "latency_p99") and period_s is not None:
         return "good" if value <= period_s else "fair" if value <= 2 * period_s else "bad"
     return "plain"
 

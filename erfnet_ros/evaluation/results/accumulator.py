@@ -76,9 +76,9 @@ class Accumulator:
         confidence = round(cv2.mean(answer.segmentation.confidence)[0] / VOID, _DIGITS)
         miou, weakest = None, {}
         if frame.ground_truth is not None:
-            figures = self.score.add(frame.ground_truth, answer.labels, answer.segmentation.confidence)
-            miou = _rounded(figures.miou)
-            weakest = {name: round(iou, _DIGITS) for name, iou in figures.weakest.items()}
+            statistics = self.score.add(frame.ground_truth, answer.labels, answer.segmentation.confidence)
+            miou = _rounded(statistics.miou)
+            weakest = {name: round(iou, _DIGITS) for name, iou in statistics.weakest.items()}
         changed = _rounded(self.temporal_consistency.add(answer.labels))
         self.records.append(
             FrameRecord(0, frame.index, frame.stamp_ns, ANSWERED, miou=miou, confidence=confidence, changed=changed)

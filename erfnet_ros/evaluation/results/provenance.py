@@ -69,14 +69,14 @@ def provenance(
         rate: Replay speed against the bag's own; None offline.
     """
     width, height = checkpoint.input_size
-    facts = {"data": checkpoint.data, "license": checkpoint.license, "trained_size": f"{width}x{height}"}
+    metadata = {"data": checkpoint.data, "license": checkpoint.license, "trained_size": f"{width}x{height}"}
     if checkpoint.miou is not None:
-        facts["miou"] = f"{checkpoint.miou:.4f}"
+        metadata["miou"] = f"{checkpoint.miou:.4f}"
     size = settings.input_size
     return Provenance(
         checkpoint=(settings.checkpoint or DEFAULT).name,
         checkpoint_sha256=engine.checkpoint_sha256,
-        checkpoint_metadata=facts,
+        checkpoint_metadata=metadata,
         engine=engine.engine,
         precision=engine.precision,
         device=engine.device,
@@ -94,7 +94,7 @@ def provenance(
 
 def machine(device: str) -> Mapping[str, str]:
     """Return what this machine is; the network runs on `device`, "cpu" or "cuda:N"."""
-    facts = {
+    metadata = {
         "processor": processor(),
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB",
@@ -103,8 +103,8 @@ def machine(device: str) -> Mapping[str, str]:
     if device.startswith("cuda"):
         import torch
 
-        facts["gpu"] = torch.cuda.get_device_name(device)
-    return facts
+        metadata["gpu"] = torch.cuda.get_device_name(device)
+    return metadata
 
 
 def versions() -> Mapping[str, str]:

@@ -18,8 +18,8 @@ from erfnet_ros.core.errors import EvaluationError
 from erfnet_ros.core.output_files import write_file
 from erfnet_ros.evaluation.metadata import BagMetadata, FrameCounts, Picture, Provenance, Usage
 from erfnet_ros.evaluation.metrics.latency import LatencyStatistics
-from erfnet_ros.evaluation.metrics.segmentation_score import Figures, Score
-from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistencyFigures
+from erfnet_ros.evaluation.metrics.segmentation_score import Score, ScoreStatistics
+from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistencyStatistics
 from erfnet_ros.evaluation.results.frame_records import FrameRecord, from_columns, to_columns
 
 FORMAT = "erfnet_ros evaluation"
@@ -65,7 +65,7 @@ class Result:
     jitter_ms: float | None
     age_ms: LatencyStatistics | None
     stages_ms: Mapping[str, LatencyStatistics]
-    temporal_consistency: TemporalConsistencyFigures
+    temporal_consistency: TemporalConsistencyStatistics
     usage: Usage | None
     provenance: Provenance
     records: tuple[FrameRecord, ...]
@@ -74,24 +74,24 @@ class Result:
     methods: tuple[str, ...] = ()
 
     @cached_property
-    def figures(self) -> Figures | None:
+    def statistics(self) -> ScoreStatistics | None:
         """Accuracy of the scored masks; None where nothing had ground truth."""
-        return None if self.score is None else self.score.figures()
+        return None if self.score is None else self.score.statistics()
 
     @cached_property
-    def streaming_figures(self) -> Figures | None:
+    def streaming_statistics(self) -> ScoreStatistics | None:
         """Accuracy with lateness counted; None offline and where nothing had ground truth."""
-        return None if self.streaming_score is None else self.streaming_score.figures()
+        return None if self.streaming_score is None else self.streaming_score.statistics()
 
     @property
     def miou(self) -> float | None:
         """Mean IoU, 0..1."""
-        return None if self.figures is None else self.figures.miou
+        return None if self.statistics is None else self.statistics.miou
 
     @property
     def streaming_miou(self) -> float | None:
         """Mean IoU with lateness counted, 0..1."""
-        return None if self.streaming_figures is None else self.streaming_figures.miou
+        return None if self.streaming_statistics is None else self.streaming_statistics.miou
 
     @property
     def dropped(self) -> float | None:
@@ -108,9 +108,9 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in plain lists and numbers; what can be read off the rest is there as well."""
-        figures = {} if self.figures is None else dict(self.figures.to_dict())
-        figures.pop("frames", None)
-        headline = {
+        statistics = {} if self.statistics is None else dict(self.statistics.to_dict())
+        statistics.pop("frames", None)
+        summary = {
             "format": FORMAT,
             "version": VERSION,
             "mode": self.mode,
@@ -135,8 +135,8 @@ class Result:
             "pictures",
         )
         return {
-            **headline,
-            **{name: value for name, value in figures.items() if name not in headline},
+            **summary,
+            **{name: value for name, value in statistics.items() if name not in summary},
             **{name: encode(getattr(self, name)) for name in parts},
             "class_set": self.class_set.to_dict(),
             "score": encode(self.score),

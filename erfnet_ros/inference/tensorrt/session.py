@@ -139,10 +139,10 @@ def open_session(request: Request, progress: Progress) -> Opened:
         engine = build_engine(request, progress)
         session = _loaded(request, engine)
     if engine.built:
-        seconds = engine.facts["seconds"]
+        seconds = engine.metadata["seconds"]
         log.info("TensorRT built an engine for %s in %.0f s; it is kept at %s.", request.images, seconds, engine.path)
     checked = check_once(request, engine, session)
-    return Opened(session, engine, checked.facts["agreement"], (*engine.notes, *session.notes, *checked.notes))
+    return Opened(session, engine, checked.metadata["agreement"], (*engine.notes, *session.notes, *checked.notes))
 
 
 def check_once(request: Request, engine: Artifact, run: Run) -> Artifact:

@@ -72,7 +72,7 @@ def build(
     _cast_labels_from_floats(model)
     if ranges is not None:
         quantize(model, ranges)
-    facts = {
+    metadata = {
         "class_set": checkpoint.class_set.to_dict(),
         "trained_size": list(checkpoint.input_size),
         "camera_size": list(camera) if camera else None,
@@ -82,7 +82,7 @@ def build(
         "miou": checkpoint.miou,
         "license": checkpoint.license,
     }
-    for key, value in ((METADATA_KEY, facts), ("class_names", list(checkpoint.class_set.names))):
+    for key, value in ((METADATA_KEY, metadata), ("class_names", list(checkpoint.class_set.names))):
         model.metadata_props.add(key=key, value=json.dumps(value))
     model.producer_name = "erfnet_ros"
     return model

@@ -62,7 +62,7 @@ class Summary:
         path.write_text(json.dumps(_rounded(asdict(self)), indent=2) + "\n")
 
     def title(self) -> str:
-        """Return the contact sheet's headline."""
+        """Return the contact sheet's title."""
         score = "" if self.miou is None else f", mIoU {100 * self.miou:.1f} %"
         return f"ERFNet over ROS 2: {self.frames_out} frames at {self.fps:.1f} fps{score}"
 

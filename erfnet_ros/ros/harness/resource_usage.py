@@ -47,7 +47,7 @@ class UsageMeter:
         self._thread.join()
         if self._gpu is not None:
             self._gpu.stop()
-        gpu_percent, gpu_memory_mb = gpu_figures("\n".join(self._gpu_lines))
+        gpu_percent, gpu_memory_mb = gpu_statistics("\n".join(self._gpu_lines))
         elapsed_s = max(self._last_s - self._start_s, 1e-9)
         return Usage(
             cpu_percent=100 * (self._last_cpu_s - self._start_cpu_s) / elapsed_s,
@@ -76,7 +76,7 @@ class UsageMeter:
         return float(times.user + times.system)
 
 
-def gpu_figures(text: str) -> tuple[float | None, float | None]:
+def gpu_statistics(text: str) -> tuple[float | None, float | None]:
     """Return mean percent and largest memory (10^6 bytes) out of nvidia-smi's lines of "percent, MiB"."""
     rows = []
     for line in text.splitlines():

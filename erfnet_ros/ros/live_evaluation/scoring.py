@@ -98,8 +98,8 @@ def score_recording(
     found = drop_reasons(order, answered, recording.reports, recording.counts, unreadable)
     accumulator.records = [_record(record, published, arrived, found, recording) for record in accumulator.records]
     latencies = tuple((at_ns - published[index]) / 1e6 for index, at_ns in arrived.items())
-    moments = [index for index in usable if index in published]
-    streaming = _streaming(scan, class_set, moments, published, arrived, store)
+    scored = [index for index in usable if index in published]
+    streaming = _streaming(scan, class_set, scored, published, arrived, store)
     return LiveScore(scan, recording, accumulator, streaming, latencies, _ages(published, arrived))
 
 
@@ -157,11 +157,11 @@ def _record(
 
 def _ages(published: dict[int, int], arrived: dict[int, int]) -> tuple[float, ...]:
     """Return for each publication the age of the newest mask that was there; none for those before the first mask."""
-    moments, indexes = list(published.values()), list(arrived)
-    newest = latest_arrived(moments, list(arrived.values()))
+    times_ns, indexes = list(published.values()), list(arrived)
+    newest = latest_arrived(times_ns, list(arrived.values()))
     return tuple(
-        (moment - published[indexes[place]]) / 1e6
-        for moment, place in zip(moments, newest, strict=True)
+        (time_ns - published[indexes[place]]) / 1e6
+        for time_ns, place in zip(times_ns, newest, strict=True)
         if place is not None
     )
 
@@ -169,14 +169,14 @@ def _ages(published: dict[int, int], arrived: dict[int, int]) -> tuple[float, ..
 def _streaming(
     scan: BagScan,
     class_set: ClassSet,
-    moments: list[int],
+    scored: list[int],
     published: dict[int, int],
     arrived: dict[int, int],
     store: MessageStore,
 ) -> Score | None:
     """Score the newest mask at the publication of each image that has ground truth; None without ground truth."""
     ground_truth_of = {
-        index: ground_truth for index in moments if (ground_truth := scan.ground_truth_of(index)) is not None
+        index: ground_truth for index in scored if (ground_truth := scan.ground_truth_of(index)) is not None
     }
     indexes = list(arrived)
     with BagReader(scan.path) as reader:
@@ -185,8 +185,8 @@ def _streaming(
             return None
         return streaming_score(
             class_set,
-            moments_ns=[published[index] for index in ground_truth_of],
-            ground_truth_at=lambda place: ground_truths[ground_truth_of[moments[place]]],
+            event_times_ns=[published[index] for index in ground_truth_of],
+            ground_truth_at=lambda place: ground_truths[ground_truth_of[scored[place]]],
             arrivals_ns=list(arrived.values()),
             labels_at=lambda place: _pixels(store, "mask", indexes[place]),
         )

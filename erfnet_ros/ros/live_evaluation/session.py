@@ -186,10 +186,12 @@ def _check_classes(recording: Recording, checkpoint: Checkpoint) -> None:
 
 
 def _engine(recording: Recording, settings: Settings) -> EngineMetadata:
-    figures = recording.diagnostics
-    notes = (figures[keys.NOTES],) if figures.get(keys.NOTES) else ()
+    diagnostics = recording.diagnostics
+    notes = (diagnostics[keys.NOTES],) if diagnostics.get(keys.NOTES) else ()
     digest = checkpoint_sha256(settings.checkpoint)
-    return EngineMetadata(figures[keys.ENGINE], figures[keys.PRECISION], figures[keys.DEVICE], digest, notes)
+    return EngineMetadata(
+        diagnostics[keys.ENGINE], diagnostics[keys.PRECISION], diagnostics[keys.DEVICE], digest, notes
+    )
 
 
 def _provenance(plan: Plan, settings: Settings, engine: EngineMetadata, checkpoint: Checkpoint) -> Provenance:

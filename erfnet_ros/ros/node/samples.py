@@ -15,11 +15,11 @@ from erfnet_ros.ros.node.publishers import SegmentedFrame
 from erfnet_ros.visualization.contact_sheet import write_png
 
 
-def save_sample(folder: Path, camera: str, frame: SegmentedFrame, facts: Mapping[str, Any]) -> str:
+def save_sample(folder: Path, camera: str, frame: SegmentedFrame, metadata: Mapping[str, Any]) -> str:
     """Write a frame into a folder that `erfnet data check` and `erfnet train folder` read; return its name.
 
     images/NAME.png and labels/NAME.png (the mask; void is 255) are what is trained on, once the labels are corrected;
-    confidence/NAME.png and info/NAME.json (`facts`, header, camera_info) lie next to them, and classes.yaml names the
+    confidence/NAME.png and info/NAME.json (`metadata`, header, camera_info) lie next to them, classes.yaml names the
     ids.
 
     Raises:
@@ -41,7 +41,7 @@ def save_sample(folder: Path, camera: str, frame: SegmentedFrame, facts: Mapping
     info = frame.camera_info
     fields = ("width", "height", "distortion_model", "d", "k", "r", "p")
     calibration = {field: _plain(getattr(info, field)) for field in fields} if info else None
-    content = {"frame_id": frame.header.frame_id, "parameters": dict(facts), "camera_info": calibration}
+    content = {"frame_id": frame.header.frame_id, "parameters": dict(metadata), "camera_info": calibration}
     write_file(folder / "info" / f"{name}.json", json.dumps(content, indent=1) + "\n")
     write_png(folder / "confidence" / f"{name}.png", frame.segmentation.confidence)
     write_png(folder / "labels" / f"{name}.png", frame.mask)

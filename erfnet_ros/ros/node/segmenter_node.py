@@ -215,9 +215,9 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
         elif not any(frames.values()):
             response.message = "No frame was segmented since the activation; start the camera and a subscriber."
         else:
-            facts = {name: self._parameter_handler.value(name) for name in BY_NAME}
+            metadata = {name: self._parameter_handler.value(name) for name in BY_NAME}
             try:
-                names = [save_sample(Path(folder), name, frame, facts) for name, frame in frames.items() if frame]
+                names = [save_sample(Path(folder), name, frame, metadata) for name, frame in frames.items() if frame]
                 response.success, response.message = True, f"{', '.join(names)} in {folder}"
             except ErfnetError as error:
                 response.message = str(error)

@@ -17,7 +17,7 @@ RUNS = ("this run", "other run")
 
 @dataclass(frozen=True)
 class Tile:
-    """A headline number with its unit; `change` is the signed difference to another run, empty without one."""
+    """A number of the summary with its unit; `change` is the signed difference to another run, empty without one."""
 
     label: str
     value: str
@@ -57,10 +57,10 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Metadata:
     """Names with a value for each of `runs`, such as where a result comes from; `runs` is empty where there is one."""
 
-    kind: ClassVar[str] = "facts"
+    kind: ClassVar[str] = "metadata"
     rows: Sequence[tuple[str, tuple[str, ...]]]
     runs: tuple[str, ...] = ()
 
@@ -106,12 +106,12 @@ class Picture:
     caption: str = ""
 
 
-Block = Table | Facts | Code | Note | Chart | Picture
+Block = Table | Metadata | Code | Note | Chart | Picture
 
 
 @dataclass(frozen=True)
 class Section:
-    """A headline and what belongs under it."""
+    """A heading and what belongs under it."""
 
     title: str
     blocks: Sequence[Block]
@@ -122,7 +122,7 @@ class Page:
     """A whole page.
 
     Attributes:
-        title: The headline, also the browser's tab.
+        title: The heading, also of the browser's tab.
         subtitle: What was run, in a line.
         sections: In reading order; empty ones are left out.
         notes: Shown above the tiles: what must be known before a number is believed.

@@ -57,7 +57,7 @@ _DOTS: dict[Verdict, str] = {"plain": "", "good": "🟢 ", "fair": "🟡 ", "bad
 
 
 def tiles_table(tiles: Sequence[Tile]) -> str:
-    """Return headline numbers as a table; a column says what changed where any tile does."""
+    """Return summary tiles as a table; a column says what changed where any tile does."""
     changes = any(tile.change for tile in tiles)
     columns = [Column("figure", numeric=False), Column("value"), *([Column("change")] if changes else [])]
     columns.append(Column("", numeric=False))

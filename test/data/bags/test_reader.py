@@ -330,12 +330,12 @@ def test_the_real_rclpy_reads_what_was_written_and_is_read_in_turn(tmp_path: Pat
         writer.write("/camera/camera_info", 2, camera_info(64, 48, header(2, "camera")))
         writer.write("/segmentation/statistics", 3, serialization.serialize_message(statistics))
     with BagReader(tmp_path / "bag") as reader:
-        image, info, figures = reader.messages()
+        image, info, statistics = reader.messages()
         read = serialization.deserialize_message(image.data, Image)
         assert (read.header.stamp.sec, read.header.frame_id, read.encoding) == (1_700_000_000, "camera", "rgb8")
         assert bytes(read.data) == picture(1).data.tobytes()
         assert serialization.deserialize_message(info.data, CameraInfo).width == 64
-        decoded = reader.decode(figures)
+        decoded = reader.decode(statistics)
         assert (decoded.header.stamp.sec, decoded.class_names, decoded.frames_processed) == (12, ["sky", "road"], 7)
 
 

@@ -43,7 +43,7 @@ def test_the_official_scripts_give_our_figures(tmp_path: Path) -> None:
         export.write(Frame(name, np.zeros((40, 60, 3), np.uint8), None), answer)
         score.add(LABEL_MAP.from_ids(ids), answer)
     theirs = official_scores(ground_truth_files, tmp_path / "out")
-    ours = score.figures()
+    ours = score.statistics()
     assert ours.absent == {"train": 0}
     for name, iou in ours.iou.items():
         expected = theirs["classScores"][name]

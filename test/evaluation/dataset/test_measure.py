@@ -16,7 +16,7 @@ from erfnet_ros.core.errors import ParameterError, SourceError
 from erfnet_ros.data.datasets import open_dataset
 from erfnet_ros.data.frame_sources import Frame, spread_evenly
 from erfnet_ros.evaluation.dataset.measure import FrameScore, Measurement, measure
-from erfnet_ros.evaluation.metrics.segmentation_score import FrameFigures, Score
+from erfnet_ros.evaluation.metrics.segmentation_score import FrameStatistics, Score
 from erfnet_ros.inference.segmenter import Segmentation, StageTimes
 
 
@@ -41,13 +41,13 @@ def test_the_score_is_that_of_the_frames_one_by_one(tmp_path: Path) -> None:
         data, range(7), bright, keep=lambda frame, labels: kept.append((frame.name, int(labels.astype(int).sum())))
     )
     expected = Score(data.class_set)
-    figures = []
+    statistics = []
     for frame in data:
         assert frame.ground_truth is not None
         own = bright(frame.rgb)
-        figures.append(expected.add(frame.ground_truth, own.labels, own.confidence))
+        statistics.append(expected.add(frame.ground_truth, own.labels, own.confidence))
     assert found.score == expected
-    assert [entry.figures for entry in found.frames] == figures
+    assert [entry.statistics for entry in found.frames] == statistics
     assert [entry.index for entry in found.frames] == list(range(7))
     assert kept == [(frame.name, int(bright(frame.rgb).labels.astype(int).sum())) for frame in data]
 
@@ -90,7 +90,7 @@ NONE = np.zeros((11, 12), np.int64)
 
 def test_the_best_and_the_worst_come_first() -> None:
     mious = [0.5, 0.9, None, 0.1, 0.7]
-    frames = tuple(FrameScore(i, str(i), FrameFigures(miou, miou, None), NONE) for i, miou in enumerate(mious))
+    frames = tuple(FrameScore(i, str(i), FrameStatistics(miou, miou, None), NONE) for i, miou in enumerate(mious))
     measurement = Measurement(Score(CAMVID), frames, ())
     assert [frame.name for frame in measurement.best(2)] == ["1", "4"]
     assert [frame.name for frame in measurement.worst(3)] == ["3", "0", "4"]

@@ -45,7 +45,7 @@ def test_scores_of_parts_add_up_to_the_score_of_all_in_any_order(parts: list[Fra
     random.shuffle(shuffled)
     total = sum((scored([frame]) for frame in shuffled), Score(GROUPED))
     assert total == whole
-    assert total.figures() == whole.figures()
+    assert total.statistics() == whole.statistics()
     assert total.frames == len(parts)
 
 
@@ -54,16 +54,16 @@ def test_a_score_survives_json_and_no_figure_is_ever_nan(parts: list[Frame]) -> 
     score = scored(parts)
     written = json.dumps(score.to_dict(), allow_nan=False)
     assert Score.from_dict(json.loads(written)) == score
-    figures = score.figures().to_dict()
-    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    statistics = score.statistics().to_dict()
+    assert json.loads(json.dumps(statistics, allow_nan=False)) == statistics
 
 
 @given(frames())
 def test_a_frame_by_itself_says_what_a_score_of_it_alone_says(frame: Frame) -> None:
     score = Score(GROUPED)
     alone = score.add(*frame)
-    figures = score.figures()
-    assert (alone.miou, alone.pixel_accuracy) == (figures.miou, figures.pixel_accuracy)
+    statistics = score.statistics()
+    assert (alone.miou, alone.pixel_accuracy) == (statistics.miou, statistics.pixel_accuracy)
     confidence = frame[2]
     assert (alone.mean_confidence is None) == (confidence is None)
     if confidence is not None:
@@ -76,18 +76,18 @@ def test_figures_by_hand() -> None:
     labels = np.array([[0, 0, 0, 1], [0, 0, 0, 0], [2, 2, 2, 0], [1, 1, 1, 1]], np.uint8)
     score = Score(GROUPED, boundaries=False)
     score.add(ground_truth, labels, np.full((4, 4), 255, np.uint8))
-    figures = score.figures()
-    assert figures.frames == 1
-    assert figures.iou == {"floor": 7 / 9, "shelf": None, "person": 3 / 4}
-    assert figures.miou == pytest.approx((7 / 9 + 3 / 4) / 2)
-    assert figures.miou_with_false_classes == pytest.approx((7 / 9 + 0 + 3 / 4) / 3)
-    assert figures.absent == {"shelf": 1}
-    assert figures.category_iou == {"thing": 8 / 9, "human": 3 / 4}
-    assert figures.category_miou == pytest.approx((8 / 9 + 3 / 4) / 2)
-    assert figures.frequency_weighted_iou == pytest.approx((8 * 7 / 9 + 4 * 3 / 4) / 12)
-    assert figures.pixel_accuracy == pytest.approx(10 / 12)
-    assert figures.calibration_error == pytest.approx(2 / 12), "sure of all, right in ten of twelve"
-    assert (figures.boundary_f, figures.boundary_f_by_class) == (None, {})
+    statistics = score.statistics()
+    assert statistics.frames == 1
+    assert statistics.iou == {"floor": 7 / 9, "shelf": None, "person": 3 / 4}
+    assert statistics.miou == pytest.approx((7 / 9 + 3 / 4) / 2)
+    assert statistics.miou_with_false_classes == pytest.approx((7 / 9 + 0 + 3 / 4) / 3)
+    assert statistics.absent == {"shelf": 1}
+    assert statistics.category_iou == {"thing": 8 / 9, "human": 3 / 4}
+    assert statistics.category_miou == pytest.approx((8 / 9 + 3 / 4) / 2)
+    assert statistics.frequency_weighted_iou == pytest.approx((8 * 7 / 9 + 4 * 3 / 4) / 12)
+    assert statistics.pixel_accuracy == pytest.approx(10 / 12)
+    assert statistics.calibration_error == pytest.approx(2 / 12), "sure of all, right in ten of twelve"
+    assert (statistics.boundary_f, statistics.boundary_f_by_class) == (None, {})
 
 
 def test_a_boundary_score_is_the_mean_over_the_frames_that_have_the_boundary() -> None:
@@ -97,9 +97,9 @@ def test_a_boundary_score_is_the_mean_over_the_frames_that_have_the_boundary() -
     score.add(edge, edge)
     score.add(edge, plain)
     score.add(plain, plain)
-    figures = score.figures()
-    assert figures.boundary_f_by_class == {"floor": 0.5, "shelf": 0.5, "person": None}
-    assert figures.boundary_f == 0.5
+    statistics = score.statistics()
+    assert statistics.boundary_f_by_class == {"floor": 0.5, "shelf": 0.5, "person": None}
+    assert statistics.boundary_f == 0.5
 
 
 def test_a_class_that_is_only_predicted_is_named_with_its_false_pixels_and_pulls_no_mean_down() -> None:
@@ -107,25 +107,25 @@ def test_a_class_that_is_only_predicted_is_named_with_its_false_pixels_and_pulls
     ground_truth = np.zeros((8, 8), np.uint8)
     labels = ground_truth.copy()
     labels[0, 2:4] = 1
-    figures = scored([(ground_truth, labels, None)], THREE).figures()
-    assert figures.iou == {"floor": 62 / 64, "shelf": None, "person": None}
-    assert (figures.miou, figures.miou_with_false_classes) == (62 / 64, 31 / 64)
-    assert figures.absent == {"shelf": 2, "person": 0}
-    assert figures.absent_classes() == "shelf (2 false pixels), person"
-    assert figures.boundary_f_by_class["shelf"] is None
-    assert figures.boundary_f == figures.boundary_f_by_class["floor"]
+    statistics = scored([(ground_truth, labels, None)], THREE).statistics()
+    assert statistics.iou == {"floor": 62 / 64, "shelf": None, "person": None}
+    assert (statistics.miou, statistics.miou_with_false_classes) == (62 / 64, 31 / 64)
+    assert statistics.absent == {"shelf": 2, "person": 0}
+    assert statistics.absent_classes() == "shelf (2 false pixels), person"
+    assert statistics.boundary_f_by_class["shelf"] is None
+    assert statistics.boundary_f == statistics.boundary_f_by_class["floor"]
 
 
 def test_nothing_scored_has_no_figures() -> None:
-    figures = Score(CAMVID).figures()
-    assert (figures.miou, figures.category_miou, figures.frequency_weighted_iou) == (None, None, None)
-    assert (figures.pixel_accuracy, figures.boundary_f, figures.calibration_error) == (None, None, None)
-    assert figures.absent == dict.fromkeys(CAMVID.names, 0)
+    statistics = Score(CAMVID).statistics()
+    assert (statistics.miou, statistics.category_miou, statistics.frequency_weighted_iou) == (None, None, None)
+    assert (statistics.pixel_accuracy, statistics.boundary_f, statistics.calibration_error) == (None, None, None)
+    assert statistics.absent == dict.fromkeys(CAMVID.names, 0)
 
 
 def test_a_set_without_categories_has_no_category_figures() -> None:
-    figures = Score(THREE).figures()
-    assert (figures.category_iou, figures.category_miou) == (None, None)
+    statistics = Score(THREE).statistics()
+    assert (statistics.category_iou, statistics.category_miou) == (None, None)
 
 
 def test_the_calibration_curve_is_read_off_the_bins() -> None:

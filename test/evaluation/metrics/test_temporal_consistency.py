@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from erfnet_ros.core.errors import EvaluationError
-from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistency, TemporalConsistencyFigures
+from erfnet_ros.evaluation.metrics.temporal_consistency import TemporalConsistency, TemporalConsistencyStatistics
 
 NAMES = ("sky", "road")
 MASKS = arrays.arrays(np.uint8, (5, 4, 6), elements=st.sampled_from([0, 1, 255]))
@@ -27,14 +27,14 @@ def test_shares_are_those_counted_by_hand() -> None:
     consistency = TemporalConsistency(2)
     assert consistency.add(mask(0, 0, 0, 0, 1)) is None
     assert consistency.add(mask(0, 0, 0, 1, 255)) == 2 / 5
-    assert consistency.figures(NAMES) == TemporalConsistencyFigures(1 - 2 / 5, {"sky": 3 / 4, "road": 0.0}, 1)
+    assert consistency.statistics(NAMES) == TemporalConsistencyStatistics(1 - 2 / 5, {"sky": 3 / 4, "road": 0.0}, 1)
 
 
 def test_masks_of_another_size_are_not_compared() -> None:
     consistency = TemporalConsistency(2)
     consistency.add(mask(0, 0))
     assert consistency.add(mask(1)) is None
-    assert consistency.figures(NAMES) == TemporalConsistencyFigures(None, {"sky": None, "road": None}, 0)
+    assert consistency.statistics(NAMES) == TemporalConsistencyStatistics(None, {"sky": None, "road": None}, 0)
 
 
 @given(MASKS)
@@ -46,13 +46,13 @@ def test_counts_are_those_of_plain_comparisons_and_add_up(masks: npt.NDArray[np.
         first.add(labels)
     for labels in masks[2:]:
         second.add(labels)
-    figures = whole.figures(NAMES)
-    assert figures.share == pytest.approx((masks[1:] == masks[:-1]).mean())
+    statistics = whole.statistics(NAMES)
+    assert statistics.share == pytest.approx((masks[1:] == masks[:-1]).mean())
     for index, name in enumerate(NAMES):
         before = masks[:-1] == index
         expected = (masks[1:] == masks[:-1])[before].mean() if before.any() else None
-        assert figures.by_class[name] == (None if expected is None else pytest.approx(expected))
-    assert (first + second).figures(NAMES) == figures
+        assert statistics.by_class[name] == (None if expected is None else pytest.approx(expected))
+    assert (first + second).statistics(NAMES) == statistics
 
 
 @given(MASKS)

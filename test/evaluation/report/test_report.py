@@ -62,11 +62,11 @@ def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...]
             continue
         held = spoiled(ground_truth, index, wrong)
         confidence = np.full(ground_truth.shape, 230, np.uint8)
-        figures = score.add(ground_truth, held, confidence)
+        statistics = score.add(ground_truth, held, confidence)
         changed = flicker.add(held)
         latency = slowness_ms + index
-        mean = figures.mean_confidence
-        records.append(FrameRecord(0, index, stamp, "answered", None, latency, figures.miou, mean, changed))
+        mean = statistics.mean_confidence
+        records.append(FrameRecord(0, index, stamp, "answered", None, latency, statistics.miou, mean, changed))
     latencies = [record.latency_ms for record in records if record.latency_ms is not None]
     answered = len(latencies)
     return Result(
@@ -81,7 +81,7 @@ def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...]
         jitter_ms=jitter_ms(latencies),
         age_ms=latency_statistics([latency + 50 for latency in latencies]),
         stages_ms={"inference": latency_statistics([20.0, 21.0])},
-        temporal_consistency=flicker.figures(CAMVID.names),
+        temporal_consistency=flicker.statistics(CAMVID.names),
         usage=Usage(171.0, 812.0),
         provenance=ORIGIN,
         records=tuple(records),
@@ -116,7 +116,7 @@ def draw(folder: Path) -> None:
 def tiles_of(
     result: Result, other: Result | None = None, verdicts: tuple[thresholds.Verdict, ...] = ()
 ) -> dict[str, Tile]:
-    """Return the headline numbers by their label."""
+    """Return the summary tiles by their label."""
     return {tile.label: tile for tile in tiles(result, other, verdicts)}
 
 
@@ -297,14 +297,14 @@ def test_the_report_of_a_single_frame_can_be_drawn(tmp_path: Path) -> None:
     assert "Latency over time" in titles_of(build_page(one, tmp_path))
 
 
-def test_markdown_has_the_same_headlines_as_the_page() -> None:
+def test_markdown_has_the_same_tiles_as_the_page() -> None:
     result, other = live(), live(80.0, 0.3)
     text = build_markdown(result, other)
     for label, tile in tiles_of(result, other).items():
         line = next(line for line in text.split("\n") if line.startswith(f"| {label} |"))
         assert tile.value in line
         assert tile.change in line
-    for name, iou in result.figures.iou.items():
+    for name, iou in result.statistics.iou.items():
         assert f"| {name.replace('_', chr(92) + '_')} | {percent(iou)} |" in text
 
 

@@ -147,14 +147,14 @@ def test_an_engine_is_built_once_with_progress_from_nothing_to_all(built: Built)
     assert told[-1] == 1.0
     assert len({round(done, 1) for done in told}) >= 5
     assert engine.built
-    assert engine.facts["gpu"] == "no GPU"
+    assert engine.metadata["gpu"] == "no GPU"
     assert 4e6 < engine.path.stat().st_size < 8e6
 
     def not_again(done: float) -> None:
         raise AssertionError("TensorRT was asked to build what is there")
 
     again = build_engine(requested(folder), not_again)
-    assert (again.built, again.path, again.facts) == (False, engine.path, engine.facts)
+    assert (again.built, again.path, again.metadata) == (False, engine.path, engine.metadata)
 
 
 @pytest.fixture
@@ -364,12 +364,12 @@ def test_an_engine_is_compared_with_pytorch_before_its_first_use(built: Built, t
     _, engine, _ = built
     pytorch = PyTorchEngine(EngineRequest(CHECKPOINT, "cpu", "fp32"))
     checked = check_once(requested(tmp_path), engine, pytorch)
-    assert checked.facts == {"agreement": 1.0}
+    assert checked.metadata == {"agreement": 1.0}
 
     def not_again(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("the engine was run although its agreement is known")
 
-    assert check_once(requested(tmp_path), engine, not_again).facts == {"agreement": 1.0}
+    assert check_once(requested(tmp_path), engine, not_again).metadata == {"agreement": 1.0}
 
 
 def test_an_engine_that_answers_otherwise_is_refused_and_not_kept(built: Built, tmp_path: Path) -> None:

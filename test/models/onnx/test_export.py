@@ -125,12 +125,12 @@ def test_bytes_are_cast_as_tensorrt_accepts_it(one_size: onnx.ModelProto, any_si
 
 
 def test_the_graph_says_what_its_labels_mean_and_nothing_of_this_machine(any_size: onnx.ModelProto) -> None:
-    metadata = {entry.key: json.loads(entry.value) for entry in any_size.metadata_props}
-    assert metadata["class_names"] == list(CAMVID.names)
-    facts = metadata["erfnet_ros"]
-    assert facts["class_set"] == CAMVID.to_dict()
-    assert (facts["trained_size"], facts["camera_size"], facts["precision"]) == ([64, 48], None, "fp32")
-    assert (facts["data"], facts["miou"], facts["license"]) == ("nothing", 0.5, "free")
+    properties = {entry.key: json.loads(entry.value) for entry in any_size.metadata_props}
+    assert properties["class_names"] == list(CAMVID.names)
+    metadata = properties["erfnet_ros"]
+    assert metadata["class_set"] == CAMVID.to_dict()
+    assert (metadata["trained_size"], metadata["camera_size"], metadata["precision"]) == ([64, 48], None, "fp32")
+    assert (metadata["data"], metadata["miou"], metadata["license"]) == ("nothing", 0.5, "free")
     content = any_size.SerializeToString()
     for path in (str(ROOT), "site-packages", ".py"):
         assert path.encode() not in content

@@ -31,11 +31,11 @@ def test_transport_counts_images_with_and_without_the_profile(tmp_path: Path) ->
 
 def test_the_nodes_overhead_and_what_grows_with_time_are_measured(fast_checkpoint: Path, tmp_path: Path) -> None:
     """What grows by a little with each frame ends a robot's day."""
-    figures = tmp_path / "figures.json"
-    files = ["--checkpoint", str(fast_checkpoint), "--json", str(figures)]
+    json_file = tmp_path / "figures.json"
+    files = ["--checkpoint", str(fast_checkpoint), "--json", str(json_file)]
     status, output = run("--node", "--frames", "4", "--minutes", "0.1", *files)
     assert status == 0, output
-    report = json.loads(figures.read_text())
+    report = json.loads(json_file.read_text())
     assert [(row["width"], row["height"], row["frames"]) for row in report["node"]] == [(640, 480, 4), (1920, 1080, 4)]
     for row in report["node"]:
         assert row["overhead_ms"]["p50"] > 0

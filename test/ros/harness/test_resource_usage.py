@@ -11,7 +11,7 @@ import uuid
 import psutil
 import pytest
 
-from erfnet_ros.ros.harness.resource_usage import UsageMeter, find_node, gpu_figures
+from erfnet_ros.ros.harness.resource_usage import UsageMeter, find_node, gpu_statistics
 
 BUSY = "import time; end = time.monotonic() + 60\nprint('on', flush=True)\nwhile time.monotonic() < end: pass"
 IDLE = "import sys; block = bytearray(b'x') * 200_000_000; print('on', flush=True); sys.stdin.read()"
@@ -58,10 +58,10 @@ def test_a_process_that_has_ended_leaves_what_was_seen_of_it() -> None:
 
 def test_lines_of_nvidia_smi_become_mean_and_maximum() -> None:
     """Utilization in percent, memory in MiB; a line may be cut off where the program was stopped."""
-    percent, megabytes = gpu_figures("10, 1000\n30, 2000\n[N/A], [N/A]\n4")
+    percent, megabytes = gpu_statistics("10, 1000\n30, 2000\n[N/A], [N/A]\n4")
     assert percent == 20
     assert megabytes == pytest.approx(2000 * 1.048576)
-    assert gpu_figures("") == (None, None)
+    assert gpu_statistics("") == (None, None)
 
 
 def test_a_running_node_is_found_by_its_domain_and_no_other_program() -> None:

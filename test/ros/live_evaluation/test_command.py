@@ -92,8 +92,8 @@ def test_at_a_pace_that_the_node_keeps_up_with_the_score_is_that_of_the_offline_
     assert result.records[5].outcome == REJECTED
     assert "refused by the node" in (result.records[5].reason or "")
     assert [record.miou for record in result.records] == [record.miou for record in offline.records]
-    assert result.streaming_figures is not None
-    assert result.streaming_figures.frames == KEPT
+    assert result.streaming_statistics is not None
+    assert result.streaming_statistics.frames == KEPT
     assert_measured(result, float(rate))
     for name in ("report.html", "report.md", "node.log"):
         assert (out / name).is_file(), name
@@ -132,7 +132,7 @@ def test_at_a_pace_that_is_too_fast_drops_are_counted_and_lateness_costs_accurac
     assert "dropped<=0.02: failed" in output
     assert "latency_max<60: passed" in output
     result = Result.read(out)
-    assert [facts.name for facts in result.bags] == ["first", "second"]
+    assert [bag.name for bag in result.bags] == ["first", "second"]
     counts = Counter(record.outcome for record in result.records)
     assert counts["dropped"] > 0
     assert counts["answered"] >= 2

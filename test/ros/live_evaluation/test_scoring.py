@@ -105,7 +105,7 @@ def result(*scores: LiveScore, folder: Path) -> Result:
 
 def streaming(scored: LiveScore) -> float:
     assert scored.streaming is not None
-    miou = scored.streaming.figures().miou
+    miou = scored.streaming.statistics().miou
     assert miou is not None
     return miou
 
@@ -115,7 +115,7 @@ def test_the_true_labels_score_one_and_lateness_costs_the_more_the_later(found: 
     values = []
     for late_ms in (50.0, 150.0, 450.0):
         scored = score(found, recording(dict.fromkeys(range(FRAMES), late_ms)), tmp_path)
-        assert scored.accumulator.score.figures().miou == 1.0
+        assert scored.accumulator.score.statistics().miou == 1.0
         assert scored.latencies_ms == (late_ms,) * FRAMES
         values.append(streaming(scored))
     assert 1.0 > values[0] > values[1] > values[2]
@@ -127,13 +127,13 @@ def test_labels_shifted_by_one_class_score_nothing(found: BagScan, tmp_path: Pat
         return np.where(labels == 255, labels, (labels + 1) % len(CAMVID)).astype(np.uint8)
 
     scored = score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path, shifted)
-    assert scored.accumulator.score.figures().miou == 0.0
+    assert scored.accumulator.score.statistics().miou == 0.0
 
 
 def test_dropping_a_third_costs_streaming_accuracy_alone(found: BagScan, tmp_path: Path) -> None:
     whole = score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path)
     some = score(found, recording({index: 50.0 for index in range(FRAMES) if index % 3 != 1}), tmp_path)
-    assert some.accumulator.score.figures().miou == 1.0
+    assert some.accumulator.score.statistics().miou == 1.0
     assert streaming(some) < streaming(whole)
     assert some.streaming is not None
     assert some.streaming.frames == FRAMES
@@ -217,5 +217,5 @@ def test_ground_truth_of_another_size_is_refused_and_a_bag_with_no_other_as_well
         else:
             told = result(score(found, recording(dict.fromkeys(range(FRAMES), 50.0)), tmp_path), folder=tmp_path)
             assert (told.frames.scored, told.frames.refused_ground_truths) == (FRAMES - 1, 1)
-            assert told.streaming_figures is not None
-            assert told.streaming_figures.frames == FRAMES - 1
+            assert told.streaming_statistics is not None
+            assert told.streaming_statistics.frames == FRAMES - 1

@@ -41,12 +41,12 @@ def client(node: NodeProcess) -> Iterator[Client]:
 def status_of(client: Client, part: str, subscribed: bool) -> Any:
     """Wait for a camera's diagnostic status."""
     return client.diagnosis(
-        lambda s: s.name.endswith(f"segmenter: camera {part}") and figures(s)["subscribed"] == str(subscribed),
+        lambda s: s.name.endswith(f"segmenter: camera {part}") and values(s)["subscribed"] == str(subscribed),
         f"camera {part}, subscribed: {subscribed}",
     )
 
 
-def figures(status: Any) -> dict[str, str]:
+def values(status: Any) -> dict[str, str]:
     return {entry.key: entry.value for entry in status.values}
 
 
@@ -72,16 +72,16 @@ def test_a_camera_that_nobody_reads_is_let_go_of(client: Client) -> None:
     """Moving images that nobody looks at costs a robot as much as segmenting some of them."""
     rear = client.camera("/back/rgb")
     client.send(client.camera("/front/image_raw"), image_message(FRONT), client.listen("front/mask", Image))
-    assert figures(status_of(client, "front", True))["image_topic"] == "/front/image_raw"
+    assert values(status_of(client, "front", True))["image_topic"] == "/front/image_raw"
     status_of(client, "rear", False)
     assert rear.get_subscription_count() == 0
     whole = client.diagnosis(lambda s: s.name.endswith("segmenter: segmentation"), "the node's own status")
-    assert [figures(whole)[key] for key in ("state", "cameras", "subscribed_cameras")] == [
+    assert [values(whole)[key] for key in ("state", "cameras", "subscribed_cameras")] == [
         "segmenting",
         "front, rear",
         "front",
     ]
-    assert "frames_processed" not in figures(whole)
+    assert "frames_processed" not in values(whole)
 
 
 def test_a_bad_frame_concerns_no_other_camera(client: Client, node: NodeProcess) -> None:
@@ -118,11 +118,11 @@ def test_the_most_frames_a_second_are_each_cameras_own(client: Client) -> None:
         before = int(of_front[-1].frames_dropped)
         client.create_timer(0.1, lambda: front.publish(client.stamped(image_message(FRONT))))
         client.diagnosis(
-            lambda s: s.name.endswith("camera front") and int(figures(s)["frames_dropped"]) > before,
+            lambda s: s.name.endswith("camera front") and int(values(s)["frames_dropped"]) > before,
             "frames above the limit among the dropped of their camera",
         )
         rear_status = status_of(client, "rear", True)
-        assert int(figures(rear_status)["frames_dropped"]) == dropped
+        assert int(values(rear_status)["frames_dropped"]) == dropped
     finally:
         client.set("max_rate", 0.0)
 
@@ -184,4 +184,4 @@ def test_cameras_are_named_renamed_and_refused_without_a_restart() -> None:
         assert client.set("cameras", ["up"]).successful
         assert client.change(Transition.TRANSITION_CONFIGURE)
         status = client.diagnosis(lambda s: s.name.endswith("camera up"), "the renamed camera")
-        assert figures(status)["image_topic"] == "/segmentation/up/image/compressed"
+        assert values(status)["image_topic"] == "/segmentation/up/image/compressed"
