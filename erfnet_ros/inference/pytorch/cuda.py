@@ -32,7 +32,7 @@ GRAPH_LOCK = threading.RLock()
 and up to PyTorch 2.6 a replay meanwhile raises, as does what synchronizes the whole GPU."""
 
 LOADING_LOCK = threading.Lock()
-"""Held by a thread that builds or loads an engine beside frames, which synchronizes the whole GPU: meanwhile nothing is
+"""Held by a thread that builds or loads an engine during live frames, which synchronizes the GPU: meanwhile nothing is
 captured, and frames run without a graph."""
 
 _OUT_OF_MEMORY = (

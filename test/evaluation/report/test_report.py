@@ -50,7 +50,7 @@ def spoiled(ground_truth: np.ndarray, index: int, wrong: float) -> np.ndarray:
 
 def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...] = DROPPED) -> Result:
     """Return what a live run over a small street comes to."""
-    score, streaming, flicker = Score(CAMVID), Score(CAMVID, boundaries=False), TemporalConsistency(len(CAMVID))
+    score, streaming, consistency = Score(CAMVID), Score(CAMVID, boundaries=False), TemporalConsistency(len(CAMVID))
     records: list[FrameRecord] = []
     held: np.ndarray | None = None
     for index in range(FRAMES):
@@ -63,7 +63,7 @@ def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...]
         held = spoiled(ground_truth, index, wrong)
         confidence = np.full(ground_truth.shape, 230, np.uint8)
         statistics = score.add(ground_truth, held, confidence)
-        changed = flicker.add(held)
+        changed = consistency.add(held)
         latency = slowness_ms + index
         mean = statistics.mean_confidence
         records.append(FrameRecord(0, index, stamp, "answered", None, latency, statistics.miou, mean, changed))
@@ -81,7 +81,7 @@ def live(slowness_ms: float = 40.0, wrong: float = 0.2, dropped: tuple[int, ...]
         jitter_ms=jitter_ms(latencies),
         age_ms=latency_statistics([latency + 50 for latency in latencies]),
         stages_ms={"inference": latency_statistics([20.0, 21.0])},
-        temporal_consistency=flicker.statistics(CAMVID.names),
+        temporal_consistency=consistency.statistics(CAMVID.names),
         usage=Usage(171.0, 812.0),
         provenance=ORIGIN,
         records=tuple(records),
