@@ -22,13 +22,21 @@ _FORWARDED = {
     "classes": ("erfnet_ros.commands.classes", "its dependencies", "print ids, names and colors of a class set"),
     "data": ("erfnet_ros.commands.data", "its dependencies", "import annotations, check a data set before training"),
     "train": ("erfnet_ros.commands.train", _TRAINING, "train on CamVid, Cityscapes or a folder of your own"),
-    "export": ("erfnet_ros.commands.export", _TRAINING, "write a checkpoint as ONNX, image in and labels out"),
+    "export": (
+        "erfnet_ros.commands.deployment.export",
+        _TRAINING,
+        "write a checkpoint as ONNX, image in and labels out",
+    ),
     "build-engine": (
-        "erfnet_ros.commands.build_engine",
+        "erfnet_ros.commands.deployment.build_engine",
         "TensorRT and ONNX: pip install 'erfnet_ros[tensorrt]', or '.[tensorrt]' in a checkout",
         "build a TensorRT engine before the robot needs it",
     ),
-    "calibrate": ("erfnet_ros.commands.calibrate", "its dependencies", "prepare a checkpoint for precision int8"),
+    "calibrate": (
+        "erfnet_ros.commands.deployment.calibrate",
+        "its dependencies",
+        "prepare a checkpoint for precision int8",
+    ),
     "bag": ("erfnet_ros.commands.bag", "its dependencies", "make rosbags of images, and list what they hold"),
     "evaluate-bag": (
         "erfnet_ros.commands.evaluate_bag",

@@ -14,7 +14,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: p
 
 import torch
 
-from erfnet_ros.commands.build_engine import main
+from erfnet_ros.commands.deployment.build_engine import main
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.models import checkpoint as checkpoints
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from erfnet_ros.commands.cli import main as erfnet
-from erfnet_ros.commands.export import main
+from erfnet_ros.commands.deployment.export import main
 from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import ExportError, ParameterError
 from erfnet_ros.data.synthetic.street import Street

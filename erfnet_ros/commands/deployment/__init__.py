@@ -1,0 +1,1 @@
+"""Commands that prepare a checkpoint for a robot: calibration, ONNX, TensorRT engines."""
