@@ -78,7 +78,7 @@ config = configparser.ConfigParser()
 config.read("setup.cfg")
 extras = config["options.extras_require"]
 # As the lock file: without what requirements/optional_engines.txt has.
-wanted = [extras[name] for name in extras if name not in ("openvino", "triton")]
+wanted = [extras[name] for name in extras if name not in ("openvino", "triton", "view")]
 print(config["options"]["install_requires"], *wanted, sep="\n")
 PYTHON
     "$VENV/bin/python" -m pip install --constraint "$constraints" --requirement "$requirements" "${colcon[@]}"

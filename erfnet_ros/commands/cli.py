@@ -17,6 +17,8 @@ _ROS = "ROS 2 and the built package: source ROS 2 and the workspace, or use 'mak
 
 _TRAINING = "what training needs: pip install 'erfnet_ros[training]', or '.[training]' in a checkout"
 
+_VIEWER = "the viewer: pip install 'erfnet_ros[view]', or '.[view]' in a checkout"
+
 _FORWARDED = {
     "evaluate": ("erfnet_ros.commands.evaluate", "its dependencies", "score a checkpoint on a data set"),
     "classes": ("erfnet_ros.commands.classes", "its dependencies", "print ids, names and colors of a class set"),
@@ -44,6 +46,8 @@ _FORWARDED = {
         "score rosbags, offline or through the node",
     ),
     "evaluate-bag --live": ("erfnet_ros.ros.live_evaluation.command", _ROS, ""),
+    "view": ("erfnet_ros.commands.view", _VIEWER, "show a bag, folder, video or running node in the Rerun viewer"),
+    "view --live": ("erfnet_ros.ros.view", f"{_ROS}; and {_VIEWER}", ""),
     "doctor": ("erfnet_ros.ros.doctor", "Python alone", "check this machine, and say what to do about what is missing"),
     "demo": ("erfnet_ros.ros.demo.command", _ROS, "play a camera to the real node over DDS and score what comes back"),
     "benchmark": (

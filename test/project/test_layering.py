@@ -45,7 +45,7 @@ PARTS = {
         {"transport"},
         {"node"},
         {"harness"},
-        {"benchmark", "demo", "doctor", "live_evaluation", "points"},
+        {"benchmark", "demo", "doctor", "live_evaluation", "points", "view"},
     ),
 }
 """The same within a layer, of its folders and modules."""

@@ -52,6 +52,13 @@ class BagFolder:
     faults: tuple[str, ...]
 
 
+def is_bag(path: Path) -> bool:
+    """Whether a path looks like a bag: a storage file, its metadata, or a folder that holds either."""
+    if path.is_dir():
+        return any(file.name == METADATA or _is_storage(file) for file in path.iterdir())
+    return path.name == METADATA or _is_storage(path)
+
+
 def find_files(path: Path) -> BagFolder:
     """Return the storage files of a rosbag2 folder, or of a single file."""
     try:
