@@ -39,10 +39,14 @@ def _make(options: argparse.Namespace) -> int:
         compression=options.compression,
         split_bytes=None if options.split_size is None else options.split_size << 20,
         force=options.force,
+        with_depth=options.depth,
     )
     class_set = named(options.classes)
     settings.check()
     source = open_source(options.source, class_set, frames=_length(options))
+    if options.depth:
+        # Before a bag is begun.
+        source.depth(0)
     frames = make(source, class_set, settings, options.frames)
     ground_truth = (
         f", with ground truth on {options.ground_truth_topic}" if source.has_ground_truth else ", without ground truth"
@@ -110,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         help="images; jpeg and png go to TOPIC/compressed, camera_info and label_info next to it (%(default)s)",
     )
     make.add_argument("--ground-truth-topic", default="/camera/truth", metavar="TOPIC", help="default: %(default)s")
+    make.add_argument(
+        "--depth", action="store_true", help="write the synthetic street's depth as well, to depth/image_raw next to it"
+    )
     make.add_argument("--rate", type=parse_rate, default=15.0, metavar="HZ", help="default: %(default)g")
     make.add_argument("--encoding", choices=_ENCODINGS, default="rgb8", help="of the images (default: %(default)s)")
     make.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="default: %(default)s")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import CAMVID, ClassSet
@@ -47,6 +48,19 @@ class Frame:
     ground_truth: Pixels | None
 
 
+@dataclass(frozen=True)
+class Depth:
+    """How far away each pixel of a frame is, as a camera at the same place sees it.
+
+    Attributes:
+        meters: (H, W) float32 along the optical axis, NaN where there is nothing.
+        intrinsics: fx, fy, cx, cy in pixels, whole numbers at the pixel centers.
+    """
+
+    meters: npt.NDArray[np.float32]
+    intrinsics: tuple[float, float, float, float]
+
+
 class Source(ABC):
     """A sequence of frames, each decoded when it is asked for; can be iterated over any number of times.
 
@@ -66,6 +80,12 @@ class Source(ABC):
     def __iter__(self) -> Iterator[Frame]:
         for index in range(len(self)):
             yield self[index]
+
+    def depth(self, index: int) -> Depth:
+        """Return the depth of a frame; SourceError where it is not known."""
+        raise SourceError(
+            "Expected a source whose depth is known, 'synthetic' or 'synthetic:SEED', got images; leave out --depth."
+        )
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self):
@@ -126,6 +146,10 @@ class _SyntheticSource(Source):
     def __getitem__(self, index: int) -> Frame:
         rgb, labels = self._street.frame(self._checked(index))
         return Frame(f"{index:06d}", rgb, labels if self.has_ground_truth else None)
+
+    def depth(self, index: int) -> Depth:
+        """Render the depth of a frame."""
+        return Depth(*self._street.depth(self._checked(index)))
 
 
 class _FolderSource(Source):

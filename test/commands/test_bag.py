@@ -22,6 +22,8 @@ from erfnet_ros.data.bags.messages import camera_info, compressed_image, header
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.data.bags.writer import BagWriter
 from erfnet_ros.data.frame_sources import open_source
+from erfnet_ros.data.synthetic.street import Street
+from erfnet_ros.evaluation.inputs.topic_selection import find_topics
 
 CAMVID_TEST = Path(__file__).resolve().parents[3] / "shared" / "camvid" / "test"
 
@@ -96,6 +98,19 @@ def test_a_synthetic_street_comes_with_ground_truth(tmp_path: Path) -> None:
         assert {CAMVID.names.index(name) for name in ("sky", "road", "building")} <= ids <= {*range(len(CAMVID)), 255}
 
 
+def test_the_streets_depth_lies_in_the_bag_and_is_not_taken_for_the_camera(tmp_path: Path) -> None:
+    assert main(["make", "synthetic:3", "--frames", "1", "--depth", "-o", str(tmp_path / "bag")]) == 0
+    meters, intrinsics = Street(3).depth(0)
+    with BagReader(tmp_path / "bag") as reader:
+        (depth,) = map(reader.decode, reader.messages(["/camera/depth/image_raw"]))
+        (info,) = map(reader.decode, reader.messages(["/camera/depth/camera_info"]))
+        found = depth.data.view(np.float32).reshape(depth.height, depth.width)
+        np.testing.assert_array_equal(found, meters)
+        assert (depth.encoding, depth.step) == ("32FC1", 4 * depth.width)
+        assert info.k[[0, 4, 2, 5]].tolist() == pytest.approx(intrinsics)
+        assert find_topics(reader, image=None, ground_truth=None).image.name == "/camera/image_raw"
+
+
 def test_images_without_labels_make_a_bag_without_ground_truth(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +142,7 @@ def test_a_large_bag_is_split(tmp_path: Path) -> None:
             ParameterError,
             r"got '/camera/truth' twice; change --topic or --gr",
         ),
+        (["--depth"], SourceError, r"Expected a source whose depth is known, .*; leave out --depth"),
         (["--rate", "0"], ParameterError, r"above 0 and up to 1000 as --rate .* got '0'"),
         (["--classes", "none.yaml"], ErfnetError, r"got 'none.yaml', which is no file"),
     ],

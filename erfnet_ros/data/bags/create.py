@@ -11,9 +11,9 @@ from erfnet_ros.core.class_set import ClassSet
 from erfnet_ros.core.errors import BagError, ParameterError
 from erfnet_ros.core.progress import tracked
 from erfnet_ros.data.bags.message_types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, LABEL_INFO
-from erfnet_ros.data.bags.messages import camera_info, compressed_image, header, image, label_info
+from erfnet_ros.data.bags.messages import camera_info, compressed_image, depth_image, header, image, label_info
 from erfnet_ros.data.bags.writer import BagWriter
-from erfnet_ros.data.frame_sources import Frame, Source
+from erfnet_ros.data.frame_sources import Depth, Frame, Source
 
 START_NS = 1_000_000_000 * 1_000_000_000
 """Stamp of the first frame, 2001-09-09 01:46:40 UTC: always the same, so that the same source makes the same bag."""
@@ -28,6 +28,7 @@ class BagSettings:
     Attributes:
         topic: Of raw images; compressed ones go to its `compressed` as image_transport has it.
         encoding: rgb8 or bgr8 for raw images, jpeg or png for compressed ones.
+        with_depth: Whether depth images are written as well, which the source must know.
     """
 
     out: Path
@@ -39,6 +40,7 @@ class BagSettings:
     compression: str
     split_bytes: int | None = None
     force: bool = False
+    with_depth: bool = False
 
     @property
     def compressed(self) -> bool:
@@ -56,6 +58,11 @@ class BagSettings:
         raw = self.topic.removesuffix("/compressed")
         return f"{raw.rpartition('/')[0]}/{name}"
 
+    @property
+    def depth_topics(self) -> tuple[str, str]:
+        """The topics of depth image and its calibration."""
+        return self.camera_topic("depth/image_raw"), self.camera_topic("depth/camera_info")
+
     def check(self) -> None:
         """Refuse settings with which the bag cannot be written, before any work."""
         topics = [
@@ -63,11 +70,12 @@ class BagSettings:
             self.ground_truth_topic,
             self.camera_topic("camera_info"),
             self.camera_topic("label_info"),
+            *self.depth_topics,
         ]
         twice = sorted({topic for topic in topics if topics.count(topic) > 1})
         if twice:
             raise ParameterError(
-                "Expected different topics for images, ground truth, camera_info and label_info, "
+                "Expected different topics for images, ground truth, camera_info, label_info and depth, "
                 f"got '{twice[0]}' twice; "
                 "change --topic or --ground-truth-topic."
             )
@@ -88,18 +96,22 @@ def make(source: Source, class_set: ClassSet, settings: BagSettings, most: int |
     ) as writer:
         writer.add(settings.image_topic, COMPRESSED_IMAGE if settings.compressed else IMAGE)
         writer.add(info, CAMERA_INFO)
+        if settings.with_depth:
+            writer.add(settings.depth_topics[0], IMAGE)
+            writer.add(settings.depth_topics[1], CAMERA_INFO)
         if source.has_ground_truth:
             writer.add(settings.ground_truth_topic, IMAGE)
             writer.add(labels, LABEL_INFO)
             writer.write(labels, START_NS, label_info(class_set, header(START_NS, FRAME_ID)))
         for index in tracked(range(count), count, "Writing the bag"):
             stamp_ns = START_NS + round(index * 1e9 / settings.rate_hz)
-            for topic, message in _messages(source[index], stamp_ns, settings):
+            depth = source.depth(index) if settings.with_depth else None
+            for topic, message in _messages(source[index], depth, stamp_ns, settings):
                 writer.write(topic, stamp_ns, message)
     return count
 
 
-def _messages(frame: Frame, stamp_ns: int, settings: BagSettings) -> Iterator[tuple[str, Any]]:
+def _messages(frame: Frame, depth: Depth | None, stamp_ns: int, settings: BagSettings) -> Iterator[tuple[str, Any]]:
     """Yield what is recorded of a frame, in the order in which a camera would publish it."""
     head = header(stamp_ns, FRAME_ID)
     height, width = frame.rgb.shape[:2]
@@ -108,6 +120,9 @@ def _messages(frame: Frame, stamp_ns: int, settings: BagSettings) -> Iterator[tu
     else:
         pixels = frame.rgb if settings.encoding == "rgb8" else frame.rgb[..., ::-1]
         yield settings.image_topic, image(pixels, settings.encoding, head)
-    yield settings.camera_topic("camera_info"), camera_info(width, height, head)
+    info = camera_info(width, height, head, intrinsics=None if depth is None else depth.intrinsics)
+    yield settings.camera_topic("camera_info"), info
+    if depth is not None:
+        yield from zip(settings.depth_topics, (depth_image(depth.meters, head), info), strict=True)
     if frame.ground_truth is not None:
         yield settings.ground_truth_topic, image(frame.ground_truth, "mono8", head)

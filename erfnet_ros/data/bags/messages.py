@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.class_set import ClassSet
@@ -42,12 +43,27 @@ def compressed_image(rgb: Pixels, encoding: str, header: Any) -> Any:
     return known_types().types[COMPRESSED_IMAGE](header, f"rgb8; {encoding} compressed bgr8", data.reshape(-1))
 
 
-def camera_info(width: int, height: int, header: Any) -> Any:
-    """Return a sensor_msgs/CameraInfo that says the size, and by its zeros that the camera is not calibrated."""
+def depth_image(meters: npt.NDArray[np.float32], header: Any) -> Any:
+    """Return a sensor_msgs/Image, 32FC1, of (H, W) meters (REP 118)."""
+    height, width = meters.shape
+    data = np.ascontiguousarray(meters).view(np.uint8).reshape(-1)
+    return known_types().types[IMAGE](header, height, width, "32FC1", 0, 4 * width, data)
+
+
+def camera_info(
+    width: int, height: int, header: Any, *, intrinsics: tuple[float, float, float, float] | None = None
+) -> Any:
+    """Return a sensor_msgs/CameraInfo of a pinhole camera with fx, fy, cx, cy in pixels; zeros: not calibrated."""
     types = known_types().types
-    nine, twelve, none = np.zeros(9), np.zeros(12), np.zeros(0)
+    k, r, p = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 4))
+    if intrinsics is not None:
+        k[0, 0], k[1, 1], k[0, 2], k[1, 2] = intrinsics
+        k[2, 2] = 1
+        r, p[:, :3] = np.eye(3), k
     region = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
-    return types[CAMERA_INFO](header, height, width, "", none, nine, nine, twelve, 0, 0, region)
+    model, distortion = ("", np.zeros(0)) if intrinsics is None else ("plumb_bob", np.zeros(5))
+    matrices = (matrix.reshape(-1) for matrix in (k, r, p))
+    return types[CAMERA_INFO](header, height, width, model, distortion, *matrices, 0, 0, region)
 
 
 def label_info(class_set: ClassSet, header: Any, threshold: float = 0.0) -> Any:

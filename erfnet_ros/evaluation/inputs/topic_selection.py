@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from erfnet_ros.core.errors import ErfnetError, EvaluationError
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE, IMAGE
@@ -14,6 +15,7 @@ from erfnet_ros.evaluation.inputs.ground_truth import label_ids
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
 _GROUND_TRUTH_NAME = re.compile(r"truth|label|annotation|(^|[/_])gt([/_]|$)", re.IGNORECASE)
+_DEPTH_ENCODING = re.compile("16UC1|32FC1|compressedDepth", re.IGNORECASE)
 _OUTPUTS = frozenset({"mask", "confidence", "overlay", "color_mask"})
 """Last parts of the names of what a segmentation node publishes."""
 
@@ -54,7 +56,7 @@ def find_topics(
 
 
 def _camera(reader: BagReader, ground_truth: Topic | None) -> Topic:
-    reasons = {topic.name: _why_no_camera(topic, ground_truth) for topic in reader.topics.values()}
+    reasons = {topic.name: _why_no_camera(reader, topic, ground_truth) for topic in reader.topics.values()}
     cameras = [name for name, reason in reasons.items() if not reason]
     if len(cameras) == 1:
         return reader.topics[cameras[0]]
@@ -70,7 +72,7 @@ def _camera(reader: BagReader, ground_truth: Topic | None) -> Topic:
     )
 
 
-def _why_no_camera(topic: Topic, ground_truth: Topic | None) -> str:
+def _why_no_camera(reader: BagReader, topic: Topic, ground_truth: Topic | None) -> str:
     """Return why a topic is not taken as the camera unasked; "" where it is."""
     if topic.type not in IMAGE_TYPES:
         return topic.type
@@ -80,14 +82,24 @@ def _why_no_camera(topic: Topic, ground_truth: Topic | None) -> str:
         return "ground truth"
     if topic.name.removesuffix("/compressed").rpartition("/")[2] in _OUTPUTS:
         return "output of a segmentation node, by its name"
-    return ""
+    first = _first_message(reader, topic)
+    encoding = str(getattr(first, "encoding", getattr(first, "format", "")))
+    return f"depth, {encoding}" if _DEPTH_ENCODING.search(encoding) else ""
+
+
+def _first_message(reader: BagReader, topic: Topic) -> Any:
+    """Return a topic's first message; None where it cannot be read."""
+    try:
+        return reader.decode(next(reader.messages([topic.name])))
+    except (ErfnetError, StopIteration):
+        return None
 
 
 def _is_ground_truth(reader: BagReader, topic: Topic) -> bool:
     if topic.type not in IMAGE_TYPES or not topic.count or _GROUND_TRUTH_NAME.search(topic.name) is None:
         return False
+    first = _first_message(reader, topic)
     try:
-        label_ids(reader.decode(next(reader.messages([topic.name]))))
-    except (ErfnetError, StopIteration):
+        return first is not None and label_ids(first).size > 0
+    except ErfnetError:
         return False
-    return True

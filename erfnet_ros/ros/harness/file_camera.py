@@ -1,7 +1,8 @@
 """File camera: plays images, a video or the synthetic street to sensor_msgs/Image at a fixed rate.
 
 Run it with `python -m erfnet_ros.ros.harness.file_camera --source street.mp4 --rate 15`. Its node is /camera/camera; it
-publishes image_raw (or image_raw/compressed) and camera_info, which ROS arguments remap as usual.
+publishes image_raw (or image_raw/compressed) and camera_info, with --depth also depth/image_raw and depth/camera_info,
+which ROS arguments remap as usual.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class _Prepared:
     """Messages of one frame, sharing one header, so that one stamp serves both."""
 
     image: Image | CompressedImage
-    calibration: CameraInfo
+    others: tuple[CameraInfo | Image, ...]
 
 
 class Camera(ImagePlayer):
@@ -55,7 +56,10 @@ class Camera(ImagePlayer):
         image_type, topic = (CompressedImage, "image_raw/compressed") if compressed else (Image, "image_raw")
         super().__init__("camera", image_type, topic, len(source), options)
         self._source, self._options = source, options
-        self._calibrations = self.create_publisher(CameraInfo, "camera_info", self._profile)
+        topics: dict[str, type] = {"camera_info": CameraInfo}
+        if options.depth:
+            topics |= {"depth/image_raw": Image, "depth/camera_info": CameraInfo}
+        self._others = [self.create_publisher(kind, name, self._profile) for name, kind in topics.items()]
         self._ready: list[_Prepared] = []
         free = _AHEAD_BYTES
         while free > 0 and len(self._ready) < len(source):
@@ -76,18 +80,28 @@ class Camera(ImagePlayer):
         return content, now_ns
 
     def publish(self, message: _Prepared) -> None:
-        """Publish image and calibration."""
+        """Publish image, calibration and depth."""
         self._images.publish(message.image)
-        self._calibrations.publish(message.calibration)
+        for publisher, other in zip(self._others, message.others, strict=True):
+            publisher.publish(other)
 
     def _prepare(self, index: int) -> _Prepared:
         rgb = self._source[index].rgb
         header, encoding = Header(frame_id=self._options.frame_id), self._options.encoding
         # All zero but the size: sensor_msgs/CameraInfo's way to say that the camera is not calibrated.
         calibration = CameraInfo(header=header, height=rgb.shape[0], width=rgb.shape[1])
+        others: tuple[CameraInfo | Image, ...] = (calibration,)
+        if self._options.depth:
+            depth = self._source.depth(index)
+            fx, fy, cx, cy = depth.intrinsics
+            calibration.distortion_model, calibration.d = "plumb_bob", [0.0] * 5
+            calibration.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
+            calibration.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+            calibration.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+            others = (calibration, from_array(depth.meters, "32FC1", header), calibration)
         if encoding == "jpeg":
-            return _Prepared(compressed_from_array(rgb, header, _JPEG_QUALITY), calibration)
-        return _Prepared(from_array(rgb if encoding == "rgb8" else rgb[..., ::-1], encoding, header), calibration)
+            return _Prepared(compressed_from_array(rgb, header, _JPEG_QUALITY), others)
+        return _Prepared(from_array(rgb if encoding == "rgb8" else rgb[..., ::-1], encoding, header), others)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=parse_rate, default=15.0, help="frames per second")
     parser.add_argument("--encoding", choices=("rgb8", "bgr8", "jpeg"), default="rgb8", help="jpeg: a compressed image")
     parser.add_argument("--frame-id", default=_FRAME_ID, help="frame id in every header")
+    parser.add_argument("--depth", action="store_true", help="publish the synthetic street's depth as well")
     parser.add_argument("--loop", action="store_true", help="start over at the end, until interrupted")
     return run_player("camera", parser, _open, argv)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import ImageError
-from erfnet_ros.core.image import VIEWED, to_array
+from erfnet_ros.core.image import to_array
 from erfnet_ros.core.image_decoding import compressed_to_array
 
 
@@ -22,14 +23,14 @@ def to_rgb(message: Image | CompressedImage) -> Pixels:
     return compressed_to_array(message) if isinstance(message, CompressedImage) else to_array(message)
 
 
-def from_array(pixels: Pixels, encoding: str, header: Header) -> Image:
-    """Return a message of (H, W) mono8 or (H, W, 3) rgb8 or bgr8 pixels, which are copied once.
+def from_array(pixels: Pixels | npt.NDArray[np.float32], encoding: str, header: Header) -> Image:
+    """Return a message of (H, W) mono8 or 32FC1, or (H, W, 3) rgb8 or bgr8 pixels, which are copied once.
 
     The header is shared, not copied.
     """
     height, width = pixels.shape[:2]
     message = Image(header=header, height=height, width=width, encoding=encoding)
-    message.step = width * VIEWED[encoding]
+    message.step = pixels.nbytes // height
     # What is assigned, message classes copy once more, or check byte by byte.
     message.data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     return message

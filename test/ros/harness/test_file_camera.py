@@ -81,6 +81,23 @@ def test_compressed_images_are_jpegs_of_the_source(viewer: Client) -> None:
     assert np.abs(frames - compressed_to_array(images[-1])).mean(axis=(1, 2, 3)).min() < 8
 
 
+def test_the_streets_depth_is_published_with_its_calibration(viewer: Client) -> None:
+    depths = viewer.listen("/camera/depth/image_raw", Image)
+    calibrations = viewer.listen("/camera/depth/camera_info", CameraInfo)
+    images = viewer.listen("/camera/image_raw", Image)
+    camera = start_camera("--depth")
+    viewer.wait_for(lambda: min(len(depths), len(calibrations), len(images)) >= FRAMES - 1, "depth")
+    assert camera.wait(timeout=60) == 0
+    street = Street(0, SIZE)
+    known = [street.depth(index) for index in range(FRAMES)]
+    found = np.frombuffer(depths[-1].data, np.float32).reshape(depths[-1].height, depths[-1].width)
+    (number,) = (i for i, (meters, _) in enumerate(known) if np.array_equal(meters, found, equal_nan=True))
+    assert depths[-1].encoding == "32FC1"
+    calibration = next(message for message in calibrations if message.header == depths[-1].header)
+    assert [calibration.k[i] for i in (0, 4, 2, 5)] == pytest.approx(known[number][1])
+    assert depths[-1].header in [image.header for image in images]
+
+
 def test_a_topic_is_remapped_as_ros_arguments_say(viewer: Client) -> None:
     images = viewer.listen("/robot/front", Image)
     camera = start_camera("--ros-args", "-r", "image_raw:=/robot/front")
@@ -105,6 +122,7 @@ def test_a_camera_that_nobody_reads_says_so() -> None:
             "Expected --size WIDTHxHEIGHT with sides of 16 to 4096 pixels, such as 1280x720; got 'wide'",
         ),
         ("--source", "nowhere", "nowhere"),
+        ("--depth", "--source=docs/images", "whose depth is known"),
     ],
 )
 def test_bad_options_are_refused_with_their_value(option: str, value: str, message: str) -> None:
