@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,6 +104,28 @@ def optional_faults(name: str) -> Iterator[None]:
             f"Engine '{name}' does not work with the packages installed here ({type(error).__name__}: {reason}); "
             "update them, or set engine to pytorch."
         ) from error
+
+
+_preparing: set[int] = set()
+"""The threads that prepare an engine."""
+
+
+@contextmanager
+def preparation() -> Iterator[None]:
+    """Mark that this thread opens, builds or compiles an engine, which may take minutes, and does not hang."""
+    thread = threading.get_ident()
+    outermost = thread not in _preparing
+    _preparing.add(thread)
+    try:
+        yield
+    finally:
+        if outermost:
+            _preparing.discard(thread)
+
+
+def is_preparing(thread: int) -> bool:
+    """Return whether a thread (`threading.get_ident()`) is inside `preparation`."""
+    return thread in _preparing
 
 
 def run_one_by_one(run: Run, images: Pixels) -> tuple[Pixels, Pixels]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
-from erfnet_ros.inference.engine import Engine, run_one_by_one
+from erfnet_ros.inference.engine import Engine, preparation, run_one_by_one
 from erfnet_ros.inference.pytorch.cuda import close_safely
 
 
@@ -69,7 +69,8 @@ class FallbackEngine:
         while engine is None:
             open_next = self._fallbacks.pop(0)
             try:
-                engine = open_next()
+                with preparation():
+                    engine = open_next()
             except EngineError as error:
                 if not self._fallbacks:
                     raise

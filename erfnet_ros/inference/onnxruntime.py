@@ -18,7 +18,7 @@ from erfnet_ros.core.errors import EngineError, ExportError
 from erfnet_ros.core.image import contiguous_batch
 from erfnet_ros.inference import device as devices
 from erfnet_ros.inference.build_cache import Cache
-from erfnet_ros.inference.engine import EngineRequest, Run, run_one_by_one
+from erfnet_ros.inference.engine import EngineRequest, Run, preparation, run_one_by_one
 from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline, on_single_thread
 from erfnet_ros.models.erfnet import STRIDE
@@ -124,6 +124,7 @@ class OnnxRuntimeEngine:
             ) from error
         return outputs
 
+    @preparation()
     def _opened(self, camera: Size | None) -> Run:
         key = {
             "network": self._fingerprint,

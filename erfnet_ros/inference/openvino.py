@@ -19,7 +19,7 @@ from erfnet_ros.core.errors import EngineError, ExportError
 from erfnet_ros.core.system_info import processor
 from erfnet_ros.inference import device as devices
 from erfnet_ros.inference.build_cache import Cache, Key
-from erfnet_ros.inference.engine import EngineRequest
+from erfnet_ros.inference.engine import EngineRequest, preparation
 from erfnet_ros.inference.parity_check import check_parity, fingerprint
 from erfnet_ros.inference.pytorch.cpu import CpuPipeline, on_single_thread
 from erfnet_ros.inference.pytorch.onednn import ISA_VARIABLE, has_int8_units
@@ -105,6 +105,7 @@ class OpenVinoEngine:
                 self._runs[shape] = self._compiled(shape)
             yield self._runs[shape](image[None].numpy())
 
+    @preparation()
     def _compiled(self, shape: tuple[int, ...]) -> Callable[[Pixels], Tensor]:
         """Return what runs images (1, H, W, 3); 8 divides H and W."""
         key = {

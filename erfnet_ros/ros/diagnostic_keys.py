@@ -17,6 +17,8 @@ WAITING = "waiting"
 """Active, but no output has a subscriber, so the node does not subscribe to the camera."""
 SEGMENTING = "segmenting"
 """Active and subscribed to a camera."""
+HANGING = "hanging"
+"""A call of the engine does not return; the last status before the process ends."""
 
 ENGINE = "engine"
 DEVICE = "device"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 
 from erfnet_ros.ros.package_files import package_file
@@ -51,6 +53,17 @@ def keep_large_blocks() -> bool:
     options = (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD)
     settings = zip(options, MALLOC_VARIABLES.values(), strict=True)
     return all([mallopt(option, int(size)) == 1 for option, size in settings])
+
+
+def remove_own_segments() -> None:
+    """Remove Fast DDS's shared memory of this process, 70 MB with the profile, which would outlive an abrupt end."""
+    for descriptor in Path("/proc/self/fd").iterdir():
+        # Only the owner of a segment keeps the file open that locks it.
+        with suppress(OSError):
+            lock = descriptor.readlink()
+            if re.fullmatch(r"fastdds_[0-9a-f]{16}_el", lock.name):
+                lock.with_name(lock.name.removesuffix("_el")).unlink()
+                lock.unlink()
 
 
 def remedy_for_lost_images(implementation: str) -> str:

@@ -185,7 +185,7 @@ class NodeProcess:
         parameters: Mapping[str, Any],
         remap: Mapping[str, str],
         environment: Mapping[str, str],
-        module: str = "erfnet_ros.ros.node",
+        module: str,
     ) -> None:
         arguments = [f"{name}:={value}" for name, value in remap.items()]
         settings = [f"{name}:={_yaml(value)}" for name, value in parameters.items()]
@@ -225,9 +225,10 @@ def running_node(
     parameters: Mapping[str, Any] | None = None,
     remap: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
+    module: str = "erfnet_ros.ros.node",
 ) -> Iterator[NodeProcess]:
     """Run the node; show its log where the test fails."""
-    process = NodeProcess(parameters or {}, remap or {"image": "/camera/image_raw"}, environment or {})
+    process = NodeProcess(parameters or {}, remap or {"image": "/camera/image_raw"}, environment or {}, module)
     try:
         yield process
     except BaseException:

@@ -14,7 +14,7 @@ import torch
 from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import DeviceError, EngineError
 from erfnet_ros.core.image import copy_rgb
-from erfnet_ros.inference.engine import Engine
+from erfnet_ros.inference.engine import Engine, preparation
 from erfnet_ros.inference.pytorch.fused_gpu import Work, fuse
 from erfnet_ros.models.pipeline import Pipeline
 
@@ -289,6 +289,7 @@ class GpuPipeline:
             frames.end()
         self._frames.clear()
 
+    @preparation()
     def _begun(self, shape: tuple[int, int, int]) -> GpuFrames:
         frames = GpuFrames(shape, self._device)
         # cuDNN times its algorithms once for each shape.

@@ -15,7 +15,7 @@ from erfnet_ros.core.array_types import Pixels
 from erfnet_ros.core.errors import EngineError
 from erfnet_ros.inference.build_cache import Cache
 from erfnet_ros.inference.device import gpu_count, gpu_index
-from erfnet_ros.inference.engine import EngineRequest, run_one_by_one
+from erfnet_ros.inference.engine import EngineRequest, preparation, run_one_by_one
 from erfnet_ros.inference.pytorch.cuda import LOADING_LOCK, free_cached
 from erfnet_ros.inference.pytorch.engine import PyTorchEngine
 from erfnet_ros.inference.tensorrt.api import NAMES, find_backend
@@ -160,7 +160,8 @@ class TensorRTEngine:
     def _run(self, shape: Shape, images: Pixels) -> tuple[Pixels, Pixels]:
         if self._request.live and shape not in self._sessions and not self._may_open(shape):
             if self._meanwhile is None:
-                self._meanwhile = PyTorchEngine(replace(self._request, device=self.device, precision="auto"))
+                with preparation():
+                    self._meanwhile = PyTorchEngine(replace(self._request, device=self.device, precision="auto"))
             return self._meanwhile(images)
         session = self._session(shape)
         answer = session(images)
@@ -217,6 +218,7 @@ class TensorRTEngine:
             device=self._device,
         )
 
+    @preparation()
     def _opened(self, shape: Shape) -> Session:
         request = self._build_request(shape)
         opened = open_session(request, log_progress(request))

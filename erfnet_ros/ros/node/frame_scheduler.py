@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from erfnet_ros.core.printable_text import printable
 from erfnet_ros.inference.segmenter import Segmentation, Segmenter
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.image_conversion import to_rgb
+from erfnet_ros.ros.node.monitoring.watchdog import EngineCall
 from erfnet_ros.ros.node.parameters import Settings
 from erfnet_ros.ros.node.publishers import SegmentedFrame
 
@@ -61,6 +63,7 @@ class FrameScheduler:
         active: Whether images are processed.
         idle_since_s: `time.monotonic()` when the last round ended; infinite while one is in progress.
         notes: What had to be done in a slower way, a sentence each.
+        engine_call: The call of the engine in progress, or None.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class FrameScheduler:
         self.active = False
         self.idle_since_s = -math.inf
         self.notes: tuple[str, ...] = ()
+        self.engine_call: EngineCall | None = None
         self._palette = segmenter.class_set.palette()
         self._batch_failed = False
         self._logger = logger
@@ -92,6 +96,15 @@ class FrameScheduler:
         self.active = False
         with self._round_lock:
             pass
+
+    @contextmanager
+    def calling_engine(self) -> Iterator[None]:
+        """Show in `engine_call` that this thread calls the engine."""
+        self.engine_call = (threading.get_ident(), time.monotonic())
+        try:
+            yield
+        finally:
+            self.engine_call = None
 
     def process_round(self, camera: Camera, message: Any) -> None:
         """Segment and publish a camera's Image or CompressedImage message, and what waits of the other cameras."""
@@ -128,13 +141,18 @@ class FrameScheduler:
         results = self._run_batch(images) if len(images) > 1 else None
         for index, image in enumerate(images):
             with image.camera.count_rejections():
-                segmentation = self._segmenter(image.rgb) if results is None else results[index]
+                if results is None:
+                    with self.calling_engine():
+                        segmentation = self._segmenter(image.rgb)
+                else:
+                    segmentation = results[index]
                 self._publish(image, segmentation, settings)
 
     def _run_batch(self, images: Sequence[_Image]) -> list[Segmentation] | None:
         """Segment images in one run; None where that fails, which is logged once and not tried again."""
         try:
-            return self._segmenter.batch([image.rgb for image in images])
+            with self.calling_engine():
+                return self._segmenter.batch([image.rgb for image in images])
         except Exception as error:
             # Whatever it was: alone, each image succeeds or is rejected with its own reason.
             self._batch_failed = True

@@ -220,6 +220,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         choices=PRECISIONS,
     ),
     Parameter(
+        "engine_timeout",
+        "double",
+        30.0,
+        "Longest time that an image may take in the engine, seconds; then the process ends with exit code 75, to be "
+        "started again by respawn:=true or another supervisor; 0 means no limit.",
+        minimum=0.0,
+        maximum=3600.0,
+    ),
+    Parameter(
         "input_size",
         "string",
         "auto",

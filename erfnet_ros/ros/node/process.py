@@ -52,7 +52,10 @@ class StopSignals:
         self.received.set()
         os.write(sys.stderr.fileno(), f"[{self._name}] Stopping on {signal.Signals(number).name}.\n".encode())
         if self.running:
+            from erfnet_ros.ros.transport import remove_own_segments
+
             time.sleep(_PATIENCE_S)
+            remove_own_segments()
         os._exit(0)
 
     def run(self, make_node: Callable[[], Node], make_executor: Callable[[], Executor]) -> None:

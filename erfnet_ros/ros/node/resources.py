@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import rclpy
@@ -13,6 +14,7 @@ from erfnet_ros.core.image_size import parse_input_size
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.frame_scheduler import FrameScheduler
+from erfnet_ros.ros.node.monitoring.watchdog import EngineWatchdog
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler
 from erfnet_ros.ros.node.parameters import Settings
 from erfnet_ros.ros.transport import missing_profile
@@ -26,6 +28,7 @@ class NodeResources:
         segmenter: The engine that all cameras share.
         cameras: One without a name, or those of the parameter `cameras`.
         scheduler: Processes their images.
+        watchdog: Of the engine.
         warnings: What is wrong with the environment and what to do, a sentence each.
         missing: What is left out because a package is not installed, a sentence each.
     """
@@ -33,6 +36,7 @@ class NodeResources:
     segmenter: Segmenter
     cameras: tuple[Camera, ...]
     scheduler: FrameScheduler
+    watchdog: EngineWatchdog
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
 
@@ -55,16 +59,24 @@ class NodeResources:
         """Destroy the publishers and free the engine's memory."""
         for camera in self.cameras:
             camera.publishers.close()
-        self.segmenter.close()
+        with self.scheduler.calling_engine():
+            self.segmenter.close()
+        self.watchdog.close()
 
 
-def load_resources(node: LifecycleNodeMixin, parameters: ParameterHandler, group: CallbackGroup) -> NodeResources:
+def load_resources(
+    node: LifecycleNodeMixin,
+    parameters: ParameterHandler,
+    group: CallbackGroup,
+    report_hang: Callable[[float], None],
+) -> NodeResources:
     """Load the engine and set up each camera's topics.
 
     Args:
         node: The node, in its transition to configured.
         parameters: The node's.
         group: Callback group of the images, and of nothing else.
+        report_hang: See `EngineWatchdog`.
 
     Raises:
         ErfnetError: A parameter is wrong, or what it names is not available.
@@ -90,10 +102,13 @@ def load_resources(node: LifecycleNodeMixin, parameters: ParameterHandler, group
     if not cameras[0].publishers.has_label_info:
         missing.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")
     profile = missing_profile(rclpy.get_rmw_implementation_identifier())
+    scheduler = FrameScheduler(segmenter, cameras, Settings(**parameters.settings()), node.get_logger())
+    timeout_s = float(str(parameters.value("engine_timeout")))
     return NodeResources(
         segmenter=segmenter,
         cameras=cameras,
-        scheduler=FrameScheduler(segmenter, cameras, Settings(**parameters.settings()), node.get_logger()),
+        scheduler=scheduler,
+        watchdog=EngineWatchdog(timeout_s, lambda: scheduler.engine_call, report_hang),
         warnings=(*((profile,) if profile else ()), *parameters.warnings),
         missing=tuple(missing),
     )

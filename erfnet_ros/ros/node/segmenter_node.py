@@ -19,7 +19,14 @@ from std_srvs.srv import SetBool, Trigger
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys
-from erfnet_ros.ros.node.monitoring.diagnostics import LONGEST_MESSAGE, Diagnostics, LogForwarder, Status, build_status
+from erfnet_ros.ros.node.monitoring.diagnostics import (
+    LONGEST_MESSAGE,
+    Diagnostics,
+    LogForwarder,
+    Status,
+    build_status,
+    hang_status,
+)
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler, TableNode
 from erfnet_ros.ros.node.parameters import BY_NAME, Settings
 from erfnet_ros.ros.node.resources import NodeResources, load_resources
@@ -76,7 +83,7 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
         """Load the engine; a bad parameter leaves the node unconfigured, with the reason in log and diagnostics."""
         self._parameter_handler.fix(True)
         try:
-            resources = load_resources(self, self._parameter_handler, self._image_group)
+            resources = load_resources(self, self._parameter_handler, self._image_group, self._report_hang)
         except ErfnetError as error:
             return self._fail_to_configure(str(error))
         except Exception as error:
@@ -235,6 +242,13 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
         self._use_settings()
         if self._active and self._resources is not None and "confidence_threshold" in names:
             self._resources.publish_classes()
+
+    def _report_hang(self, waited_s: float) -> None:
+        """Report that the process is about to end; called by the watchdog, while the engine hangs."""
+        if (resources := self._resources) is not None:
+            status = hang_status(resources, waited_s)
+            self.get_logger().fatal(status.errors[0])
+            self._diagnostics.publish([status], wait_s=1.0)
 
     def _publish_diagnostics(self) -> None:
         with self._camera_lock:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.duration import Duration
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys as keys
+from erfnet_ros.ros.node.monitoring.watchdog import EXIT_CODE
 
 if TYPE_CHECKING:
     # Both import torch, which the projector's diagnostics do not need.
@@ -55,8 +57,13 @@ class Diagnostics:
         self._node = node
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
 
-    def publish(self, statuses: Sequence[Status]) -> None:
-        """Publish all in one message, and warn in the first and in the log where the node's clock has no time."""
+    def publish(self, statuses: Sequence[Status], wait_s: float = 0.0) -> None:
+        """Publish all in one message, and warn in the first and in the log where the node's clock has no time.
+
+        Args:
+            statuses: At least one.
+            wait_s: How long to wait for the subscribers to get it.
+        """
         now = self._node.get_clock().now()
         if now.nanoseconds == 0:
             self._node.get_logger().warning(_NO_TIME, once=True)
@@ -64,6 +71,8 @@ class Diagnostics:
         message = DiagnosticArray(status=[self._to_ros(status) for status in statuses])
         message.header.stamp = now.to_msg()
         self._publisher.publish(message)
+        if wait_s:
+            self._publisher.wait_for_all_acked(Duration(seconds=wait_s))
 
     def _to_ros(self, status: Status) -> DiagnosticStatus:
         problems = " ".join((*status.errors, *status.warnings))
@@ -120,6 +129,17 @@ def build_status(resources: NodeResources, active: bool) -> list[Status]:
     values[keys.SUBSCRIBED_CAMERAS] = ", ".join(camera.name for camera in resources.subscribed)
     state = _state(bool(resources.subscribed), active)
     return [Status(state, (), resources.warnings, {**values, **notes}), *cameras]
+
+
+def hang_status(resources: NodeResources, waited_s: float) -> Status:
+    """Return the status of a node whose engine has not returned for `waited_s`."""
+    engine = resources.segmenter.engine
+    error = (
+        f"The engine {engine.name} on {engine.device} has not returned for {waited_s:.0f} s and cannot be interrupted: "
+        f"the process ends with exit code {EXIT_CODE}, to be started again by respawn:=true or another supervisor; "
+        "where it happens again, look for the device's fault in dmesg, or choose another engine."
+    )
+    return Status(keys.HANGING, (error,), (), {keys.ENGINE: engine.name, keys.DEVICE: engine.device})
 
 
 def _camera_status(camera: Camera, active: bool) -> Status:
