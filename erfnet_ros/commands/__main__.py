@@ -32,7 +32,9 @@ def main() -> int:
     try:
         _limit_interrupts()
         from erfnet_ros.commands import cli
+        from erfnet_ros.core.system_info import share_cores
 
+        share_cores()
         status = cli.main()
         if status == _INTERRUPTED:
             _exit()

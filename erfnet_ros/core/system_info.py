@@ -1,10 +1,22 @@
-"""Processor, NVIDIA driver and package versions of this machine."""
+"""Processor, NVIDIA driver and package versions of this machine, and how its cores are shared."""
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib import metadata
 from pathlib import Path
+
+
+def share_cores() -> None:
+    """Let OpenMP's threads sleep while they wait for each other; to be called before PyTorch is imported.
+
+    By default (GCC's libgomp) they spin for up to a millisecond after every layer, which keeps the thread that is
+    waited for from running where other programs need the cores. A 640x480 image in int8 on 2 cores: 3.9 s and now
+    0.4 s among 11 busy programs, 60 ms before and now with the cores to itself. A setting of the user's own stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def processor() -> str:
