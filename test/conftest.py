@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -21,6 +22,10 @@ os.environ.update(profile_settings(ROOT / "config" / "fastdds.xml"))
 # What tests build must not be found in the user's own cache, nor taken from it.
 _cache = tempfile.TemporaryDirectory(prefix="erfnet_ros_tests_")
 os.environ["ERFNET_ROS_CACHE"] = _cache.name
+
+# On a busy machine examples take long without a fault.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 # What a shell starts in the background (`make test &`, many a CI) inherits an ignored SIGINT and passes it on to the
 # processes that tests interrupt; a handler of our own is reset to the default in them.

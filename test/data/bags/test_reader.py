@@ -74,7 +74,7 @@ def test_a_bare_storage_file_is_a_bag_too(tmp_path: Path, storage: str, compress
         assert reader.storage == storage
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     storage=st.sampled_from(["mcap", "sqlite3"]),
     compression=st.sampled_from(["none", "zstd"]),

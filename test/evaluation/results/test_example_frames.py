@@ -53,7 +53,7 @@ def test_without_ground_truth_there_are_only_uncertain_frames() -> None:
     assert (indexes(found, "best"), indexes(found, "worst"), indexes(found, "uncertain")) == ([], [], [0, 1])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=2, max_size=30), st.integers(1, 29))
 def test_it_goes_on_after_a_restore_as_if_nothing_had_been(mious: list[float], cut: int) -> None:
     cut = min(cut, len(mious))

@@ -87,7 +87,7 @@ def test_any_number_of_classes_is_told_apart(classes: int) -> None:
     assert np.array_equal(confidence, plainly(logits, (8, 8))[1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(small=st.integers(1, 40), more=st.integers(0, 200))
 def test_an_axis_lies_where_pytorch_puts_it(small: int, more: int) -> None:
     large = small + more

@@ -29,7 +29,7 @@ CAMERA = st.tuples(st.integers(8, 300), st.integers(8, 24))
 """A row of more than one block is cut."""
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8, derandomize=True)
 @given(st.tuples(SIDES, SIDES), CAMERA, st.sampled_from((2, 5, 11)), st.booleans(), st.booleans())
 @example((9, 8), (20, 11), 64, True, True)
 def test_labels_and_confidences_are_those_of_pytorch(
@@ -49,7 +49,7 @@ def test_labels_and_confidences_are_those_of_pytorch(
     assert (confidences.int() - sure.int()).abs()[labels == expected].max() <= 1
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8, derandomize=True)
 @given(st.tuples(SIDES, SIDES), CAMERA, st.booleans())
 def test_network_input_is_that_of_pytorch(network: tuple[int, int], camera: tuple[int, int], half: bool) -> None:
     generator = torch.Generator().manual_seed(0)

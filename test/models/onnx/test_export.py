@@ -83,7 +83,7 @@ def test_a_graph_for_one_size_answers_as_pytorch_does(one_size: onnx.ModelProto)
     assert apart <= 1 / 255
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.integers(8, 400), st.integers(8, 400))
 @example(64, 48)
 @example(128, 96)

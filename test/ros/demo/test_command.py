@@ -66,10 +66,10 @@ def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
     assert status == 0, output
     demo.assert_nothing_is_left()
     summary = read_summary(out)
-    # A frame that a busy machine drops is played again.
-    assert summary["frames_out"] == 8, output
-    assert summary["frames_in"] == 8 + summary["dropped"] + summary["lost"]
-    assert summary["outputs"] == dict.fromkeys(("mask", "confidence", "overlay", "statistics"), 8)
+    # A busy machine drops frames of the street, which are not played again.
+    assert 1 <= (answered := summary["frames_out"]) <= 8, output
+    assert (summary["frames_in"], summary["dropped"], summary["lost"]) == (8, 8 - answered, 0), output
+    assert summary["outputs"] == dict.fromkeys(("mask", "confidence", "overlay", "statistics"), answered)
     assert summary["stamps_mismatched"] == summary["rejected"] == 0
     assert (summary["engine"], summary["device"].split(":")[0] in ("cpu", "cuda")) == ("pytorch", True)
     latency = summary["latency_ms"]
@@ -77,9 +77,9 @@ def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
     assert len(summary["latency_quarters_ms"]) == 4
     assert 0 <= summary["miou"] <= 1
     assert set(summary["iou"]) == set(CAMVID.names)
-    assert len(list(out.glob("overlay_*.png"))) == 8
+    assert len(list(out.glob("overlay_*.png"))) == answered
     assert cv2.imread(str(out / "contact_sheet.png")) is not None
-    assert cv2.VideoCapture(str(out / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 8
+    assert cv2.VideoCapture(str(out / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == answered
     assert "mIoU" in output
     assert f"frames in {summary['frames_in']:>5}" in output
     assert [path for path in out.iterdir() if path.name.startswith(".")] == []

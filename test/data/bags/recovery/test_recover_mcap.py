@@ -217,7 +217,7 @@ def test_what_is_no_recording_of_ros_2_is_refused(tmp_path: Path) -> None:
         BagReader(file)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_no_damage_makes_it_fall_over_or_invent_messages(data: st.DataObject) -> None:
     """Cut anywhere, and any bytes overwritten: an error that says so, or messages that were written."""
