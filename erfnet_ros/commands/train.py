@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--init", type=Path, metavar="FILE", help="checkpoint or .pth to start from, of any classes")
     what.add_argument(
+        "--teacher", type=Path, metavar="FILE.onnx", help="larger network to learn from as well (docs/training.md)"
+    )
+    what.add_argument(
+        "--unlabeled", type=Path, metavar="DIR", help="folder of images without labels, for the teacher to label"
+    )
+    what.add_argument(
         "--resume", action="store_true", help="continue the run in RUN; the result is the same as without the stop"
     )
     what.add_argument("--epochs", type=int, metavar="N", help="length of each stage, for recipes that count epochs")
@@ -103,4 +109,10 @@ def _request(options: argparse.Namespace, arguments: Sequence[str]) -> Request:
             raise ParameterError(f"Expected --{option} of {least} or more, got {value}.")
     if options.steps is not None and options.epochs is not None:
         raise ParameterError(f"Expected --steps or --epochs, got both ({options.steps} and {options.epochs}).")
+    if options.unlabeled is not None and options.teacher is None:
+        raise ParameterError("Expected --teacher with --unlabeled, got none; nothing else says what the images show.")
+    if options.teacher is not None and not options.teacher.is_file():
+        raise ParameterError(
+            f"Expected an ONNX file as --teacher, got '{options.teacher}', which is no file; check the path."
+        )
     return Request(**vars(options), command=shlex.join(["erfnet", "train", *arguments]))

@@ -12,17 +12,19 @@ from erfnet_ros.core.class_set import CAMVID, ClassSet
 from erfnet_ros.core.errors import ParameterError, SourceError
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.data.datasets import DataSet, open_dataset, open_layout
-from erfnet_ros.data.frame_sources import spread_evenly
+from erfnet_ros.data.frame_sources import Source, spread_evenly
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.data.batches import BatchPart
 from erfnet_ros.training.data.frame_store import (
     ClassFrequencies,
     DiskFrames,
     FrameOptions,
+    MemoryFrames,
     count_classes,
     open_frames,
     render_streets,
 )
+from erfnet_ros.training.data.unlabeled_frames import UnlabeledFrames
 from erfnet_ros.training.loop.validation import ValidationSet
 
 log = logging.getLogger(__name__)
@@ -90,7 +92,12 @@ def open_validation_split(kind: str, root: Path, *, trained_on: str, wanted: str
 
 
 def load_training_data(
-    data: DataSet, validation_data: DataSet | None, *, recipe: Recipe, options: FrameOptions
+    data: DataSet,
+    validation_data: DataSet | None,
+    *,
+    unlabeled: Source | None = None,
+    recipe: Recipe,
+    options: FrameOptions,
 ) -> TrainingData:
     """Read and count all frames of the splits to train and to validate on.
 
@@ -138,6 +145,8 @@ def load_training_data(
         streets = render_streets(recipe.synthetic, frequencies.size, replace(options, device=device))
         count = recipe.synthetic.per_batch
         parts = [BatchPart(real, recipe.batch_size - count), BatchPart(streets, count)]
+    if unlabeled is not None:
+        parts = _with_unlabeled(parts, unlabeled, data, recipe=recipe, size=frequencies.size)
     validation_set = None
     if validation_data is not None:
         if validation_data.class_set.names != data.class_set.names:
@@ -150,3 +159,21 @@ def load_training_data(
         numbers = spread_evenly(len(validation_data), recipe.validate_frames)
         validation_set = ValidationSet(frames, numbers, validation_data.split)
     return TrainingData(data, frequencies, tuple(parts), validation_set, validation_data)
+
+
+def _with_unlabeled(
+    parts: list[BatchPart], unlabeled: Source, data: DataSet, *, recipe: Recipe, size: tuple[int, int] | None
+) -> list[BatchPart]:
+    """Let unlabeled frames take their share of the batch from the labeled ones, which lie in memory or do not."""
+    count = min(round(recipe.batch_size * recipe.unlabeled_fraction), parts[0].per_batch - 1)
+    if count < 1:
+        raise ParameterError(
+            f"Expected a batch with room for labeled and unlabeled crops, got batch_size {recipe.batch_size} and "
+            f"unlabeled_fraction {recipe.unlabeled_fraction:g}; raise one of them."
+        )
+    log.info("Reading the %d unlabeled frames.", len(unlabeled))
+    frames = UnlabeledFrames(unlabeled, len(data.class_set), size)
+    labeled = parts[0].frames
+    chosen = frames.in_memory(labeled.images.device) if isinstance(labeled, MemoryFrames) else frames
+    first = replace(parts[0], per_batch=parts[0].per_batch - count)
+    return [first, *parts[1:], BatchPart(chosen, count)]

@@ -133,7 +133,10 @@ def _history(setup: TrainingSetup, curves: TrainingCurves) -> History:
 def _data_text(setup: TrainingSetup) -> str:
     data = setup.training_data.data
     synthetic = " and synthetic streets" if setup.recipe.synthetic is not None else ""
-    return f"{data.name}, split {data.split} ({len(data)} frames){synthetic}"
+    unlabeled = setup.run_config.unlabeled
+    teacher = "" if setup.request.teacher is None else f", with the teacher {setup.request.teacher.name}"
+    more = f" and {unlabeled} unlabeled frames" if unlabeled else ""
+    return f"{data.name}, split {data.split} ({len(data)} frames){synthetic}{more}{teacher}"
 
 
 def _hardware(setup: TrainingSetup) -> str:

@@ -65,7 +65,9 @@ def _train(setup: TrainingSetup) -> bool:
         if state is not None and plan.index < state[STAGE_KEY]:
             continue
         resumed = state is not None and plan.index == state[STAGE_KEY]
-        module = StageModule(network, plan, recipe, weights, rare_classes=data.class_frequencies.rare_classes)
+        module = StageModule(
+            network, plan, recipe, weights, rare_classes=data.class_frequencies.rare_classes, teacher=setup.teacher
+        )
         _fit(setup, module, callbacks=callbacks, logger=logger, state=request.state if resumed else None)
         if saver.stopped:
             log.info("The state after step %d is saved.", curves.steps)

@@ -12,6 +12,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from erfnet_ros.core.errors import EngineError, TrainingError
 from erfnet_ros.core.output_files import locked_output_folder
+from erfnet_ros.data.frame_sources import open_source
 from erfnet_ros.inference.device import pick_device, pick_floats
 from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.request import Request, RunConfig, completed_from, file_hash, fingerprint, recipe_of
@@ -20,6 +21,7 @@ from erfnet_ros.training.data_setup import TrainingData, load_training_data, ope
 from erfnet_ros.training.initial_weights import InitialWeights
 from erfnet_ros.training.loop.checkpoint_io import read_state, remove_partial_states
 from erfnet_ros.training.loop.memory_check import check_memory
+from erfnet_ros.training.loop.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class TrainingSetup:
     recipe: Recipe
     training_data: TrainingData
     initial: InitialWeights | None
+    teacher: Teacher | None
     device: torch.device
     precision: str
     workers: int
@@ -45,6 +48,8 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
     device, precision = _machine(request, before)
     data = open_split(request.kind, request.root, request.split or "train")
     initial = None if request.init is None else InitialWeights.read(request.init)
+    unlabeled = None if request.unlabeled is None else open_source(str(request.unlabeled), data.class_set)
+    teacher = None if request.teacher is None else Teacher(request.teacher, data.class_set.names, device)
     run_config = RunConfig(
         data=request.kind,
         split=data.split,
@@ -57,6 +62,8 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
         validate_on=request.validate_on,
         license=request.license,
         command=request.command,
+        teacher=None if request.teacher is None else file_hash(request.teacher),
+        unlabeled=None if unlabeled is None else len(unlabeled),
     )
     validation_data = open_validation_split(
         request.kind, request.root, trained_on=data.split, wanted=request.validate_on
@@ -78,7 +85,7 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
                 f"Expected a new folder for a new run, got {request.run}, which holds a run; "
                 "continue that one with --resume, or choose another folder."
             )
-        training_data = load_training_data(data, validation_data, recipe=recipe, options=options)
+        training_data = load_training_data(data, validation_data, unlabeled=unlabeled, recipe=recipe, options=options)
         check_memory(
             recipe,
             frame_size=training_data.class_frequencies.size,
@@ -91,7 +98,7 @@ def prepared(request: Request) -> Iterator[TrainingSetup]:
             if before is None:
                 run_config.write(request.run)
             remove_partial_states(request.run)
-        yield TrainingSetup(request, run_config, recipe, training_data, initial, device, precision, workers)
+        yield TrainingSetup(request, run_config, recipe, training_data, initial, teacher, device, precision, workers)
 
 
 def is_first_process() -> bool:

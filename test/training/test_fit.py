@@ -19,7 +19,8 @@ pytest.importorskip("lightning", reason="needs Lightning (the extra 'training')"
 import numpy as np
 import torch
 import yaml
-from support.small_datasets import SIZE, make_camvid, make_cityscapes, make_folder, write
+from support.small_datasets import SIZE, frame, make_camvid, make_cityscapes, make_folder, write
+from support.teachers import make_teacher
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from erfnet_ros.commands.cli import main
@@ -252,6 +253,40 @@ def test_a_checkpoint_of_other_classes_is_where_training_begins(tmp_path: Path, 
     after = checkpoints.load(tmp_path / "run" / "checkpoint.safetensors").state_dict
     name = "encoder.layers.3.conv3x1_1.weight"
     torch.testing.assert_close(after[name], state[name], rtol=1e-3, atol=2e-3)
+
+
+def test_a_teacher_trains_on_unlabeled_frames_of_another_camera_too(
+    tmp_path: Path, recipe: Path, camvid: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher, _ = make_teacher(tmp_path / "teacher.onnx", ("road", "sky", "animal"))
+    for number, size in enumerate([(80, 60), (100, 40), (40, 90)]):
+        write(tmp_path / "yard" / f"{number}.png", frame(number, size)[0])
+    options = ("--recipe", str(recipe), "--teacher", str(teacher), "--unlabeled", str(tmp_path / "yard"))
+    for name in ("memory", "disk"):
+        assert train("camvid", camvid, tmp_path / name, *options, "--frames", name) == 0
+    found, on_disk = weights(tmp_path / "memory"), weights(tmp_path / "disk")
+    assert all(torch.equal(found[name], on_disk[name]) for name in found)
+    last = "network.decoder.output_conv.weight"
+    assert not torch.equal(found[last], weights(whole)[last])
+    text = checkpoints.load(tmp_path / "memory" / "checkpoint.safetensors").data
+    assert "and 3 unlabeled frames, with the teacher teacher.onnx" in text
+    # Without the teacher another network would come out.
+    assert train("camvid", camvid, tmp_path / "memory", "--resume") == 2
+    assert "teacher was " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--unlabeled", "yard"), "Expected --teacher with --unlabeled, got none"),
+        (("--teacher", "none.onnx"), "got 'none.onnx', which is no file"),
+    ],
+)
+def test_a_teacher_that_is_missing_is_named(
+    tmp_path: Path, camvid: Path, options: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("camvid", camvid, tmp_path / "run", *options) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_recipe_with_patience_needs_a_split_to_validate_on(

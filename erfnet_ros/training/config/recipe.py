@@ -130,10 +130,12 @@ class Loss:
     Attributes:
         class_weight_constant: c of the weights 1 / ln(c + p); null gives all classes the same weight.
         overlap_weight: Weight of one minus the soft IoU, added to it.
+        teacher_weight: Weight of the cross-entropy with the probabilities of a --teacher, added to it.
     """
 
     class_weight_constant: float | None = ranged(1.0001, 10.0, 1.10)
     overlap_weight: float = ranged(0.0, 100.0, 0.0)
+    teacher_weight: float = ranged(0.0, 100.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ class Recipe:
         patience: Validations without a higher mIoU after which a stage ends, with its best weights; null goes to the
             end and keeps the last.
         compile: Whether the network is compiled: faster after a minute's wait.
+        unlabeled_fraction: Share of a batch's crops that show --unlabeled frames, where there are any.
     """
 
     stages: tuple[Stage, ...]
@@ -183,6 +186,7 @@ class Recipe:
     validate_frames: int | None = ranged(1, 1_000_000, None)
     patience: int | None = ranged(1, 1000, None)
     compile: bool = False
+    unlabeled_fraction: float = ranged(0.0, 0.9, 0.5)
 
     def __post_init__(self) -> None:
         if not self.stages:

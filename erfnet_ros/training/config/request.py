@@ -34,6 +34,8 @@ class Request:
     split: str | None = None
     validate_on: str | None = None
     init: Path | None = None
+    teacher: Path | None = None
+    unlabeled: Path | None = None
     resume: bool = False
     epochs: int | None = None
     steps: int | None = None
@@ -67,6 +69,7 @@ class RunConfig:
         files: See `fingerprint`.
         recipe: With overrides applied.
         init: Hash of the checkpoint to start from; None from scratch.
+        teacher, unlabeled: Hash of the teacher's file, and number of unlabeled frames; None without.
         processes: Number of processes that train together: each normalizes its own part of a batch.
         validate_on: Option --validate-on, which decides no weights, and neither do the two below.
     """
@@ -82,6 +85,8 @@ class RunConfig:
     validate_on: str | None = None
     license: str | None = None
     command: str | None = None
+    teacher: str | None = None
+    unlabeled: int | None = None
 
     def write(self, run: Path) -> None:
         """Write it into the run's folder."""

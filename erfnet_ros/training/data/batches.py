@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from erfnet_ros.training.config.schedule import Plan
 from erfnet_ros.training.data.augmentation import CropBatch, draw_crop, warp
 from erfnet_ros.training.data.frame_store import MemoryFrames, TrainingFrames
+from erfnet_ros.training.data.unlabeled_frames import UnlabeledFrames
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Images (N, 3, H, W) uint8, labels (N, H, W) uint8 with void 255, `Crop.color_jitter` (N, 9) float32."""
@@ -31,7 +32,7 @@ T = TypeVar("T")
 class BatchPart:
     """Frames, and how many crops of them each batch holds."""
 
-    frames: TrainingFrames
+    frames: TrainingFrames | UnlabeledFrames
     per_batch: int
 
 

@@ -22,7 +22,8 @@ from erfnet_ros.training.config.recipe import Recipe
 from erfnet_ros.training.config.schedule import Plan
 from erfnet_ros.training.data.batches import Batch
 from erfnet_ros.training.data.pixel_augmentation import apply_color_jitter, paste
-from erfnet_ros.training.loop.losses import loss_of
+from erfnet_ros.training.loop.losses import distillation, loss_of
+from erfnet_ros.training.loop.teacher import Teacher
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +40,24 @@ class StageModule(LightningModule):
         recipe: Loss, average and whether to compile.
         weights: (C,) float32 class weights, or None.
         rare_classes: What the phases' `paste_fraction` pastes.
+        teacher: Whose probabilities are learned as well; None for labels alone.
     """
 
     weights: Tensor | None
     _predict: Callable[[ERFNet, Tensor], Tensor]
 
     def __init__(
-        self, network: ERFNet, plan: Plan, recipe: Recipe, weights: Tensor | None, *, rare_classes: Sequence[int] = ()
+        self,
+        network: ERFNet,
+        plan: Plan,
+        recipe: Recipe,
+        weights: Tensor | None,
+        *,
+        rare_classes: Sequence[int] = (),
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
-        self.plan, self.recipe, self._rare_classes = plan, recipe, rare_classes
+        self.plan, self.recipe, self._rare_classes, self._teacher = plan, recipe, rare_classes, teacher
         self.network = _channels_last(network)
         self.register_buffer("weights", weights, persistent=False)
         self.average: ERFNet | None = None
@@ -78,7 +87,13 @@ class StageModule(LightningModule):
         logits = self._predict(self.network, x)
         with torch.autocast(self.device.type, enabled=False):
             targets = labels_of(self.plan, labels).long()
-            return loss_of(self.recipe.loss, logits.float(), targets, weights=self.weights)
+            loss = loss_of(self.recipe.loss, logits.float(), targets, weights=self.weights)
+            if self._teacher is None:
+                return loss
+            learned = distillation(
+                logits.float(), self._teacher.probabilities(x), self._teacher.class_ids, self.weights
+            )
+            return loss + self.recipe.loss.teacher_weight * learned
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Paste between this process's crops, by seed and step alone."""

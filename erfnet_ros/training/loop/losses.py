@@ -40,6 +40,19 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Ten
     return losses / pixel_weights.sum().clamp(min=1e-6)
 
 
+def distillation(logits: Tensor, probabilities: Tensor, class_ids: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the cross-entropy with a teacher's probabilities, each class with its weight, as `cross_entropy` has it.
+
+    Only the classes `class_ids` (K,) are compared, of which `probabilities` (N, K, h, w) are resized to the logits'
+    size. Where they sum to less than 1, the pixel counts less.
+    """
+    size = logits.shape[-2:]
+    if probabilities.shape[-2:] != size:
+        probabilities = F.interpolate(probabilities, size=size, mode="bilinear", align_corners=False)
+    targets = probabilities if weights is None else probabilities * weights[class_ids].view(1, -1, 1, 1)
+    return -(targets * logits[:, class_ids].log_softmax(1)).sum() / targets.sum().clamp(min=1e-6)
+
+
 def soft_iou(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the batch's soft IoU, 0..1, mean over the classes that its labels hold (Rahman and Wang 2016)."""
     known = (labels != VOID).unsqueeze(1)
