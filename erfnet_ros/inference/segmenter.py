@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from erfnet_ros.core.array_types import Pixels
-from erfnet_ros.core.errors import CheckpointError, ImageError
+from erfnet_ros.core.errors import CheckpointError, EngineError, ImageError
 from erfnet_ros.core.image import check_image
 from erfnet_ros.core.image_size import check_input_size
 from erfnet_ros.inference.engine import Engine, EngineRequest
@@ -21,6 +21,8 @@ from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
+
+_REMEDY = "check the device and its driver, or set engine to pytorch."
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,6 @@ class Segmenter:
         for _ in range(2):
             _, confidence = self.engine(np.full((1, height, width, 3), 128, np.uint8))
         if not confidence.all():
-            # The winner of at most 255 classes has a probability of 1/255 or more, unless a score is NaN.
             self.engine.close()
             raise CheckpointError(
                 f"Expected weights that give finite class scores, got NaN or infinity for a gray image, computed by "
@@ -115,7 +116,7 @@ class Segmenter:
 
         Raises:
             ImageError: Shape, type or size are not usable, or differ among the images.
-            EngineError: The device ran out of memory.
+            EngineError: The device ran out of memory, or the engine's answer cannot be one.
         """
         start = time.perf_counter()
         for image in images:
@@ -126,6 +127,7 @@ class Segmenter:
         rgb = images[0][None] if len(images) == 1 else np.stack(images)
         ready = time.perf_counter()
         labels, confidences = self.engine(rgb)
+        self._check_answer(labels, confidences, rgb.shape[:3])
         done = time.perf_counter()
         if self.engine.notes != self._logged:
             # A note that comes while frames run is about a failure.
@@ -136,6 +138,20 @@ class Segmenter:
     def close(self) -> None:
         """Free the network's memory; the segmenter must not be called again."""
         self.engine.close()
+
+    def _check_answer(self, labels: Pixels, confidences: Pixels, shape: tuple[int, ...]) -> None:
+        """Refuse what a broken device or driver answers: a robot would drive by it."""
+        for answer in (labels, confidences):
+            if answer.shape != shape or answer.dtype != np.uint8:
+                raise EngineError(
+                    f"Expected {shape} uint8 of engine {self.engine.name}, got {answer.shape} {answer.dtype}; {_REMEDY}"
+                )
+        # The winner of at most 255 classes has a probability of 1/255 or more, unless a score is NaN.
+        if labels.max() >= len(self.class_set) or not confidences.min():
+            raise EngineError(
+                f"Expected labels below {len(self.class_set)} and confidences above 0 of engine {self.engine.name}, "
+                f"got {labels.max()} and {confidences.min()}; {_REMEDY}"
+            )
 
     def _log_notes(self, level: int) -> None:
         """Log the engine's new notes."""

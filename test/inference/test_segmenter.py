@@ -6,8 +6,10 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +58,28 @@ def test_the_same_image_gives_the_same_labels_again_and_none_are_overwritten(seg
     again = segmenter(RGB)
     assert np.array_equal(first.labels, again.labels)
     assert np.array_equal(first.confidence, again.confidence)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (lambda labels, confidences: (labels + np.uint8(11), confidences), "labels below 11 and .* got 11 and 255"),
+        (lambda labels, confidences: (labels, confidences * np.uint8(0)), "confidences above 0 .* got 0 and 0"),
+        (lambda labels, confidences: (labels[:, 1:], confidences), r"\(1, 90, 120\) uint8 .* got \(1, 89, 120\) uint8"),
+        (lambda labels, confidences: (labels, confidences.astype(np.float32)), r"got \(1, 90, 120\) float32"),
+        (lambda labels, confidences: (labels[:0], confidences[:0]), r"got \(0, 90, 120\) uint8"),
+    ],
+    ids=["unknown labels", "not a number", "size", "type", "nothing"],
+)
+def test_an_answer_that_cannot_be_one_is_refused(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, broken: Callable[..., Any], reason: str
+) -> None:
+    """A device whose memory is damaged answers as well, and a robot would drive by it."""
+    right = segmenter(RGB)
+    answer = np.zeros_like(right.labels)[None], np.full_like(right.confidence, 255)[None]
+    monkeypatch.setattr(type(segmenter.engine), "__call__", lambda engine, images: broken(*answer))
+    with pytest.raises(EngineError, match=f"{reason}.*set engine to pytorch"):
+        segmenter(RGB)
 
 
 def test_the_shipped_weights_segment_a_street(segmenter: Segmenter) -> None:

@@ -177,6 +177,13 @@ def free_domain() -> int:
     return 1 + next(_domains) % 101
 
 
+def ros_arguments(parameters: Mapping[str, Any], remap: Mapping[str, str]) -> list[str]:
+    """Return a node's arguments."""
+    settings = [("-p", f"{name}:={_yaml(value)}") for name, value in parameters.items()]
+    renamed = [("-r", f"{name}:={value}") for name, value in remap.items()]
+    return ["--ros-args", *(part for pair in (*renamed, *settings) for part in pair)]
+
+
 class NodeProcess:
     """The node's process and what it wrote."""
 
@@ -187,12 +194,7 @@ class NodeProcess:
         environment: Mapping[str, str],
         module: str,
     ) -> None:
-        arguments = [f"{name}:={value}" for name, value in remap.items()]
-        settings = [f"{name}:={_yaml(value)}" for name, value in parameters.items()]
-        command = [sys.executable, "-m", module, "--ros-args"]
-        command += [part for argument in arguments for part in ("-r", argument)]
-        command += [part for setting in settings for part in ("-p", setting)]
-        self._start(command, environment)
+        self._start([sys.executable, "-m", module, *ros_arguments(parameters, remap)], environment)
 
     def _start(self, command: list[str], environment: Mapping[str, str]) -> None:
         self.domain = free_domain()
