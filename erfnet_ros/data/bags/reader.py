@@ -150,8 +150,8 @@ class BagReader:
             ) from error
 
     def has_header(self, type: str) -> bool:
-        """Return whether messages of one of the bag's types begin with a std_msgs/Header."""
-        return self._headed[type]
+        """Return whether messages of a type begin with a std_msgs/Header; False for one that no index of the bag names."""
+        return self._headed.get(type, False)
 
     def stamp_ns(self, message: Message) -> int | None:
         """Return the stamp in a message's header, nanoseconds, without decoding the rest; None where it has none."""
