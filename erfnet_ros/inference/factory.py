@@ -59,8 +59,7 @@ def open_engine(request: EngineRequest, engine: str = "auto") -> Engine:
     except DeviceError as error:
         if engine not in ("auto", "pytorch") or request.device != "auto":
             raise
-        opened = on_cpu()
-        opened.notes += (f"The GPU is not used, which is slower. {error}",)
+        return FallbackEngine(on_cpu(), [], f"The GPU is not used, which is slower. {error}")
     if opened.device == "cpu":
         if request.device == "auto" and (note := unused_gpu()):
             opened.notes += (note,)

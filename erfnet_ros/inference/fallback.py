@@ -18,12 +18,17 @@ class FallbackEngine:
     Args:
         engine: Runs until it raises EngineError.
         fallbacks: Open the engines that take over, one after the other; an error of the last one is raised.
+        failure: Why `engine` is itself one that takes over.
+
+    Attributes:
+        failure: Why another engine than the wanted one runs; "" where the wanted one does.
     """
 
-    def __init__(self, engine: Engine, fallbacks: Iterable[Callable[[], Engine]]) -> None:
+    def __init__(self, engine: Engine, fallbacks: Iterable[Callable[[], Engine]], failure: str = "") -> None:
         self._engine = engine
         self._fallbacks = list(fallbacks)
-        self._earlier: tuple[str, ...] = ()
+        self.failure = failure
+        self._earlier: tuple[str, ...] = (failure,) if failure else ()
         self._one_by_one: set[tuple[int, ...]] = set()
         self._describe()
 
@@ -75,10 +80,10 @@ class FallbackEngine:
                 if not self._fallbacks:
                     raise
                 reason = f"{reason} {error}"
-        note = (
+        self.failure = (
             f"{failed.name} on {failed.device} failed, so {engine.name} on {engine.device} takes over, slower. {reason}"
         )
-        self._earlier += (*failed.notes, note)
+        self._earlier += (*failed.notes, self.failure)
         self._engine = engine
         self._one_by_one.clear()
         close_safely(failed)

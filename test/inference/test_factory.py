@@ -165,6 +165,7 @@ def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine) -> None:
     failing = FailingGpu()
     engine = FallbackEngine(failing, [lambda: copy(pytorch)])
     assert (engine.name, engine.device, engine.precision) == ("tensorrt", "cuda:0", "fp16")
+    assert engine.failure == ""
     answers = [engine(IMAGE) for _ in range(5)]
     assert np.array_equal(answers[1][0], IMAGE[..., 0])
     expected, _ = pytorch(IMAGE)
@@ -173,6 +174,7 @@ def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine) -> None:
     assert (engine.name, engine.device, engine.precision) == ("pytorch", "cpu", "fp32")
     assert engine.notes[-2] == "as it was built"
     assert "tensorrt on cuda:0 failed, so pytorch on cpu takes over" in engine.notes[-1]
+    assert engine.failure == engine.notes[-1]
     assert len(engine.notes) == 2 + len(pytorch.notes), "said once, not per frame"
     assert failing.closed
     engine.close()
@@ -256,6 +258,8 @@ def test_a_gpu_that_fails_at_the_start_leaves_the_cpu(
         engine = open_engine(EngineRequest(checkpoint), name)
         assert engine.device == "cpu"
         assert engine.notes[-1].startswith("The GPU is not used, which is slower. The memory of cuda:0 does not")
+        assert isinstance(engine, FallbackEngine)
+        assert engine.failure == engine.notes[-1]
         assert engine(IMAGE)[0].shape == pytorch(IMAGE)[0].shape
     with pytest.raises(DeviceError):
         open_engine(EngineRequest(checkpoint, "cuda:0"), "pytorch")

@@ -206,7 +206,8 @@ class NodeHarness:
         status = self.recorder.diagnostics
         if status is None:
             return
-        if status.level == DiagnosticStatus.ERROR:
+        broken = self.recorder.diagnostic_values().get(keys.STATE) in keys.UNUSABLE
+        if broken and status.level == DiagnosticStatus.ERROR:
             raise ProcessError(f"The node is up, but: {status.message}")
         most = min(self.player.length or 1, _FIRST_FRAMES)
         if asked >= most and self._rejected() - self._rejected_before >= most:

@@ -128,9 +128,9 @@ def _done(future: Any) -> bool | None:
 
 def _topic(recorder: OutputRecorder) -> str | None:
     status = recorder.diagnostics
-    if status is not None and status.level == DiagnosticStatus.ERROR:
-        raise ProcessError(f"The node is up, but: {status.message}")
     values = recorder.diagnostic_values()
+    if values.get(keys.STATE) in keys.UNUSABLE and status is not None and status.level == DiagnosticStatus.ERROR:
+        raise ProcessError(f"The node is up, but: {status.message}")
     if cameras := values.get(keys.CAMERAS):
         raise ProcessError(
             f"Expected a node of one camera, got one of several ({cameras}); start another node for the "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import rclpy
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.node import Node
@@ -17,11 +18,9 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from erfnet_ros.core.class_set import ClassSet
-from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros.node.monitoring.fault_throttle import FaultThrottle, rejection_reason
 from erfnet_ros.ros.node.publishers import CameraPublishers, SegmentedFrame
 from erfnet_ros.ros.rclpy_compat import MessageInfo, SubscriptionEventCallbacks, take_waiting, with_message_info
-from erfnet_ros.ros.transport import remedy_for_lost_images
 
 _LOG_PERIOD_S = 5.0
 """How often the same kind of fault is logged; the diagnostics show bad input for twice as long."""
@@ -30,7 +29,6 @@ _SILENCE_S = 2.0
 _INTERVALS = 3
 """A slow camera is silent after so many of its intervals."""
 
-_WINDOW_S = 5.0
 _LOST_FOR_EACH = 9
 """Images lost for each that arrived, from which on next to nothing arrives."""
 
@@ -43,6 +41,36 @@ def newest_only(reliability: ReliabilityPolicy) -> QoSProfile:
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
 
 
+@dataclass(frozen=True)
+class ArrivalWindow:
+    """Images of the last seconds.
+
+    Attributes:
+        received: That arrived.
+        missed: That did not, by their numbers.
+        lost: Of those, that got lost on the way; the others were replaced by newer ones while the node was busy.
+    """
+
+    received: int
+    missed: int
+    lost: float
+
+    @property
+    def too_many_lost(self) -> bool:
+        """Whether next to nothing arrives."""
+        return self.received > 0 and self.lost >= _LOST_FOR_EACH * self.received
+
+    @property
+    def lost_percent(self) -> float:
+        """Share of the images that got lost."""
+        return 100 * self.lost / max(self.received + self.missed, 1)
+
+    @property
+    def replaced_percent(self) -> float:
+        """Share of the images that were replaced."""
+        return 100 * (self.missed - self.lost) / max(self.received + self.missed, 1)
+
+
 class ArrivalMonitor:
     """Tells a camera whose images do not arrive from a slow camera, and from a node that is slower than the camera.
 
@@ -52,11 +80,13 @@ class ArrivalMonitor:
         now_s: When the node subscribed, or last knew of no publisher.
     """
 
+    WINDOW_S = 5.0
+
     def __init__(self, now_s: float) -> None:
         self._last_s = self._empty_s = now_s
         self._interval_s = 0.0
         self._numbers: dict[bytes, int] = {}
-        self._arrived: deque[tuple[float, float]] = deque(maxlen=1000)
+        self._arrived: deque[tuple[float, int, float]] = deque(maxlen=1000)
 
     def arrived(self, info: MessageInfo, now_s: float, idle_s: float) -> int:
         """Return how many images were missed since the publisher's last, by its numbers (Humble has none: 0)."""
@@ -73,24 +103,24 @@ class ArrivalMonitor:
                 # Those that came while the node was busy were replaced in its reader by newer ones.
                 lost = missed * idle_s / gap_s if 0 < idle_s < gap_s else missed * float(idle_s > 0)
         self._last_s = now_s
-        self._arrived.append((now_s, lost))
+        self._arrived.append((now_s, missed, lost))
         return missed
 
     def nothing_waits(self, now_s: float) -> None:
         """Note that the reader was found empty."""
         self._empty_s = now_s
 
-    def problem(self, now_s: float, idle_s: float) -> str | None:
-        """Say that no image arrives, or next to none; None where enough do."""
+    def silence_s(self, now_s: float, idle_s: float) -> float:
+        """Return for how long no image has arrived, or 0 where that is no silence."""
         if idle_s > _DELIVERY_S:
             self._empty_s = now_s
         silence_s = self._empty_s - self._last_s
-        if silence_s >= max(_SILENCE_S, _INTERVALS * self._interval_s):
-            return f"No image for {silence_s:.0f} s"
-        losses = [lost for at_s, lost in tuple(self._arrived) if at_s >= now_s - _WINDOW_S]
-        if losses and sum(losses) >= _LOST_FOR_EACH * len(losses):
-            return f"Only {len(losses)} of {len(losses) + sum(losses):.0f} images arrived in {_WINDOW_S:.0f} s"
-        return None
+        return silence_s if silence_s >= max(_SILENCE_S, _INTERVALS * self._interval_s) else 0.0
+
+    def window(self, now_s: float) -> ArrivalWindow:
+        """Return what arrived in the last `WINDOW_S`."""
+        recent = [each for each in tuple(self._arrived) if each[0] >= now_s - self.WINDOW_S]
+        return ArrivalWindow(len(recent), sum(missed for _, missed, _ in recent), sum(lost for *_, lost in recent))
 
 
 class Camera:
@@ -109,6 +139,14 @@ class Camera:
         topic: Resolved topic of the images.
         newest_info: The camera's newest calibration; None before the first, or while nobody reads camera_info.
         last_frame: The newest segmented frame; None before the first, or where `keeps_last_frame` is false.
+        arrivals: Monitor of the images that arrive.
+        received_s: `time.monotonic()` when the newest image arrived, as all that follow; -inf before the first.
+        stamp_ns: The newest image's stamp.
+        jumped_s: When a stamp was last before its predecessor.
+        jump_s: By how much.
+        segmented_s: When the last frame was published.
+        stages_ms: Its preprocessing, inference and postprocessing.
+        confidence: Mean confidence of the last frames, 0..1; NaN before the first.
         processed: Frames segmented and published since `start`.
         rejected: Frames of bad input since `start`.
         dropped: Frames that were not segmented since `start`: a newer one came first, or `max_rate` was exceeded.
@@ -120,19 +158,18 @@ class Camera:
         prefix = f"{name}/" if name else ""
         self.name = name
         self.publishers = CameraPublishers(node, class_set, prefix)
-        self._node: Node = node
+        self.node: Node = node
         self._group = group
-        self._image, self._own_info = f"{prefix}image", f"{prefix}camera_info"
+        self.image, self._own_info = f"{prefix}image", f"{prefix}camera_info"
         self._type = CompressedImage if compressed else Image
-        self._type_name = f"sensor_msgs/msg/{self._type.__name__}"
-        raw_topic = node.resolve_topic_name(self._image)
-        self.topic = _compressed_topic(node, self._image) if compressed else raw_topic
+        self.type_name = f"sensor_msgs/msg/{self._type.__name__}"
+        raw_topic = node.resolve_topic_name(self.image)
+        self.topic = _compressed_topic(node, self.image) if compressed else raw_topic
         self._info_topic = raw_topic.rsplit("/", 1)[0] + "/camera_info"
         self._subscription: Subscription[Any] | None = None
         self._info_subscription: Subscription[CameraInfo] | None = None
         self._reliability = ReliabilityPolicy.BEST_EFFORT
-        self._arrivals = ArrivalMonitor(time.monotonic())
-        self._arrival_problem: str | None = None
+        self.arrivals = ArrivalMonitor(time.monotonic())
         self.newest_info: CameraInfo | None = None
         self.keeps_last_frame = False
         self._last_error, self._last_error_s = "", float("-inf")
@@ -141,7 +178,11 @@ class Camera:
 
     def start(self, on_image: Callable[[Camera, Any], None], idle_s: Callable[[], float]) -> None:
         """Set the counts to zero, and process images by `on_image`; `idle_s` tells how long none was processed."""
-        self._on_image, self._idle_s = on_image, idle_s
+        self._on_image, self.idle_s = on_image, idle_s
+        self.received_s = self.jumped_s = self.segmented_s = -math.inf
+        self.stamp_ns, self.jump_s = 0, 0.0
+        self.stages_ms, self.confidence = (math.nan, math.nan, math.nan), math.nan
+        self._segmented: deque[float] = deque(maxlen=1000)
         self.last_frame: SegmentedFrame | None = None
         self.reset_counts()
         self._next_frame_s = 0.0
@@ -160,21 +201,21 @@ class Camera:
     def update_subscription(self) -> None:
         """Subscribe while an output has a subscriber, with the camera's reliability; called periodically."""
         wanted = self.publishers.wanted()
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        publishers = self.node.get_publishers_info_by_topic(self.topic)
         offered = {publisher.qos_profile.reliability for publisher in publishers}
         # A best-effort subscription receives from every publisher; a reliable one only from reliable ones.
         only_reliable = offered == {ReliabilityPolicy.RELIABLE}
         reliability = ReliabilityPolicy.RELIABLE if only_reliable else ReliabilityPolicy.BEST_EFFORT
-        if self._type_name not in {publisher.topic_type for publisher in publishers}:
-            self._arrivals = ArrivalMonitor(time.monotonic())
+        if self.type_name not in {publisher.topic_type for publisher in publishers}:
+            self.arrivals = ArrivalMonitor(time.monotonic())
         if self._subscription is not None and (not wanted or reliability != self._reliability):
-            self._node.destroy_subscription(self._subscription)
+            self.node.destroy_subscription(self._subscription)
             self._subscription = None
         if wanted and self._subscription is None:
             self._reliability = reliability
             # Frames published before do not count as dropped.
-            self._arrivals = ArrivalMonitor(time.monotonic())
-            self._subscription = self._node.create_subscription(
+            self.arrivals = ArrivalMonitor(time.monotonic())
+            self._subscription = self.node.create_subscription(
                 self._type,
                 self.topic,
                 with_message_info(self._receive),
@@ -183,18 +224,17 @@ class Camera:
                 # rclpy would warn of a publisher of another reliability, to which the subscription is fitted just then.
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             )
-        self._check_arrival()
         if "camera_info" not in wanted:
             self._unsubscribe_info()
-        elif self._info_subscription is None and self._info_topic != self._node.resolve_topic_name(self._own_info):
-            self._info_subscription = self._node.create_subscription(
+        elif self._info_subscription is None and self._info_topic != self.node.resolve_topic_name(self._own_info):
+            self._info_subscription = self.node.create_subscription(
                 CameraInfo, self._info_topic, self._receive_info, newest_only(ReliabilityPolicy.BEST_EFFORT)
             )
 
     def unsubscribe(self) -> None:
         """Unsubscribe from the camera; works after the context's shutdown as well."""
         if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+            self.node.destroy_subscription(self._subscription)
             self._subscription = None
         self._unsubscribe_info()
 
@@ -202,45 +242,28 @@ class Camera:
         """Take the message that waits, or return None; for the image callback of another camera in the same group."""
         subscription = self._subscription
         taken = take_waiting(subscription) if subscription is not None else None
-        now_s = time.monotonic()
         if taken is None:
-            self._arrivals.nothing_waits(now_s)
+            self.arrivals.nothing_waits(time.monotonic())
             return None
-        self.dropped += self._arrivals.arrived(taken[1], now_s, 0.0)
+        self._note_arrival(*taken, 0.0)
         return taken[0]
-
-    def input_problem(self) -> str | None:
-        """Return why no image arrives, or None where enough do."""
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
-        if not publishers:
-            return f"Nobody publishes {self.topic}; start the camera, or remap {self._image} to its topic."
-        types = sorted({printable(publisher.topic_type) for publisher in publishers})
-        if self._type_name not in types:
-            return (
-                f"Expected {self._type_name} on {self.topic}, got {', '.join(types)}; check image_transport and the "
-                "remapping."
-            )
-        return self._arrival_problem
 
     def _unsubscribe_info(self) -> None:
         if self._info_subscription is not None:
-            self._node.destroy_subscription(self._info_subscription)
+            self.node.destroy_subscription(self._info_subscription)
             self._info_subscription = self.newest_info = None
 
-    def _check_arrival(self) -> None:
-        """Find out, and log, whether images do not arrive although somebody publishes them."""
-        earlier, self._arrival_problem = self._arrival_problem, None
-        if self.subscribed and (problem := self._arrivals.problem(time.monotonic(), self._idle_s())):
-            self._arrival_problem = (
-                f"{problem} on {self.topic}, which has a publisher: it sends nothing, or its images are lost on the "
-                f"way. {remedy_for_lost_images(rclpy.get_rmw_implementation_identifier())}"
-            )
-            if earlier is None and self._throttle.is_due("arrival"):
-                self._node.get_logger().warning(self._arrival_problem)
-
     def _receive(self, message: Image | CompressedImage, info: MessageInfo) -> None:
-        self.dropped += self._arrivals.arrived(info, time.monotonic(), self._idle_s())
+        self._note_arrival(message, info, self.idle_s())
         self._on_image(self, message)
+
+    def _note_arrival(self, message: Image | CompressedImage, info: MessageInfo, idle_s: float) -> None:
+        now_s, stamp = time.monotonic(), message.header.stamp
+        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        if stamp_ns < self.stamp_ns:
+            self.jumped_s, self.jump_s = now_s, (self.stamp_ns - stamp_ns) / 1e9
+        self.stamp_ns, self.received_s = stamp_ns, now_s
+        self.dropped += self.arrivals.arrived(info, now_s, idle_s)
 
     def _receive_info(self, message: CameraInfo) -> None:
         self.newest_info = message
@@ -263,6 +286,20 @@ class Camera:
         self._next_frame_s = max(self._next_frame_s + 1 / max_rate, now_s)
         return True
 
+    def note_segmented(self, frame: SegmentedFrame) -> None:
+        """Note times and confidence of a frame that was just published."""
+        self.segmented_s = time.monotonic()
+        self._segmented.append(self.segmented_s)
+        postprocess_ms = 1e3 * (time.perf_counter() - frame.inferred_s)
+        self.stages_ms = (frame.preprocess_ms, frame.segmentation.times.inference_ms, postprocess_ms)
+        newest = frame.mean_confidence
+        self.confidence = newest if math.isnan(self.confidence) else self.confidence + (newest - self.confidence) / 10
+
+    def segmented_rate_hz(self, now_s: float) -> float:
+        """Return how many frames were segmented, over the window of the arrivals."""
+        window_s = self.arrivals.WINDOW_S
+        return sum(at_s >= now_s - window_s for at_s in tuple(self._segmented)) / window_s
+
     @contextmanager
     def count_rejections(self) -> Iterator[None]:
         """Count and log whatever is raised inside as a rejected frame, so that the next one is processed."""
@@ -276,7 +313,7 @@ class Camera:
         self._last_error, self._last_error_s = rejection_reason(error), time.monotonic()
         if self._throttle.is_due(error):
             source = f" of {self.name}" if self.name else ""
-            self._node.get_logger().error(f"Frame{source} rejected ({self.rejected} so far): {self._last_error}")
+            self.node.get_logger().error(f"Frame{source} rejected ({self.rejected} so far): {self._last_error}")
 
 
 def _compressed_topic(node: Node, image: str) -> str:

@@ -187,6 +187,7 @@ class FrameScheduler:
         if camera.keeps_last_frame:
             camera.last_frame = frame
         camera.publishers.publish(frame, image.wanted)
+        camera.note_segmented(frame)
 
 
 def _read(messages: Iterable[tuple[Camera, Any]], settings: Settings) -> list[_Image]:

@@ -85,6 +85,14 @@ class ParameterHandler:
         """Return a string's present value."""
         return str(self.value(name))
 
+    def values(self) -> dict[str, Value]:
+        """Return the present values of all parameters."""
+        return dict(self._values)
+
+    def number(self, name: str) -> float:
+        """Return a number's present value."""
+        return cast("float", self.value(name))
+
     def names(self, name: str) -> tuple[str, ...]:
         """Return a list of strings' present value."""
         return cast("tuple[str, ...]", self.value(name))

@@ -33,6 +33,8 @@ _LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
+_SAMPLED_PIXELS = 20_000
+
 _AGE_MAX_MS = 3_600_000.0
 """An image is never an hour old, but a bag that is played without --clock is."""
 
@@ -74,6 +76,13 @@ class SegmentedFrame:
     dropped: int
     rejected: int
     age_ms: float = math.nan
+
+    @cached_property
+    def mean_confidence(self) -> float:
+        """Mean confidence, 0..1, of a sample of the pixels: 30 us instead of 2.5 ms at 1920x1080."""
+        confidence = self.segmentation.confidence
+        step = 1 + math.isqrt(confidence.size // _SAMPLED_PIXELS)
+        return float(confidence[::step, ::step].mean()) / 255
 
     @cached_property
     def overlay(self) -> Pixels:
@@ -168,6 +177,11 @@ class CameraPublishers:
     def has_label_info(self) -> bool:
         """Whether vision_msgs is installed."""
         return self._label_info is not None
+
+    @property
+    def of_outputs(self) -> tuple[Any, ...]:
+        """The publishers of `OUTPUTS`."""
+        return tuple(self._publishers.values())
 
     def wanted(self) -> frozenset[str]:
         """Return the topics that have a subscriber."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import rclpy
 from rclpy.callback_groups import CallbackGroup
@@ -11,6 +12,7 @@ from rclpy.lifecycle import LifecycleNodeMixin
 
 from erfnet_ros.core.errors import ParameterError
 from erfnet_ros.core.image_size import parse_input_size
+from erfnet_ros.inference.engine import Engine
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.ros.node.camera import Camera
 from erfnet_ros.ros.node.frame_scheduler import FrameScheduler
@@ -68,7 +70,7 @@ def load_resources(
     node: LifecycleNodeMixin,
     parameters: ParameterHandler,
     group: CallbackGroup,
-    report_hang: Callable[[float], None],
+    report_hang: Callable[[Engine, float], None],
 ) -> NodeResources:
     """Load the engine and set up each camera's topics.
 
@@ -76,7 +78,7 @@ def load_resources(
         node: The node, in its transition to configured.
         parameters: The node's.
         group: Callback group of the images, and of nothing else.
-        report_hang: See `EngineWatchdog`.
+        report_hang: Says that the engine has not returned for so many seconds, see `EngineWatchdog`.
 
     Raises:
         ErfnetError: A parameter is wrong, or what it names is not available.
@@ -108,7 +110,7 @@ def load_resources(
         segmenter=segmenter,
         cameras=cameras,
         scheduler=scheduler,
-        watchdog=EngineWatchdog(timeout_s, lambda: scheduler.engine_call, report_hang),
+        watchdog=EngineWatchdog(timeout_s, lambda: scheduler.engine_call, partial(report_hang, segmenter.engine)),
         warnings=(*((profile,) if profile else ()), *parameters.warnings),
         missing=tuple(missing),
     )

@@ -18,15 +18,15 @@ from std_srvs.srv import SetBool, Trigger
 
 from erfnet_ros.core.errors import ErfnetError
 from erfnet_ros.core.printable_text import printable
+from erfnet_ros.inference.engine import Engine
 from erfnet_ros.ros import diagnostic_keys
 from erfnet_ros.ros.node.monitoring.diagnostics import (
     LONGEST_MESSAGE,
     Diagnostics,
     LogForwarder,
     Status,
-    build_status,
-    hang_status,
 )
+from erfnet_ros.ros.node.monitoring.node_monitor import NodeMonitor, hang_status
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler, TableNode
 from erfnet_ros.ros.node.parameters import BY_NAME, Settings
 from erfnet_ros.ros.node.resources import NodeResources, load_resources
@@ -61,6 +61,7 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
         logging.getLogger("erfnet_ros").setLevel(logging.INFO)
 
         self._resources: NodeResources | None = None
+        self._monitor: NodeMonitor | None = None
         self._active, self._enabled = False, True
         self._configure_error: str | None = None
         self._camera_lock, self._settings_lock = threading.Lock(), threading.Lock()
@@ -93,6 +94,7 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
                 f"Internal error, {type(error).__name__}: {error}; please report it with the log."
             )
         self._configure_error = None
+        self._monitor = NodeMonitor(resources, lambda text: self.get_logger().warning(text))
         self._resources = resources
         self._use_settings()
         engine, class_set = resources.segmenter.engine, resources.segmenter.class_set
@@ -169,7 +171,7 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
     def _release(self) -> None:
         self._stop()
         with self._camera_lock:
-            resources, self._resources = self._resources, None
+            resources, self._resources, self._monitor = self._resources, None, None
         if resources is not None:
             resources.close()
         self._parameter_handler.fix(False)
@@ -222,7 +224,7 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
         elif not any(frames.values()):
             response.message = "No frame was segmented since the activation; start the camera and a subscriber."
         else:
-            metadata = {name: self._parameter_handler.value(name) for name in BY_NAME}
+            metadata = self._parameter_handler.values()
             try:
                 names = [save_sample(Path(folder), name, frame, metadata) for name, frame in frames.items() if frame]
                 response.success, response.message = True, f"{', '.join(names)} in {folder}"
@@ -243,18 +245,17 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
         if self._active and self._resources is not None and "confidence_threshold" in names:
             self._resources.publish_classes()
 
-    def _report_hang(self, waited_s: float) -> None:
+    def _report_hang(self, engine: Engine, waited_s: float) -> None:
         """Report that the process is about to end; called by the watchdog, while the engine hangs."""
-        if (resources := self._resources) is not None:
-            status = hang_status(resources, waited_s)
-            self.get_logger().fatal(status.errors[0])
-            self._diagnostics.publish([status], wait_s=1.0)
+        status = hang_status(engine, waited_s)
+        self.get_logger().fatal(status.errors[0])
+        self._diagnostics.publish([status], wait_s=1.0)
 
     def _publish_diagnostics(self) -> None:
         with self._camera_lock:
-            if self._resources is None:
+            if self._monitor is None:
                 errors = (f"Not configured: {self._configure_error}",) if self._configure_error else ()
                 statuses = [Status(diagnostic_keys.UNCONFIGURED, errors)]
             else:
-                statuses = build_status(self._resources, self._active and self._enabled)
+                statuses = self._monitor.statuses(self._active and self._enabled)
         self._diagnostics.publish(statuses)

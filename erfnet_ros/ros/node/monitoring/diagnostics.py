@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.duration import Duration
@@ -14,12 +13,7 @@ from rclpy.node import Node
 
 from erfnet_ros.core.printable_text import printable
 from erfnet_ros.ros import diagnostic_keys as keys
-from erfnet_ros.ros.node.monitoring.watchdog import EXIT_CODE
-
-if TYPE_CHECKING:
-    # Both import torch, which the projector's diagnostics do not need.
-    from erfnet_ros.ros.node.camera import Camera
-    from erfnet_ros.ros.node.resources import NodeResources
+from erfnet_ros.ros.node.monitoring.conditions import ERROR, OK, WARN, Report
 
 _NO_TIME = (
     "Parameter 'use_sim_time' is true but no time was received on /clock, so age_ms is NaN and the stamps of "
@@ -41,6 +35,7 @@ class Status:
         warnings: What is worse than it could be, and what to do.
         values: By the keys of `diagnostic_keys`.
         part: The node's own status, or a camera's name.
+        reports: Of its conditions, each of which has a status of its own as well.
     """
 
     state: str
@@ -48,6 +43,7 @@ class Status:
     warnings: tuple[str, ...] = ()
     values: Mapping[str, object] = field(default_factory=dict)
     part: str = "segmentation"
+    reports: tuple[Report, ...] = ()
 
 
 class Diagnostics:
@@ -68,24 +64,33 @@ class Diagnostics:
         if now.nanoseconds == 0:
             self._node.get_logger().warning(_NO_TIME, once=True)
             statuses = [replace(statuses[0], warnings=(*statuses[0].warnings, _NO_TIME)), *statuses[1:]]
-        message = DiagnosticArray(status=[self._to_ros(status) for status in statuses])
+        message = DiagnosticArray(status=[each for status in statuses for each in self._to_ros(status)])
         message.header.stamp = now.to_msg()
         self._publisher.publish(message)
         if wait_s:
             self._publisher.wait_for_all_acked(Duration(seconds=wait_s))
 
-    def _to_ros(self, status: Status) -> DiagnosticStatus:
-        problems = " ".join((*status.errors, *status.warnings))
-        level = DiagnosticStatus.WARN if status.warnings else DiagnosticStatus.OK
-        return DiagnosticStatus(
-            name=f"{self._node.get_fully_qualified_name()}: {status.part}",
-            level=DiagnosticStatus.ERROR if status.errors else level,
+    def _to_ros(self, status: Status) -> list[DiagnosticStatus]:
+        """Return the status of the part, and then that of each of its conditions."""
+        problems = " ".join((*status.errors, *filter(None, (each.text for each in status.reports)), *status.warnings))
+        levels = (
+            [each.level for each in status.reports] + [ERROR] * bool(status.errors) + [WARN] * bool(status.warnings)
+        )
+        name = f"{self._node.get_fully_qualified_name()}: {status.part}"
+        whole = DiagnosticStatus(
+            name=name,
+            level=max(levels, default=OK),
             message=problems or _DESCRIPTIONS.get(status.state, status.state),
             values=[
                 KeyValue(key=key, value=str(value))
                 for key, value in {keys.STATE: status.state, **status.values}.items()
             ],
         )
+        causes = [
+            DiagnosticStatus(name=f"{name}: {each.name}", level=each.level, message=each.text or "ok")
+            for each in status.reports
+        ]
+        return [whole, *causes]
 
 
 class LogForwarder(logging.Handler):
@@ -109,57 +114,3 @@ class LogForwarder(logging.Handler):
 
 _DESCRIPTIONS = {keys.WAITING: "waiting: nobody reads an output"}
 """States that need more than their own name."""
-
-
-def build_status(resources: NodeResources, active: bool) -> list[Status]:
-    """Return the node's status and then that of each named camera; a camera without a name is part of the node's."""
-    engine = resources.segmenter.engine
-    values = {
-        keys.ENGINE: engine.name,
-        keys.DEVICE: engine.device,
-        keys.PRECISION: engine.precision,
-        keys.CLASSES: printable(resources.segmenter.class_set.name),
-    }
-    notes = {keys.NOTES: " ".join(resources.notes)}
-    cameras = [_camera_status(camera, active) for camera in resources.cameras]
-    if not resources.cameras[0].name:
-        (only,) = cameras
-        return [replace(only, warnings=only.warnings + resources.warnings, values={**values, **only.values, **notes})]
-    values[keys.CAMERAS] = ", ".join(camera.name for camera in resources.cameras)
-    values[keys.SUBSCRIBED_CAMERAS] = ", ".join(camera.name for camera in resources.subscribed)
-    state = _state(bool(resources.subscribed), active)
-    return [Status(state, (), resources.warnings, {**values, **notes}), *cameras]
-
-
-def hang_status(resources: NodeResources, waited_s: float) -> Status:
-    """Return the status of a node whose engine has not returned for `waited_s`."""
-    engine = resources.segmenter.engine
-    error = (
-        f"The engine {engine.name} on {engine.device} has not returned for {waited_s:.0f} s and cannot be interrupted: "
-        f"the process ends with exit code {EXIT_CODE}, to be started again by respawn:=true or another supervisor; "
-        "where it happens again, look for the device's fault in dmesg, or choose another engine."
-    )
-    return Status(keys.HANGING, (error,), (), {keys.ENGINE: engine.name, keys.DEVICE: engine.device})
-
-
-def _camera_status(camera: Camera, active: bool) -> Status:
-    warnings = []
-    if camera.last_error:
-        warnings.append(f"Frames are rejected: {camera.last_error}")
-    if active and (problem := camera.input_problem()):
-        warnings.append(problem)
-    values = {
-        keys.IMAGE_TOPIC: camera.topic,
-        keys.SUBSCRIBED: camera.subscribed,
-        keys.FRAMES_PROCESSED: camera.processed,
-        keys.FRAMES_DROPPED: camera.dropped,
-        keys.FRAMES_REJECTED: camera.rejected,
-    }
-    part = f"camera {camera.name}" if camera.name else Status.part
-    return Status(_state(camera.subscribed, active), (), tuple(warnings), values, part)
-
-
-def _state(subscribed: bool, active: bool) -> str:
-    if not active:
-        return keys.INACTIVE
-    return keys.SEGMENTING if subscribed else keys.WAITING

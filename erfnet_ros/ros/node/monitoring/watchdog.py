@@ -42,12 +42,15 @@ class EngineWatchdog:
     ) -> None:
         self._timeout_s, self._running, self._report = timeout_s, running, report
         self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         if timeout_s:
-            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+            self._thread.start()
 
     def close(self) -> None:
         """Watch no more."""
         self._closed.set()
+        if self._thread.ident:
+            self._thread.join()
 
     def _watch(self) -> None:
         if sys.__stderr__ is not None:

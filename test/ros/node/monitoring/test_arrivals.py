@@ -34,36 +34,42 @@ def after(numbers: range, period_s: float, idle_s: float) -> ArrivalMonitor:
 
 def test_a_camera_that_sends_nothing_is_silent_after_two_seconds() -> None:
     monitor = after(range(30), 0.1, IDLE_S)
-    assert monitor.problem(4.9, IDLE_S) is None
-    assert monitor.problem(5.1, IDLE_S) == "No image for 2 s"
+    assert monitor.silence_s(4.9, IDLE_S) == 0
+    assert monitor.silence_s(5.1, IDLE_S) == pytest.approx(2.1)
     monitor.arrived({}, 5.2, IDLE_S)
-    assert monitor.problem(5.3, IDLE_S) is None
+    assert monitor.silence_s(5.3, IDLE_S) == 0
 
 
 def test_a_frame_that_takes_long_is_no_silence() -> None:
     """The first frame of an engine may compile it; images wait in the reader meanwhile."""
-    assert after(range(1), 0.1, IDLE_S).problem(30.0, BUSY) is None
-    assert after(range(1), 0.1, IDLE_S).problem(30.0, 0.05) is None
+    assert after(range(1), 0.1, IDLE_S).silence_s(30.0, BUSY) == 0
+    assert after(range(1), 0.1, IDLE_S).silence_s(30.0, 0.05) == 0
 
 
 def test_a_dead_camera_is_noticed_while_another_keeps_the_node_busy() -> None:
     monitor = after(range(30), 0.1, BUSY)
     monitor.nothing_waits(6.0)
-    assert monitor.problem(6.5, BUSY) == "No image for 3 s"
+    assert monitor.silence_s(6.5, BUSY) == pytest.approx(3.0)
 
 
 def test_a_slow_camera_is_silent_after_three_of_its_periods() -> None:
     monitor = after(range(4), 5.0, IDLE_S)
-    assert monitor.problem(34.0, IDLE_S) is None
-    assert monitor.problem(36.0, IDLE_S) == "No image for 16 s"
+    assert monitor.silence_s(34.0, IDLE_S) == 0
+    assert monitor.silence_s(36.0, IDLE_S) == pytest.approx(16.0)
 
 
 def test_images_that_get_lost_while_the_node_waits_for_them_are_counted() -> None:
-    assert after(range(0, 120, 20), 0.6, 0.5).problem(3.7, 0.05) == "Only 6 of 85 images arrived in 5 s"
+    window = after(range(0, 120, 20), 0.6, 0.5).window(3.7)
+    assert (window.received, window.missed, round(window.lost)) == (6, 95, 79)
+    assert window.too_many_lost
+    assert window.lost_percent == pytest.approx(100 * window.lost / 101)
 
 
-def test_images_that_a_slow_node_leaves_out_are_not_lost() -> None:
-    assert after(range(0, 120, 20), 0.6, 0.02).problem(3.7, 0.02) is None
+def test_images_that_a_slow_node_leaves_out_are_replaced_not_lost() -> None:
+    window = after(range(0, 120, 20), 0.6, 0.02).window(3.7)
+    assert not window.too_many_lost
+    assert window.replaced_percent == pytest.approx(100 * 95 / 101 - window.lost_percent)
+    assert window.replaced_percent > 85
 
 
 @pytest.fixture(scope="module")
