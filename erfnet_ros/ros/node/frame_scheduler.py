@@ -21,6 +21,7 @@ from erfnet_ros.ros.node.image_conversion import to_rgb
 from erfnet_ros.ros.node.monitoring.watchdog import EngineCall
 from erfnet_ros.ros.node.parameters import Settings
 from erfnet_ros.ros.node.publishers import SegmentedFrame
+from erfnet_ros.ros.node.samples import UncertainFrameRecorder
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class FrameScheduler:
         idle_since_s: `time.monotonic()` when the last round ended; infinite while one is in progress.
         notes: What had to be done in a slower way, a sentence each.
         engine_call: The call of the engine in progress, or None.
+        recorder: Gets each frame, if there is one.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class FrameScheduler:
         self.idle_since_s = -math.inf
         self.notes: tuple[str, ...] = ()
         self.engine_call: EngineCall | None = None
+        self.recorder: UncertainFrameRecorder | None = None
         self._palette = segmenter.class_set.palette()
         self._batch_failed = False
         self._logger = logger
@@ -188,6 +191,8 @@ class FrameScheduler:
             camera.last_frame = frame
         camera.publishers.publish(frame, image.wanted)
         camera.note_segmented(frame)
+        if self.recorder is not None:
+            self.recorder.offer(camera.name, frame, time.monotonic())
 
 
 def _read(messages: Iterable[tuple[Camera, Any]], settings: Settings) -> list[_Image]:

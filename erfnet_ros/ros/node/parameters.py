@@ -295,6 +295,31 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Where the service ~/save_sample writes images with their masks, for training; empty means that it is refused.",
     ),
     Parameter(
+        "record_below",
+        "double",
+        0.0,
+        "Frames whose mean confidence is below this are saved into the folder uncertain in sample_folder, at most one "
+        "in 5 s; 0 means none.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        "record_count",
+        "integer",
+        200,
+        "Uncertain frames that are kept; the oldest are replaced.",
+        minimum=1,
+        maximum=100_000,
+    ),
+    Parameter(
+        "record_megabytes",
+        "double",
+        500.0,
+        "Disk space of the uncertain frames that are kept, 10^6 bytes; the oldest are replaced.",
+        minimum=1.0,
+        maximum=1e6,
+    ),
+    Parameter(
         "autostart",
         "bool",
         True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import rclpy
 from rclpy.callback_groups import CallbackGroup
@@ -19,6 +20,7 @@ from erfnet_ros.ros.node.frame_scheduler import FrameScheduler
 from erfnet_ros.ros.node.monitoring.watchdog import EngineWatchdog
 from erfnet_ros.ros.node.parameter_handler import ParameterHandler
 from erfnet_ros.ros.node.parameters import Settings
+from erfnet_ros.ros.node.samples import RecorderLimits, UncertainFrameRecorder
 from erfnet_ros.ros.transport import missing_profile
 
 
@@ -61,6 +63,8 @@ class NodeResources:
         """Destroy the publishers and free the engine's memory."""
         for camera in self.cameras:
             camera.publishers.close()
+        if self.scheduler.recorder is not None:
+            self.scheduler.recorder.close()
         with self.scheduler.calling_engine():
             self.segmenter.close()
         self.watchdog.close()
@@ -85,6 +89,8 @@ def load_resources(
     """
     if parameters.errors:
         raise ParameterError(" ".join(parameters.errors.values()))
+    if parameters.number("record_below") and not parameters.text("sample_folder"):
+        raise ParameterError("Parameter 'record_below' is set, but sample_folder is empty; set it as well.")
     segmenter = Segmenter(
         parameters.text("checkpoint") or None,
         engine=parameters.text("engine"),
@@ -105,7 +111,8 @@ def load_resources(
         missing.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")
     profile = missing_profile(rclpy.get_rmw_implementation_identifier())
     scheduler = FrameScheduler(segmenter, cameras, Settings(**parameters.settings()), node.get_logger())
-    timeout_s = float(str(parameters.value("engine_timeout")))
+    scheduler.recorder = _recorder(node, parameters)
+    timeout_s = parameters.number("engine_timeout")
     return NodeResources(
         segmenter=segmenter,
         cameras=cameras,
@@ -113,4 +120,17 @@ def load_resources(
         watchdog=EngineWatchdog(timeout_s, lambda: scheduler.engine_call, partial(report_hang, segmenter.engine)),
         warnings=(*((profile,) if profile else ()), *parameters.warnings),
         missing=tuple(missing),
+    )
+
+
+def _recorder(node: LifecycleNodeMixin, parameters: ParameterHandler) -> UncertainFrameRecorder | None:
+    names = ("record_below", "record_count", "record_megabytes")
+    below, most_samples, most_mb = (parameters.number(name) for name in names)
+    if not below:
+        return None
+    return UncertainFrameRecorder(
+        Path(parameters.text("sample_folder")) / "uncertain",
+        RecorderLimits(below, int(most_samples), most_mb),
+        parameters.values(),
+        lambda text: node.get_logger().warning(text),
     )
