@@ -23,6 +23,9 @@ from erfnet_ros.ros.rclpy_compat import NodeExecutor
 
 PACKAGE = Path(erfnet_ros.__file__).parent
 
+_ELSEWHERE = {"ros/node/segmenter_node.py", "ros/node/monitoring/diagnostics.py", "ros/node/monitoring/watchdog.py"}
+"""The node's timers and its watchdog are no part of the way."""
+
 _MOST_IMAGES = 120
 """One a second: so long may engine and discovery take."""
 
@@ -43,8 +46,7 @@ class FrameTrace:
             return
         if frame.f_code.co_name == "publish" and frame.f_code.co_filename.endswith("lifecycle/publisher.py"):
             self.done.set()
-        # The node's timers are no part of the way.
-        elif not {"ros/node/segmenter_node.py", "ros/node/monitoring/diagnostics.py"} & set(stack):
+        elif not _ELSEWHERE & set(stack):
             for depth, file in enumerate(reversed(stack), start=1):
                 self.files[file] = max(depth, self.files.get(file, 0))
 
