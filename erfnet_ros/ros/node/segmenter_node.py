@@ -221,6 +221,8 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
         frames = {camera.name: camera.last_frame for camera in resources.cameras} if resources else {}
         if not folder:
             response.message = "Samples have no folder; set the parameter sample_folder before the node is configured."
+        elif resources is None:
+            response.message = "The node is not configured, and has no frame; configure and activate it first."
         elif not any(frames.values()):
             response.message = "No frame was segmented since the activation; start the camera and a subscriber."
         else:

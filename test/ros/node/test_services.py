@@ -21,8 +21,9 @@ from erfnet_ros.data.datasets import open_layout
 from erfnet_ros.data.datasets.validate import check_dataset
 
 
-def test_the_services_switch_and_reset_and_say_why_where_they_cannot() -> None:
-    with running_node({"autostart": False}) as process, client_of(process) as client:
+def test_the_services_switch_and_reset_and_say_why_where_they_cannot(tmp_path: Path) -> None:
+    parameters = {"autostart": False, "sample_folder": str(tmp_path)}
+    with running_node(parameters) as process, client_of(process) as client:
 
         def enable(on: bool) -> SetBool.Response:
             return client.call(SetBool, "set_enabled", SetBool.Request(data=on))
@@ -30,10 +31,12 @@ def test_the_services_switch_and_reset_and_say_why_where_they_cannot() -> None:
         def reset() -> Trigger.Response:
             return client.call(Trigger, "reset_statistics", Trigger.Request())
 
-        answers = [enable(False), reset()]
-        assert [answer.success for answer in answers] == [False, False]
-        assert "configure" in answers[0].message
-        assert "configure" in answers[1].message
+        def check_refusals() -> None:
+            answers = [enable(False), reset(), client.call(Trigger, "save_sample", Trigger.Request())]
+            assert not any(answer.success for answer in answers)
+            assert all("configure" in answer.message for answer in answers)
+
+        check_refusals()
         assert client.change(Transition.TRANSITION_CONFIGURE)
         assert reset().success
         assert not enable(True).success
@@ -55,6 +58,8 @@ def test_the_services_switch_and_reset_and_say_why_where_they_cannot() -> None:
         )
         assert enable(True).success
         client.send(camera, message, masks)
+        assert client.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        check_refusals()
 
 
 def pairs(status: object) -> set[tuple[str, str]]:
