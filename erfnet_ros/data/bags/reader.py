@@ -150,7 +150,7 @@ class BagReader:
             ) from error
 
     def has_header(self, type: str) -> bool:
-        """Return whether messages of a type begin with a std_msgs/Header; False for one that no index of the bag names."""
+        """Return whether messages of a type begin with a std_msgs/Header; False for a type that no index names."""
         return self._headed.get(type, False)
 
     def stamp_ns(self, message: Message) -> int | None:
