@@ -68,7 +68,7 @@ def camera_findings(camera: Camera, now_s: float) -> Iterator[tuple[str, Finding
 def _similar_topics(camera: Camera) -> list[tuple[str, int]]:
     """Return topics of the camera's type that others publish, the most similar names first, with their publishers."""
     node = camera.node
-    own = {name for name, _ in node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace())}
+    own = {publisher.topic_name for publisher in node.publishers}
     offered = {name for name, types in node.get_topic_names_and_types() if camera.type_name in types} - own
     counts = [(name, count) for name in offered if (count := node.count_publishers(name))]
     return sorted(counts, key=lambda each: -SequenceMatcher(None, each[0], camera.topic).ratio())[:_SIMILAR_TOPICS]
@@ -157,12 +157,16 @@ def process_memory_mb() -> float:
 
 
 def gpu_memory_mb(device: str) -> tuple[float, float] | None:
-    """Return the GPU's free and total memory, of all processes together, in 10^6 bytes; None on a CPU."""
+    """Return the GPU's free and total memory, of all processes together, in 10^6 bytes; None where nothing tells."""
     if not device.startswith("cuda"):
         return None
     import torch
 
-    free, total = torch.cuda.mem_get_info(device)
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+    except (AssertionError, RuntimeError):
+        # PyTorch is a build for CPUs next to another engine, or the GPU is gone.
+        return None
     return free / 1e6, total / 1e6
 
 

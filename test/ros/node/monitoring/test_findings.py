@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
@@ -24,7 +25,7 @@ from erfnet_ros.inference.fallback import FallbackEngine
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.node.camera import ArrivalMonitor, Camera
-from erfnet_ros.ros.node.monitoring.findings import camera_findings, process_findings
+from erfnet_ros.ros.node.monitoring.findings import camera_findings, gpu_memory_mb, process_findings
 
 NOW_S = 1000.0
 
@@ -129,3 +130,9 @@ def test_what_is_wrong_with_the_process_is_found() -> None:
     findings = dict(process_findings(fallen_back, 51.0, 900.0, (400.0, 8500.0)))
     assert list(findings) == [keys.ENGINE_FALLBACK, keys.MEMORY_GROWTH, keys.GPU_MEMORY]
     assert findings[keys.ENGINE_FALLBACK].fills["failure"] == "The GPU is not used, which is slower."
+
+
+def test_a_gpu_that_pytorch_cannot_ask_is_no_fault() -> None:
+    """It may be gone, and the node goes on with the CPU."""
+    assert gpu_memory_mb("cpu") is None
+    assert gpu_memory_mb(f"cuda:{torch.cuda.device_count()}") is None
