@@ -16,6 +16,8 @@ echo "cython<3" >"$folder/build_constraints.txt"
 uv pip install --resolution lowest-direct --build-constraints "$folder/build_constraints.txt" --requirement setup.cfg \
     --extra training --extra onnx --extra fleet --extra test
 uv pip install --no-deps --requirement requirements/no_deps.txt
-# ONNX and int8 need a newer PyTorch (docs/compatibility.md).
+# ONNX, int8 and Triton's interpreter need a newer PyTorch, and a lock that no forked process keeps alive needs a newer
+# filelock (docs/compatibility.md).
 env -u PYTHONPATH "$folder/env/bin/python" -m pytest -p no:cacheprovider test/core test/models test/data test/inference \
-    --ignore=test/inference/tensorrt -k "not int8 and not onnx and not timed_against"
+    --ignore=test/inference/tensorrt --ignore=test/inference/pytorch/test_triton_kernels.py \
+    -k "not int8 and not onnx and not timed_against and not builder_that_is_killed and not kernels_that_a"

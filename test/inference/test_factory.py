@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,8 @@ def test_frames_go_on_when_the_gpu_fails(pytorch: PyTorchEngine) -> None:
     assert "tensorrt on cuda:0 failed, so pytorch on cpu takes over" in engine.notes[-1]
     assert engine.failure == engine.notes[-1]
     assert len(engine.notes) == 2 + len(pytorch.notes), "said once, not per frame"
-    assert failing.closed
+    # PyTorch for CUDA cannot tell that there never was such a GPU; see the test of one that is gone.
+    assert failing.closed == (torch.version.cuda is None or torch.cuda.is_available())
     engine.close()
 
 
@@ -307,6 +309,8 @@ def test_whatever_an_optional_engine_raises_leaves_it_out(
     checkpoint: Checkpoint, function: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another version of its packages may raise anything: the node must still configure, with PyTorch."""
+    if function != "is_candidate" and "dynamic_shapes" not in signature(torch.onnx.export).parameters:
+        pytest.skip("this PyTorch writes no graph that ONNX Runtime could load")
     caplog.set_level(logging.DEBUG, "erfnet_ros")
 
     def fail(*_: object, **__: object) -> None:

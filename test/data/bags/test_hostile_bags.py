@@ -197,7 +197,7 @@ def test_the_length_of_a_value_is_limited(tmp_path: Path, monkeypatch: pytest.Mo
     for module in (recover_sqlite3, storage_file_module):
         monkeypatch.setattr(module, "MAX_BYTES", 50_000)
     with BagReader(bag) as reader:
-        assert [found.data for found in reader.messages()] == whole * [serialized(0)]
+        assert [found.data for found in reader.messages()] == [serialized(0)]
         assert "too big" in reader.faults[0]
 
 
@@ -232,7 +232,8 @@ def test_rows_without_time_data_or_name_cost_only_themselves(tmp_path: Path, sta
         ("a/msg/A", f"B[9999] b\n{SEPARATOR}MSG: a/B\nC[9999] c\n{SEPARATOR}MSG: a/C\nstring[9999] s\n"),
         ("a/msg/A", IDL + "module a { const long x = 1 << 80000000000; };\n"),
         ("a/msg/A", IDL + f"module a {{ const long x = {'(' * 30}1{')' * 30}; }};\n"),
-        ("a/msg/A", "int32 = = 3 %%\n" * 10_000),
+        # pytest puts the name of a test, which is the text without an id, into the environment.
+        pytest.param("a/msg/A", "int32 = = 3 %%\n" * 10_000, id="long"),
         ("class/msg/def", "int32 class\nstring import\n"),
         (IMAGE, "string[300000000] data\n"),
         (IMAGE, f"std_msgs/Header header\n{SEPARATOR}MSG: std_msgs/Header\nstring[300000000] stamp\n"),

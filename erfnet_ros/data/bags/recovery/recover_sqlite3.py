@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-import sys
 from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
+
+import apsw
 
 from erfnet_ros.core.errors import BagError
 from erfnet_ros.data.bags.message_types import Declaration, full_type
@@ -38,12 +39,12 @@ def write_ahead_log(path: Path) -> Path | None:
     return log if log.is_file() and log.stat().st_size else None
 
 
-def check_plain_tables(database: sqlite3.Connection, path: Path) -> None:
+def check_plain_tables(database: apsw.Connection, path: Path) -> None:
     """Refuse a bag whose tables are views, virtual, or have generated columns: small ones may give rows without end.
 
     Raises:
         BagError: It is such a one.
-        sqlite3.Error: Not a database, or damaged.
+        apsw.Error: Not a database, or damaged.
     """
     names = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND lower(name) IN (?, ?, ?, ?, ?)"
     for name, kind in database.execute(names, _TABLES).fetchall():
@@ -55,15 +56,21 @@ def check_plain_tables(database: sqlite3.Connection, path: Path) -> None:
             )
 
 
-def open_database(path: Path, mode: str = "immutable=1") -> sqlite3.Connection:
+def open_database(path: Path, mode: str = "immutable=1") -> apsw.Connection:
     """Open a database to read what is in it and nothing that it computes, with a limit for the length of a value."""
-    database = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
+    # Python's own sqlite3 has no limits before 3.11.
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    database = apsw.Connection(f"file:{quote(str(path.resolve()))}?{mode}", flags=flags)
+    database.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_BYTES)
     database.execute("PRAGMA trusted_schema = OFF")
     # Otherwise a file shorter than its header says is refused as a whole.
     database.execute("PRAGMA writable_schema = ON")
-    if sys.version_info >= (3, 11):
-        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
     return database
+
+
+def _data(database: apsw.Connection, row: int) -> bytes:
+    ((data,),) = database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchall()
+    return cast(bytes, data)
 
 
 class RecoveredSqlite3:
@@ -85,16 +92,16 @@ class RecoveredSqlite3:
             try:
                 check_plain_tables(database, path)
                 self._topics = self._read_topics(database)
-            except sqlite3.Error as error:
+            except apsw.Error as error:
                 raise BagError(
                     f"Expected a rosbag2 database with its tables in '{self._path}', got: {error}; "
                     "try 'sqlite3 FILE .recover', or record again."
                 ) from error
             error_text = self._read_rows(database)
-        truncated = self._mode != "mode=ro" and is_truncated(path)
-        if truncated and self._rows:
-            # The page that is cut belongs to the last message, or to the index.
-            self._rows.pop()
+            truncated = self._mode != "mode=ro" and is_truncated(path)
+            if truncated and self._rows and not (error_text and self._is_last_whole(database)):
+                # The page that is cut belongs to the last message, or to the index.
+                self._rows.pop()
         if truncated or self._mode != "mode=ro" or error_text:
             self.faults.append(self._loss(error_text))
         self._rows.sort()
@@ -112,7 +119,7 @@ class RecoveredSqlite3:
         try:
             with closing(self._open()) as database:
                 database.execute("SELECT count(*) FROM sqlite_master")
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             self._mode = "immutable=1"
             self.faults.append(
                 f"'{self._path.name}-wal' holds messages that are not read ({error}); copy the bag to a "
@@ -132,10 +139,9 @@ class RecoveredSqlite3:
             for time_ns, row, topic in self._rows:
                 declaration, serialization = self._topics.get(topic, (None, ""))
                 if declaration is not None and serialization == "cdr" and declaration.topic in topics:
-                    (data,) = database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
-                    yield declaration, time_ns, data
+                    yield declaration, time_ns, _data(database, row)
 
-    def _read_rows(self, database: sqlite3.Connection) -> str:
+    def _read_rows(self, database: apsw.Connection) -> str:
         """Take in the messages in the order of writing; return what ended it, or nothing at their end."""
         useless = 0
         try:
@@ -148,30 +154,37 @@ class RecoveredSqlite3:
                     self._rows.append((time_ns, row, topic))
                 else:
                     useless += 1
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             return str(error)
         if useless:
             self.faults.append(f"{useless} messages of '{self._path.name}' have no time or no data, and are left out")
         return ""
 
-    def _open(self) -> sqlite3.Connection:
+    def _is_last_whole(self, database: apsw.Connection) -> bool:
+        # Of a page that is cut some versions of sqlite make an error at the next message, others one filled with zeros.
+        return _data(database, self._rows[-1][1])[-1:] != b"\0"
+
+    def _open(self) -> apsw.Connection:
         return open_database(self._path, self._mode)
 
-    def _read_topics(self, database: sqlite3.Connection) -> dict[int, tuple[Declaration, str]]:
+    def _read_topics(self, database: apsw.Connection) -> dict[int, tuple[Declaration, str]]:
         """Return each topic with its serialization, by its key."""
         rows = database.execute("SELECT id, name, type, serialization_format FROM topics").fetchall()
         return {
-            key: (Declaration(name, full_type(kind), self._definition(database, kind), "", ()), serialization or "cdr")
+            key: (
+                Declaration(name, full_type(kind), self._definition(database, kind), "", ()),
+                str(serialization or "cdr"),
+            )
             for key, name, kind, serialization in rows
-            if isinstance(name, str) and isinstance(kind, str)
+            if isinstance(key, int) and isinstance(name, str) and isinstance(kind, str)
         }
 
     @staticmethod
-    def _definition(database: sqlite3.Connection, kind: str) -> str:
+    def _definition(database: apsw.Connection, kind: str) -> str:
         try:
             query = "SELECT encoded_message_definition FROM message_definitions WHERE topic_type = ?"
             found = database.execute(query, (kind,)).fetchone()
-        except sqlite3.Error:
+        except apsw.Error:
             # Bags before Iron have no such table.
             return ""
         return str(found[0]) if found else ""
