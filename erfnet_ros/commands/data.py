@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    imported = import_annotations(options.format, options.source, options.out, options.background)
+    imported = import_annotations(options.format, options.source, out=options.out, background=options.background)
     for number, name in enumerate(imported.class_set.names):
         print(f"class {number}: {name}")
     for (upper, lower), pixels in imported.overlaps.most_common():
@@ -149,7 +149,7 @@ def _sheet(layout: Layout, splits: Sequence[SplitCheck]) -> Pixels:
         for index in spread_evenly(len(split.usable), max(1, _SHEET_FRAMES // len(shown)))
     ]
     frames = sum(len(split.usable) for split in splits)
-    return contact_sheet(samples, layout.class_set, layout.name, f"{len(samples)} of {frames} frames")
+    return contact_sheet(samples, layout.class_set, title=layout.name, subtitle=f"{len(samples)} of {frames} frames")
 
 
 def _sample(layout: Layout, split: str, entry: Entry) -> Sample:

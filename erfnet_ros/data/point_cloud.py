@@ -83,7 +83,7 @@ def depth_to_meters(message: ImageMessage) -> Floats:
         )
     kind, scale = _DEPTH_TYPES[message.encoding]
     dtype = np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<")
-    raw = as_array(message, dtype, message.step, dtype.itemsize)
+    raw = as_array(message, dtype, row_bytes=message.step, item_bytes=dtype.itemsize)
     depth: Floats = raw * np.float32(scale)
     depth[~((raw > 0) & (raw < np.inf))] = np.nan
     return depth
@@ -177,7 +177,7 @@ def label_cloud(cloud: Any, labels: Pixels, confidence: Pixels, kept: PointFilte
         )
     _check_size((cloud.height, cloud.width), labels, "point cloud")
     step, size = np.s_[:: kept.stride, :: kept.stride], cloud.point_step
-    source = as_array(cloud, np.dtype(f"V{size}"), cloud.row_step, size)[step]
+    source = as_array(cloud, np.dtype(f"V{size}"), row_bytes=cloud.row_step, item_bytes=size)[step]
     names = {"x": offsets["x"], "y": offsets["y"], "z": offsets["z"], "label": size, "confidence": size + 4}
     layout = {"names": [*names], "formats": ["<f4", "<f4", "<f4", "<u4", "<f4"], "offsets": [*names.values()]}
     points: npt.NDArray[Any] = np.empty(source.shape, np.dtype({**layout, "itemsize": size + 8}))  # type: ignore[call-overload]
@@ -204,7 +204,7 @@ def _rays(
     return across.astype(np.float32), down.astype(np.float32), lengths.astype(np.float32)
 
 
-def as_array(message: Any, dtype: np.dtype[Any], row_bytes: int, item_bytes: int) -> npt.NDArray[Any]:
+def as_array(message: Any, dtype: np.dtype[Any], *, row_bytes: int, item_bytes: int) -> npt.NDArray[Any]:
     """Return the (H, W) items of a message as a view."""
     height, width = message.height, message.width
     if row_bytes < width * item_bytes or len(message.data) < row_bytes * height:

@@ -66,7 +66,12 @@ def _train(setup: TrainingSetup) -> bool:
             continue
         resumed = state is not None and plan.index == state[STAGE_KEY]
         module = StageModule(
-            network, plan, recipe, weights, rare_classes=data.class_frequencies.rare_classes, teacher=setup.teacher
+            network,
+            plan,
+            recipe,
+            weights=weights,
+            rare_classes=data.class_frequencies.rare_classes,
+            teacher=setup.teacher,
         )
         _fit(setup, module, callbacks=callbacks, logger=logger, state=request.state if resumed else None)
         if saver.stopped:

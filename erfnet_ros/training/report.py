@@ -107,7 +107,7 @@ def _score_section(score: Score, statistics: ScoreStatistics, split: str) -> Sec
     if sum(calibration.pixels):
         blocks.append(calibration_chart(calibration.mean_confidence, calibration.accuracy, calibration.pixels))
     boundary = {"boundary F": [statistics.boundary_f_by_class.get(name) for name in names]}
-    blocks.append(class_table(names, score.class_set.colors, score.matrix, shares, boundary))
+    blocks.append(class_table(names, score.class_set.colors, score.matrix, iou=shares, more=boundary))
     blocks.append(confusion_chart(names, score.matrix))
     return Section(f"Score on {split}", blocks)
 

@@ -59,13 +59,13 @@ def labeled_strip(sample: Sample, class_set: ClassSet) -> Pixels:
         left = column * (PANEL_WIDTH + _GAP)
         smooth = name in ("image", "overlay")
         strip[_LINE:, left : left + PANEL_WIDTH] = _resize(picture, PANEL_WIDTH, height, smooth)
-        _write(strip, name, (left, _LINE - 8), 0.5, _FAINT)
+        _write(strip, name, origin=(left, _LINE - 8), scale=0.5, color=_FAINT)
     (width, _), _ = cv2.getTextSize(sample.caption, _FONT, 0.5, 1)
-    _write(strip, sample.caption, (max(80, PANEL_WIDTH - width), _LINE - 8), 0.5, _TEXT)
+    _write(strip, sample.caption, origin=(max(80, PANEL_WIDTH - width), _LINE - 8), scale=0.5, color=_TEXT)
     return strip
 
 
-def contact_sheet(samples: Sequence[Sample], class_set: ClassSet, title: str, subtitle: str = "") -> Pixels:
+def contact_sheet(samples: Sequence[Sample], class_set: ClassSet, *, title: str, subtitle: str = "") -> Pixels:
     """Stack the strips of `samples` under a title, with the colors of the classes below."""
     if not samples:
         raise ImageError("Expected at least one frame for the contact sheet, got none.")
@@ -73,8 +73,8 @@ def contact_sheet(samples: Sequence[Sample], class_set: ClassSet, title: str, su
     width = max(strip.shape[1] for strip in strips)
     legend = _legend(class_set, width)
     top = _canvas(_TITLE_LINE + (_LINE if subtitle else 0), width)
-    _write(top, title, (0, 28), 0.9, _TEXT)
-    _write(top, subtitle, (0, _TITLE_LINE + 12), 0.55, _FAINT)
+    _write(top, title, origin=(0, 28), scale=0.9, color=_TEXT)
+    _write(top, subtitle, origin=(0, _TITLE_LINE + 12), scale=0.55, color=_FAINT)
     parts = [top, *strips, legend]
     sheet = _canvas(sum(part.shape[0] + _GAP for part in parts) - _GAP + 2 * _MARGIN, width + 2 * _MARGIN)
     y = _MARGIN
@@ -154,7 +154,7 @@ def _legend(class_set: ClassSet, width: int) -> Pixels:
         x, y = cell * (index % columns), _LINE * (index // columns) + 10
         cv2.rectangle(legend, (x, y), (x + 22, y + 15), color, cv2.FILLED)
         cv2.rectangle(legend, (x, y), (x + 22, y + 15), _FAINT, 1)
-        _write(legend, name, (x + 31, y + 13), 0.5, _TEXT)
+        _write(legend, name, origin=(x + 31, y + 13), scale=0.5, color=_TEXT)
     return legend
 
 
@@ -172,6 +172,6 @@ def _resize(picture: Pixels, width: int, height: int, smooth: bool) -> Pixels:
     return cv2.resize(picture, (width, height), interpolation=method).astype(np.uint8, copy=False)
 
 
-def _write(canvas: Pixels, text: str, origin: tuple[int, int], scale: float, color: Color) -> None:
+def _write(canvas: Pixels, text: str, *, origin: tuple[int, int], scale: float, color: Color) -> None:
     """Write `text` with its baseline's left end at `origin` (x, y)."""
     cv2.putText(canvas, text, origin, _FONT, scale, color, 1, cv2.LINE_AA)

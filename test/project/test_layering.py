@@ -189,6 +189,20 @@ def test_the_package_uses_the_words_of_the_field() -> None:
     assert not [str(path) for path in texts if words.search((PACKAGE.parent / path).read_text())]
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_a_call_names_what_its_order_does_not_say(name: str) -> None:
+    """Four positional parameters at most. Lightning fixes the hooks' own, Triton the kernels' (`tl.constexpr`)."""
+    functions = [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.FunctionDef)]
+    long = [
+        node.name
+        for node in functions
+        if len([each for each in (*node.args.posonlyargs, *node.args.args) if each.arg not in ("self", "cls")]) > 4
+        and node.name != "on_train_batch_end"
+        and not name.endswith("triton_kernels")
+    ]
+    assert not long, "make them keyword-only (*), or pass a frozen dataclass"
+
+
 def test_the_gpu_memory_that_pytorch_caches_is_freed_in_one_place() -> None:
     """Only `free_cached` holds the lock, without which a CUDA graph of another thread may fail meanwhile."""
     callers = [path.name for path in PACKAGE.rglob("*.py") if "torch.cuda.empty_cache" in path.read_text()]

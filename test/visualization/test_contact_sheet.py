@@ -56,14 +56,14 @@ def test_class_colors_are_never_mixed_when_a_mask_is_resized() -> None:
 
 
 def test_contact_sheet_has_a_row_per_frame_and_every_class_color_in_the_legend() -> None:
-    one, three = (contact_sheet([sample()] * count, CAMVID, "title", "subtitle") for count in (1, 3))
+    one, three = (contact_sheet([sample()] * count, CAMVID, title="title", subtitle="subtitle") for count in (1, 3))
     assert three.shape[0] - one.shape[0] == 2 * (labeled_strip(sample(), CAMVID).shape[0] + 10)
     assert set(CAMVID.colors) <= colors(three[-100:])
 
 
 def test_contact_sheet_of_nothing_is_refused() -> None:
     with pytest.raises(ImageError, match="at least one frame"):
-        contact_sheet([], CAMVID, "title")
+        contact_sheet([], CAMVID, title="title")
 
 
 def test_png_keeps_every_pixel_in_rgb_order(tmp_path: Path) -> None:

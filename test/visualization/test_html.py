@@ -60,11 +60,11 @@ def hostile_page() -> Page:
     blocks = [
         class_bars(names, shares, bad, caption=bad, mean=0.4, other=shares, runs=(names[0], names[1])),
         confusion_chart(names, matrix, bad),
-        class_table(names, CAMVID.colors[:5], matrix, shares, {bad: shares}, other_iou=shares, caption=bad),
-        histogram([1, 2, 3], bad, bad, {bad: 2.0}, caption=bad, other=[2, 3]),
+        class_table(names, CAMVID.colors[:5], matrix, iou=shares, more={bad: shares}, other_iou=shares, caption=bad),
+        histogram([1, 2, 3], bad, unit=bad, marks={bad: 2.0}, caption=bad, other=[2, 3]),
         timeline([line, line], bad, bad, caption=bad, events=[1.0], event=bad),
         curves([line, line], bad, bad, x_label=bad),
-        calibration_chart([None, 0.7], [None, 0.6], [0, 5], bad),
+        calibration_chart([None, 0.7], [None, 0.6], [0, 5], title=bad),
         Metadata([(name, (name, name)) for name in names], (bad, bad)),
         Code("\n".join(names), bad, bad),
         Note(bad, "bad"),
@@ -202,14 +202,14 @@ def test_a_short_run_is_drawn_frame_by_frame() -> None:
 def test_a_few_slow_frames_do_not_squeeze_the_histogram() -> None:
     """The first frame of a run may take a hundred times as long as the rest."""
     values = [*np.linspace(40, 60, 999), 5_000.0]
-    chart = histogram(values, "Latency", "ms", {"p50": 50.0, "max": 5_000.0})
+    chart = histogram(values, "Latency", unit="ms", marks={"p50": 50.0, "max": 5_000.0})
     assert "(1)" in chart.caption
     assert "max 5000.0 →" in texts(chart.svg)
     assert "p50 50.0" in texts(chart.svg)
 
 
 def test_a_histogram_of_equal_values_can_be_drawn() -> None:
-    assert "p50 7.0" in texts(histogram([7.0, 7.0], "Latency", "ms", {"p50": 7.0}).svg)
+    assert "p50 7.0" in texts(histogram([7.0, 7.0], "Latency", unit="ms", marks={"p50": 7.0}).svg)
 
 
 def test_the_calibration_curve_leaves_out_bins_without_a_pixel() -> None:
@@ -280,7 +280,9 @@ def test_a_missing_picture_is_named(tmp_path: Path) -> None:
 def test_the_table_of_classes_reads_precision_and_recall_off_the_confusion_matrix() -> None:
     matrix = np.array([[6, 2, 0], [0, 0, 0]])
     unmeasured = {"boundary F": (None, None)}
-    table = class_table(("road", "car"), CAMVID.colors[:2], matrix, (0.75, 0.0), unmeasured, other_iou=(0.5, None))
+    table = class_table(
+        ("road", "car"), CAMVID.colors[:2], matrix, iou=(0.75, 0.0), more=unmeasured, other_iou=(0.5, None)
+    )
     row, absent = ([cell.text for cell in cells] for cells in table.rows)
     assert row == ["road", "75.0 %", "50.0 %", "+25.0 points", "100.0 %", "75.0 %", "100.00 %"]
     assert absent == ["car", "0.0 %", formatting.UNKNOWN, "", "0.0 %", formatting.UNKNOWN, "0.00 %"]

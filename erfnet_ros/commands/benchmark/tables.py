@@ -52,11 +52,11 @@ def _tables(report: Report) -> list[Table]:
             for each in report.clouds
         ]
         title = "A labeled point cloud, from depth image and mask to the bytes of the message, on one core"
-        tables.append(_table(title, ["depth image"], ["median", "p99"], lines))
+        tables.append(_table(title, words=["depth image"], numbers=["median", "p99"], lines=lines))
     return tables
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+def _table(title: str, *, words: Sequence[str], numbers: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
     """Return a table whose columns of words precede those of numbers."""
     columns = [*(Column(name, numeric=False) for name in words), *(Column(name) for name in numbers)]
     return Table(columns, [[Cell(text) for text in line] for line in lines], title)
@@ -77,7 +77,7 @@ def _workload_table(workload: Workload, rows: Sequence[Row]) -> Table:
         for row in rows
     ]
     title = f"{workload.text} ({workload.gmacs:.1f} GMAC, {rows[0].times.runs if rows else 0} runs)"
-    return _table(title, ["engine"], numbers, lines)
+    return _table(title, words=["engine"], numbers=numbers, lines=lines)
 
 
 def _networks_table(networks: Sequence[Row], workloads: Sequence[Workload]) -> Table:
@@ -92,7 +92,7 @@ def _networks_table(networks: Sequence[Row], workloads: Sequence[Workload]) -> T
         for row in networks
     ]
     title = f"The network alone on {networks[0].device}: PyTorch's, without copies, resizing, upsampling and labels"
-    return _table(title, ["workload", "precision"], ["median", "p99", "of the matrix rate"], lines)
+    return _table(title, words=["workload", "precision"], numbers=["median", "p99", "of the matrix rate"], lines=lines)
 
 
 def _startup_table(startup_times: Sequence[StartupTime]) -> Table:
@@ -107,7 +107,7 @@ def _startup_table(startup_times: Sequence[StartupTime]) -> Table:
         for start in startup_times
     ]
     title = "A fresh process, until the first mask: caches empty (cold) and filled (warm)"
-    return _table(title, ["engine"], ["cold start", "warm start", "memory", "GPU memory"], lines)
+    return _table(title, words=["engine"], numbers=["cold start", "warm start", "memory", "GPU memory"], lines=lines)
 
 
 def machine_line(machine: Machine) -> str:

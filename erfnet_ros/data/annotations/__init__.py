@@ -50,7 +50,7 @@ class Imported:
     left_out: tuple[str, ...]
 
 
-def import_annotations(kind: str, source: Path, out: Path, background: str | None = None) -> Imported:
+def import_annotations(kind: str, source: Path, *, out: Path, background: str | None = None) -> Imported:
     """Copy images and draw labels, class ids of 8 bits, void 255.
 
     Args:

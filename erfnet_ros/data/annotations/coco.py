@@ -49,7 +49,12 @@ def read_coco(root: Path) -> Annotations:
                 split = split_in(path.relative_to(root)) or split_in(Path(entry["file_name"]))
                 file = index.find(entry["file_name"], path.parent, split)
                 images.append(
-                    _image(file, split, size, [(categories[a["category_id"]], a) for a in by_image[entry["id"]]])
+                    _image(
+                        file,
+                        split,
+                        size=size,
+                        annotations=[(categories[a["category_id"]], a) for a in by_image[entry["id"]]],
+                    )
                 )
         except (KeyError, TypeError, ValueError) as error:
             raise SourceError(
@@ -61,7 +66,7 @@ def read_coco(root: Path) -> Annotations:
 
 
 def _image(
-    file: Path, split: str, size: tuple[int, int], annotations: list[tuple[str, Mapping[str, Any]]]
+    file: Path, split: str, *, size: tuple[int, int], annotations: list[tuple[str, Mapping[str, Any]]]
 ) -> AnnotatedImage:
     shapes, left_out = [], []
     for name, entry in annotations:

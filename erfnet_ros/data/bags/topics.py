@@ -29,7 +29,7 @@ class HasTopics(Protocol):
     def topics(self) -> Mapping[str, Topic]: ...
 
 
-def find_topic(reader: HasTopics, wanted: str | None, types: Sequence[str], what: str) -> Topic:
+def find_topic(reader: HasTopics, wanted: str | None, *, types: Sequence[str], what: str) -> Topic:
     """Return the topic that is wanted, or without a wish the only one of these types that has messages.
 
     Args:

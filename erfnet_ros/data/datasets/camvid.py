@@ -107,7 +107,7 @@ class OriginalLayout(Layout):
             )
         # A label that no image belongs to is a fault of the split that it would be in.
         found = [path for path in ending_in(files_in(labels), _LABEL_ENDING) if split_of(_name(path)) == split]
-        return pair(images, _name, lambda image: labels / f"{image.stem}{_LABEL_ENDING}", found)
+        return pair(images, name_of=_name, label_of=lambda image: labels / f"{image.stem}{_LABEL_ENDING}", labels=found)
 
 
 _EXAMPLES = {"train": "0006R0_f00930", "val": "0016E5_07959", "test": "Seq05VD_f00000"}

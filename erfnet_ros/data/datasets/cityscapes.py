@@ -62,9 +62,9 @@ class CityscapesLayout(Layout):
         labels = self.root / kind / folder
         return pair(
             images,
-            _name,
-            lambda image: labels / image.parent.name / f"{_name(image)}{ending}",
-            ending_in(_in_cities(labels), ending),
+            name_of=_name,
+            label_of=lambda image: labels / image.parent.name / f"{_name(image)}{ending}",
+            labels=ending_in(_in_cities(labels), ending),
         )
 
 

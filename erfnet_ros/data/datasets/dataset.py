@@ -111,7 +111,7 @@ class DataSet(Source):
 
 
 def pair(
-    images: Sequence[Path], name_of: Callable[[Path], str], label_of: Callable[[Path], Path], labels: Iterable[Path]
+    images: Sequence[Path], *, name_of: Callable[[Path], str], label_of: Callable[[Path], Path], labels: Iterable[Path]
 ) -> Listing:
     """Find each image's label.
 
@@ -139,7 +139,12 @@ def pair(
 
 def pair_by_stem(images: Sequence[Path], labels: Path) -> Listing:
     """Pair images with the files of one folder that are called like them."""
-    return pair(images, lambda image: image.stem, lambda image: labels / f"{image.stem}.png", files_in(labels))
+    return pair(
+        images,
+        name_of=lambda image: image.stem,
+        label_of=lambda image: labels / f"{image.stem}.png",
+        labels=files_in(labels),
+    )
 
 
 def similar_label(label: Path) -> str:

@@ -94,7 +94,7 @@ def check_dataset(layout: Layout) -> DataSetCheck:
             splits.append(SplitCheck(split, (), 0, {}, empty, empty, 0, False, (str(listing),)))
             continue
         own = list(islice(frames, len(listing.entries)))
-        splits.append(_split_check(layout, split, listing, own))
+        splits.append(_split_check(layout, split, listing=listing, frames=own))
         good[split] = [pair for pair in zip(listing.entries, own, strict=True) if not pair[1].fault]
     # The bar is closed where the iterator ends.
     next(frames, None)
@@ -150,7 +150,7 @@ def _look(rgb: Pixels) -> npt.NDArray[np.float32]:
     return np.where(gray[:, 1:] > gray[:, :-1], 1, -1).astype(np.float32).ravel()
 
 
-def _split_check(layout: Layout, split: str, listing: Listing, frames: list[_FrameCheck]) -> SplitCheck:
+def _split_check(layout: Layout, split: str, *, listing: Listing, frames: list[_FrameCheck]) -> SplitCheck:
     good = [frame for frame in frames if not frame.fault]
     by_frame = np.array([frame.counts for frame in good if frame.counts is not None], np.int64).reshape(-1, 256)
     counts, classes = by_frame.sum(axis=0), len(layout.class_set)

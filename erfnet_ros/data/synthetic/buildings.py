@@ -35,7 +35,7 @@ def facade(random: np.random.Generator) -> Texture:
     if random.random() < 0.55:
         _shop(random, rgb, floor)
     else:
-        _doors(random, rgb, floor, columns, frame)
+        _doors(random, rgb, floor=floor, columns=columns, frame=frame)
     cornice = int(random.integers(4, 14))
     rgb[:cornice] = (rgb[:cornice] * random.uniform(0.6, 1.15)).clip(0, 255).astype(np.uint8)
     rgb[cornice : cornice + 3] //= 2
@@ -62,7 +62,9 @@ def gable(wall: Texture) -> Texture:
 
 def _wall(random: np.random.Generator, height: int, width: int) -> Pixels:
     color = _WALLS[random.integers(len(_WALLS))]
-    relief = 0.08 * noise(random, height, width, 120, 6) + 0.05 * random.standard_normal((height, width), np.float32)
+    relief = 0.08 * noise(random, height, width, 120, octaves=6) + 0.05 * random.standard_normal(
+        (height, width), np.float32
+    )
     if random.random() < 0.6:
         bricks = random.uniform(-0.16, 0.12, (height // 4 + 1, width // 9 + 1)).astype(np.float32)
         relief += cv2.resize(bricks, None, fx=9, fy=4, interpolation=cv2.INTER_NEAREST)[:height, :width]
@@ -115,7 +117,7 @@ def _shop(random: np.random.Generator, rgb: Pixels, floor: int) -> None:
             cv2.rectangle(rgb, (item_x, item_y), (item_x + 10, item_y + 12), goods, -1)
 
 
-def _doors(random: np.random.Generator, rgb: Pixels, floor: int, columns: int, frame: tuple[int, ...]) -> None:
+def _doors(random: np.random.Generator, rgb: Pixels, *, floor: int, columns: int, frame: tuple[int, ...]) -> None:
     """Give the ground floor windows and a door."""
     height, width = rgb.shape[:2]
     door = int(random.integers(0, columns))

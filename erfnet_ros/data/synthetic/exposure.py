@@ -24,13 +24,13 @@ class Weather:
     def __init__(self, random: np.random.Generator, sunny: bool):
         kinds = (0.35, 0.3, 0.35, 0.0, 0.0) if sunny else (0.5, 0.05, 0.1, 0.2, 0.15)
         zenith, horizon, cloud = _SKIES[random.choice(5, p=kinds)]
-        self._sky = sky(random, zenith, horizon, cloud, float(random.uniform(0.1, 0.9)))
+        self._sky = sky(random, zenith=zenith, horizon=horizon, cloud=cloud, cloudiness=float(random.uniform(0.1, 0.9)))
         self._drift = float(random.uniform(0, 4))
         self.haze: Color = horizon
         self.haze_m = float(np.exp(random.uniform(np.log(220), np.log(1500))))
         self.shadow = float(random.uniform(0.35, 0.6)) if sunny else float(random.uniform(0.1, 0.25))
 
-    def backdrop(self, size: tuple[int, int], horizon: float, focal: float, yaw: float, time_s: float) -> Pixels:
+    def backdrop(self, size: tuple[int, int], *, horizon: float, focal: float, yaw: float, time_s: float) -> Pixels:
         """Return a picture (H, W, 3) with the sky down to the horizon and the haze's color below."""
         width, height = size
         rgb = np.empty((height, width, 3), np.uint8)

@@ -26,7 +26,7 @@ class Ground:
         self._road_half_m = street.road_half_m
         self._texture = Texture(_plan(random, street))
 
-    def paint(self, canvas: Canvas, traveled_m: float, first_row: int, shadows: Pixels, darkness: float) -> None:
+    def paint(self, canvas: Canvas, traveled_m: float, *, first_row: int, shadows: Pixels, darkness: float) -> None:
         """Paint everything below the horizon.
 
         Args:
@@ -77,7 +77,9 @@ def _plan(random: np.random.Generator, street: Character) -> Pixels:
     slab_tone, blush = tone * random.uniform(0.85, 1.45), random.uniform(-6, 14)
     slab = (int(slab_tone + blush), int(slab_tone), int(slab_tone - blush / 2))
     if random.random() < 0.65:
-        side = paving(random, height, width, slab, (int(random.choice([16, 24, 32])), int(random.choice([18, 24, 32]))))
+        side = paving(
+            random, height, width, slab, slab=(int(random.choice([16, 24, 32])), int(random.choice([18, 24, 32])))
+        )
     else:
         side = asphalt(random, height, width, slab)
     columns = np.abs(np.arange(width) - middle)

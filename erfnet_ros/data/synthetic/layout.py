@@ -85,13 +85,13 @@ class Character:
         return 1.0 + (0.3 if self.sunny else 0.06) * self.sun_side * -side
 
 
-def upright(x: float, z: float, width: float, low: float, high: float) -> Floats:
+def upright(x: float, z: float, width: float, *, low: float, high: float) -> Floats:
     """Return the corners of a panel that faces the camera, around x."""
     left, right = x - width / 2, x + width / 2
     return np.array([(left, high, z), (right, high, z), (right, low, z), (left, low, z)])
 
 
-def along(x: float, near: float, far: float, low: float, high: float, side: float) -> Floats:
+def along(x: float, near: float, far: float, *, low: float, high: float, side: float) -> Floats:
     """Return the corners of a panel along the street at x, read from left to right by who stands on the road."""
     first, last = (near, far) if side < 0 else (far, near)
     return np.array([(x, high, first), (x, high, last), (x, low, last), (x, low, first)])
@@ -145,19 +145,23 @@ class Stretch:
         if random.random() < 0.7:
             roof = street.roofs[random.integers(len(street.roofs))]
             top = height + random.uniform(1.5, 3.2)
-            slope = along(x - side * 0.3, near, far, height - 0.1, height, side)
-            slope[:2] = along(middle, near, far, height, top, side)[:2]
-            self._add(slope, roof, BUILDING, light * 1.05, far)
+            slope = along(x - side * 0.3, near, far, low=height - 0.1, high=height, side=side)
+            slope[:2] = along(middle, near, far, low=height, high=top, side=side)[:2]
+            self._add(slope, roof, BUILDING, light * 1.05, far=far)
             for _ in range(int(random.integers(0, 3))):
-                chimney = upright(middle, random.uniform(near, far), 0.9, top - 0.8, top + random.uniform(0.6, 1.3))
-                self._add(chimney, street.sides[wall], BUILDING, light * 0.8, far)
-            self._add(upright(middle, near, deep, height, top), street.gables[wall], BUILDING, 0.8, far)
-        self._add(upright(middle, near, deep, 0, height), street.sides[wall], BUILDING, 0.8, far)
-        self._add(along(x, near, far, 0, height, side), front, BUILDING, light, far)
+                chimney = upright(
+                    middle, random.uniform(near, far), 0.9, low=top - 0.8, high=top + random.uniform(0.6, 1.3)
+                )
+                self._add(chimney, street.sides[wall], BUILDING, light * 0.8, far=far)
+            self._add(upright(middle, near, deep, low=height, high=top), street.gables[wall], BUILDING, 0.8, far=far)
+        self._add(upright(middle, near, deep, low=0, high=height), street.sides[wall], BUILDING, 0.8, far=far)
+        self._add(along(x, near, far, low=0, high=height, side=side), front, BUILDING, light, far=far)
         if random.random() < 0.35:
             sign = street.shop_signs[random.integers(len(street.shop_signs))]
             low = random.uniform(2.6, 3.6)
-            board = upright(x - side * 0.6, random.uniform(near, far), sign.meters[0], low, low + sign.meters[1])
+            board = upright(
+                x - side * 0.6, random.uniform(near, far), sign.meters[0], low=low, high=low + sign.meters[1]
+            )
             self._add(board, sign, SIGN, 1.0)
         if side == street.sun_side and street.sunny:
             reach = x - side * height * street.sun_slope
@@ -171,16 +175,28 @@ class Stretch:
         park = random.random() < 0.6
         for part in np.arange(near, far, 8.0):
             depth = line + (9.0 if park else 14.0)
-            self._add(along(side * depth, part, part + 8, 0, random.uniform(2.5, 5), side), hedge, TREE, light, far + 1)
+            self._add(
+                along(side * depth, part, part + 8, low=0, high=random.uniform(2.5, 5), side=side),
+                hedge,
+                TREE,
+                light,
+                far=far + 1,
+            )
             if park:
-                corners = along(side * (line + 0.4), part, part + 8, 0, random.uniform(0.8, 2.2), side)
-                self._add(corners, hedge, TREE, light, part + 8)
+                corners = along(side * (line + 0.4), part, part + 8, low=0, high=random.uniform(0.8, 2.2), side=side)
+                self._add(corners, hedge, TREE, light, far=part + 8)
         if park:
             for _ in range(int(random.integers(2, 5))):
                 self._tree(line + random.uniform(2, 8), random.uniform(near, far))
         else:
             front = street.fronts[random.integers(len(street.fronts))]
-            self._add(along(side * (line + 12), near, far, 0, front.meters[1], side), front, BUILDING, light, far)
+            self._add(
+                along(side * (line + 12), near, far, low=0, high=front.meters[1], side=side),
+                front,
+                BUILDING,
+                light,
+                far=far,
+            )
         self._fence(near, far, line)
 
     def _fence(self, near: float, far: float, distance: float) -> None:
@@ -190,7 +206,9 @@ class Stretch:
         parts = max(1, round((far - near) / 8))
         for part in range(parts):
             begin, end = near + part * (far - near) / parts, near + (part + 1) * (far - near) / parts
-            self._add(along(side * distance, begin, end, 0, height, side), fence, FENCE, street.light(side))
+            self._add(
+                along(side * distance, begin, end, low=0, high=height, side=side), fence, FENCE, street.light(side)
+            )
 
     def _curbside(self) -> None:
         """Set lamps, signs, signals, bollards, guard rails, trees and parked cars at the curb."""
@@ -204,11 +222,11 @@ class Stretch:
         if random.random() < 0.2:
             z = self._start + random.uniform(0, 14)
             for step in range(int(random.integers(3, 7))):
-                self._post(side * curb, z + 1.6 * step, 0.16, 0, 1.0)
+                self._post(side * curb, z + 1.6 * step, 0.16, 1.0)
         elif random.random() < 0.35:
             begin = self._start + random.uniform(0, 16)
             rail = street.fences[random.integers(2)]
-            self._add(along(side * curb, begin, begin + 8, 0, 1.05, side), rail, FENCE, 0.9)
+            self._add(along(side * curb, begin, begin + 8, low=0, high=1.05, side=side), rail, FENCE, 0.9)
         for z in np.arange(self._start + 3, self._start + STRETCH_M, 10.0):
             if random.random() < street.tree_share * 0.6:
                 self._tree(curb + 0.3, z + random.uniform(-2, 2))
@@ -220,8 +238,8 @@ class Stretch:
 
     def _lamp(self, x: float, z: float) -> None:
         height = self._random.uniform(5, 8.5)
-        self._post(x, z, 0.17, 0, height)
-        arm = upright(x - self._side * 0.5, z, 1.1, height - 0.1, height)
+        self._post(x, z, 0.17, height)
+        arm = upright(x - self._side * 0.5, z, 1.1, low=height - 0.1, high=height)
         self._add(arm, self._street.posts[0], POLE, 0.8)
 
     def _sign(self, x: float, z: float) -> None:
@@ -233,18 +251,18 @@ class Stretch:
         else:
             board, low = street.signs[random.integers(5)], random.uniform(2.0, 2.5)
         width, height = board.meters
-        self._post(x, z, 0.11, 0, low + height * 0.9)
-        self._add(upright(x, z - 0.06, width, low, low + height), board, SIGN, random.uniform(0.7, 1.1))
+        self._post(x, z, 0.11, low + height * 0.9)
+        self._add(upright(x, z - 0.06, width, low=low, high=low + height), board, SIGN, random.uniform(0.7, 1.1))
 
-    def _post(self, x: float, z: float, width: float, low: float, high: float) -> None:
-        self._add(upright(x, z, width, low, high), self._street.posts[self._random.integers(3)], POLE, 1.0)
+    def _post(self, x: float, z: float, width: float, height: float) -> None:
+        self._add(upright(x, z, width, low=0, high=height), self._street.posts[self._random.integers(3)], POLE, 1.0)
 
     def _tree(self, distance: float, z: float) -> None:
         random, street = self._random, self._street
         tree = street.trees[random.integers(len(street.trees))]
         scale = random.uniform(0.6, 1.25)
         x, width, height = self._side * distance, tree.meters[0] * scale, tree.meters[1] * scale
-        corners = upright(x, z, width, 0, height)
+        corners = upright(x, z, width, low=0, high=height)
         self._add(corners[[1, 0, 3, 2]] if random.random() < 0.5 else corners, tree, TREE, random.uniform(0.8, 1.15))
         if street.sunny:
             turns = np.linspace(0, 2 * np.pi, 14, endpoint=False)
@@ -252,6 +270,6 @@ class Stretch:
             ring = [(middle + 0.4 * width * np.cos(a), 0, z - 1 + 0.4 * width * np.sin(a)) for a in turns]
             self.shadows.append(np.array(ring))
 
-    def _add(self, corners: Floats, surface: Texture, class_id: int, light: float, far: float | None = None) -> None:
+    def _add(self, corners: Floats, surface: Texture, class_id: int, light: float, *, far: float | None = None) -> None:
         self.panels.append(Panel(surface, class_id, light, float(corners[:, 2].max()) if far is None else far))
         self._corners.append(corners)

@@ -126,6 +126,7 @@ class Canvas:
     def __init__(
         self,
         camera: Camera,
+        *,
         rgb: Pixels,
         labels: Pixels,
         haze: tuple[float, float, float],

@@ -93,8 +93,12 @@ class Street:
         camera = self._camera(time_s)
         width, height = self.size
         labels = np.full((height, width), SKY, np.uint8)
-        rgb = self._weather.backdrop(self.size, camera.horizon, camera.focal, camera.yaw, time_s)
-        canvas = Canvas(camera, rgb, labels, self._weather.haze, self._weather.haze_m, depth)
+        rgb = self._weather.backdrop(
+            self.size, horizon=camera.horizon, focal=camera.focal, yaw=camera.yaw, time_s=time_s
+        )
+        canvas = Canvas(
+            camera, rgb=rgb, labels=labels, haze=self._weather.haze, haze_m=self._weather.haze_m, depth=depth
+        )
         self._paint(canvas, time_s, traveled_m)
         if self._bonnet:
             self._paint_bonnet(canvas)
@@ -120,7 +124,7 @@ class Street:
         camera, here = canvas.camera, np.array([0, 0, traveled_m])
         self._paint_ground(canvas, stretches, time_s, traveled_m)
         for x in (-90.0, -30.0, 30.0, 90.0):
-            canvas.panel(camera.view(upright(x, _VIEW_M, 60, -1, 12)), self._street.treeline, TREE)
+            canvas.panel(camera.view(upright(x, _VIEW_M, 60, low=-1, high=12)), self._street.treeline, TREE)
         corners = np.concatenate([stretch.corners for stretch in stretches]) - here
         views = camera.view(corners.reshape(-1, 3)).reshape(-1, 4, 3)
         panels = [panel for stretch in stretches for panel in stretch.panels]
@@ -150,7 +154,7 @@ class Street:
             if mover.class_id == CAR:
                 canvas.outline(_footprint(mover.x, mover.depth(time_s, traveled_m)), shadows)
         row = max(0, int(np.ceil(canvas.camera.horizon + 0.5 + 0.004 * self.size[1])))
-        self._ground.paint(canvas, traveled_m, row, shadows, self._weather.shadow)
+        self._ground.paint(canvas, traveled_m, first_row=row, shadows=shadows, darkness=self._weather.shadow)
         if canvas.depth is not None:
             down = (np.arange(row, self.size[1]) + 0.5 - canvas.camera.horizon) / canvas.camera.focal
             canvas.depth[row:] = (canvas.camera.height / down)[:, None]

@@ -14,7 +14,7 @@ def post(random: np.random.Generator) -> Texture:
     """Paint the skin of a round post, lit from one side; gray, green, black or wooden."""
     color = random.choice(np.array([(120, 122, 122), (74, 84, 76), (44, 44, 46), (104, 86, 66), (168, 170, 168)]))
     round_light = np.sin(np.linspace(0.5, 2.6, 16)).astype(np.float32)
-    relief = np.repeat(round_light[None] - 1, 128, axis=0) + 0.06 * noise(random, 128, 16, 16, 3)
+    relief = np.repeat(round_light[None] - 1, 128, axis=0) + 0.06 * noise(random, 128, 16, 16, octaves=3)
     return Texture(tint((int(color[0]), int(color[1]), int(color[2])), relief.astype(np.float32)))
 
 
@@ -87,7 +87,7 @@ def boards(random: np.random.Generator) -> Texture:
     """Paint a fence of wooden boards, 8 m x 1.7 m."""
     color = random.choice(np.array([(118, 92, 64), (84, 70, 56), (140, 128, 108), (88, 92, 84), (62, 56, 50)]))
     tones = np.repeat(random.uniform(-0.2, 0.12, (1, 64)), 11, axis=1)[:, :704].astype(np.float32)
-    relief = np.repeat(tones, 150, axis=0) + 0.12 * noise(random, 150, 704, 60, 5)
+    relief = np.repeat(tones, 150, axis=0) + 0.12 * noise(random, 150, 704, 60, octaves=5)
     relief[:, ::11] -= 0.4
     relief[[20, 21, 120, 121]] -= 0.2
     return Texture(tint((int(color[0]), int(color[1]), int(color[2])), relief), meters=(8.0, 1.7))

@@ -57,7 +57,7 @@ def _shrink(pixels: Pixels, across: int, down: int) -> Pixels:
 
 
 def noise(
-    random: np.random.Generator, height: int, width: int, cell: float, octaves: int = 4
+    random: np.random.Generator, height: int, width: int, cell: float, *, octaves: int = 4
 ) -> npt.NDArray[np.float32]:
     """Return smooth noise (height, width) of about -1..1, its largest blobs `cell` pixels wide."""
     total = np.zeros((height, width), np.float32)
@@ -89,20 +89,22 @@ def cut_out(rgb: Pixels, alpha: Pixels, meters: tuple[float, float], close_px: i
     return Texture(np.clip(bled, 0, 255).astype(np.uint8), alpha, cover, meters)
 
 
-def sky(random: np.random.Generator, zenith: Color, horizon: Color, cloud: Color, cloudiness: float) -> Pixels:
+def sky(random: np.random.Generator, *, zenith: Color, horizon: Color, cloud: Color, cloudiness: float) -> Pixels:
     """Paint a sky (256, 1024, 3): a gradient from zenith to horizon under clouds; 0..1 cloudiness."""
     down = np.linspace(0, 1, 256, dtype=np.float32)[:, None, None]
     clear = np.array(zenith, np.float32) * (1 - down) + np.array(horizon, np.float32) * down
-    puffs = noise(random, 256, 1024, 110, 6)
+    puffs = noise(random, 256, 1024, 110, octaves=6)
     share = np.clip((puffs + cloudiness * 2 - 1) * 1.6, 0, 1)[..., None]
-    shaded = np.array(cloud, np.float32) * (1 + 0.12 * noise(random, 256, 1024, 60, 4)[..., None])
+    shaded = np.array(cloud, np.float32) * (1 + 0.12 * noise(random, 256, 1024, 60, octaves=4)[..., None])
     painted: Pixels = np.clip(clear * (1 - share) + shaded * share, 0, 255).astype(np.uint8)
     return painted
 
 
 def asphalt(random: np.random.Generator, height: int, width: int, color: Color) -> Pixels:
     """Paint a road surface (height, width, 3) with grain, stains, repairs and seams; repeats downwards."""
-    relief = 0.10 * random.standard_normal((height, width), np.float32) + 0.13 * noise(random, height, width, 200, 5)
+    relief = 0.10 * random.standard_normal((height, width), np.float32) + 0.13 * noise(
+        random, height, width, 200, octaves=5
+    )
     for _ in range(int(random.integers(2, 8))):
         x, y = int(random.integers(0, width)), int(random.integers(0, height * 3 // 4))
         across, down = int(random.integers(20, 110)), int(random.integers(30, height // 4))
@@ -115,12 +117,14 @@ def asphalt(random: np.random.Generator, height: int, width: int, color: Color) 
     return tint(color, relief)
 
 
-def paving(random: np.random.Generator, height: int, width: int, color: Color, slab: tuple[int, int]) -> Pixels:
+def paving(random: np.random.Generator, height: int, width: int, color: Color, *, slab: tuple[int, int]) -> Pixels:
     """Paint a pavement (height, width, 3) of slabs (width, height in texels) with joints."""
     across, down = slab
     tones = random.uniform(-0.09, 0.09, (height // down + 1, width // across + 1)).astype(np.float32)
     slabs = cv2.resize(tones, None, fx=across, fy=down, interpolation=cv2.INTER_NEAREST)[:height, :width]
-    grain = 0.06 * random.standard_normal((height, width), np.float32) + 0.1 * noise(random, height, width, 150, 4)
+    grain = 0.06 * random.standard_normal((height, width), np.float32) + 0.1 * noise(
+        random, height, width, 150, octaves=4
+    )
     relief = (slabs + grain).astype(np.float32)
     relief[::down] -= 0.22
     relief[:, ::across] -= 0.22
@@ -129,7 +133,7 @@ def paving(random: np.random.Generator, height: int, width: int, color: Color, s
 
 def tiles(random: np.random.Generator, color: Color) -> Texture:
     """Paint roof tiles, 8 m x 5 m."""
-    relief = 0.10 * noise(random, 120, 192, 40, 5) + 0.05 * random.standard_normal((120, 192), np.float32)
+    relief = 0.10 * noise(random, 120, 192, 40, octaves=5) + 0.05 * random.standard_normal((120, 192), np.float32)
     relief[::6] -= 0.22
     relief[:, ::8] -= 0.06
     return Texture(tint(color, relief), meters=(8.0, 5.0))
@@ -137,8 +141,10 @@ def tiles(random: np.random.Generator, color: Color) -> Texture:
 
 def foliage(random: np.random.Generator, height: int, width: int, color: Color) -> Pixels:
     """Paint leaves (height, width, 3) with deep shadows between them."""
-    relief = 0.55 * noise(random, height, width, 30, 5) + 0.22 * random.standard_normal((height, width), np.float32)
+    relief = 0.55 * noise(random, height, width, 30, octaves=5) + 0.22 * random.standard_normal(
+        (height, width), np.float32
+    )
     relief += np.linspace(0.2, -0.3, height, dtype=np.float32)[:, None]
     leaves = tint(color, relief).astype(np.float32)
-    leaves[..., 0] *= 1 + 0.2 * noise(random, height, width, 50, 3)
+    leaves[..., 0] *= 1 + 0.2 * noise(random, height, width, 50, octaves=3)
     return np.clip(leaves, 0, 255).astype(np.uint8)

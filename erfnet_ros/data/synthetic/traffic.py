@@ -58,7 +58,7 @@ class Mover:
             return
         picture = look[int(time_s * 9 + self.start * 3) % STEPS]
         width, height = picture.meters
-        corners = upright(x, z, width, 0, height)
+        corners = upright(x, z, width, low=0, high=height)
         canvas.panel(canvas.camera.view(corners if forward else corners[[1, 0, 3, 2]]), picture, self.class_id)
 
     def _path(self, time_s: float, traveled_m: float) -> float:

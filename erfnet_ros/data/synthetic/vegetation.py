@@ -17,7 +17,7 @@ def leafy_tree(random: np.random.Generator) -> Texture:
     """Paint a tree in leaf with its trunk, 256 x 320 texels."""
     height, width = 320, 256
     rgb = foliage(random, height, width, _LEAVES[random.integers(len(_LEAVES))])
-    crown = _crown(random, height, width, float(random.uniform(0.62, 0.78)), roughness=0.5)
+    crown = _crown(random, height, width, share=float(random.uniform(0.62, 0.78)), roughness=0.5)
     trunk = np.zeros_like(crown)
     foot = width // 2
     thickness = int(random.integers(12, 22))
@@ -54,7 +54,7 @@ def conifer(random: np.random.Generator) -> Texture:
     rgb = foliage(random, height, width, (38, 52, 34))
     rows = np.arange(height, dtype=np.float32)[:, None]
     across = np.abs(np.arange(width, dtype=np.float32) - width / 2)[None, :]
-    reach = (rows / height) ** 0.8 * width * 0.46 + 12 * noise(random, height, width, 24, 4)
+    reach = (rows / height) ** 0.8 * width * 0.46 + 12 * noise(random, height, width, 24, octaves=4)
     alpha = ((across < reach) & (rows > 6)).astype(np.uint8) * 255
     return cut_out(rgb, alpha, (4.4, 8.8), close_px=5)
 
@@ -62,13 +62,13 @@ def conifer(random: np.random.Generator) -> Texture:
 def hedge(random: np.random.Generator) -> Texture:
     """Paint a hedge or a row of bushes, 8 m x 2 m, with an uneven top."""
     rgb = foliage(random, 96, 384, _LEAVES[random.integers(len(_LEAVES))])
-    return _cut_above(rgb, 14 + 12 * noise(random, 1, 384, 60, 4), (8.0, 2.0))
+    return _cut_above(rgb, 14 + 12 * noise(random, 1, 384, 60, octaves=4), (8.0, 2.0))
 
 
 def treeline(random: np.random.Generator) -> Texture:
     """Paint a far row of trees, 60 m x 12 m."""
     rgb = foliage(random, 128, 640, _LEAVES[random.integers(len(_LEAVES))])
-    return _cut_above(rgb, 50 + 38 * noise(random, 1, 640, 90, 6), (60.0, 12.0))
+    return _cut_above(rgb, 50 + 38 * noise(random, 1, 640, 90, octaves=6), (60.0, 12.0))
 
 
 def _cut_above(rgb: Pixels, top: npt.NDArray[np.float32], meters: tuple[float, float]) -> Texture:
@@ -77,12 +77,12 @@ def _cut_above(rgb: Pixels, top: npt.NDArray[np.float32], meters: tuple[float, f
     return cut_out(rgb, (rows > top).astype(np.uint8) * 255, meters, close_px=3)
 
 
-def _crown(random: np.random.Generator, height: int, width: int, share: float, roughness: float) -> Pixels:
+def _crown(random: np.random.Generator, height: int, width: int, *, share: float, roughness: float) -> Pixels:
     """Draw a crown over the upper `share` of the picture, its rim frayed and its inside holed."""
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     middle, radius_y, radius_x = height * share / 2, height * share / 2 * 0.98, width / 2 * 0.96
     radius = np.hypot((columns - width / 2) / radius_x, (rows - middle) / radius_y)
-    fringe = roughness * noise(random, height, width, 60, 6)
+    fringe = roughness * noise(random, height, width, 60, octaves=6)
     leaves = (np.maximum(radius + fringe * (0.35 + radius), 1.2 * radius - 0.22) < 0.9).astype(np.uint8)
     _, parts, sizes, _ = cv2.connectedComponentsWithStats(leaves)
     largest = 1 + int(sizes[1:, cv2.CC_STAT_AREA].argmax())

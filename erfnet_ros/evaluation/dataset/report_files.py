@@ -110,12 +110,12 @@ def write_pictures(folder: Path, evaluation: Evaluation) -> None:
         samples = [_sample(frame, evaluation) for frame in frames]
         title = f"{name} frames of {data.name} {data.split}"
         overall = f"mIoU {_percent(measurement.score.statistics().miou, 2)} over {measurement.score.frames} frames"
-        write_png(folder / f"{name}.png", contact_sheet(samples, data.class_set, _ascii(title), overall))
+        write_png(folder / f"{name}.png", contact_sheet(samples, data.class_set, title=_ascii(title), subtitle=overall))
     confusions = measurement.confusions(_CONFUSIONS)
     if confusions:
         samples = [replace(_sample(each.frame, evaluation), caption=_ascii(_text(each))) for each in confusions]
         title = f"worst confusions of {data.name} {data.split}"
-        write_png(folder / "confusions.png", contact_sheet(samples, data.class_set, _ascii(title)))
+        write_png(folder / "confusions.png", contact_sheet(samples, data.class_set, title=_ascii(title)))
 
 
 def _text(confusion: Confusion) -> str:

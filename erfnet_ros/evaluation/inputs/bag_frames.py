@@ -74,7 +74,7 @@ def read_steps(scan: BagScan, class_set: ClassSet, *, first: int, everything: bo
                 passed.append(message)
                 size += len(message.data)
             if is_image:
-                yield Step(tuple(passed), _frame(reader, message, index - 1, scan, ground_truths))
+                yield Step(tuple(passed), _frame(reader, message, index - 1, scan=scan, ground_truths=ground_truths))
             elif size > _PASSED_BYTES:
                 yield Step(tuple(passed), None)
             else:
@@ -85,7 +85,7 @@ def read_steps(scan: BagScan, class_set: ClassSet, *, first: int, everything: bo
 
 
 def _frame(
-    reader: BagReader, message: Message, index: int, scan: BagScan, ground_truths: GroundTruth | None
+    reader: BagReader, message: Message, index: int, *, scan: BagScan, ground_truths: GroundTruth | None
 ) -> BagFrame:
     start_s = time.perf_counter()
     header, rgb, fault, ground_truth, ground_truth_fault = None, None, None, None, None

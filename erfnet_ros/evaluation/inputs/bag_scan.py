@@ -59,7 +59,7 @@ class BagScan:
         if self.ground_truth is None or self.matches is None:
             return None
         needed = [index for index in self.matches.ground_truth_of[first:] if index is not None]
-        return TopicGroundTruth(reader, self.ground_truth.name, class_set, needed)
+        return TopicGroundTruth(reader, self.ground_truth.name, class_set, needed=needed)
 
 
 def scan_bag(reader: BagReader, settings: Settings, class_set: ClassSet) -> BagScan:

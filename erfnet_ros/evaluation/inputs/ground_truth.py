@@ -52,7 +52,7 @@ class TopicGroundTruth:
         needed: Indexes that will be asked for, each once.
     """
 
-    def __init__(self, reader: BagReader, topic: str, class_set: ClassSet, needed: Collection[int]) -> None:
+    def __init__(self, reader: BagReader, topic: str, class_set: ClassSet, *, needed: Collection[int]) -> None:
         self._reader, self._label_map = reader, LabelMap.of(class_set)
         self._messages: Iterator[tuple[int, Message]] = enumerate(reader.messages([topic]))
         self._needed = frozenset(needed)

@@ -41,8 +41,14 @@ def find_topics(
     holds class ids. A topic with such a name, or with the name of a segmentation node's output, is never the camera
     unasked.
     """
-    named_ground_truth = None if ground_truth is None else find_topic(reader, ground_truth, IMAGE_TYPES, "ground-truth")
-    camera = _camera(reader, named_ground_truth) if image is None else find_topic(reader, image, IMAGE_TYPES, "image")
+    named_ground_truth = (
+        None if ground_truth is None else find_topic(reader, ground_truth, types=IMAGE_TYPES, what="ground-truth")
+    )
+    camera = (
+        _camera(reader, named_ground_truth)
+        if image is None
+        else find_topic(reader, image, types=IMAGE_TYPES, what="image")
+    )
     if named_ground_truth is not None or not ground_truth_wanted:
         return BagTopics(camera, named_ground_truth)
     ground_truths = [topic for topic in reader.topics.values() if topic != camera and _is_ground_truth(reader, topic)]

@@ -54,8 +54,8 @@ def boundary_f_scores(ground_truth: Pixels, labels: Pixels, num_classes: int, to
     known = ground_truth != VOID
     judged = known if known.all() else _spread((~known).astype(np.uint8), reach_squared) == 0
     true, said = _outline(ground_truth, known), _outline(labels, known)
-    true_pixels, found = _met(true, said, judged, num_classes, reach_squared)
-    said_pixels, right = _met(said, true, judged, num_classes, reach_squared)
+    true_pixels, found = _met(true, said, judged, num_classes=num_classes, reach_squared=reach_squared)
+    said_pixels, right = _met(said, true, judged, num_classes=num_classes, reach_squared=reach_squared)
     scores = np.where(true_pixels + said_pixels > 0, 0.0, np.nan)
     precision, recall = right / np.maximum(said_pixels, 1), found / np.maximum(true_pixels, 1)
     np.divide(2 * precision * recall, precision + recall, out=scores, where=precision + recall > 0)
@@ -74,7 +74,9 @@ def _outline(ids: Pixels, known: Mask) -> _Outline:
     return _Outline(ids, edge & (ids != VOID))
 
 
-def _met(own: _Outline, other: _Outline, judged: Mask, num_classes: int, reach_squared: int) -> tuple[Counts, Counts]:
+def _met(
+    own: _Outline, other: _Outline, judged: Mask, *, num_classes: int, reach_squared: int
+) -> tuple[Counts, Counts]:
     """Count own judged boundary pixels per class, and those that lie near the other's boundary of the same class."""
     at = np.flatnonzero(own.edge & judged)
     ids = own.ids.ravel()[at]

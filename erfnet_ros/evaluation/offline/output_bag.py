@@ -55,9 +55,9 @@ class OutputBag:
         self._types: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
         with BagReader(bag) as original:
-            self._open(plan, original, class_set, threshold)
+            self._open(plan, original, class_set=class_set, threshold=threshold)
 
-    def _open(self, plan: OutputPlan, original: BagReader, class_set: ClassSet, threshold: float) -> None:
+    def _open(self, plan: OutputPlan, original: BagReader, *, class_set: ClassSet, threshold: float) -> None:
         taken = sorted({_MASK, _CONFIDENCE, _OVERLAY, _LABEL_INFO} & set(original.topics))
         if taken:
             raise EvaluationError(

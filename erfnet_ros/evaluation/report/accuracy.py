@@ -51,8 +51,8 @@ def classes_table(result: Result, other: Result | None) -> Table:
         names,
         result.class_set.colors,
         score.matrix,
-        [statistics.iou[name] for name in names],
-        {
+        iou=[statistics.iou[name] for name in names],
+        more={
             "boundary F": [statistics.boundary_f_by_class.get(name) for name in names],
             "temporal consistency": [result.temporal_consistency.by_class.get(name) for name in names],
         },

@@ -30,7 +30,7 @@ def timing_section(result: Result, other: Result | None) -> Section:
         marks = {name: float(getattr(result.latency_ms, name)) for name in ("p50", "p90", "p99", "max")}
         caption = "Image published to mask received."
         others = None if theirs is None else theirs.y
-        blocks.append(histogram(line.y, "Latency", "milliseconds", marks, caption=caption, other=others))
+        blocks.append(histogram(line.y, "Latency", unit="milliseconds", marks=marks, caption=caption, other=others))
         blocks.append(_stages_table(result))
         series = [line] if theirs is None else [line, theirs]
         title = "Latency, and frames without a mask" if lost_s else "Latency over time"

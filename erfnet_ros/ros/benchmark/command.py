@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         report["transport"] = [asdict(row) for row in rows]
     if options.node or options.all:
         parameters = {"checkpoint": str(Path(options.checkpoint).resolve())} if options.checkpoint else {}
-        node = [measure_node(width, height, options.frames, parameters) for width, height in NODE_SIZES]
+        node = [
+            measure_node(width, height, frames=options.frames, parameters=parameters) for width, height in NODE_SIZES
+        ]
         print("\n".join(_node_lines(node)), flush=True)
         report["node"] = [asdict(row) for row in node]
         if minutes:

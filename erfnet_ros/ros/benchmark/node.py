@@ -44,7 +44,7 @@ class NodeStatistics:
     latency_ms: LatencyStatistics | None
 
 
-def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, str | float]) -> NodeStatistics:
+def measure_node(width: int, height: int, *, frames: int, parameters: Mapping[str, str | float]) -> NodeStatistics:
     """Send frames of one size to the real node, each after the answer to the one before."""
     statistics: dict[int, Any] = {}
 
@@ -53,7 +53,7 @@ def measure_node(width: int, height: int, frames: int, parameters: Mapping[str, 
             statistics[read_header(arrival.message)[0]] = arrival.message
 
     camera = camera_playback(size=f"{width}x{height}", frames=_DISTINCT)
-    with NodeHarness(NodeConfig(parameters), camera, _TOPICS, keep) as harness:
+    with NodeHarness(NodeConfig(parameters), camera, topics=_TOPICS, keep=keep) as harness:
         harness.wait_until_ready()
         for index in range(_WARM_UP + frames):
             if index == _WARM_UP:
@@ -94,7 +94,7 @@ def measure_endurance(minutes: float, parameters: Mapping[str, str | float]) -> 
     memory_mb: list[float] = []
     latencies_ms: list[list[float]] = []
     sent = 0
-    with NodeHarness(NodeConfig(parameters), camera, _TOPICS, lambda *_: None) as harness:
+    with NodeHarness(NodeConfig(parameters), camera, topics=_TOPICS, keep=lambda *_: None) as harness:
         harness.wait_until_ready()
         node = psutil.Process(harness.node_pid())
         for _ in range(_PARTS):

@@ -62,7 +62,9 @@ class _Pair:
         size = f"{WIDTH}x{HEIGHT}"
         camera = camera_playback(size=size, frames=_DISTINCT, rate=RATE_HZ, reliability="best_effort")
         receiver = [sys.executable, "-m", "erfnet_ros.ros.benchmark.transport"]
-        self._receiver = stack.enter_context(ChildProcess("receiver", receiver, environment, self._read))
+        self._receiver = stack.enter_context(
+            ChildProcess("receiver", receiver, environment=environment, on_line=self._read)
+        )
         self._camera = stack.enter_context(
             PlayerProcess(camera, lambda sent: self._sent.append(sent.stamp_ns), environment)
         )

@@ -76,7 +76,9 @@ class _Demo:
         """Play the source until it is answered; write the results."""
         options = self._options
         camera = camera_playback(source=options.source, frames=options.frames, rate=options.rate)
-        with NodeHarness(NodeConfig(_node_parameters(options), log), camera, tuple(TYPES), self._keep) as harness:
+        with NodeHarness(
+            NodeConfig(_node_parameters(options), log), camera, topics=tuple(TYPES), keep=self._keep
+        ) as harness:
             print(f"Starting the node (ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']}) ...", flush=True)
             # Imported while the node imports it too: PyTorch takes seconds.
             from erfnet_ros.models.checkpoint import load
@@ -93,9 +95,9 @@ class _Demo:
             passes = self._play(harness)
         print("Scoring and drawing ...", flush=True)
         results = Results(self._source, self._class_set, self._store)
-        summary = self._summarize(harness, passes, len(results.frames), results.score())
+        summary = self._summarize(harness, passes=passes, scored=len(results.frames), matrix=results.score())
         summary.write(out / "summary.json")
-        results.draw(out, summary.title(), summary.subtitle(), options.rate)
+        results.draw(out, title=summary.title(), subtitle=summary.subtitle(), rate_hz=options.rate)
         return summary
 
     def _keep(self, index: int, arrival: Arrival) -> None:
@@ -103,9 +105,9 @@ class _Demo:
         if arrival.topic == "statistics":
             self._inference_ms.append(arrival.message.inference_ms)
         elif arrival.topic == "mask":
-            store_output(self._store, "mask", index, to_array(arrival.message)[..., 0])
+            store_output(self._store, "mask", index=index, pixels=to_array(arrival.message)[..., 0])
         elif arrival.topic == "overlay":
-            store_output(self._store, "overlay", index, to_array(arrival.message))
+            store_output(self._store, "overlay", index=index, pixels=to_array(arrival.message))
 
     def _play(self, harness: NodeHarness) -> list[Played]:
         """Play every frame, then those without an answer again."""
@@ -122,7 +124,7 @@ class _Demo:
         return passes
 
     def _summarize(
-        self, harness: NodeHarness, passes: Sequence[Played], scored: int, matrix: ConfusionMatrix | None
+        self, harness: NodeHarness, *, passes: Sequence[Played], scored: int, matrix: ConfusionMatrix | None
     ) -> Summary:
         tracker, counts, node = harness.tracker, harness.counts, harness.recorder.diagnostic_values()
         iou = [] if matrix is None else [None if np.isnan(value) else float(value) for value in class_iou(matrix)]

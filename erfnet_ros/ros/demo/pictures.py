@@ -30,7 +30,7 @@ _ENCODINGS = {
 """How the outputs of a run are stored: a mask without loss."""
 
 
-def store_output(store: MessageStore, topic: str, index: int, pixels: Pixels) -> None:
+def store_output(store: MessageStore, topic: str, *, index: int, pixels: Pixels) -> None:
     """Store the mask, (H, W) uint8 class ids, or the overlay, (H, W, 3) uint8 RGB, of a frame.
 
     Raises:
@@ -66,7 +66,7 @@ class Results:
             return None
         return sum((self._confusion(index) for index in self.frames[1:]), self._confusion(self.frames[0]))
 
-    def draw(self, out: Path, title: str, subtitle: str, rate_hz: float) -> None:
+    def draw(self, out: Path, *, title: str, subtitle: str, rate_hz: float) -> None:
         """Write overlay PNGs, contact_sheet.png and video.mp4 into an existing folder.
 
         Where frames are missing, the video runs at less than `rate_hz`, so that it keeps the pace of the source.
@@ -76,7 +76,7 @@ class Results:
         samples = [self._sample(index) for index in chosen]
         for index, sample in zip(chosen, samples, strict=True):
             write_png(out / f"overlay_{index:04d}.png", sample.overlay)
-        write_png(out / "contact_sheet.png", contact_sheet(samples, self._class_set, title, subtitle))
+        write_png(out / "contact_sheet.png", contact_sheet(samples, self._class_set, title=title, subtitle=subtitle))
         with VideoWriter(out / "video.mp4", max(1.0, rate_hz * len(self.frames) / len(self._source))) as video:
             for index in self.frames:
                 video.write(self._read("overlay", index))

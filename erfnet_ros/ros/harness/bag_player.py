@@ -38,7 +38,7 @@ class BagPlayer(ImagePlayer):
     def __init__(self, reader: BagReader, topic: Topic, options: argparse.Namespace) -> None:
         package, _, name = topic.type.split("/")
         message_type = getattr(importlib.import_module(f"{package}.msg"), name)
-        super().__init__("bag_player", message_type, topic.name, topic.count, options)
+        super().__init__("bag_player", topic.name, message_type=message_type, length=topic.count, options=options)
         self._reader, self._topic, self._rate = reader, topic, options.rate
         self._stamps: set[int] = set()
         first = next(reader.messages([topic.name]), None)
@@ -94,13 +94,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("bag", type=Path, help="rosbag2 folder, or a .mcap or .db3 file")
     parser.add_argument("--topic", help="of the images (default: the only one)")
     parser.add_argument("--rate", type=parse_rate, default=1.0, help="replay speed (default: 1, as recorded)")
-    return run_player("bag_player", parser, _open, argv)
+    return run_player("bag_player", parser=parser, open_player=_open, argv=argv)
 
 
 @contextmanager
 def _open(options: argparse.Namespace) -> Iterator[BagPlayer]:
     with BagReader(options.bag) as reader:
-        yield BagPlayer(reader, find_topic(reader, options.topic, _IMAGE_TYPES, "image"), options)
+        yield BagPlayer(reader, find_topic(reader, options.topic, types=_IMAGE_TYPES, what="image"), options)
 
 
 if __name__ == "__main__":

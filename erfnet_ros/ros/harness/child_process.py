@@ -60,6 +60,7 @@ class ChildProcess:
         self,
         name: str,
         command: Sequence[str],
+        *,
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
         log: Path | None = None,

@@ -54,7 +54,7 @@ class Camera(ImagePlayer):
     def __init__(self, source: Source, options: argparse.Namespace) -> None:
         compressed = options.encoding == "jpeg"
         image_type, topic = (CompressedImage, "image_raw/compressed") if compressed else (Image, "image_raw")
-        super().__init__("camera", image_type, topic, len(source), options)
+        super().__init__("camera", topic, message_type=image_type, length=len(source), options=options)
         self._source, self._options = source, options
         topics: dict[str, type] = {"camera_info": CameraInfo}
         if options.depth:
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--frame-id", default=_FRAME_ID, help="frame id in every header")
     parser.add_argument("--depth", action="store_true", help="publish the synthetic street's depth as well")
     parser.add_argument("--loop", action="store_true", help="start over at the end, until interrupted")
-    return run_player("camera", parser, _open, argv)
+    return run_player("camera", parser=parser, open_player=_open, argv=argv)
 
 
 @contextmanager

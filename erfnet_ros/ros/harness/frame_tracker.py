@@ -81,7 +81,7 @@ class FrameTracker:
             self._pass_start_ns = self._pass_start_ns or sent.published_ns
             self._changed.notify_all()
 
-    def note_output(self, topic: str, stamp_ns: int, frame_id: str, at_ns: int) -> int | None:
+    def note_output(self, topic: str, stamp_ns: int, *, frame_id: str, at_ns: int) -> int | None:
         """Note an output that arrived at `at_ns` on the clock of `Sent.published_ns`.
 
         Returns:

@@ -57,7 +57,7 @@ class NodeHarness:
     """
 
     def __init__(
-        self, node: NodeConfig, playback: Playback, topics: Sequence[str], keep: Keep, raw: bool = False
+        self, node: NodeConfig, playback: Playback, *, topics: Sequence[str], keep: Keep, raw: bool = False
     ) -> None:
         self._node = node
         self._playback = playback
@@ -79,7 +79,7 @@ class NodeHarness:
             self.player = stack.enter_context(PlayerProcess(self._playback, self.tracker.note_sent))
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
             stack.callback(rclpy.try_shutdown)
-            recorder = OutputRecorder(self._topics, self._receive, self._node.namespace, self._raw)
+            recorder = OutputRecorder(self._topics, self._receive, namespace=self._node.namespace, raw=self._raw)
             self.recorder = stack.enter_context(recorder)
             self._executor = SingleThreadedExecutor()
             stack.callback(self._executor.shutdown)
@@ -279,7 +279,7 @@ class NodeHarness:
         if arrival.topic == "statistics":
             self._count(NodeCounts.of(read_statistics(arrival.message)))
         stamp_ns, frame_id = read_header(arrival.message)
-        index = self.tracker.note_output(arrival.topic, stamp_ns, frame_id, arrival.at_ns)
+        index = self.tracker.note_output(arrival.topic, stamp_ns, frame_id=frame_id, at_ns=arrival.at_ns)
         if index is not None and measuring:
             self._keep(index, arrival)
 

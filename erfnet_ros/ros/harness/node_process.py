@@ -83,7 +83,7 @@ def ask_node(namespace: str) -> RunningNode:
     """
     rclpy.init(args=[])
     try:
-        with OutputRecorder((), lambda arrival: None, namespace) as recorder:
+        with OutputRecorder((), lambda arrival: None, namespace=namespace) as recorder:
             executor = SingleThreadedExecutor()
             executor.add_node(recorder)
             try:

@@ -95,7 +95,12 @@ class OutputRecorder(Node):
     """
 
     def __init__(
-        self, topics: Iterable[str], on_output: Callable[[Arrival], None], namespace: str = NAMESPACE, raw: bool = False
+        self,
+        topics: Iterable[str],
+        on_output: Callable[[Arrival], None],
+        *,
+        namespace: str = NAMESPACE,
+        raw: bool = False,
     ) -> None:
         super().__init__("recorder", namespace="/demo")
         self._on_output = on_output

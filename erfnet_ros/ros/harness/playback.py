@@ -62,7 +62,7 @@ class Played:
 class ImagePlayer(Node, ABC):
     """Publisher of `length` images at a given pace, with the `options` of `player_parser`."""
 
-    def __init__(self, name: str, message_type: Any, topic: str, length: int, options: argparse.Namespace) -> None:
+    def __init__(self, name: str, topic: str, *, message_type: Any, length: int, options: argparse.Namespace) -> None:
         super().__init__(name, namespace="/camera")
         self.length = length
         # As a camera driver does: an image that was not taken is replaced by the next.
@@ -129,6 +129,7 @@ def player_parser(module: str, description: str) -> argparse.ArgumentParser:
 
 def run_player(
     name: str,
+    *,
     parser: argparse.ArgumentParser,
     open_player: Callable[[argparse.Namespace], AbstractContextManager[ImagePlayer]],
     argv: Sequence[str] | None,
@@ -218,7 +219,7 @@ class PlayerProcess(ChildProcess):
         self.played: Played | None = None
         self.broken: dict[int, str] = {}
         command = [sys.executable, "-m", playback.module, "--on-request", "--wait", f"{_WAIT_S:g}", *playback.arguments]
-        super().__init__(playback.name, command, environment, self._read_log)
+        super().__init__(playback.name, command, environment=environment, on_line=self._read_log)
 
     def request(self, indexes: Sequence[int]) -> None:
         """Ask for these frames; `played` is None until they are published."""

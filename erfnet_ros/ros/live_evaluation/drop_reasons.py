@@ -25,6 +25,7 @@ class DropReason:
 def drop_reasons(
     sent: Sequence[int],
     answered: Collection[int],
+    *,
     reports: Mapping[int, NodeCounts],
     final: NodeCounts,
     unreadable: Collection[int],
@@ -47,7 +48,9 @@ def drop_reasons(
         counted = (final if report is None else report) - before
         # The answered images of a gap, and the one that ends it, are processed as well.
         vain = counted.processed - silent - (report is not None)
-        found.update(_reasons_in(gap, counted.rejected, vain, counted.dropped, unreadable))
+        found.update(
+            _reasons_in(gap, rejected=counted.rejected, vain=vain, dropped=counted.dropped, unreadable=unreadable)
+        )
         before = before if report is None else report
     return found
 
@@ -69,7 +72,7 @@ def _gaps(
 
 
 def _reasons_in(
-    gap: Sequence[int], rejected: int, vain: int, dropped: int, unreadable: Collection[int]
+    gap: Sequence[int], *, rejected: int, vain: int, dropped: int, unreadable: Collection[int]
 ) -> dict[int, DropReason]:
     refused = sorted(gap, key=lambda index: index not in unreadable)[: max(0, rejected)]
     found = {index: DropReason(REJECTED, REFUSED) for index in refused}

@@ -123,6 +123,7 @@ def playback_of(scan: BagScan, rate: float, topic: str | None = None) -> Playbac
 def record(
     node: NodeConfig,
     playback: Playback,
+    *,
     images: int,
     store: MessageStore,
     on_ready: Callable[[str], None],
@@ -141,7 +142,7 @@ def record(
     """
     collector = _OutputCollector(store)
     with ExitStack() as stack:
-        harness = stack.enter_context(NodeHarness(node, playback, COLLECTED, collector.keep, raw=True))
+        harness = stack.enter_context(NodeHarness(node, playback, topics=COLLECTED, keep=collector.keep, raw=True))
         harness.wait_until_ready()
         on_ready(harness.recorder.engine())
         meter = _meter(harness)

@@ -27,7 +27,7 @@ _RECORDING_DELAY_MAX_MS = 10_000.0
 """A stamp farther from the bag's time is of another clock."""
 
 
-def live_result(scores: Sequence[LiveScore], engine: EngineMetadata, source: Provenance, folder: Path) -> Result:
+def live_result(scores: Sequence[LiveScore], *, engine: EngineMetadata, source: Provenance, folder: Path) -> Result:
     """Combine the scores of the bags, and write the pictures.
 
     Raises:

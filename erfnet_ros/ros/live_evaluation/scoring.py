@@ -50,6 +50,7 @@ class LiveScore:
 
 def score_recording(
     scan: BagScan,
+    *,
     settings: Settings,
     class_set: ClassSet,
     recording: Recording,
@@ -95,11 +96,14 @@ def score_recording(
     published = {sent.index: sent.published_ns for sent in recording.sent}
     arrived = {index: recording.arrived_ns[index] for index in sorted(answered)}
     order = [sent.index for sent in recording.sent]
-    found = drop_reasons(order, answered, recording.reports, recording.counts, unreadable)
-    accumulator.records = [_record(record, published, arrived, found, recording) for record in accumulator.records]
+    found = drop_reasons(order, answered, reports=recording.reports, final=recording.counts, unreadable=unreadable)
+    accumulator.records = [
+        _record(record, published=published, arrived=arrived, found=found, recording=recording)
+        for record in accumulator.records
+    ]
     latencies = tuple((at_ns - published[index]) / 1e6 for index, at_ns in arrived.items())
     scored = [index for index in usable if index in published]
-    streaming = _streaming(scan, class_set, scored, published, arrived, store)
+    streaming = _streaming(scan, class_set, scored=scored, published=published, arrived=arrived, store=store)
     return LiveScore(scan, recording, accumulator, streaming, latencies, _ages(published, arrived))
 
 
@@ -136,6 +140,7 @@ def _check_ground_truth(scan: BagScan, accumulator: Accumulator, usable: list[in
 
 def _record(
     record: FrameRecord,
+    *,
     published: dict[int, int],
     arrived: dict[int, int],
     found: dict[int, DropReason],
@@ -169,6 +174,7 @@ def _ages(published: dict[int, int], arrived: dict[int, int]) -> tuple[float, ..
 def _streaming(
     scan: BagScan,
     class_set: ClassSet,
+    *,
     scored: list[int],
     published: dict[int, int],
     arrived: dict[int, int],

@@ -80,11 +80,11 @@ def evaluate(plan: Plan) -> int:
     scans = [_scan(bag, settings, checkpoint) for bag in plan.bags]
     # Whether all bags can be replayed is known before the first is played.
     playbacks = [_playback(found, plan.rate, running) for found in scans]
-    session = _Session(plan, settings, checkpoint, node or _own_node(settings, plan.folder / _LOG))
+    session = _Session(plan, settings, checkpoint=checkpoint, node=node or _own_node(settings, plan.folder / _LOG))
     scores = [session.evaluate(*both) for both in enumerate(zip(scans, playbacks, strict=True))]
     engine = _engine(scores[0].recording, settings)
-    source = _provenance(plan, settings, engine, checkpoint)
-    result = live_result(scores, engine, source, plan.folder)
+    source = _provenance(plan, settings, engine=engine, checkpoint=checkpoint)
+    result = live_result(scores, engine=engine, source=source, folder=plan.folder)
     return write_reports(
         result, plan.folder, compare=plan.preparation.compare, requirements=plan.preparation.requirements
     )
@@ -93,7 +93,7 @@ def evaluate(plan: Plan) -> int:
 class _Session:
     """State that all bags of a run share."""
 
-    def __init__(self, plan: Plan, settings: Settings, checkpoint: Checkpoint, node: NodeConfig) -> None:
+    def __init__(self, plan: Plan, settings: Settings, *, checkpoint: Checkpoint, node: NodeConfig) -> None:
         self._plan, self._settings, self._checkpoint, self._node = plan, settings, checkpoint, node
 
     def evaluate(self, place: int, bag: tuple[BagScan, Playback]) -> LiveScore:
@@ -103,11 +103,17 @@ class _Session:
         with ExitStack() as stack:
             folder = stack.enter_context(temporary_folder(self._plan.folder, _STORE))
             store = stack.enter_context(MessageStore(folder / "messages"))
-            recording = self._record(self._node_for(place), found, playback, store)
+            recording = self._record(self._node_for(place), found, playback=playback, store=store)
             _check_classes(recording, self._checkpoint)
             progress = stack.enter_context(BagProgress(1))
             return score_recording(
-                found, self._settings, classes, recording, store, output, lambda done: progress.show(0, done, total)
+                found,
+                settings=self._settings,
+                class_set=classes,
+                recording=recording,
+                store=store,
+                output=output,
+                advance=lambda done: progress.show(0, done, total),
             )
 
     def _node_for(self, place: int) -> NodeConfig:
@@ -115,7 +121,7 @@ class _Session:
         several = len(self._plan.bags) > 1 and self._node.log is not None
         return replace(self._node, log=self._plan.folder / f"node_{place}.log") if several else self._node
 
-    def _record(self, node: NodeConfig, found: BagScan, playback: Playback, store: MessageStore) -> Recording:
+    def _record(self, node: NodeConfig, found: BagScan, *, playback: Playback, store: MessageStore) -> Recording:
         total, what = found.metadata.frames, "Starting" if node.parameters is not None else "Waiting for"
         print(f"{what} the node (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}) ...", flush=True)
 
@@ -125,7 +131,12 @@ class _Session:
 
         with Progress("Playing", total) as progress:
             return record(
-                node, playback, total, store, on_ready, lambda sent, got: progress.update(got, note=f"{sent} in")
+                node,
+                playback,
+                images=total,
+                store=store,
+                on_ready=on_ready,
+                show=lambda sent, got: progress.update(got, note=f"{sent} in"),
             )
 
     def _output(self, place: int) -> OutputPlan | None:
@@ -194,7 +205,7 @@ def _engine(recording: Recording, settings: Settings) -> EngineMetadata:
     )
 
 
-def _provenance(plan: Plan, settings: Settings, engine: EngineMetadata, checkpoint: Checkpoint) -> Provenance:
+def _provenance(plan: Plan, settings: Settings, *, engine: EngineMetadata, checkpoint: Checkpoint) -> Provenance:
     # The node may run on another machine with another GPU.
     here = engine if torch.cuda.is_available() else replace(engine, device="cpu")
     source = provenance(settings, here, checkpoint, command=plan.command, started=plan.started, rate=plan.rate)

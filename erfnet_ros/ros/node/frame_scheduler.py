@@ -69,7 +69,7 @@ class FrameScheduler:
     """
 
     def __init__(
-        self, segmenter: Segmenter, cameras: Sequence[Camera], settings: Settings, logger: RcutilsLogger
+        self, segmenter: Segmenter, cameras: Sequence[Camera], *, settings: Settings, logger: RcutilsLogger
     ) -> None:
         self._segmenter = segmenter
         self._cameras = tuple(cameras)

@@ -111,7 +111,7 @@ class Output:
 
 def _camera_info(frame: SegmentedFrame) -> CameraInfo | None:
     height, width = frame.mask.shape
-    return frame.camera_info and scale_camera_info(frame.camera_info, width, height, frame.header)
+    return frame.camera_info and scale_camera_info(frame.camera_info, width=width, height=height, header=frame.header)
 
 
 def _statistics(frame: SegmentedFrame) -> SegmentationStatistics:
@@ -233,7 +233,7 @@ def _label_info_publisher(node: LifecycleNodeMixin, topic: str) -> Any:
     return node.create_lifecycle_publisher(LabelInfo, topic, _LATCHED)
 
 
-def scale_camera_info(info: CameraInfo, width: int, height: int, header: Header) -> CameraInfo:
+def scale_camera_info(info: CameraInfo, *, width: int, height: int, header: Header) -> CameraInfo:
     """Return the calibration of a (width, height) mask of the image that `info` describes.
 
     Args:

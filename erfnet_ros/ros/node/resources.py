@@ -110,7 +110,7 @@ def load_resources(
     if not cameras[0].publishers.has_label_info:
         missing.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")
     profile = missing_profile(rclpy.get_rmw_implementation_identifier())
-    scheduler = FrameScheduler(segmenter, cameras, Settings(**parameters.settings()), node.get_logger())
+    scheduler = FrameScheduler(segmenter, cameras, settings=Settings(**parameters.settings()), logger=node.get_logger())
     scheduler.recorder = _recorder(node, parameters)
     timeout_s = parameters.number("engine_timeout")
     return NodeResources(

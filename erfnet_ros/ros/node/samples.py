@@ -28,7 +28,7 @@ _NAME = re.compile(r"(\w+_)?\d+_\d{9}_\d{6}\b")
 """As `save_sample` names a sample."""
 
 
-def save_sample(folder: Path, camera: str, frame: SegmentedFrame, metadata: Mapping[str, Any]) -> str:
+def save_sample(folder: Path, camera: str, *, frame: SegmentedFrame, metadata: Mapping[str, Any]) -> str:
     """Write a frame into a folder that `erfnet data check` and `erfnet train folder` read; return its name.
 
     images/NAME.png and labels/NAME.png (the mask; void is 255) are what is trained on, once the labels are corrected;

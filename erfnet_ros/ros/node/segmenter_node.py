@@ -228,7 +228,11 @@ class SegmenterNode(LifecycleNodeMixin, TableNode):
         else:
             metadata = self._parameter_handler.values()
             try:
-                names = [save_sample(Path(folder), name, frame, metadata) for name, frame in frames.items() if frame]
+                names = [
+                    save_sample(Path(folder), name, frame=frame, metadata=metadata)
+                    for name, frame in frames.items()
+                    if frame
+                ]
                 response.success, response.message = True, f"{', '.join(names)} in {folder}"
             except ErfnetError as error:
                 response.message = str(error)

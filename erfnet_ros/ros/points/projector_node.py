@@ -238,4 +238,4 @@ def _qos(reliability: ReliabilityPolicy) -> QoSProfile:
 
 
 def _gray(message: Image) -> Pixels:
-    return as_array(message, np.dtype(np.uint8), message.step, 1)
+    return as_array(message, np.dtype(np.uint8), row_bytes=message.step, item_bytes=1)

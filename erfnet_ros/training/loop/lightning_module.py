@@ -51,8 +51,8 @@ class StageModule(LightningModule):
         network: ERFNet,
         plan: Plan,
         recipe: Recipe,
-        weights: Tensor | None,
         *,
+        weights: Tensor | None,
         rare_classes: Sequence[int] = (),
         teacher: Teacher | None = None,
     ) -> None:

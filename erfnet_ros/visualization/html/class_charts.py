@@ -59,7 +59,7 @@ def class_bars(
             lengths = [values[index] or 0.0 for index in order]
             axes.barh(places, lengths, height=height * 0.94, color=color, label=svg.plain_text(label, 40))
             for place, index in zip(places, order, strict=True):
-                _write_value(axes, values[index], place, mean)
+                _write_value(axes, values[index], place=place, mean=mean)
         if mean is not None:
             axes.axvline(mean, color=svg.FAINT, linewidth=1, linestyle=(0, (3, 3)))
             mark = f"mean {percent(mean)}"
@@ -82,7 +82,7 @@ def _scale(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _write_value(axes: Axes, share: float | None, place: float, mean: float | None) -> None:
+def _write_value(axes: Axes, share: float | None, *, place: float, mean: float | None) -> None:
     """Write a bar's number behind its end, and keep the line of the mean out of it."""
     text = UNKNOWN if share is None else f"{100 * share:.1f}"
     end = share or 0.0
@@ -94,9 +94,9 @@ def class_table(
     names: Sequence[str],
     colors: Sequence[Color],
     matrix: ConfusionMatrix,
+    *,
     iou: Shares,
     more: Mapping[str, Shares],
-    *,
     other_iou: Shares | None = None,
     caption: str = "",
 ) -> Table:

@@ -23,9 +23,9 @@ _FEWEST_BINS = 8
 def histogram(
     values: Sequence[float] | Floats,
     title: str,
+    *,
     unit: str,
     marks: Mapping[str, float],
-    *,
     caption: str = "",
     other: Sequence[float] | Floats | None = None,
 ) -> Chart:
@@ -103,6 +103,7 @@ def calibration_chart(
     confidence: Sequence[float | None],
     accuracy: Sequence[float | None],
     pixels: Sequence[int],
+    *,
     title: str = "Calibration",
 ) -> Chart:
     """Draw how often the network is right by how sure it says it is.

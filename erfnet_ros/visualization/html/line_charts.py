@@ -71,7 +71,7 @@ def timeline(
         if len(series) > 1:
             upper.legend(**svg.legend_above(len(series)))
         if lower is not None:
-            _draw_events(lower, events, event, end)
+            _draw_events(lower, events, event=event, end=end)
         (lower or upper).set_xlabel("seconds")
         drawn = svg.to_svg(figure, title)
     if any(len(line.x) > _SLICES for line in series):
@@ -79,7 +79,7 @@ def timeline(
     return Chart(drawn, title, caption.strip(), wide=True)
 
 
-def _draw_events(axes: Axes, events: Sequence[float], event: str, end: float) -> None:
+def _draw_events(axes: Axes, events: Sequence[float], *, event: str, end: float) -> None:
     """Draw how many events fall into each slice of time from 0 to `end` seconds."""
     from matplotlib.ticker import MaxNLocator
 

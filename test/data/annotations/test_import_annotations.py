@@ -116,7 +116,7 @@ def test_every_tools_export_becomes_the_same_data_set(
 
 def test_pixels_in_no_area_become_the_background_that_is_asked_for(tmp_path: Path) -> None:
     make_coco(tmp_path / "export")
-    import_annotations("coco", tmp_path / "export", tmp_path / "yard", "other")
+    import_annotations("coco", tmp_path / "export", out=tmp_path / "yard", background="other")
     data = open_dataset("folder", tmp_path / "yard", "train")
     assert data.class_set.names == ("other", "lawn", "car")
     np.testing.assert_array_equal(data[0].ground_truth, np.where(EXPECTED == 255, 0, EXPECTED + 1))
@@ -149,7 +149,7 @@ def test_labelmes_masks_rectangles_and_circles_are_areas(tmp_path: Path) -> None
     ]
     path = tmp_path / "export" / "train" / "0.json"
     write_json(path, {**json.loads(path.read_text()), "shapes": shapes})
-    imported = import_annotations("labelme", tmp_path / "export", tmp_path / "yard")
+    imported = import_annotations("labelme", tmp_path / "export", out=tmp_path / "yard")
     ground_truth = open_dataset("folder", tmp_path / "yard", "train")[0].ground_truth
     count = {name: int((ground_truth == number).sum()) for number, name in enumerate(imported.class_set.names)}
     assert (count["m"], count["r"]) == (20, 50)
@@ -162,7 +162,7 @@ def test_cvats_brush_masks_lie_in_their_box(tmp_path: Path) -> None:
     path = tmp_path / "export" / "annotations.xml"
     mask = '<mask label="car" rle="1, 2, 1, 4" left="60" top="10" width="4" height="2" z_order="2"></mask></image>'
     path.write_text(path.read_text().replace("</image>", mask))
-    import_annotations("cvat", tmp_path / "export", tmp_path / "yard")
+    import_annotations("cvat", tmp_path / "export", out=tmp_path / "yard")
     ground_truth = open_dataset("folder", tmp_path / "yard", "train")[0].ground_truth
     assert ground_truth is not None
     assert ground_truth[10:12, 60:].tolist() == [[255, 1, 1, 255], [1, 1, 1, 1]]
@@ -201,7 +201,7 @@ def test_images_of_one_name_in_several_folders_are_all_kept(tmp_path: Path) -> N
     for number, name in enumerate(names):
         image(tmp_path / "export" / name, number)
     write_json(tmp_path / "export" / "export.json", content)
-    imported = import_annotations("coco", tmp_path / "export", tmp_path / "yard", "other")
+    imported = import_annotations("coco", tmp_path / "export", out=tmp_path / "yard", background="other")
     assert (imported.frames[""], imported.left_out) == (3, ())
     data = open_dataset("folder", tmp_path / "yard", "train+val")
     assert [entry.name for entry in data.entries()] == ["1", "1_1", "2"]
@@ -212,13 +212,13 @@ def test_images_of_one_name_in_several_folders_are_all_kept(tmp_path: Path) -> N
 def test_a_folder_without_such_an_export_is_refused(tmp_path: Path, kind: str) -> None:
     image(tmp_path / "export" / "a.jpg")
     with pytest.raises(SourceError, match=r"Expected .* below '.*export', found"):
-        import_annotations(kind, tmp_path / "export", tmp_path / "yard")
+        import_annotations(kind, tmp_path / "export", out=tmp_path / "yard")
     with pytest.raises(SourceError, match="unpack the archive first"):
-        import_annotations(kind, tmp_path / "export.zip", tmp_path / "yard")
+        import_annotations(kind, tmp_path / "export.zip", out=tmp_path / "yard")
     assert not (tmp_path / "yard").exists()
 
 
 def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
     make_coco(tmp_path / "export")
     with pytest.raises(SourceError, match=r"Expected a new folder to import to, got .*export'"):
-        import_annotations("coco", tmp_path / "export", tmp_path / "export")
+        import_annotations("coco", tmp_path / "export", out=tmp_path / "export")

@@ -259,8 +259,8 @@ def several(tmp_path: Path) -> BagReader:
 
 
 def test_a_topic_is_found_by_type_where_only_one_fits(several: BagReader) -> None:
-    assert find_topic(several, None, (CAMERA_INFO,), "info").name == "/front/camera_info"
-    assert find_topic(several, "rear/image_raw", (IMAGE,), "image").name == "/rear/image_raw"
+    assert find_topic(several, None, types=(CAMERA_INFO,), what="info").name == "/front/camera_info"
+    assert find_topic(several, "rear/image_raw", types=(IMAGE,), what="image").name == "/rear/image_raw"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_topic_that_cannot_be_had_is_refused_with_those_that_can(
     several: BagReader, wanted: str | None, types: tuple[str, ...], text: str
 ) -> None:
     with pytest.raises(BagError, match=text):
-        find_topic(several, wanted, types, "image")
+        find_topic(several, wanted, types=types, what="image")
 
 
 def test_reading_a_topic_that_is_not_there_is_refused_at_once(several: BagReader) -> None:

@@ -21,7 +21,13 @@ SIZE = (320, 240)
 
 def canvas(haze_m: float = 1e9) -> Canvas:
     camera = Camera(size=(200, 100), focal=100, horizon=50, x=0, height=1.5, yaw=0, bend=0)
-    return Canvas(camera, np.zeros((100, 200, 3), np.uint8), np.full((100, 200), SKY, np.uint8), (0, 0, 0), haze_m)
+    return Canvas(
+        camera,
+        rgb=np.zeros((100, 200, 3), np.uint8),
+        labels=np.full((100, 200), SKY, np.uint8),
+        haze=(0, 0, 0),
+        haze_m=haze_m,
+    )
 
 
 def plain(color: tuple[int, int, int]) -> Texture:
@@ -107,7 +113,7 @@ def test_label_boundaries_lie_on_image_edges() -> None:
 def test_a_panel_is_labeled_where_the_pinhole_camera_sees_it() -> None:
     picture = canvas()
     # At 10 m and a focal length of 100 pixels a meter is 10 pixels; the eye is 1.5 m up, at row 50.
-    picture.panel(picture.camera.view(upright(0, 10, 2, 0, 2)), plain((200, 100, 50)), BUILDING)
+    picture.panel(picture.camera.view(upright(0, 10, 2, low=0, high=2)), plain((200, 100, 50)), BUILDING)
     expected = np.full((100, 200), SKY, np.uint8)
     expected[45:65, 90:110] = BUILDING
     np.testing.assert_array_equal(picture.labels, expected)
@@ -121,7 +127,7 @@ def test_a_cut_out_is_painted_by_its_alpha_and_labeled_by_its_cover() -> None:
     alpha, cover = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
     alpha[:, :16], cover[:, :32] = 255, 255
     fence = Texture(np.full((64, 64, 3), 250, np.uint8), alpha, cover)
-    picture.panel(picture.camera.view(upright(0, 10, 8, 0, 3)), fence, BUILDING)
+    picture.panel(picture.camera.view(upright(0, 10, 8, low=0, high=3)), fence, BUILDING)
     assert picture.rgb[55, 62:78].min() > 240
     assert picture.rgb[55, 82:].max() == 0
     assert (picture.labels[55, 62:98] == BUILDING).all()
@@ -138,7 +144,7 @@ def test_a_panel_that_reaches_behind_the_camera_is_cut_there() -> None:
 
 def test_what_is_behind_the_camera_is_not_painted() -> None:
     picture = canvas()
-    picture.panel(picture.camera.view(upright(0, -10, 2, 0, 2)), plain((9, 9, 9)), BUILDING)
+    picture.panel(picture.camera.view(upright(0, -10, 2, low=0, high=2)), plain((9, 9, 9)), BUILDING)
     picture.mesh(vehicle(np.random.default_rng(0)), (0, -10), 0, CAR)
     assert (picture.labels == SKY).all()
 

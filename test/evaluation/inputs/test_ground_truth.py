@@ -63,7 +63,7 @@ def test_what_is_not_one_byte_per_pixel_is_refused() -> None:
 
 def test_the_ground_truths_of_a_topic_are_read_in_any_order(tmp_path: Path) -> None:
     with BagReader(write_bag(tmp_path / "bag", shots())) as reader:
-        ground_truths = TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, CAMVID, [7, 2, 3])
+        ground_truths = TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, CAMVID, needed=[7, 2, 3])
         for index in (7, 2, 3):
             np.testing.assert_array_equal(ground_truths[index], scene()[index][1])
 
@@ -73,10 +73,10 @@ def test_the_void_of_the_class_set_is_void(tmp_path: Path) -> None:
     ids = np.full((72, 96), 11, np.uint8)
     content = [Shot(1, 1, 1, None, ids)]
     with BagReader(write_bag(tmp_path / "bag", content)) as reader:
-        assert set(np.unique(TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, CAMVID, [0])[0])) == {255}
+        assert set(np.unique(TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, CAMVID, needed=[0])[0])) == {255}
         own = ClassSet("own", CAMVID.names, CAMVID.colors)
         with pytest.raises(ClassSetError, match=r"got 11 \(6912 pixels\)"):
-            TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, own, [0])[0]
+            TopicGroundTruth(reader, GROUND_TRUTH_TOPIC, own, needed=[0])[0]
 
 
 @pytest.fixture

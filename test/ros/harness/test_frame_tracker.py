@@ -23,7 +23,7 @@ def tracker() -> FrameTracker:
 
 def test_latency_runs_from_the_stamp_to_the_masks_arrival(tracker: FrameTracker) -> None:
     tracker.note_sent(sent(7, 100 * MS))
-    assert tracker.note_output("mask", 100 * MS, "camera", 130 * MS) == 7
+    assert tracker.note_output("mask", 100 * MS, frame_id="camera", at_ns=130 * MS) == 7
     assert tracker.latencies_ms == [30.0]
     assert (tracker.frames_in, tracker.frames_out, tracker.mismatched) == (1, 1, 0)
 
@@ -33,14 +33,14 @@ def test_an_output_with_another_stamp_or_frame_id_is_counted_as_mismatched(
     tracker: FrameTracker, stamp_ms: int, frame_id: str
 ) -> None:
     tracker.note_sent(sent(0, 100 * MS))
-    assert tracker.note_output("mask", stamp_ms * MS, frame_id, 130 * MS) is None
+    assert tracker.note_output("mask", stamp_ms * MS, frame_id=frame_id, at_ns=130 * MS) is None
     assert (tracker.frames_out, tracker.mismatched) == (0, 1)
 
 
 def test_an_answer_may_overtake_the_cameras_log(tracker: FrameTracker) -> None:
     late = threading.Timer(0.1, lambda: tracker.note_sent(sent(3, 100 * MS)))
     late.start()
-    assert tracker.note_output("mask", 100 * MS, "camera", 130 * MS) == 3
+    assert tracker.note_output("mask", 100 * MS, frame_id="camera", at_ns=130 * MS) == 3
     late.join()
 
 
@@ -49,11 +49,11 @@ def test_the_last_frame_is_complete_once_every_topic_is_there() -> None:
     assert not tracker.is_last_complete()
     tracker.note_sent(sent(0, 1 * MS))
     tracker.note_sent(sent(1, 2 * MS))
-    tracker.note_output("mask", 1 * MS, "camera", 3 * MS)
-    tracker.note_output("overlay", 1 * MS, "camera", 3 * MS)
-    tracker.note_output("mask", 2 * MS, "camera", 4 * MS)
+    tracker.note_output("mask", 1 * MS, frame_id="camera", at_ns=3 * MS)
+    tracker.note_output("overlay", 1 * MS, frame_id="camera", at_ns=3 * MS)
+    tracker.note_output("mask", 2 * MS, frame_id="camera", at_ns=4 * MS)
     assert not tracker.is_last_complete()
-    tracker.note_output("overlay", 2 * MS, "camera", 4 * MS)
+    tracker.note_output("overlay", 2 * MS, frame_id="camera", at_ns=4 * MS)
     assert tracker.is_last_complete()
 
 
@@ -61,7 +61,7 @@ def test_dropped_frames_are_named_to_be_played_again(tracker: FrameTracker) -> N
     for index in range(4):
         tracker.note_sent(sent(index, (10 + index) * MS))
     for index in (0, 3):
-        tracker.note_output("mask", (10 + index) * MS, "camera", 20 * MS)
+        tracker.note_output("mask", (10 + index) * MS, frame_id="camera", at_ns=20 * MS)
     assert tracker.unanswered(range(4)) == [1, 2]
 
 
@@ -70,14 +70,16 @@ def test_the_pause_between_two_passes_does_not_count_as_playing(tracker: FrameTr
     for start_ms in (1_000, 60_000):
         tracker.begin_pass()
         tracker.note_sent(sent(start_ms, start_ms * MS))
-        tracker.note_output("mask", start_ms * MS, "camera", (start_ms + 500) * MS)
+        tracker.note_output("mask", start_ms * MS, frame_id="camera", at_ns=(start_ms + 500) * MS)
     assert tracker.playing_s == pytest.approx(1.0)
 
 
 def test_quarters_follow_the_order_of_arrival(tracker: FrameTracker) -> None:
     for index in range(8):
         tracker.note_sent(sent(index, index * 1_000 * MS + 1))
-        tracker.note_output("mask", index * 1_000 * MS + 1, "camera", index * 1_000 * MS + 1 + (10 + index // 2) * MS)
+        tracker.note_output(
+            "mask", index * 1_000 * MS + 1, frame_id="camera", at_ns=index * 1_000 * MS + 1 + (10 + index // 2) * MS
+        )
     assert [quarter.p99 for quarter in tracker.quarters()] == [10, 11, 12, 13]
 
 
@@ -85,7 +87,7 @@ def test_where_stamps_are_of_another_clock_latency_runs_from_the_publication() -
     """A bag's images bear the stamps of the day on which it was recorded."""
     tracker = FrameTracker(None, ("mask",))
     tracker.note_sent(sent(7, 100 * MS, 5_000 * MS))
-    assert tracker.note_output("mask", 100 * MS, "any", 5_030 * MS) == 7
+    assert tracker.note_output("mask", 100 * MS, frame_id="any", at_ns=5_030 * MS) == 7
     assert tracker.latencies_ms == [30.0]
 
 
@@ -95,9 +97,9 @@ def test_an_answer_to_an_image_sent_before_the_window_does_not_count_in_it(track
         tracker.note_sent(sent(0, stamp_ms * MS))
     tracker.start_window()
     tracker.note_sent(sent(0, 300 * MS))
-    assert tracker.note_output("mask", 200 * MS, "camera", 310 * MS) is None
+    assert tracker.note_output("mask", 200 * MS, frame_id="camera", at_ns=310 * MS) is None
     assert not tracker.is_last_complete()
-    assert tracker.note_output("mask", 300 * MS, "camera", 320 * MS) == 0
+    assert tracker.note_output("mask", 300 * MS, frame_id="camera", at_ns=320 * MS) == 0
     assert (tracker.frames_in, tracker.frames_out, tracker.mismatched) == (1, 1, 0)
     assert tracker.latencies_ms == [20.0]
 
@@ -105,7 +107,7 @@ def test_an_answer_to_an_image_sent_before_the_window_does_not_count_in_it(track
 def test_an_answer_to_a_frame_that_is_played_again_has_the_latency_of_its_own_image(tracker: FrameTracker) -> None:
     tracker.note_sent(sent(5, 100 * MS))
     tracker.note_sent(sent(5, 400 * MS))
-    assert tracker.note_output("mask", 100 * MS, "camera", 450 * MS) == 5
+    assert tracker.note_output("mask", 100 * MS, frame_id="camera", at_ns=450 * MS) == 5
     assert tracker.latencies_ms == [350.0]
 
 
@@ -113,5 +115,5 @@ def test_a_second_answer_to_one_image_is_counted_as_mismatched(tracker: FrameTra
     """Another node in the same domain answers every image once more."""
     tracker.note_sent(sent(0, 100 * MS))
     for _ in range(2):
-        tracker.note_output("mask", 100 * MS, "camera", 130 * MS)
+        tracker.note_output("mask", 100 * MS, frame_id="camera", at_ns=130 * MS)
     assert (tracker.frames_out, tracker.counts["mask"], tracker.mismatched) == (1, 1, 1)

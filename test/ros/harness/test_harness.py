@@ -46,7 +46,9 @@ def test_other_cameras_and_nodes_in_the_domain_are_an_error(
     try:
         publishers = [other.create_publisher(Image, topic, 1) for topic in topics]
         with (
-            NodeHarness(NodeConfig(None), playback, ("mask", "statistics"), lambda index, arrival: None) as harness,
+            NodeHarness(
+                NodeConfig(None), playback, topics=("mask", "statistics"), keep=lambda index, arrival: None
+            ) as harness,
             pytest.raises(ProcessError, match=said),
         ):
             harness.wait_until_ready()
@@ -62,7 +64,10 @@ def test_a_second_node_that_starts_does_not_hide_the_engine(tmp_path: Path, monk
     playback = Playback("player", MODULE, (str(write_bag(tmp_path / "bag", 2)),), TOPIC)
     node = NodeConfig({"engine": "pytorch", "device": "cpu", "precision": "fp32"}, tmp_path / "node.log")
     second = running_node({"autostart": False}, environment={"ROS_DOMAIN_ID": str(DOMAIN)})
-    with NodeHarness(node, playback, ("mask", "statistics"), lambda index, arrival: None) as harness, second:
+    with (
+        NodeHarness(node, playback, topics=("mask", "statistics"), keep=lambda index, arrival: None) as harness,
+        second,
+    ):
         harness.wait_until_ready()
         deadline = time.monotonic() + DEADLINE_S
         while harness.recorder.count_publishers("/diagnostics") < 2:

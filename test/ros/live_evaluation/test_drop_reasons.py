@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,13 +20,16 @@ from erfnet_ros.ros.live_evaluation.drop_reasons import (
 )
 
 
-def reasons(*arguments: object) -> dict[int, str]:
-    return {index: drop.reason for index, drop in drop_reasons(*arguments).items()}  # type: ignore[arg-type]
+def reasons(
+    sent: range, answered: set[int], reports: dict[int, NodeCounts], final: NodeCounts, unreadable: Collection[int] = ()
+) -> dict[int, str]:
+    found = drop_reasons(sent, answered, reports=reports, final=final, unreadable=unreadable)
+    return {index: drop.reason for index, drop in found.items()}
 
 
 def test_images_that_the_node_passed_over_lie_between_those_it_reported() -> None:
     reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(2, 2, 0)}
-    assert drop_reasons(range(4), {0, 3}, reports, NodeCounts(2, 2, 0), ()) == {
+    assert drop_reasons(range(4), {0, 3}, reports=reports, final=NodeCounts(2, 2, 0), unreadable=()) == {
         1: DropReason(DROPPED, SKIPPED),
         2: DropReason(DROPPED, SKIPPED),
     }
@@ -33,24 +37,24 @@ def test_images_that_the_node_passed_over_lie_between_those_it_reported() -> Non
 
 def test_an_image_that_cannot_be_decoded_is_the_one_that_was_refused() -> None:
     reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(2, 1, 1)}
-    found = drop_reasons(range(4), {0, 3}, reports, NodeCounts(2, 1, 1), {2})
+    found = drop_reasons(range(4), {0, 3}, reports=reports, final=NodeCounts(2, 1, 1), unreadable={2})
     assert found == {1: DropReason(DROPPED, SKIPPED), 2: DropReason(REJECTED, REFUSED)}
 
 
 def test_an_image_that_the_node_never_counted_was_lost_before_it() -> None:
     reports = {0: NodeCounts(1, 0, 0), 2: NodeCounts(2, 0, 0)}
-    assert reasons(range(3), {0, 2}, reports, NodeCounts(2, 0, 0), ()) == {1: LOST_BEFORE}
+    assert reasons(range(3), {0, 2}, reports, NodeCounts(2, 0, 0)) == {1: LOST_BEFORE}
 
 
 def test_an_image_that_the_node_segmented_in_vain_lost_its_mask_on_the_way_back() -> None:
     reports = {0: NodeCounts(1, 0, 0), 2: NodeCounts(3, 0, 0)}
-    assert reasons(range(3), {0, 2}, reports, NodeCounts(3, 0, 0), ()) == {1: LOST_AFTER}
+    assert reasons(range(3), {0, 2}, reports, NodeCounts(3, 0, 0)) == {1: LOST_AFTER}
 
 
 def test_lost_statistics_make_no_mask_lost() -> None:
     """Image 1 was answered; only its statistics did not come."""
     reports = {0: NodeCounts(1, 0, 0), 3: NodeCounts(3, 1, 0)}
-    assert reasons(range(4), {0, 1, 3}, reports, NodeCounts(3, 1, 0), ()) == {2: SKIPPED}
+    assert reasons(range(4), {0, 1, 3}, reports, NodeCounts(3, 1, 0)) == {2: SKIPPED}
 
 
 def test_images_behind_the_last_answer_are_told_by_the_final_counts() -> None:

@@ -95,12 +95,20 @@ def score(
             store.put("mask", index, serialized(mask(index)))
             if index not in lost:
                 store.put("confidence", index, serialized(np.full(ground_truth(index).shape, 200, np.uint8)))
-        return score_recording(found, SETTINGS, CAMVID, record, store, None, lambda done: None)
+        return score_recording(
+            found,
+            settings=SETTINGS,
+            class_set=CAMVID,
+            recording=record,
+            store=store,
+            output=None,
+            advance=lambda done: None,
+        )
 
 
 def result(*scores: LiveScore, folder: Path) -> Result:
     engine = EngineMetadata("pytorch", "fp32", "cpu", "ab" * 32, ())
-    return live_result(scores, engine, replace(PROVENANCE, rate=1.0), folder)
+    return live_result(scores, engine=engine, source=replace(PROVENANCE, rate=1.0), folder=folder)
 
 
 def streaming(scored: LiveScore) -> float:

@@ -21,13 +21,13 @@ def calibration() -> sensor_msgs.CameraInfo:
 
 
 def test_a_mask_of_the_cameras_size_has_the_cameras_geometry_and_the_images_header() -> None:
-    info = scale_camera_info(calibration(), 640, 480, HEADER)
+    info = scale_camera_info(calibration(), width=640, height=480, header=HEADER)
     assert list(info.k) == list(calibration().k)
     assert info.header == HEADER
 
 
 def test_a_smaller_image_scales_focal_lengths_and_center_per_axis() -> None:
-    info = scale_camera_info(calibration(), 320, 160, HEADER)
+    info = scale_camera_info(calibration(), width=320, height=160, header=HEADER)
     assert (info.width, info.height) == (320, 160)
     assert list(info.k) == pytest.approx([250, 0, 160, 0, 170, 80, 0, 0, 1])
     assert list(info.p) == pytest.approx([250, 0, 160, -25, 0, 170, 80, 0, 0, 0, 1, 0])
@@ -36,9 +36,9 @@ def test_a_smaller_image_scales_focal_lengths_and_center_per_axis() -> None:
 
 def test_the_cameras_own_message_is_left_alone() -> None:
     info = calibration()
-    scale_camera_info(info, 320, 160, HEADER)
+    scale_camera_info(info, width=320, height=160, header=HEADER)
     assert (info.width, info.k[0]) == (640, 500.0)
 
 
 def test_an_uncalibrated_camera_stays_uncalibrated() -> None:
-    assert scale_camera_info(sensor_msgs.CameraInfo(), 320, 160, HEADER).width == 0
+    assert scale_camera_info(sensor_msgs.CameraInfo(), width=320, height=160, header=HEADER).width == 0

@@ -129,7 +129,9 @@ def pair(segmenter: Segmenter) -> Iterator[CameraPair]:
 
 
 def scheduler_of(pair: CameraPair, segmenter: Segmenter) -> FrameScheduler:
-    scheduler = FrameScheduler(segmenter, (pair.front, pair.rear), SETTINGS, rclpy.logging.get_logger("test"))
+    scheduler = FrameScheduler(
+        segmenter, (pair.front, pair.rear), settings=SETTINGS, logger=rclpy.logging.get_logger("test")
+    )
     scheduler.start()
     return scheduler
 

@@ -55,7 +55,7 @@ class Training:
         self.state = run / "state.ckpt"
         self.curves = TrainingCurves()
         self.saver = StateSaver(self.state, save_every_s, self.curves)
-        self.module = StageModule(ERFNet(3), plans(recipe, 2)[0], recipe, None)
+        self.module = StageModule(ERFNet(3), plans(recipe, 2)[0], recipe, weights=None)
         self.run, self.steps = run, steps
 
     def fit(self, actions: dict[int, Callable[[StageModule], object]] | None = None, *more: Callback) -> None:

@@ -55,7 +55,7 @@ def test_each_stage_trains_its_part_and_nothing_waits_for_a_gradient() -> None:
     head = {name for name in names if name.startswith("encoder.output_conv")}
     encoder_names = {name for name in names if name.startswith("encoder")}
     for plan, expected in zip(planned(), (encoder_names, names - head), strict=True):
-        module = StageModule(ERFNet(CLASSES), plan, recipe(), None)
+        module = StageModule(ERFNet(CLASSES), plan, recipe(), weights=None)
         module.training_step(batch(), 0).backward()
         reached = {name for name, parameter in module.network.named_parameters() if parameter.grad is not None}
         may_train = {name for name, parameter in module.network.named_parameters() if parameter.requires_grad}
@@ -77,7 +77,7 @@ def test_pasting_follows_from_seed_and_step() -> None:
     """A resumed run must paste what the run would have pasted."""
     stage = {"name": "network", "part": "network", "phases": [{"steps": 2, "paste_fraction": 1.0}]}
     pasting = recipe(stages=[stage], seed=2)
-    module = StageModule(ERFNet(CLASSES), plans(pasting, frames=4)[0], pasting, None, rare_classes=[2])
+    module = StageModule(ERFNet(CLASSES), plans(pasting, frames=4)[0], pasting, weights=None, rare_classes=[2])
     _, labels, _ = batch()
     first, second = (module.on_after_batch_transfer(batch(), 0) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -87,7 +87,7 @@ def test_pasting_follows_from_seed_and_step() -> None:
 @pytest.fixture
 def averaging() -> StageModule:
     """A module whose average is that of the weights, with the decay of a long run."""
-    module = StageModule(ERFNet(CLASSES), planned()[1], recipe(ema_decay=0.9), None)
+    module = StageModule(ERFNet(CLASSES), planned()[1], recipe(ema_decay=0.9), weights=None)
     module.on_train_start()
     return module
 
@@ -132,17 +132,19 @@ def test_without_a_compiler_a_recipe_that_compiles_trains_uncompiled_and_says_so
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     _, plan = planned()
-    StageModule(ERFNet(CLASSES), plan, recipe(compile=True), None).training_step(batch(), 0).backward()
+    StageModule(ERFNet(CLASSES), plan, recipe(compile=True), weights=None).training_step(batch(), 0).backward()
     assert "Found no C++ compiler, so the recipe's compile: true is ignored" in caplog.text
 
 
 def test_only_kernels_decay_unless_the_recipe_says_all() -> None:
     encoder, network = planned()
-    groups = StageModule(ERFNet(CLASSES), network, recipe(), None).configure_optimizers()["optimizer"].param_groups
+    groups = (
+        StageModule(ERFNet(CLASSES), network, recipe(), weights=None).configure_optimizers()["optimizer"].param_groups
+    )
     assert [group["weight_decay"] for group in groups] == [0.01, 0.0]
     assert all(parameter.ndim > 1 for parameter in groups[0]["params"])
     assert all(parameter.ndim == 1 for parameter in groups[1]["params"])
-    optimizer = StageModule(ERFNet(CLASSES), encoder, recipe(), None).configure_optimizers()["optimizer"]
+    optimizer = StageModule(ERFNet(CLASSES), encoder, recipe(), weights=None).configure_optimizers()["optimizer"]
     assert isinstance(optimizer, torch.optim.Adam)
     assert len(optimizer.param_groups) == 1
 
@@ -151,7 +153,7 @@ def test_the_body_takes_its_own_rate_and_frozen_statistics_stay() -> None:
     """Twenty images teach new heads; what thousands taught the body, and its statistics, must survive them."""
     stage = {"name": "heads", "part": "network", "frozen_statistics": True, "phases": [{"steps": 1}]}
     tuned = build(Recipe, {"stages": [stage | {"optimizer": {"learning_rate": 0.01, "body_rate": 0.0}}]}, "test")
-    module = StageModule(ERFNet(CLASSES), plans(tuned, 4)[0], tuned, None)
+    module = StageModule(ERFNet(CLASSES), plans(tuned, 4)[0], tuned, weights=None)
     before = {name: tensor.clone() for name, tensor in module.network.state_dict().items()}
     optimizer = module._optimizer()
     module.on_train_batch_start(batch(), 0)

@@ -111,7 +111,7 @@ class RecoveredMcap:
         """Go from record to record to the end of the data; past damage, to the next chunk that the index knows."""
         position = len(MAGIC)
         while True:
-            position, cut = self._scan_whole(file, size, position, counts)
+            position, cut = self._scan_whole(file, size, position=position, counts=counts)
             following = [offset for offset in self._indexed if offset > position]
             if cut is None or not following:
                 break
@@ -124,7 +124,7 @@ class RecoveredMcap:
         else:
             self._tell_loss(position, size, cut)
 
-    def _scan_whole(self, file: BinaryIO, size: int, position: int, counts: Counter[int]) -> tuple[int, int | None]:
+    def _scan_whole(self, file: BinaryIO, size: int, *, position: int, counts: Counter[int]) -> tuple[int, int | None]:
         """Go on while records are whole.
 
         Returns:
