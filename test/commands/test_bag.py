@@ -1,4 +1,4 @@
-"""`erfnet bag` makes bags that score as their source does, and says what is in a bag and what is wrong with it."""
+"""`erfnet bag`: bags made of images and labels, and the description of a bag's content and faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet classes` prints what other programs need to read a mask."""
+"""`erfnet classes`: the printed class ids, names and colors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet` in a terminal: results where they were asked for, and errors in one line."""
+"""The `erfnet` command line: standard output, exit codes, and errors in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet data check` counts what is there, and whatever cannot be used is named before a night of training is lost."""
+"""`erfnet data check`: counts of frames and classes, and named faults of a data set."""
 
 from __future__ import annotations
 

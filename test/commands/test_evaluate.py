@@ -1,4 +1,4 @@
-"""`erfnet evaluate` as a user runs it: the figures are those of the node's own code, and mistakes are answered."""
+"""`erfnet evaluate`: scores compared with the node's own code, outputs, and refused options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet evaluate-bag` as it is typed: files, exit status, and errors in one line."""
+"""`erfnet evaluate-bag`: files, exit codes, and errors in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The installed `erfnet` script, whose worker processes import it again."""
+"""The installed `erfnet` script with worker processes, which import it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C ends every `erfnet` command at once, with what to do next, and leaves nothing half-written."""
+"""Ctrl-C during each `erfnet` command: exit code, message, and no half-written file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every image gets its own outputs, nothing of the user's is replaced, and a bad file stops nothing but itself."""
+"""`erfnet segment`: outputs of each image, files that are never replaced, and bad files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text from outside is shown on one line, without effect on the terminal or the log."""
+"""Text from outside: one line, without control characters for a terminal or a log."""
 
 import pytest
 

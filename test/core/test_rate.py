@@ -1,4 +1,4 @@
-"""Rates that no camera and no replay can have are refused."""
+"""Rates of cameras and replays, and refused ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources give RGB frames with void as 255, and say clearly what is wrong with a folder, label or video."""
+"""Frame sources: RGB frames with void as 255, and errors for faulty folders, labels and videos."""
 
 from __future__ import annotations
 

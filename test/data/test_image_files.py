@@ -1,4 +1,4 @@
-"""Files are listed as people count, and read as what they hold: colors, ids, or the indices of a palette."""
+"""Image files: natural order, and colors, ids or palette indices as the file holds them."""
 
 from __future__ import annotations
 

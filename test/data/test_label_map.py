@@ -1,4 +1,4 @@
-"""Ids and colors in label files mean one class each, and those that mean none are named."""
+"""Label maps: from ids and colors in label files to class ids, and unknown ones by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds: a CI job turns red when, and only when, a requirement does not hold."""
+"""Thresholds of --require: comparisons, units, verdicts and refused requirements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenVINO answers as PyTorch does, from a network that is compiled once for each size and kept."""
+"""OpenVINO engine compared with PyTorch, and its cached networks."""
 
 from __future__ import annotations
 

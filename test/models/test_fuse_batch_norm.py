@@ -1,4 +1,4 @@
-"""Folded batch norms give the logits of the network with them."""
+"""Folded batch norms, compared with the network that has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that users start from say the same as the code."""
+"""Parameter file, launch arguments and documentation tables, compared with the code."""
 
 from __future__ import annotations
 

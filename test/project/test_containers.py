@@ -1,4 +1,4 @@
-"""Containers and workflows, which cannot run here, name files, stages and requirements that exist."""
+"""Containers and workflows, which cannot run here: the files, stages and requirements that they name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command block of the documentation, run as it is written, one page after the other in a folder of its own."""
+"""Command blocks of the documentation, run as they are written, page by page in a folder of its own."""
 
 from __future__ import annotations
 

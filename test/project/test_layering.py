@@ -1,4 +1,4 @@
-"""The layers hold: a module knows only what lies below it, and can be used and tested without what lies above."""
+"""Architecture rules: imports that point down, sizes of folders, vocabulary, positional parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make licenses` names what a company has to look at before it ships the environment."""
+"""`make licenses`: packages that a company has to look at before it ships the environment."""
 
 from __future__ import annotations
 

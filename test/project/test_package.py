@@ -1,4 +1,4 @@
-"""What is declared about the package agrees with its code, so that an installation is complete."""
+"""Package metadata, compared with the code."""
 
 from __future__ import annotations
 

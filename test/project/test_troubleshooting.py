@@ -1,4 +1,4 @@
-"""Troubleshooting explains messages that the code still says."""
+"""Messages on the troubleshooting page, compared with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet doctor` tells what is wrong with a machine on which nothing else starts, and never hangs on it."""
+"""`erfnet doctor`: faults of a machine, and checks that never hang."""
 
 from __future__ import annotations
 

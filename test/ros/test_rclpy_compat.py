@@ -1,4 +1,4 @@
-"""The workarounds for rclpy: threads for callbacks, message info, and messages that wait."""
+"""Workarounds for rclpy: threads for callbacks, message info, and messages that wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings that large images need are made once, and never over the user's own."""
+"""Transport settings for large images, made once and never over the user's own."""
 
 from __future__ import annotations
 

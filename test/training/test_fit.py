@@ -1,4 +1,4 @@
-"""`erfnet train` as a user runs it, on data sets of a few small frames."""
+"""`erfnet train` on data sets of a few small frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training starts from networks of other classes, and from encoders alone."""
+"""Initial weights: networks of other classes, and encoders alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contact sheet, strip, PNG and video show people what the node made of their images."""
+"""Contact sheet, strip, PNG and video of segmented images."""
 
 from __future__ import annotations
 

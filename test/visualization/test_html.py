@@ -1,4 +1,4 @@
-"""A page holds all that it shows, shows what it was given, and takes orders from no name that stands in it."""
+"""HTML pages: self-contained, complete, and with foreign text escaped."""
 
 from __future__ import annotations
 

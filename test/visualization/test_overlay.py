@@ -1,4 +1,4 @@
-"""What a person sees in RViz is the class colors, in RGB, over the image."""
+"""Overlay: class colors in RGB over the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet benchmark` measures every engine in one run, without ROS, and says what it could not measure."""
+"""`erfnet benchmark`: measured engines, and what is said of engines that cannot be measured."""
 
 from __future__ import annotations
 

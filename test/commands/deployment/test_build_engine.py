@@ -1,4 +1,4 @@
-"""`erfnet build-engine`, as two users start it at once, and its options."""
+"""`erfnet build-engine`: two users at once, and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet export` writes a file that answers as PyTorch does, or none."""
+"""`erfnet export`: ONNX files compared with PyTorch, and refused exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports of annotation tools, in each tool's own layout, become the same data set."""
+"""Import of COCO, CVAT, Labelme and Pascal VOC annotations as a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bag from a stranger costs neither the machine's memory nor its disk, and ends in one clear error.
+"""Hostile bags: limits of memory and disk, and one clear error.
 
 Each bag is a few kilobytes. It is read as `erfnet bag info` reads it, in a process whose memory is limited.
 """

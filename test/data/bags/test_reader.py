@@ -1,4 +1,4 @@
-"""What a bag holds comes out of it byte for byte, in every form that rosbag2 stores it in."""
+"""Bag reader: messages byte for byte, in every storage and compression of rosbag2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files belong to a bag is found out, or said, before anything is read."""
+"""Storage folder of a bag: which files belong to it, and what is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bag is complete or not there, and never replaces what is there already."""
+"""Bag writer: complete bags, and nothing that is replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets in every layout give the same kind of frames, and say clearly what is wrong with their files."""
+"""Data sets in every layout, and errors for faulty files."""
 
 from __future__ import annotations
 

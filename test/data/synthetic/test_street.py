@@ -1,4 +1,4 @@
-"""The synthetic street is the same every time, holds every class, moves, and cannot be solved by color alone."""
+"""The synthetic street: reproducible, moving, with every class, and not solvable by color alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Averaging over looks begins where the engine is: with one look, both say the same."""
+"""Test-time augmentation, compared with the engine where there is one view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is exported is what the official Cityscapes scripts find, read and score as we do."""
+"""Export for the Cityscapes server, compared with the official scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set's score is that of its frames, each read once and in order."""
+"""The score of a data set, compared with the sum of its frames."""
 
 from __future__ import annotations
 

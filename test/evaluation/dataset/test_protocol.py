@@ -1,4 +1,4 @@
-"""The paper's protocol resizes as the authors' script does; the default resizes nothing."""
+"""Evaluation protocols: the paper's resizing compared with the authors' script, and none by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ground truth out of topics and folders."""
+"""Ground truth from topics and folders."""
 
 from __future__ import annotations
 

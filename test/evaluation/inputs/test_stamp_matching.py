@@ -1,4 +1,4 @@
-"""Which ground truth belongs to which image: the nearest within the tolerance, each once."""
+"""Matching of images and ground truth by stamp: the nearest within the tolerance, each once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The topics of images and ground truth are found where only one fits, and never guessed."""
+"""Selection of a bag's image and ground-truth topics, and refusal where several fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boundary F-score agrees with measuring each pair of boundary pixels, and forgives what it says it forgives."""
+"""Boundary F-score, compared with measuring each pair of boundary pixels, and its tolerance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shares that a monitor reads are those of the mask that was published."""
+"""Class shares and mean confidences of a mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics agree with counting pixel by pixel, and say nothing of pixels without ground truth."""
+"""Confusion matrix, IoU and calibration, compared with counting pixel by pixel and with scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LatencyStatistics and jitter of durations."""
+"""Latency statistics and jitter of durations."""
 
 from __future__ import annotations
 

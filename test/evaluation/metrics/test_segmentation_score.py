@@ -1,4 +1,4 @@
-"""Scores add up exactly, survive being written down, and say None where there is nothing to say."""
+"""Segmentation scores: sums, JSON, and None for what was not scored."""
 
 from __future__ import annotations
 

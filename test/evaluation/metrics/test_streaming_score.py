@@ -1,4 +1,4 @@
-"""Streaming accuracy: a mask counts from when it arrives, until the next one does."""
+"""Streaming accuracy: each mask counts from its arrival until the next one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temporal consistency: which share of the pixels keeps its label from mask to mask."""
+"""Temporal consistency: share of the pixels that keep their label from mask to mask."""
 
 from __future__ import annotations
 

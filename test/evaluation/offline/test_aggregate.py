@@ -1,4 +1,4 @@
-"""One result out of several bags, however they were computed."""
+"""Aggregation of several bags into one result."""
 
 from __future__ import annotations
 

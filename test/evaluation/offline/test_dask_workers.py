@@ -1,4 +1,4 @@
-"""Several bags at once come to what they come to one after the other."""
+"""Several bags at once, compared with one after the other."""
 
 from __future__ import annotations
 

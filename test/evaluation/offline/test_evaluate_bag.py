@@ -1,4 +1,4 @@
-"""Bags held against their ground truth: the figures are those of a plain loop, and move as what is in the bag moves."""
+"""Offline evaluation of bags, compared with a plain loop over their frames."""
 
 from __future__ import annotations
 

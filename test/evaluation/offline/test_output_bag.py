@@ -1,4 +1,4 @@
-"""The output bag: all that the original holds, and what the network says of it."""
+"""Output bag: the original's messages and the network's masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress file: a run that was killed resumes, and its result is the same as without the stop."""
+"""Progress file: resumed runs, compared with uninterrupted ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of an evaluation says what the result says, in HTML and Markdown, and what it does not know it names."""
+"""Evaluation report in HTML and Markdown."""
 
 from __future__ import annotations
 

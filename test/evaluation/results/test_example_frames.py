@@ -1,4 +1,4 @@
-"""The frames worth a look: the extremes of a bag, not one moment many times over."""
+"""Example frames: the extremes of a bag, at different times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result on the disk: what a CI job and --compare read is what was measured."""
+"""Evaluation result as a JSON file, as CI jobs and --compare read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames on a GPU: when their work is captured as a CUDA graph. Without a GPU, a stand-in runs the work on the CPU."""
+"""CUDA graphs: when a GPU's work is captured. Without a GPU, a stand-in runs the work on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is fused for a GPU gives the plain layers' labels, in few kernels; what fails its check is not used."""
+"""Fused GPU kernels, compared with the plain layers, and the fallback to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In the interpreter Triton's kernels give what PyTorch gives, and they compile for the GPUs that robots have."""
+"""Triton kernels in the interpreter, compared with PyTorch, and compiled for the GPUs that robots have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet benchmark` measures real processes over real DDS."""
+"""`erfnet benchmark` of node and transport, with real processes over real DDS."""
 
 from __future__ import annotations
 

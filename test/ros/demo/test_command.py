@@ -1,4 +1,4 @@
-"""The demo as a user runs it: real processes, real DDS, few frames."""
+"""The demo with real processes over real DDS, on few frames."""
 
 from __future__ import annotations
 

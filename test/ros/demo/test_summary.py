@@ -1,4 +1,4 @@
-"""summary.json and the printed lines say what happened, under the names that others read."""
+"""The demo's summary.json and printed lines."""
 
 from __future__ import annotations
 

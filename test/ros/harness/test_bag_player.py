@@ -1,4 +1,4 @@
-"""The player hands a bag's images to the node as they lie there; a changed byte would be scored as the node's fault."""
+"""Bag player: images byte for byte, their pace, and refused bags."""
 
 from __future__ import annotations
 

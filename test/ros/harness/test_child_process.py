@@ -1,4 +1,4 @@
-"""Processes that the demo starts never outlive it, and say why they ended."""
+"""Child processes: end with their parent, and tell why they ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The camera of files behaves as a driver does: encodings, stamps, calibration, rate."""
+"""File camera: encodings, stamps, calibration and rate, as of a camera driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wrong match of outputs with images would make every number of demo, benchmark and live evaluation wrong."""
+"""Frame tracker: which output belongs to which image."""
 
 from __future__ import annotations
 

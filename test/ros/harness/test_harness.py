@@ -1,4 +1,4 @@
-"""The harness measures one node alone: other programs in its domain must not change the result."""
+"""Node harness: one node, undisturbed by other programs in its domain."""
 
 from __future__ import annotations
 

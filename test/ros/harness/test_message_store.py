@@ -1,4 +1,4 @@
-"""What is scored after a run is what came in during it, byte for byte."""
+"""Message store: messages byte for byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stamp of a serialized message tells which image it belongs to; read wrongly, every figure would be wrong."""
+"""Output recorder: stamps and frame ids of serialized messages."""
 
 from __future__ import annotations
 

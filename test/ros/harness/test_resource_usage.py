@@ -1,4 +1,4 @@
-"""The node's processor and memory are those of the node, and not of whoever looks."""
+"""Processor, memory and GPU use of the node's process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ros2 launch erfnet_ros evaluate.launch.py` evaluates a bag with a node of its own; runs where launch_ros is."""
+"""evaluate.launch.py: a bag evaluated with a node of its own; runs where launch_ros is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ros2 launch erfnet_ros segment.launch.py` gives the node what its arguments say; runs where launch_ros is."""
+"""segment.launch.py: parameters and topics from its arguments; runs where launch_ros is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`erfnet evaluate-bag --live` as a user runs it: the real node as its own process, a bag over real DDS."""
+"""`erfnet evaluate-bag --live`: the real node as its own process, a bag over real DDS."""
 
 from __future__ import annotations
 

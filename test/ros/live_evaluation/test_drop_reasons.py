@@ -1,4 +1,4 @@
-"""Every image is accounted for: a drop under the wrong name would send a user after the wrong fault."""
+"""Drop reasons of every image without an answer."""
 
 from __future__ import annotations
 

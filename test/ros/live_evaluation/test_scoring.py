@@ -1,4 +1,4 @@
-"""Masks that came back at known moments: the figures move as they must."""
+"""Scores of a live run, for masks that arrived at known times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever arrives, the node says what was wrong, counts it, and goes on."""
+"""Bad input to the node: named, counted, and without effect on the next image."""
 
 from __future__ import annotations
 

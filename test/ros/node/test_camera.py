@@ -1,4 +1,4 @@
-"""Several cameras on one engine: each has its own topics, counts and turn, with the real node over real DDS."""
+"""Several cameras on one engine: topics, counts and turns, with the real node over real DDS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A consumer that projects the mask's pixels gets the geometry of the mask."""
+"""camera_info of the mask, scaled to the mask's size."""
 
 from __future__ import annotations
 

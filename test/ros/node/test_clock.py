@@ -1,4 +1,4 @@
-"""The node under simulated time: it runs without a clock, and says how old an image is only where it can know."""
+"""Simulated time: the node without a clock, and the age of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of several cameras that wait together run as one batch, and never at the cost of another camera's."""
+"""Frame scheduler: batches of several cameras' frames, and no camera that waits for another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published images are read back as they were."""
+"""Conversion of images to messages and back."""
 
 from __future__ import annotations
 

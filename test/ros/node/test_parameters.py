@@ -1,4 +1,4 @@
-"""A parameter or launch argument that cannot be right is refused with its name, its value and what would be right."""
+"""Parameters and launch arguments: types, ranges, and refusals with name, value and remedy."""
 
 from __future__ import annotations
 

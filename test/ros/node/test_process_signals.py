@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end the node soon, quietly and with exit code 0, whatever it is doing."""
+"""SIGINT and SIGTERM in each state of the node: exit code 0, soon and quietly."""
 
 from __future__ import annotations
 

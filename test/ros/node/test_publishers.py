@@ -1,4 +1,4 @@
-"""Each row of the topic table, with the real node in its own process over real DDS."""
+"""Output topics of the node, row by row, in its own process over real DDS."""
 
 from __future__ import annotations
 

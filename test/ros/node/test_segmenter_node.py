@@ -1,4 +1,4 @@
-"""A lifecycle manager can start, pause, reload and stop the node."""
+"""Lifecycle of the segmenter node, as a lifecycle manager drives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An operator switches segmentation off without losing the engine, and is told why where that cannot be."""
+"""Services of the node: set_enabled, reset_statistics and save_sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kiwicampus/semantic_segmentation_layer requires, as its source has it (commit a70cf6e); it was not run."""
+"""Requirements of kiwicampus/semantic_segmentation_layer, from its source (commit a70cf6e); it was not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mask and the depth of another moment put labels where nothing is."""
+"""Stamp matcher: masks paired with depth images of the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of a recording that was cut off or damaged, everything that is whole is read, and what was lost is said."""
+"""Recovery of truncated and damaged MCAP files."""
 
 from __future__ import annotations
 

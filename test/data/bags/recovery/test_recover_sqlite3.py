@@ -1,4 +1,4 @@
-"""Of a damaged database the messages are read that are whole, and what was lost is said."""
+"""Recovery of damaged SQLite bags."""
 
 from __future__ import annotations
 

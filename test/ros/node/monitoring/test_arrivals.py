@@ -1,4 +1,4 @@
-"""A camera whose images do not arrive is told from a slow camera and from a slow node, and its user what to do."""
+"""Arrival monitor: missing images, compared with a slow camera and a slow node."""
 
 from __future__ import annotations
 
