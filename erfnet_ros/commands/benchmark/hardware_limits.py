@@ -11,15 +11,16 @@ import torch
 from erfnet_ros.commands.benchmark.statistics import Limits, Machine, describe_machine
 from erfnet_ros.core.system_info import version_of
 from erfnet_ros.inference.device import has_bf16_units
+from erfnet_ros.inference.factory import ENGINES, engine_type
 from erfnet_ros.inference.pytorch.onednn import has_int8_units
 
-_PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13")
 _TURNS = 8
 
 
 def describe_device(device: torch.device) -> Machine:
     """Return this machine with the GPU, where one is used, and the versions that the measurements depend on."""
-    versions = {name: version for name in _PACKAGES if (version := version_of(name))}
+    packages = [name for engine in ENGINES[1:] for name in engine_type(engine).distributions]
+    versions = {name: version for name in packages if (version := version_of(name))}
     return describe_machine(versions, torch.cuda.get_device_name(device) if device.type == "cuda" else "")
 
 
