@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin
@@ -123,6 +123,16 @@ class ArrivalMonitor:
         return ArrivalWindow(len(recent), sum(missed for _, missed, _ in recent), sum(lost for *_, lost in recent))
 
 
+class Scheduler(Protocol):
+    """What processes the images of all cameras: `FrameScheduler`."""
+
+    def process_round(self, camera: Camera, message: Any) -> None:
+        """Process a message that the camera received."""
+
+    def idle_s(self) -> float:
+        """Return for how long no image was processed; 0 or less while one is."""
+
+
 class Camera:
     """A camera's subscription, publishers and counts.
 
@@ -134,6 +144,7 @@ class Camera:
         class_set: Names and colors of the labels.
         compressed: Whether it takes sensor_msgs/CompressedImage.
         group: Callback group of the image callbacks of all cameras, and of nothing else.
+        scheduler: Processes the images.
 
     Attributes:
         topic: Resolved topic of the images.
@@ -153,13 +164,21 @@ class Camera:
     """
 
     def __init__(
-        self, node: LifecycleNodeMixin, name: str, *, class_set: ClassSet, compressed: bool, group: CallbackGroup
+        self,
+        node: LifecycleNodeMixin,
+        name: str,
+        *,
+        class_set: ClassSet,
+        compressed: bool,
+        group: CallbackGroup,
+        scheduler: Scheduler,
     ) -> None:
         prefix = f"{name}/" if name else ""
         self.name = name
         self.publishers = CameraPublishers(node, class_set, prefix)
         self.node: Node = node
         self._group = group
+        self.scheduler = scheduler
         self.image, self._own_info = f"{prefix}image", f"{prefix}camera_info"
         self._type = CompressedImage if compressed else Image
         self.type_name = f"sensor_msgs/msg/{self._type.__name__}"
@@ -174,11 +193,10 @@ class Camera:
         self.keeps_last_frame = False
         self._last_error, self._last_error_s = "", float("-inf")
         self._throttle = FaultThrottle(_LOG_PERIOD_S)
-        self.start(lambda camera, message: None, lambda: 0.0)
+        self.start()
 
-    def start(self, on_image: Callable[[Camera, Any], None], idle_s: Callable[[], float]) -> None:
-        """Set the counts to zero, and process images by `on_image`; `idle_s` tells how long none was processed."""
-        self._on_image, self.idle_s = on_image, idle_s
+    def start(self) -> None:
+        """Forget the frames so far, and count from zero."""
         self.received_s = self.jumped_s = self.segmented_s = -math.inf
         self.stamp_ns, self.jump_s = 0, 0.0
         self.stages_ms, self.confidence = (math.nan, math.nan, math.nan), math.nan
@@ -254,8 +272,8 @@ class Camera:
             self._info_subscription = self.newest_info = None
 
     def _receive(self, message: Image | CompressedImage, info: MessageInfo) -> None:
-        self._note_arrival(message, info, self.idle_s())
-        self._on_image(self, message)
+        self._note_arrival(message, info, self.scheduler.idle_s())
+        self.scheduler.process_round(self, message)
 
     def _note_arrival(self, message: Image | CompressedImage, info: MessageInfo, idle_s: float) -> None:
         now_s, stamp = time.monotonic(), message.header.stamp

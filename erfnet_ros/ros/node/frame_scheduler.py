@@ -56,11 +56,11 @@ class FrameScheduler:
 
     Args:
         segmenter: Labels the images.
-        cameras: All cameras of the node.
         settings: Of the frames; replaced as a whole when a parameter changes.
         logger: The node's.
 
     Attributes:
+        cameras: All cameras of the node.
         active: Whether images are processed.
         idle_since_s: `time.monotonic()` when the last round ended; infinite while one is in progress.
         notes: What had to be done in a slower way, a sentence each.
@@ -68,12 +68,10 @@ class FrameScheduler:
         recorder: Gets each frame, if there is one.
     """
 
-    def __init__(
-        self, segmenter: Segmenter, cameras: Sequence[Camera], *, settings: Settings, logger: RcutilsLogger
-    ) -> None:
+    def __init__(self, segmenter: Segmenter, settings: Settings, logger: RcutilsLogger) -> None:
         self._segmenter = segmenter
-        self._cameras = tuple(cameras)
         self.settings = settings
+        self.cameras: tuple[Camera, ...] = ()
         self.active = False
         self.idle_since_s = -math.inf
         self.notes: tuple[str, ...] = ()
@@ -86,8 +84,8 @@ class FrameScheduler:
 
     def start(self) -> None:
         """Count from zero, and process the images that the cameras receive."""
-        for camera in self._cameras:
-            camera.start(self.process_round, self.idle_s)
+        for camera in self.cameras:
+            camera.start()
         self.active = True
 
     def idle_s(self) -> float:
@@ -133,8 +131,8 @@ class FrameScheduler:
     def _take_round(self, camera: Camera, message: Any) -> Iterator[tuple[Camera, Any]]:
         """Yield the message that was taken, then of each other camera the one that waits when its turn comes."""
         yield camera, message
-        position = self._cameras.index(camera)
-        for other in (*self._cameras[position + 1 :], *self._cameras[:position]):
+        position = self.cameras.index(camera)
+        for other in (*self.cameras[position + 1 :], *self.cameras[:position]):
             waiting = other.take()
             if waiting is not None:
                 yield other, waiting
@@ -177,8 +175,7 @@ class FrameScheduler:
             mask=mask,
             class_set=self._segmenter.class_set,
             palette=self._palette,
-            overlay_alpha=settings.overlay_alpha,
-            jpeg_quality=settings.jpeg_quality,
+            settings=settings,
             camera_info=camera.newest_info,
             start_s=image.start_s,
             preprocess_ms=image.preprocess_ms,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
@@ -196,6 +196,38 @@ def image_remappings(cameras: Sequence[str], topics: Sequence[str]) -> list[tupl
     return rules
 
 
+def _run_time(default: Value, description: str, **limits: float) -> Any:
+    """Return a field of `Settings` with its row of the table, which has the field's name and type."""
+    return field(default=default, metadata={"description": description, **limits})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters that may change at any time, a row each; replaced as a whole, and carried by each frame."""
+
+    confidence_threshold: float = _run_time(
+        0.0, "Pixels whose confidence is below this become void (255) in the mask.", minimum=0.0, maximum=1.0
+    )
+    overlay_alpha: float = _run_time(
+        0.5, "Weight of the class colors in the overlay: 0 is the image, 1 the colors.", minimum=0.0, maximum=1.0
+    )
+    jpeg_quality: int = _run_time(
+        80,
+        "JPEG quality of overlay/compressed; the other compressed outputs are PNG, lossless.",
+        minimum=1,
+        maximum=100,
+    )
+    max_rate: float = _run_time(
+        0.0,
+        "Most frames per second to segment of each camera, Hz; frames above it are dropped and counted; 0 means no "
+        "limit.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+
+
+_TYPE_NAMES = {"bool": "bool", "int": "integer", "float": "double", "str": "string"}
+
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "checkpoint",
@@ -244,42 +276,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "front/mask; empty means one camera without a name.",
         parse=check_camera_names,
     ),
-    Parameter(
-        "confidence_threshold",
-        "double",
-        0.0,
-        "Pixels whose confidence is below this become void (255) in the mask.",
-        minimum=0.0,
-        maximum=1.0,
-        may_change=ANY_TIME,
-    ),
-    Parameter(
-        "overlay_alpha",
-        "double",
-        0.5,
-        "Weight of the class colors in the overlay: 0 is the image, 1 the colors.",
-        minimum=0.0,
-        maximum=1.0,
-        may_change=ANY_TIME,
-    ),
-    Parameter(
-        "jpeg_quality",
-        "integer",
-        80,
-        "JPEG quality of overlay/compressed; the other compressed outputs are PNG, lossless.",
-        minimum=1,
-        maximum=100,
-        may_change=ANY_TIME,
-    ),
-    Parameter(
-        "max_rate",
-        "double",
-        0.0,
-        "Most frames per second to segment of each camera, Hz; frames above it are dropped and counted; 0 means no "
-        "limit.",
-        minimum=0.0,
-        maximum=1000.0,
-        may_change=ANY_TIME,
+    *(
+        Parameter(row.name, _TYPE_NAMES[str(row.type)], row.default, may_change=ANY_TIME, **row.metadata)
+        for row in fields(Settings)
     ),
     Parameter(
         "image_transport",
@@ -329,13 +328,3 @@ PARAMETERS: tuple[Parameter, ...] = (
 )
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The parameters that may change at any time, by their names; replaced as a whole."""
-
-    confidence_threshold: float
-    overlay_alpha: float
-    jpeg_quality: int
-    max_rate: float

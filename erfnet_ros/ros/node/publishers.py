@@ -22,6 +22,7 @@ from erfnet_ros.evaluation.metrics.class_statistics import class_statistics
 from erfnet_ros.inference.segmenter import Segmentation
 from erfnet_ros.msg import SegmentationStatistics
 from erfnet_ros.ros.node.image_conversion import compressed_from_array, from_array
+from erfnet_ros.ros.node.parameters import Settings
 from erfnet_ros.visualization.contact_sheet import class_legend
 from erfnet_ros.visualization.overlay import blend, color_mask
 
@@ -48,8 +49,7 @@ class SegmentedFrame:
         rgb: (H, W, 3) uint8 image, of any strides.
         mask: (H, W) uint8 labels after the confidence threshold.
         palette: (256, 3) uint8 RGB colors of the class ids.
-        overlay_alpha: Weight of the colors in the overlay, 0..1.
-        jpeg_quality: Of the compressed overlay, 1..100.
+        settings: Values of the run-time parameters for this frame.
         camera_info: The camera's newest calibration, if any.
         start_s: `time.perf_counter()` when the message was taken.
         preprocess_ms: Message to array.
@@ -66,8 +66,7 @@ class SegmentedFrame:
     mask: Pixels
     class_set: ClassSet
     palette: Pixels
-    overlay_alpha: float
-    jpeg_quality: int
+    settings: Settings
     camera_info: CameraInfo | None
     start_s: float
     preprocess_ms: float
@@ -87,7 +86,7 @@ class SegmentedFrame:
     @cached_property
     def overlay(self) -> Pixels:
         """(H, W, 3) uint8 RGB: the image with the class colors blended in."""
-        return blend(contiguous_rgb(self.rgb), self.mask, self.palette, self.overlay_alpha)
+        return blend(contiguous_rgb(self.rgb), self.mask, self.palette, self.settings.overlay_alpha)
 
     @cached_property
     def color_mask(self) -> Pixels:
@@ -146,7 +145,7 @@ OUTPUTS = (
     Output("color_mask", Image, _RELIABLE, lambda f: from_array(f.color_mask, "rgb8", f.header)),
     _compressed("mask", lambda f: compressed_from_array(f.mask, f.header)),
     _compressed("confidence", lambda f: compressed_from_array(f.segmentation.confidence, f.header)),
-    _compressed("overlay", lambda f: compressed_from_array(f.overlay, f.header, f.jpeg_quality)),
+    _compressed("overlay", lambda f: compressed_from_array(f.overlay, f.header, f.settings.jpeg_quality)),
     _compressed("color_mask", lambda f: compressed_from_array(f.color_mask, f.header)),
     Output("camera_info", CameraInfo, _RELIABLE, _camera_info),
     Output("statistics", SegmentationStatistics, _RELIABLE, _statistics),

@@ -30,7 +30,6 @@ class NodeResources:
 
     Attributes:
         segmenter: The engine that all cameras share.
-        cameras: One without a name, or those of the parameter `cameras`.
         scheduler: Processes their images.
         watchdog: Of the engine.
         warnings: What is wrong with the environment and what to do, a sentence each.
@@ -38,7 +37,6 @@ class NodeResources:
     """
 
     segmenter: Segmenter
-    cameras: tuple[Camera, ...]
     scheduler: FrameScheduler
     watchdog: EngineWatchdog
     warnings: tuple[str, ...]
@@ -48,6 +46,11 @@ class NodeResources:
     def notes(self) -> tuple[str, ...]:
         """What was chosen because something better is not available, a sentence each."""
         return (*self.segmenter.engine.notes, *self.missing, *self.scheduler.notes)
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """One without a name, or those of the parameter `cameras`."""
+        return self.scheduler.cameras
 
     @property
     def subscribed(self) -> tuple[Camera, ...]:
@@ -100,22 +103,21 @@ def load_resources(
         live=True,
     )
     compressed = parameters.text("image_transport") == "compressed"
-    cameras = tuple(
-        Camera(node, name, class_set=segmenter.class_set, compressed=compressed, group=group)
+    scheduler = FrameScheduler(segmenter, Settings(**parameters.settings()), node.get_logger())
+    scheduler.cameras = tuple(
+        Camera(node, name, class_set=segmenter.class_set, compressed=compressed, group=group, scheduler=scheduler)
         for name in parameters.names("cameras") or ("",)
     )
-    for camera in cameras:
+    for camera in scheduler.cameras:
         camera.keeps_last_frame = bool(parameters.text("sample_folder"))
     missing = []
-    if not cameras[0].publishers.has_label_info:
+    if not scheduler.cameras[0].publishers.has_label_info:
         missing.append("label_info is not published: vision_msgs is not installed (apt: ros-$ROS_DISTRO-vision-msgs).")
     profile = missing_profile(rclpy.get_rmw_implementation_identifier())
-    scheduler = FrameScheduler(segmenter, cameras, settings=Settings(**parameters.settings()), logger=node.get_logger())
     scheduler.recorder = _recorder(node, parameters)
     timeout_s = parameters.number("engine_timeout")
     return NodeResources(
         segmenter=segmenter,
-        cameras=cameras,
         scheduler=scheduler,
         watchdog=EngineWatchdog(timeout_s, lambda: scheduler.engine_call, partial(report_hang, segmenter.engine)),
         warnings=(*((profile,) if profile else ()), *parameters.warnings),

@@ -30,7 +30,6 @@ from erfnet_ros.ros.node.parameters import Settings
 
 FRONT = np.full((64, 96, 3), 90, np.uint8)
 OTHER_SIZE = np.full((72, 96, 3), 90, np.uint8)
-SETTINGS = Settings(confidence_threshold=0.0, overlay_alpha=0.5, jpeg_quality=80, max_rate=0.0)
 
 
 class CameraPair:
@@ -47,10 +46,11 @@ class CameraPair:
         self._tester_executor = SingleThreadedExecutor()
         self._tester_executor.add_node(self._tester)
         group = MutuallyExclusiveCallbackGroup()
-        self.front, self.rear = (
-            Camera(self._node, name, class_set=segmenter.class_set, compressed=False, group=group)
-            for name in ("front", "rear")
-        )
+        self.scheduler = FrameScheduler(segmenter, Settings(), rclpy.logging.get_logger("test"))
+        options = {"class_set": segmenter.class_set, "compressed": False, "group": group, "scheduler": self.scheduler}
+        self.front, self.rear = (Camera(self._node, name, **options) for name in ("front", "rear"))
+        self.scheduler.cameras = (self.front, self.rear)
+        self.scheduler.start()
         self.answers: dict[str, list[Any]] = {"front": [], "rear": []}
         for name, received in self.answers.items():
             self._tester.create_subscription(
@@ -63,14 +63,14 @@ class CameraPair:
         self.rear.update_subscription()
         self._wait_for(self._rear_publisher.get_subscription_count)
 
-    def round(self, scheduler: FrameScheduler, front: Image, rear: Image) -> tuple[Any, Any]:
+    def round(self, front: Image, rear: Image) -> tuple[Any, Any]:
         """Let an image of the rear camera wait, serve one of the front camera, and return what both publish."""
         before = self.rear.processed + self.rear.rejected
         self._rear_publisher.publish(rear)
         end = time.monotonic() + DEADLINE_S
         # The image needs a moment to reach the reader; rounds before that serve the front camera alone.
         while self.rear.processed + self.rear.rejected == before and time.monotonic() < end:
-            scheduler.process_round(self.front, front)
+            self.scheduler.process_round(self.front, front)
         return self._newest(self.front), self._newest(self.rear)
 
     def _newest(self, camera: Camera) -> Any:
@@ -86,7 +86,10 @@ class CameraPair:
             assert time.monotonic() < end
             self._tester_executor.spin_once(timeout_sec=0.05)
 
-    def close(self) -> None:
+    def __enter__(self) -> CameraPair:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
         self._tester_executor.shutdown()
         self._tester.destroy_node()
         self._node.destroy_node()
@@ -123,59 +126,50 @@ def segmenter() -> Segmenter:
 
 @pytest.fixture
 def pair(segmenter: Segmenter) -> Iterator[CameraPair]:
-    pair = CameraPair(segmenter)
-    yield pair
-    pair.close()
+    with CameraPair(segmenter) as pair:
+        yield pair
 
 
-def scheduler_of(pair: CameraPair, segmenter: Segmenter) -> FrameScheduler:
-    scheduler = FrameScheduler(
-        segmenter, (pair.front, pair.rear), settings=SETTINGS, logger=rclpy.logging.get_logger("test")
-    )
-    scheduler.start()
-    return scheduler
-
-
-def test_frames_of_one_size_that_wait_together_share_one_run(pair: CameraPair, segmenter: Segmenter) -> None:
+def test_frames_of_one_size_that_wait_together_share_one_run(pair: CameraPair) -> None:
     """Each frame of a batch tells the whole run's time: to the last digit the same only where it was one run."""
-    front, rear = pair.round(scheduler_of(pair, segmenter), image_message(FRONT), image_message(FRONT))
+    front, rear = pair.round(image_message(FRONT), image_message(FRONT))
     assert front.inference_ms == rear.inference_ms
     assert (front.frames_rejected, rear.frames_processed) == (0, 1)
 
 
-def test_frames_of_two_sizes_run_one_after_the_other(pair: CameraPair, segmenter: Segmenter) -> None:
-    front, rear = pair.round(scheduler_of(pair, segmenter), image_message(FRONT), image_message(OTHER_SIZE))
+def test_frames_of_two_sizes_run_one_after_the_other(pair: CameraPair) -> None:
+    front, rear = pair.round(image_message(FRONT), image_message(OTHER_SIZE))
     assert front.inference_ms != rear.inference_ms
     assert rear.frames_processed == 1
 
 
-def test_where_a_batch_does_not_pay_each_frame_has_its_own_run(pair: CameraPair) -> None:
+def test_where_a_batch_does_not_pay_each_frame_has_its_own_run() -> None:
     """On a CPU the first frame would come out as late as the last."""
     assert not batch_pays("cpu")
     assert batch_pays("cuda:0")
-    scheduler = scheduler_of(pair, Segmenter(device="cpu", input_size=(96, 64)))
-    front, rear = pair.round(scheduler, image_message(FRONT), image_message(FRONT))
+    with CameraPair(Segmenter(device="cpu", input_size=(96, 64))) as pair:
+        front, rear = pair.round(image_message(FRONT), image_message(FRONT))
     assert front.inference_ms != rear.inference_ms
 
 
-def test_a_bad_frame_in_a_batch_leaves_the_others(pair: CameraPair, segmenter: Segmenter) -> None:
+def test_a_bad_frame_in_a_batch_leaves_the_others(pair: CameraPair) -> None:
     bad = image_message(FRONT)
     bad.encoding = "32FC1"
-    front, rear = pair.round(scheduler_of(pair, segmenter), image_message(FRONT), bad)
+    front, rear = pair.round(image_message(FRONT), bad)
     assert rear is None
     assert front.frames_rejected == 0
     assert "32FC1" in (pair.rear.last_error or "")
     assert pair.front.last_error is None
 
 
-def test_a_batch_that_fails_is_run_frame_by_frame_and_told_once(pair: CameraPair) -> None:
+def test_a_batch_that_fails_is_run_frame_by_frame_and_told_once() -> None:
     """Memory that runs out in midstream must cost speed, not frames."""
-    scheduler = scheduler_of(pair, segmenter_of(most_images=1))
-    for _ in range(2):
-        front, rear = pair.round(scheduler, image_message(FRONT), image_message(FRONT))
-        assert front.inference_ms != rear.inference_ms
+    with CameraPair(segmenter_of(most_images=1)) as pair:
+        for _ in range(2):
+            front, rear = pair.round(image_message(FRONT), image_message(FRONT))
+            assert front.inference_ms != rear.inference_ms
     assert (pair.front.rejected, pair.rear.rejected) == (0, 0)
-    assert scheduler.notes == (
+    assert pair.scheduler.notes == (
         "Images of several cameras run one after the other: 2 at once failed (The memory of cuda:0 does not hold 2 "
         "images.).",
     )

@@ -81,7 +81,7 @@ def _arrival_findings(
     remedy = remedy_for_lost_images(rclpy.get_rmw_implementation_identifier())
     where = {"topic": camera.topic, "offered": offered.replace("_", " "), "remedy": remedy}
     arrivals = camera.arrivals
-    if silence_s := arrivals.silence_s(now_s, camera.idle_s()):
+    if silence_s := arrivals.silence_s(now_s, camera.scheduler.idle_s()):
         yield keys.SILENCE, Finding({**where, "silence_s": silence_s})
         return
     window = arrivals.window(now_s)

@@ -25,17 +25,26 @@ from erfnet_ros.inference.fallback import FallbackEngine
 from erfnet_ros.inference.segmenter import Segmenter
 from erfnet_ros.ros import diagnostic_keys as keys
 from erfnet_ros.ros.node.camera import ArrivalMonitor, Camera
+from erfnet_ros.ros.node.frame_scheduler import FrameScheduler
 from erfnet_ros.ros.node.monitoring.findings import camera_findings, gpu_memory_mb, process_findings
+from erfnet_ros.ros.node.parameters import Settings
 
 NOW_S = 1000.0
 
 
+@pytest.fixture(scope="module")
+def scheduler() -> FrameScheduler:
+    segmenter = Segmenter(device="cpu", input_size=(96, 64))
+    return FrameScheduler(segmenter, Settings(), rclpy.logging.get_logger("test"))
+
+
 @pytest.fixture
-def camera() -> Iterator[Camera]:
+def camera(scheduler: FrameScheduler) -> Iterator[Camera]:
     """A camera to which the node has subscribed, as it is asked for masks."""
     rclpy.init(domain_id=free_domain())
     node, tester = LifecycleNode("segmenter", namespace="segmentation"), Node("tester")
-    camera = Camera(node, "", class_set=CAMVID, compressed=False, group=MutuallyExclusiveCallbackGroup())
+    group = MutuallyExclusiveCallbackGroup()
+    camera = Camera(node, "", class_set=CAMVID, compressed=False, group=group, scheduler=scheduler)
     node.trigger_configure()
     node.trigger_activate()
     volatile = tester.create_subscription(Image, "/segmentation/mask", lambda mask: None, 1)
