@@ -30,7 +30,7 @@ from launch.substitutions import LaunchConfiguration
 from erfnet_ros.data.bags.message_types import COMPRESSED_IMAGE
 from erfnet_ros.data.bags.reader import BagReader
 from erfnet_ros.evaluation.inputs.topic_selection import find_topics
-from erfnet_ros.ros.node.parameters import misspelled_arguments
+from erfnet_ros.ros.node.launch_arguments import misspelled_arguments
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 
 _OPTIONS = {

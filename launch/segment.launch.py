@@ -14,18 +14,16 @@ from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from erfnet_ros.ros.node.parameters import (
+from erfnet_ros.ros.node.launch_arguments import (
     DEFAULT_IMAGE,
-    PARAMETERS,
     PLACEHOLDER,
-    Parameter,
-    Value,
     from_text,
     image_remappings,
     image_topics,
     misspelled_arguments,
     split_list,
 )
+from erfnet_ros.ros.node.parameters import PARAMETERS, Parameter, Value
 from erfnet_ros.ros.points.parameters import PROJECTOR_PARAMETERS
 from erfnet_ros.ros.transport import MALLOC_VARIABLES, profile_settings
 

@@ -8,17 +8,14 @@ from dataclasses import fields
 import pytest
 
 from erfnet_ros.core.errors import ParameterError
-from erfnet_ros.ros.node.parameters import (
-    ANY_TIME,
-    BY_NAME,
-    PARAMETERS,
-    Settings,
+from erfnet_ros.ros.node.launch_arguments import (
     from_text,
     image_remappings,
     image_topics,
     misspelled_arguments,
     split_list,
 )
+from erfnet_ros.ros.node.parameters import ANY_TIME, BY_NAME, PARAMETERS, Settings
 
 
 def test_every_default_is_accepted_by_its_own_row() -> None:
