@@ -1,6 +1,6 @@
 """The table of the node's parameters, from which the declaration and the launch arguments are made.
 
-Tests compare config/segment.yaml and the README with it. Importable without rclpy, so that launch files can read it.
+Tests compare config/segment.yaml and docs/parameters.md with it. Importable without rclpy, as launch files need it.
 """
 
 from __future__ import annotations
