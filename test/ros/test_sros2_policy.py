@@ -1,4 +1,4 @@
-"""The example policy for SROS 2 grants what each running node uses: less would silence a topic, more is a hole."""
+"""SROS 2 example policies, compared with what each running node uses."""
 
 from __future__ import annotations
 

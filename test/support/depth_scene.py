@@ -105,8 +105,7 @@ class Scene:
         return clouds[0]
 
 
-@contextmanager
-def running_process(**options: Any) -> Iterator[NodeProcess]:
+def running_process(**options: Any) -> NodeProcess:
     process = NodeProcess(
         options.get("parameters", {}),
         {"image": "/camera/image_raw", "depth": DEPTH},
@@ -114,17 +113,11 @@ def running_process(**options: Any) -> Iterator[NodeProcess]:
         "erfnet_ros.ros.points",
     )
     process.domain = int(options.get("environment", {}).get("ROS_DOMAIN_ID", process.domain))
-    try:
-        yield process
-        assert process.stop() == 0
-    except BaseException:
-        print(process.log())
-        raise
-    finally:
-        process.stop()
+    return process
 
 
 @contextmanager
 def running_projector(**options: Any) -> Iterator[tuple[NodeProcess, Client]]:
     with running_process(**options) as process, client_of(process) as client:
         yield process, client
+        assert process.stop() == 0

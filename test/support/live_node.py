@@ -10,8 +10,7 @@ import sys
 import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -164,6 +163,12 @@ class Client(Node):
         self.diagnostics.clear()
         return self.wait_for(lambda: next((status for status in self.diagnostics if condition(status)), None), what)
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Leave the network."""
         self._spinner.shutdown()
@@ -185,7 +190,7 @@ def ros_arguments(parameters: Mapping[str, Any], remap: Mapping[str, str]) -> li
 
 
 class NodeProcess:
-    """The node's process and what it wrote."""
+    """The node's process and what it wrote; as a context, shows its log where the test fails."""
 
     def __init__(
         self,
@@ -205,6 +210,14 @@ class NodeProcess:
             command, stdout=self._output, stderr=subprocess.STDOUT, env={**inherited, **local, **environment}
         )
 
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        if kind is not None:
+            print(self.log())
+        self.stop()
+
     def log(self) -> str:
         """Return everything that the node has written so far."""
         self._output.seek(0)
@@ -222,32 +235,19 @@ class NodeProcess:
             raise AssertionError(f"the node did not stop within 20 s of SIGINT:\n{self.log()}") from None
 
 
-@contextmanager
 def running_node(
     parameters: Mapping[str, Any] | None = None,
     remap: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
     module: str = "erfnet_ros.ros.node",
-) -> Iterator[NodeProcess]:
-    """Run the node; show its log where the test fails."""
-    process = NodeProcess(parameters or {}, remap or {"image": "/camera/image_raw"}, environment or {}, module)
-    try:
-        yield process
-    except BaseException:
-        print(process.log())
-        raise
-    finally:
-        process.stop()
+) -> NodeProcess:
+    """Start the node."""
+    return NodeProcess(parameters or {}, remap or {"image": "/camera/image_raw"}, environment or {}, module)
 
 
-@contextmanager
-def client_of(process: NodeProcess) -> Iterator[Client]:
+def client_of(process: NodeProcess) -> Client:
     """A client in the node's domain."""
-    node = Client(process.domain)
-    try:
-        yield node
-    finally:
-        node.close()
+    return Client(process.domain)
 
 
 def image_message(rgb: np.ndarray, encoding: str = "rgb8") -> Image:

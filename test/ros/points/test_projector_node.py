@@ -43,6 +43,7 @@ from erfnet_ros.ros.points.projector_node import ProjectorNode
 def projector() -> Iterator[NodeProcess]:
     with running_process() as process:
         yield process
+        assert process.stop() == 0
 
 
 def test_the_segmenters_mask_lies_on_the_points_of_the_depth_image(fast_checkpoint: Path) -> None:
