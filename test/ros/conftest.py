@@ -1,11 +1,11 @@
-"""Fixtures for commands that run the real node."""
+"""Fixtures for tests that run the real node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -14,6 +14,28 @@ from support.erfnet_process import ErfnetProcess
 from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.models import checkpoint as checkpoints
 from erfnet_ros.models.erfnet import ERFNet
+
+if TYPE_CHECKING:
+    from support.live_node import Client, NodeProcess
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[NodeProcess]:
+    """Give a node with its defaults; modules that need another have a fixture of the same name."""
+    from support.live_node import running_node
+
+    with running_node() as process:
+        yield process
+
+
+@pytest.fixture
+def client(node: NodeProcess) -> Iterator[Client]:
+    """Give a client of the active node."""
+    from support.live_node import client_of
+
+    with client_of(node) as client:
+        client.reach("active")
+        yield client
 
 
 @pytest.fixture

@@ -79,10 +79,10 @@ def start(profile: str = "ros2") -> bytes:
     return MAGIC + record(0x01, text(profile) + text("test"))
 
 
-def schema_and_channel(topic: str = TOPIC, encoding: str = "cdr") -> bytes:
+def schema_and_channel(encoding: str = "cdr") -> bytes:
     definition = STORE.generate_msgdef(IMAGE, ros_version=2)[0]
     schema = record(0x03, struct.pack("<H", 1) + text(IMAGE) + text("ros2msg") + text(definition))
-    return schema + record(0x04, struct.pack("<HH", 1, 1) + text(topic) + text(encoding) + text(""))
+    return schema + record(0x04, struct.pack("<HH", 1, 1) + text(TOPIC) + text(encoding) + text(""))
 
 
 def message(time_ns: int, data: bytes) -> bytes:

@@ -57,19 +57,16 @@ class Shot:
 
 
 @cache
-def scene(seed: int = 3, frames: int = FRAMES, size: tuple[int, int] = SIZE) -> tuple[tuple[Pixels, Pixels], ...]:
+def scene() -> tuple[tuple[Pixels, Pixels], ...]:
     """Return images and ground truths of a street."""
-    street = Street(seed, size)
-    return tuple(street.frame(index) for index in range(frames))
+    street = Street(3, SIZE)
+    return tuple(street.frame(index) for index in range(FRAMES))
 
 
-def shots(pairs: Sequence[tuple[Pixels, Pixels]] | None = None) -> list[Shot]:
+def shots() -> list[Shot]:
     """Return the scene as it would be recorded: every image with a ground truth of the same stamp."""
-    times = [START_NS + index * PERIOD_NS for index in range(len(pairs or scene()))]
-    return [
-        Shot(time, time, time, rgb, ground_truth)
-        for time, (rgb, ground_truth) in zip(times, pairs or scene(), strict=True)
-    ]
+    times = [START_NS + index * PERIOD_NS for index in range(FRAMES)]
+    return [Shot(time, time, time, rgb, ground_truth) for time, (rgb, ground_truth) in zip(times, scene(), strict=True)]
 
 
 def changed(change: Callable[[int, Shot], dict[str, Any]]) -> list[Shot]:

@@ -69,12 +69,12 @@ def make_camvid(root: Path, frames: dict[str, int] = FRAMES, size: tuple[int, in
     return root
 
 
-def make_camvid_original(root: Path, size: tuple[int, int] = SIZE) -> Path:
+def make_camvid_original(root: Path) -> Path:
     """Make 701_StillsRaw_full/NAME.png and LabeledApproved_full/NAME_L.png, in colors of the 32 classes."""
     from erfnet_ros.data.datasets.camvid import GROUPS
 
     for number, name in enumerate(name for names in ORIGINAL_NAMES.values() for name in names):
-        rgb, labels = frame(number, size)
+        rgb, labels = frame(number)
         colors = np.zeros_like(rgb)
         for class_id, group in enumerate(CAMVID.names):
             rows, columns = np.nonzero(labels == class_id)
@@ -86,7 +86,7 @@ def make_camvid_original(root: Path, size: tuple[int, int] = SIZE) -> Path:
     return root
 
 
-def make_cityscapes(root: Path, frames: dict[str, int] = FRAMES, size: tuple[int, int] = SIZE) -> Path:
+def make_cityscapes(root: Path, frames: dict[str, int] = FRAMES) -> Path:
     """Make leftImg8bit, gtFine and gtCoarse: train, val, test (its label files hold nothing) and 2 of train_extra."""
     from erfnet_ros.data.datasets.cityscapes import label_ids
 
@@ -94,7 +94,7 @@ def make_cityscapes(root: Path, frames: dict[str, int] = FRAMES, size: tuple[int
     number = 0
     for split, count in {**frames, "train_extra": 2}.items():
         for index in range(count):
-            rgb, labels = frame(number, size, CITYSCAPES)
+            rgb, labels = frame(number, class_set=CITYSCAPES)
             ids = label_ids(labels)
             if split == "test":
                 ids[:] = 3

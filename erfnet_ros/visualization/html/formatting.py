@@ -13,9 +13,9 @@ def percent(share: float | None, digits: int = 1) -> str:
     return UNKNOWN if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
-def points(difference: float | None, digits: int = 1) -> str:
+def points(difference: float | None) -> str:
     """Return the difference of two shares in percentage points, with its sign: `+1.2 points`."""
-    return UNKNOWN if difference is None else f"{signed_number(100 * difference, digits)} points"
+    return UNKNOWN if difference is None else f"{signed_number(100 * difference, 1)} points"
 
 
 def milliseconds(value_ms: float | None) -> str:

@@ -29,19 +29,6 @@ from erfnet_ros.models.checkpoint import DEFAULT
 GOOD = np.full((64, 96, 3), 90, np.uint8)
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[NodeProcess]:
-    with running_node() as process:
-        yield process
-
-
-@pytest.fixture
-def client(node: NodeProcess) -> Iterator[Client]:
-    with client_of(node) as client:
-        client.reach("active")
-        yield client
-
-
 def changed(**fields: Any) -> Image:
     message = image_message(GOOD)
     for name, value in fields.items():

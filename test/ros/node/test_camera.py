@@ -31,13 +31,6 @@ def node() -> Iterator[NodeProcess]:
         yield process
 
 
-@pytest.fixture
-def client(node: NodeProcess) -> Iterator[Client]:
-    with client_of(node) as client:
-        client.reach("active")
-        yield client
-
-
 def status_of(client: Client, part: str, subscribed: bool) -> Any:
     """Wait for a camera's diagnostic status."""
     return client.diagnosis(

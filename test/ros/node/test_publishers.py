@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -27,19 +26,6 @@ from erfnet_ros.visualization.overlay import blend, color_mask
 
 ROOT = Path(__file__).resolve().parents[3]
 RGB = Street(seed=4, size=(480, 360)).frame(10)[0]
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[NodeProcess]:
-    with running_node() as process:
-        yield process
-
-
-@pytest.fixture
-def client(node: NodeProcess) -> Iterator[Client]:
-    with client_of(node) as client:
-        client.reach("active")
-        yield client
 
 
 @pytest.fixture(scope="module")
