@@ -114,7 +114,7 @@ def check_camera_names(names: Sequence[str]) -> None:
 
 def _run_time(default: Value, description: str, **limits: float) -> Any:
     """Return a field of `Settings` with its row of the table, which has the field's name and type."""
-    return field(default=default, metadata={"description": description, **limits})
+    return field(default=default, metadata={"default": default, "description": description, **limits})
 
 
 @dataclass(frozen=True)
@@ -192,10 +192,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "front/mask; empty means one camera without a name.",
         parse=check_camera_names,
     ),
-    *(
-        Parameter(row.name, _TYPE_NAMES[str(row.type)], row.default, may_change=ANY_TIME, **row.metadata)
-        for row in fields(Settings)
-    ),
+    *(Parameter(row.name, _TYPE_NAMES[str(row.type)], may_change=ANY_TIME, **row.metadata) for row in fields(Settings)),
     Parameter(
         "image_transport",
         "string",
