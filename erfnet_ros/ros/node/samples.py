@@ -121,7 +121,7 @@ class UncertainFrameRecorder:
         while (taken := self._waiting.get()) is not None:
             try:
                 with locked_output_folder(self._folder):
-                    save_sample(self._folder, *taken, self._metadata)
+                    save_sample(self._folder, taken[0], frame=taken[1], metadata=self._metadata)
                     self._keep_newest()
                 self._failed = False
             except Exception as error:
