@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
@@ -25,7 +26,8 @@ from std_srvs.srv import Trigger
 from support.faults import messages
 from support.faults.broken_engine import FAULTS as BROKEN
 from support.faults.rig import Rig
-from support.live_node import compressed_message
+from support.hanging_engine import WAIT
+from support.live_node import compressed_message, image_message
 
 from erfnet_ros.evaluation.metrics.latency import latency_statistics
 from erfnet_ros.ros import diagnostic_keys as keys
@@ -221,6 +223,17 @@ def broken_answers(rig: Rig, effort: float) -> Over:
     rejected, wanted = rig.figure(keys.FRAMES_REJECTED), count_of(3 * len(BROKEN), effort)
     rig.client.wait_for(lambda: rig.figure(keys.FRAMES_REJECTED) >= rejected + wanted, "as many failures")
     return time.time_ns(), f"{wanted} answers of {len(BROKEN)} kinds refused"
+
+
+def hanging_engine(rig: Rig, effort: float) -> Over:
+    """Send an image in which the engine does not return; over when the node has ended itself."""
+    publisher, process = rig.client.camera(rig.topics()[0]), rig.node()
+    content = np.full((240, 320, 3), WAIT, np.uint8)
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        publisher.publish(image_message(content))
+        rig.client.spin_for(0.1)
+    rig.client.destroy_publisher(publisher)
+    return time.time_ns(), "ended by its watchdog, its supervisor starts another"
 
 
 def several_cameras(rig: Rig, effort: float) -> Over:

@@ -97,6 +97,12 @@ OWN_NODE: tuple[tuple[Fault, Callable[[Path], Rig]], ...] = (
         Fault("every tenth answer of the engine is an error or nonsense", causes.broken_answers),
         lambda folder: Rig(folder, command=("-m", "support.faults.broken_engine")),
     ),
+    (
+        Fault("engine that does not return", causes.hanging_engine, restarts=True),
+        lambda folder: Rig(
+            folder, {"engine": "hanging", "engine_timeout": 2.0}, command=("-m", "support.hanging_engine")
+        ),
+    ),
     (Fault("disk full", partial(causes.samples, reason="No space left")), partial(_on_mount, "size=64k")),
     (Fault("read-only cache and samples", partial(causes.samples, reason="Read-only")), partial(_on_mount, "ro")),
     (
