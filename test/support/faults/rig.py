@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -40,6 +41,9 @@ _STEADY = 10
 
 _SLOWER = 3
 """A pace is the earlier one up to this factor: other programs share the machine's cores."""
+
+
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -139,16 +143,23 @@ class Rig:
         """Start a Python process in the node's domain."""
         return self._processes.enter_context(ChildProcess(name, [sys.executable, *arguments], self._environment))
 
-    def recovery_s(self, since_ns: int, deadline_s: float = 60.0) -> float:
-        """Wait for masks at the earlier pace; return how long after `since_ns` the first of them came."""
+    def recovery_s(self, since_ns: int) -> float:
+        """Wait for masks at the earlier pace; return how long after `since_ns` the first of them came.
 
-        def steady() -> float | None:
-            last = [mask for mask in self.masks()[-_STEADY:] if mask.at_ns > since_ns]
-            if len(last) == _STEADY and last[-1].at_ns - last[0].at_ns <= _SLOWER * self._gap_ns * (_STEADY - 1):
-                return (last[0].at_ns - since_ns) / 1e9
-            return None
+        Infinite where they come, but slower for `_PATIENCE_S`: the machine may be busy. Fails where none come.
+        """
 
-        return self.client.wait_for(steady, "masks at the earlier pace", deadline_s)
+        def recent() -> list[Arrival]:
+            return [mask for mask in self.masks()[-_STEADY:] if mask.at_ns > since_ns]
+
+        self.client.wait_for(lambda: len(recent()) == _STEADY, "masks")
+        end_s = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < end_s:
+            first, *_, last = recent()
+            if last.at_ns - first.at_ns <= _SLOWER * self._gap_ns * (_STEADY - 1):
+                return (first.at_ns - since_ns) / 1e9
+            self.client.spin_for(0.05)
+        return math.inf
 
     def masks(self) -> list[Arrival]:
         """Return the masks of the camera that has the fewest; the list grows."""

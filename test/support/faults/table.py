@@ -27,7 +27,7 @@ class Outcome:
 
     Attributes:
         survived: Whether masks came again, from the same process unless the fault ends it.
-        recovery_s: From the fault's end to the first of ten masks at the earlier pace; NaN where none came.
+        recovery_s: See `Rig.recovery_s`; NaN where the node did not survive.
         wrong_headers: Masks that were not of the picture that their header names.
         half_written: Files that cannot be read whole.
         remark: What else was measured, or why it did not survive.

@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from support.faults.endurance import slope_per_h
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SECONDS = np.arange(600.0)
 NOISE = np.random.default_rng(0).normal(0, 0.5, 600)
 
