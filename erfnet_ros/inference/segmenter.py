@@ -147,7 +147,7 @@ class Segmenter:
                     f"Expected {shape} uint8 of engine {self.engine.name}, got {answer.shape} {answer.dtype}; {_REMEDY}"
                 )
         # The winner of at most 255 classes has a probability of 1/255 or more, unless a score is NaN.
-        if labels.max() >= len(self.class_set) or not confidences.min():
+        if labels.max() >= len(self.class_set.names) or not confidences.min():
             raise EngineError(
                 f"Expected labels below {len(self.class_set)} and confidences above 0 of engine {self.engine.name}, "
                 f"got {labels.max()} and {confidences.min()}; {_REMEDY}"

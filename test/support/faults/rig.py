@@ -101,7 +101,9 @@ class Rig:
 
     def __enter__(self) -> Rig:
         with ExitStack() as stack:
-            supervisor = ChildProcess("node", self._command, self._environment, log=self.folder / "node.log")
+            supervisor = ChildProcess(
+                "node", self._command, environment=self._environment, log=self.folder / "node.log"
+            )
             self._supervisor = stack.enter_context(supervisor)
             self.client = Client(self._domain)
             stack.callback(self.client.close)
@@ -141,7 +143,8 @@ class Rig:
 
     def start(self, name: str, *arguments: str) -> ChildProcess:
         """Start a Python process in the node's domain."""
-        return self._processes.enter_context(ChildProcess(name, [sys.executable, *arguments], self._environment))
+        process = ChildProcess(name, [sys.executable, *arguments], environment=self._environment)
+        return self._processes.enter_context(process)
 
     def recovery_s(self, since_ns: int) -> float:
         """Wait for masks at the earlier pace; return how long after `since_ns` the first of them came.
