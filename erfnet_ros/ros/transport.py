@@ -61,7 +61,7 @@ def remove_own_segments() -> None:
         # Only the owner of a segment keeps the file open that locks it.
         with suppress(OSError):
             lock = descriptor.readlink()
-            if re.fullmatch(r"fastdds_[0-9a-f]{16}_el", lock.name):
+            if re.fullmatch(r"fast(dds|rtps)_[0-9a-f]{16}_el", lock.name):
                 lock.with_name(lock.name.removesuffix("_el")).unlink()
                 lock.unlink()
 

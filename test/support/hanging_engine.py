@@ -1,7 +1,4 @@
-"""An engine that hangs: PyTorch on the CPU until an image is all of one color, then a system call that never returns.
-
-Run as a program it is the segmenter node, whose engine factory knows this engine as "hanging".
-"""
+"""An engine that hangs: PyTorch on the CPU until an image is of one color, then a call that never returns."""
 
 from __future__ import annotations
 
@@ -44,13 +41,3 @@ class HangingEngine(PyTorchEngine):
                 os.sched_yield()
                 ctypes.CDLL(None).usleep(int(1e6 * PREPARATION_S))
         return super().__call__(images)
-
-
-if __name__ == "__main__":
-    from erfnet_ros.inference import factory
-
-    factory._CLASSES[HangingEngine.name] = "support.hanging_engine:HangingEngine"
-    factory.ENGINES = (*factory.ENGINES, HangingEngine.name)
-    from erfnet_ros.ros.node.__main__ import main
-
-    main()

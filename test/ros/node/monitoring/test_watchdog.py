@@ -36,7 +36,7 @@ def gray(level: int) -> Image:
 def own_segments(process: int) -> list[Path]:
     """Return the locks of a process's shared memory; they exist as long as the memory."""
     links = Path(f"/proc/{process}/fd").iterdir()
-    locks = [path for link in links if re.fullmatch("fastdds_[0-9a-f]{16}_el", (path := link.readlink()).name)]
+    locks = [path for link in links if re.fullmatch("fast(dds|rtps)_[0-9a-f]{16}_el", (path := link.readlink()).name)]
     assert locks
     return locks
 
@@ -47,7 +47,7 @@ def node_that_answers(timeout_s: float) -> Iterator[tuple[NodeProcess, Client, P
     parameters = {"engine": "hanging", "device": "cpu", "input_size": "64x48", "engine_timeout": timeout_s}
     path = {"PYTHONPATH": f"{TEST_FOLDER}:{os.environ.get('PYTHONPATH', '')}"}
     with (
-        running_node(parameters, environment=path, module="support.hanging_engine") as node,
+        running_node(parameters, environment=path, module="support.hanging_node") as node,
         client_of(node) as client,
     ):
         camera, masks = client.camera(), client.listen("mask", Image)
