@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
-from support.faults.camera import JPEG, rgb_of
+from support.faults.camera import JPEG, PICTURES, rgb_of
 from support.live_node import Client, free_domain, ros_arguments
 
 from erfnet_ros.core.array_types import Pixels
@@ -133,6 +133,10 @@ class Rig:
     def start_camera(self, *options: str) -> None:
         """Start the camera, and kill the one that runs; `options` are those of `camera.main`."""
         self.kill_camera()
+        given = {"--size": "320x240", "--encoding": "rgb8", **dict(zip(options[::2], options[1::2], strict=True))}
+        for picture in range(PICTURES):
+            # Beforehand: no mask must wait for it when it comes.
+            _expected(picture, given["--size"], given["--encoding"])
         self._camera = self.start("camera", "-m", "support.faults.camera", *self.topics(*options), *options)
 
     def kill_camera(self) -> None:
