@@ -19,7 +19,7 @@ import erfnet_ros
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "erfnet_ros"
 
-PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
+PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "rerun": "rerun-sdk", "yaml": "PyYAML"}
 """Where the name on the package index differs from the module's."""
 
 ROSDEP_KEYS = {
@@ -36,7 +36,7 @@ ONLY_FROM_PIP = {
     "apsw",
     *("rosbags", "safetensors", "torch", "lz4", "zstandard"),
     *("dask", "distributed", "lightning", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorboard"),
-    *("torchmetrics", "triton"),
+    *("rerun", "torchmetrics", "triton"),
 }
 
 
