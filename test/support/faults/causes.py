@@ -25,8 +25,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 from support.faults import messages
 from support.faults.broken_engine import FAULTS as BROKEN
+from support.faults.hanging_engine import WAIT
 from support.faults.rig import Rig
-from support.hanging_engine import WAIT
 from support.live_node import compressed_message, image_message
 
 from erfnet_ros.evaluation.metrics.latency import latency_statistics

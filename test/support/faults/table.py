@@ -100,7 +100,7 @@ OWN_NODE: tuple[tuple[Fault, Callable[[Path], Rig]], ...] = (
     (
         Fault("engine that does not return", causes.hanging_engine, restarts=True),
         lambda folder: Rig(
-            folder, {"engine": "hanging", "engine_timeout": 2.0}, command=("-m", "support.hanging_engine")
+            folder, {"engine": "hanging", "engine_timeout": 2.0}, command=("-m", "support.faults.hanging_node")
         ),
     ),
     (Fault("disk full", partial(causes.samples, reason="No space left")), partial(_on_mount, "size=64k")),

@@ -21,12 +21,12 @@ pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make bu
 from lifecycle_msgs.msg import Transition
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
-from support import hanging_engine
+from support.faults import hanging_engine
 from support.live_node import Client, NodeProcess, client_of, image_message, running_node
 
 from erfnet_ros.ros.node.monitoring.watchdog import EXIT_CODE, EngineCall, EngineWatchdog
 
-TEST_FOLDER = Path(hanging_engine.__file__).parents[1]
+TEST_FOLDER = Path(hanging_engine.__file__).parents[2]
 
 
 def gray(level: int) -> Image:
@@ -47,7 +47,7 @@ def node_that_answers(timeout_s: float) -> Iterator[tuple[NodeProcess, Client, P
     parameters = {"engine": "hanging", "device": "cpu", "input_size": "64x48", "engine_timeout": timeout_s}
     path = {"PYTHONPATH": f"{TEST_FOLDER}:{os.environ.get('PYTHONPATH', '')}"}
     with (
-        running_node(parameters, environment=path, module="support.hanging_node") as node,
+        running_node(parameters, environment=path, module="support.faults.hanging_node") as node,
         client_of(node) as client,
     ):
         camera, masks = client.camera(), client.listen("mask", Image)
