@@ -20,6 +20,7 @@ from erfnet_ros.core.class_set import CAMVID
 from erfnet_ros.data.datasets import open_layout
 from erfnet_ros.data.datasets.validate import check_dataset
 from erfnet_ros.inference.segmenter import Segmentation, StageTimes
+from erfnet_ros.ros.node.parameters import Settings
 from erfnet_ros.ros.node.publishers import SegmentedFrame
 from erfnet_ros.ros.node.samples import RecorderLimits, UncertainFrameRecorder
 
@@ -40,8 +41,7 @@ def frame_of(number: int, confidence: float = 0.3) -> SegmentedFrame:
         mask=labels,
         class_set=CAMVID,
         palette=CAMVID.palette(),
-        overlay_alpha=0.5,
-        jpeg_quality=80,
+        settings=Settings(),
         camera_info=None,
         start_s=0.0,
         preprocess_ms=0.0,
