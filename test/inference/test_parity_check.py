@@ -75,7 +75,13 @@ def test_labels_are_those_of_fp32(
     engine: str, precision: str, frames: list[np.ndarray], expected: list[np.ndarray]
 ) -> None:
     skip_where_missing(engine, precision)
-    runs = open_engine(EngineRequest(load(), precision=precision), engine)
+    try:
+        runs = open_engine(EngineRequest(load(), precision=precision), engine)
+    except EngineError as error:
+        # OpenVINO's arithmetic in int8 differs between processors; what disagrees refuses itself.
+        if engine != "openvino" or "it is not used" not in str(error):
+            raise
+        pytest.skip(str(error))
     same = [(runs(frame[None])[0][0] == labels).mean() for frame, labels in zip(frames, expected, strict=True)]
     runs.close()
     assert np.mean(same) >= MIN_AGREEMENT
