@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_large_blocks()
     # Before anything is started or replaced. Which classes its labels have, the checkpoint tells later.
     source = open_source(options.source, CAMVID, frames=options.frames)
+    if options.depth:
+        source.depth(0)
     out = Path(options.out)
     keep_to_this_machine()
     with locked_output_folder(out), temporary_folder(out, ".demo_") as folder:
@@ -75,7 +77,7 @@ class _Demo:
     def run(self, log: Path, out: Path) -> Summary:
         """Play the source until it is answered; write the results."""
         options = self._options
-        camera = camera_playback(source=options.source, frames=options.frames, rate=options.rate)
+        camera = camera_playback(source=options.source, frames=options.frames, rate=options.rate, depth=options.depth)
         with NodeHarness(
             NodeConfig(_node_parameters(options), log), camera, topics=tuple(TYPES), keep=self._keep
         ) as harness:
@@ -178,6 +180,11 @@ def _parser() -> argparse.ArgumentParser:
         "--rate", type=parse_rate, default=15.0, help="camera's frames per second (default: %(default)g)"
     )
     parser.add_argument("--frames", type=int, default=150, help="length of the synthetic street (default: %(default)s)")
+    parser.add_argument(
+        "--depth",
+        action="store_true",
+        help="publish the synthetic street's depth as well, to be projected (docs/points.md)",
+    )
     parser.add_argument(
         "--checkpoint", default="", help="weights, a .safetensors file (default: those that are shipped)"
     )

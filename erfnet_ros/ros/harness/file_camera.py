@@ -131,9 +131,10 @@ def _open(options: argparse.Namespace) -> Iterator[Camera]:
 
 
 def camera_playback(**options: object) -> Playback:
-    """Return the camera as a player with options of its command line, such as `rate=15`."""
-    arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    return Playback("camera", _MODULE, tuple(arguments), CAMERA_TOPIC, frame_id=_FRAME_ID)
+    """Return the camera as a player with options of its command line, such as `rate=15` or `depth=True`."""
+    flags = [f"--{name}" for name, value in options.items() if value is True]
+    values = [f"--{name}={value}" for name, value in options.items() if not isinstance(value, bool)]
+    return Playback("camera", _MODULE, (*flags, *values), CAMERA_TOPIC, frame_id=_FRAME_ID)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("erfnet_ros.msg", reason="needs the built workspace (make build)")
 
+from sensor_msgs.msg import Image
 from support.erfnet_process import ROOT, ErfnetProcess
+from support.live_node import Client, free_domain
 
 from erfnet_ros.core.array_types import VOID
 from erfnet_ros.core.class_set import CAMVID
@@ -61,7 +63,12 @@ def test_demo_shows_figures_and_pictures_and_leaves_nothing_running(
     start: Start, fast_checkpoint: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    demo = start("--checkpoint", str(fast_checkpoint), "--frames", "8", "--rate", "2", "--out", str(out))
+    domain = free_domain()
+    options = ("--checkpoint", str(fast_checkpoint), "--frames", "8", "--rate", "2", "--depth", "--out", str(out))
+    demo = start(*options, environment={"ROS_DOMAIN_ID": str(domain)})
+    with Client(domain) as client:
+        depths = client.listen("/camera/depth/image_raw", Image)
+        client.wait_for(lambda: depths, "the street's depth", deadline_s=120)
     status, output = demo.finish()
     assert status == 0, output
     demo.assert_nothing_is_left()
@@ -170,6 +177,13 @@ def test_a_missing_source_is_refused_before_anything_is_started_or_replaced(
     assert len(output.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
     demo.assert_nothing_is_left()
+
+
+def test_the_depth_of_images_is_refused(start: Start, folder: Path, tmp_path: Path) -> None:
+    status, output = start("--source", str(folder), "--depth", "--out", str(tmp_path / "out")).finish()
+    assert status == 2
+    assert "Expected a source whose depth is known" in output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_another_run_writes_to_is_refused(start: Start, fast_checkpoint: Path, tmp_path: Path) -> None:
