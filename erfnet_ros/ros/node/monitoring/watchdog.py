@@ -44,6 +44,11 @@ class EngineWatchdog:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         if timeout_s:
+            if sys.__stderr__ is not None:
+                # Writes where each thread stands, without Python's lock, before the signal ends the process.
+                faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
+            # The first image may hang before the thread has its turn.
+            self._set_timer()
             self._thread.start()
 
     def close(self) -> None:
@@ -53,12 +58,9 @@ class EngineWatchdog:
             self._thread.join()
 
     def _watch(self) -> None:
-        if sys.__stderr__ is not None:
-            # Writes where each thread stands, without Python's lock, before the signal ends the process.
-            faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
         waited_s, last, last_s = 0.0, None, time.monotonic()
         while not self._closed.wait(_PERIOD_S):
-            signal.setitimer(signal.ITIMER_REAL, 2 * self._timeout_s + _LONGEST_STEP_S)
+            self._set_timer()
             call, now_s = self._running(), time.monotonic()
             if call is None or call != last or is_preparing(call[0]):
                 waited_s = 0.0
@@ -69,6 +71,9 @@ class EngineWatchdog:
                 self._end_process(waited_s)
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.unregister(signal.SIGALRM)
+
+    def _set_timer(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 2 * self._timeout_s + _LONGEST_STEP_S)
 
     def _end_process(self, waited_s: float) -> None:
         try:
